@@ -1,0 +1,159 @@
+"""An image classification data set: three splits of arrays on the device, checked once."""
+
+import dataclasses
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Shaped
+
+from rowrnn.errors import InputError
+from rowrnn.typing import Images
+
+VALIDATION = 5_000
+VALIDATION_SEED = 0
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Examples of one split, a pytree.
+
+    Args:
+        images: `[n, h, w, c]`, uint8 until used (`as_float`), or floating point.
+        labels: classes `[n]`, int32.
+    """
+
+    images: Shaped[Array, "n h w c"]
+    labels: Shaped[Array, "n"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A data set with a validation split taken from the training set.
+
+    Args:
+        name: what `load` was asked for.
+        class_names: a name for each class, as the data set gives them.
+        train: training examples that are not validation examples.
+        validation: examples on which choices are made.
+        test: all test examples, scored once at the end.
+        source: where the arrays came from, in words.
+        checksum: SHA-256 of the arrays in order: training images, labels, test images, labels.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    source: str
+    checksum: str
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+        _, *shape = self.train.images.shape
+        return tuple(shape)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        name: str,
+        train: tuple[np.ndarray, np.ndarray],
+        test: tuple[np.ndarray, np.ndarray],
+        class_names: tuple[str, ...],
+        source: str = "arrays in memory",
+    ) -> "Dataset":
+        """Checks the arrays, takes a validation split from the training examples and puts all on the device.
+
+        The validation split is 5,000 examples, or a tenth of a training set below 50,000, drawn without replacement
+        by a fixed seed: the same for every run.
+
+        Args:
+            name: name of the data set.
+            train: images `[n, h, w, c]`, integers from 0 to 255 (uint8) or floating point, and labels `[n]`.
+            test: the same for the test set.
+            class_names: a name for each class; labels index it.
+            source: where the arrays came from, in words.
+
+        Raises:
+            InputError: for another rank or dtype, an empty split, sizes that differ, images with NaN or infinite
+                values, or labels outside the classes.
+        """
+        for split, (images, labels) in {"training": train, "test": test}.items():
+            _check_images(name, split, images)
+            _check_labels(name, split, labels, len(images), len(class_names))
+        if train[0].shape[1:] != test[0].shape[1:]:
+            raise InputError(
+                f"The images of {name!r} are {list(train[0].shape[1:])} in the training set and "
+                f"{list(test[0].shape[1:])} in the test set; expected one height, width and number of channels."
+            )
+        checksum = hashlib.sha256()
+        for array in (*train, *test):
+            checksum.update(np.ascontiguousarray(array))
+        images, labels = train
+        held_out = min(VALIDATION, len(images) // 10)
+        order = np.random.default_rng(VALIDATION_SEED).permutation(len(images))
+        validation_part, train_part = order[:held_out], order[held_out:]
+        return cls(
+            name=name,
+            class_names=class_names,
+            train=_on_device(images[train_part], labels[train_part]),
+            validation=_on_device(images[validation_part], labels[validation_part]),
+            test=_on_device(*test),
+            source=source,
+            checksum=checksum.hexdigest(),
+        )
+
+
+def as_float(images: Shaped[Array, "b h w c"]) -> Images:
+    """Images as float32: uint8 in [0, 255] becomes [0, 1], floating point stays as it is."""
+    if jnp.issubdtype(images.dtype, jnp.integer):
+        return images.astype(jnp.float32) / 255
+    return images.astype(jnp.float32)
+
+
+def _on_device(images: np.ndarray, labels: np.ndarray) -> Split:
+    return Split(jnp.asarray(images), jnp.asarray(labels, jnp.int32))
+
+
+def _check_images(name: str, split: str, images: np.ndarray) -> None:
+    if images.ndim != 4 or 0 in images.shape:
+        raise InputError(
+            f"The {split} images of {name!r} have shape {list(images.shape)}; expected [n, h, w, c], none of them zero. "
+            "Grey images want a channel axis: images[..., None]."
+        )
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        raise InputError(
+            f"The {split} images of {name!r} are {images.dtype}; expected uint8 from 0 to 255, or floating point."
+        )
+    if np.issubdtype(images.dtype, np.floating):
+        bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+        if bad.size:
+            raise InputError(
+                f"{bad.size} of {len(images)} {split} images of {name!r} hold NaN or infinite values, the first at "
+                f"index {bad[0]}; expected finite pixels. Remove or mend those images."
+            )
+
+
+def _check_labels(name: str, split: str, labels: np.ndarray, examples: int, classes: int) -> None:
+    if labels.shape != (examples,) or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(
+            f"The {split} labels of {name!r} are {labels.dtype} of shape {list(labels.shape)}; expected one integer "
+            f"for each of {examples} images."
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise InputError(
+            f"The {split} labels of {name!r} run from {labels.min()} to {labels.max()}; expected 0 to {classes - 1}, "
+            f"for {classes} classes. Mend the labels or the number of classes."
+        )
