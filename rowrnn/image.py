@@ -66,6 +66,14 @@ class Rows(nnx.Module):
         """
         return self.cell(state, self._row(row))
 
+    def gates(self, images: ArrayLike) -> dict[str, Outputs]:
+        """Activations of the cell's gates at every row, by name, each `[b, h, hidden]`: what the cell did and when."""
+        x = rows(images)
+        outputs = self(images)
+        # A gate sees the hidden state before its row, and what a cell shows is its hidden state.
+        before = jnp.concatenate([jnp.zeros_like(outputs[:, :1]), outputs[:, :-1]], axis=1)
+        return self.cell.gates(before, self.cell.project(x))
+
     def _row(self, row: ArrayLike) -> Hidden:
         row = jnp.asarray(row)
         if row.ndim not in (2, 3) or row[0].size != self.cell.features:

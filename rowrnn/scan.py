@@ -73,7 +73,9 @@ def _check_sequence(cell: Cell, x: Array) -> None:
             f"and was given {_shape(x)}."
         )
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"scan expected floating-point sequences and was given {x.dtype}: convert and scale them first.")
+        raise TypeError(
+            f"scan expected floating-point sequences and was given {x.dtype}: convert and scale them first."
+        )
 
 
 def _check_lengths(lengths: ArrayLike, x: Array) -> Lengths:
@@ -108,4 +110,3 @@ def _check_state(state: State, like: State) -> State:
 
 def _shape(x: ArrayLike) -> str:
     return str(list(jnp.shape(x)))
-

@@ -7,6 +7,7 @@ any pytree of float arrays, a batch any pytree of arrays with one leading axis.
 import dataclasses
 import time
 from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,15 +17,14 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Key, PyTree
 
+from rowrnn.errors import InputError
 from rowrnn.mesh import DATA, SEED, seed_mesh
 
 Model = PyTree[Array]
 Batch = PyTree[Array]
-Init = Callable[[Array], Any]
-Loss = Callable[[Any, Any, Array], tuple[Array, dict[str, Array]]]
-Score = Callable[[Any, Any], Array]
+Metrics = dict[str, Array]
 
 EVALUATION_BATCH = 500
 
@@ -40,6 +40,9 @@ class Recipe:
         warmup: part of all steps over which the learning rate rises.
         weight_decay: decoupled weight decay, on kernels only.
         clip_norm: largest global norm of a gradient.
+
+    Raises:
+        InputError: if a number is out of its range.
     """
 
     epochs: int
@@ -49,19 +52,28 @@ class Recipe:
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"A training needs {name.replace('_', ' ')} above 0, not {getattr(self, name)}.")
+        if not 0 <= self.warmup < 1 or not self.weight_decay >= 0:
+            raise InputError(
+                f"A training needs a warm-up in [0, 1) and a weight decay of at least 0, not {self.warmup} and "
+                f"{self.weight_decay}."
+            )
+
     def optimizer(self, steps: int) -> optax.GradientTransformation:
-        """The optimizer for a training of `steps` steps."""
-        warmup = max(1, round(self.warmup * steps))
-        schedule = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, warmup, max(steps, warmup + 1))
-        kernels = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+        """The optimizer of a training that takes so many steps."""
+        rise = min(max(1, round(self.warmup * steps)), steps)
+        schedule = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, rise, max(steps, rise + 1))
         return optax.chain(
             optax.clip_by_global_norm(self.clip_norm),
-            optax.adamw(schedule, weight_decay=self.weight_decay, mask=kernels),
+            optax.adamw(schedule, weight_decay=self.weight_decay, mask=_kernels),
         )
 
 
 class State(NamedTuple):
-    """Everything that changes while one seed trains, a pytree; with several seeds each array has a leading axis."""
+    """Everything that changes while a seed trains; of several seeds, every array has a leading axis of seeds."""
 
     model: Any
     optimizer: Any
@@ -70,7 +82,7 @@ class State(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """What one epoch showed, arrays over seeds."""
+    """What an epoch showed: metrics, means over its steps, and the validation score, each an array over seeds."""
 
     number: int
     metrics: dict[str, np.ndarray]
@@ -78,15 +90,14 @@ class Epoch(NamedTuple):
     seconds: float
 
 
-@dataclasses.dataclass
-class Fit:
-    """A finished (or interrupted) training.
+class Fit(NamedTuple):
+    """A finished training.
 
     Args:
-        models: the weights with the best validation score of each seed, with a leading axis of seeds.
+        models: of each seed the weights with the best validation score, with a leading axis of seeds.
         epochs: what each epoch showed.
-        compile_seconds: time to compile an epoch, not part of any epoch's `seconds`.
-        memory_bytes: memory that XLA plans for an epoch: data, state and temporaries of all devices.
+        compile_seconds: time to compile an epoch, in no epoch's `seconds`.
+        memory_bytes: memory that XLA plans for an epoch on all devices: data, state and temporaries.
     """
 
     models: Any
@@ -96,83 +107,188 @@ class Fit:
 
 
 def fit(
-    init: Init,
-    loss: Loss,
-    score: Score,
+    init: Callable[[Any], Any],
+    loss: Callable[[Any, Any, Any], tuple[Any, Metrics]],
+    score: Callable[[Any, Any], Any],
     train: Batch,
     validation: Batch,
     recipe: Recipe,
-    keys: Array,
+    keys: Key[Array, "seeds"],
     *,
+    on_compiled: Callable[[], None] = lambda: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-    devices: list[jax.Device] | None = None,
+    devices: SequenceOf[jax.Device] | None = None,
 ) -> Fit:
-    examples = len(jax.tree.leaves(train)[0])
+    """Trains one model for each key, all together.
+
+    Args:
+        init: key to model.
+        loss: model, batch and key to the mean loss of the batch and metrics to average over the steps.
+        score: model and batch to a score of each example, `[b]`; the mean over `validation` chooses the weights.
+        train: training examples, a pytree of arrays with one leading axis.
+        validation: the same for validation.
+        recipe: how to train.
+        keys: one key a seed; all that is random in a seed's training comes from its key.
+        on_compiled: called when the epoch is compiled, before its first step.
+        on_epoch: called after each epoch.
+        devices: what to train on; all devices where not given.
+
+    Raises:
+        InputError: if a batch is larger than the training set.
+        FloatingPointError: if the loss stops being finite.
+    """
+    examples = _examples(train)
+    if recipe.batch_size > examples:
+        raise InputError(
+            f"A batch of {recipe.batch_size} is larger than the training set of {examples} examples: "
+            "take a smaller batch."
+        )
     steps = examples // recipe.batch_size
-    mesh = seed_mesh(len(keys), recipe.batch_size, devices)
     optimizer = recipe.optimizer(steps * recipe.epochs)
+    mesh = seed_mesh(len(keys), recipe.batch_size, devices)
+    over_seeds, everywhere = NamedSharding(mesh, P(SEED)), NamedSharding(mesh, P())
 
-    def begin(key):
-        model = init(jax.random.fold_in(key, 0))
-        return State(model, optimizer.init(model), model, jnp.array(-jnp.inf))
+    def begin(key: Array) -> State:
+        model = init(jax.random.fold_in(key, 0))  # epochs count from 1
+        # Copies, since a donated state must not hold an array twice.
+        return State(model, optimizer.init(model), jax.tree.map(jnp.copy, model), jnp.full((), -jnp.inf))
 
-    def epoch(state, key, number, train, validation):
-        order_key, step_key = jax.random.split(jax.random.fold_in(key, number))
+    def epoch(seed: tuple[State, Array], number: Array, train: Batch, validation: Batch) -> tuple[State, Metrics, Any]:
+        state, key = seed
+        order_key, steps_key = jax.random.split(jax.random.fold_in(key, number))
         order = jax.random.permutation(order_key, examples)[: steps * recipe.batch_size]
-        inputs = order.reshape(steps, recipe.batch_size), jax.random.split(step_key, steps)
 
-        def step(carry, inputs):
-            model, optimizer_state = carry
-            indices, key = inputs
-            batch = jax.tree.map(lambda a: _over_data(a[indices]), train)
-            (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(model, batch, key)
+        def step(carry: tuple[Any, Any], inputs: tuple[Array, Array]) -> tuple[tuple[Any, Any], Metrics]:
+            (model, optimizer_state), (indices, key) = carry, inputs
+            gradient, metrics = jax.grad(loss, has_aux=True)(model, _take(train, indices), key)
             updates, optimizer_state = optimizer.update(gradient, optimizer_state, model)
             return (optax.apply_updates(model, updates), optimizer_state), metrics
 
+        inputs = order.reshape(steps, recipe.batch_size), jax.random.split(steps_key, steps)
         (model, optimizer_state), metrics = jax.lax.scan(step, (state.model, state.optimizer), inputs)
-        reached = map_batches(partial(score, model), validation).mean()
+        reached = jnp.mean(map_batches(partial(score, model), validation))
+        # Of equal scores the later counts: its learning rate is lower.
         better = reached >= state.best_score
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), model, state.best_model)
-        state = State(model, optimizer_state, best, jnp.maximum(reached, state.best_score))
-        return state, jax.tree.map(jnp.mean, metrics), reached
-
-    def epoch_of_seeds(state, keys, number, train, validation):
-        return jax.lax.map(lambda seed: epoch(*seed, number, train, validation), (state, keys))
-
-    seeds, everywhere = P(SEED), P()
-    sharded = jax.jit(jax.shard_map(
-        epoch_of_seeds, mesh=mesh,
-        in_specs=(seeds, seeds, everywhere, everywhere, everywhere), out_specs=seeds,
-        axis_names={SEED}, check_vma=False,
-    ), donate_argnums=0)
+        best_model = jax.tree.map(partial(jnp.where, better), model, state.best_model)
+        best_score = jnp.where(better, reached, state.best_score)
+        return State(model, optimizer_state, best_model, best_score), jax.tree.map(jnp.mean, metrics), reached
 
     with jax.set_mesh(mesh):
-        keys = jax.device_put(keys, NamedSharding(mesh, seeds))
-        train, validation = jax.device_put((train, validation), NamedSharding(mesh, everywhere))
-        state = jax.jit(jax.vmap(begin), out_shardings=NamedSharding(mesh, seeds))(keys)
+        keys = jax.device_put(keys, over_seeds)
+        train, validation = jax.device_put((train, validation), everywhere)
+        state = jax.jit(jax.vmap(begin), out_shardings=over_seeds)(keys)
         started = time.perf_counter()
-        number0 = jax.device_put(jnp.int32(0), NamedSharding(mesh, everywhere))
-        compiled = sharded.lower(state, keys, number0, train, validation).compile()
+        numbers = jax.device_put(np.arange(1, recipe.epochs + 1, dtype=np.int32), everywhere)
+        run_epoch = jax.jit(_each_seed(epoch, mesh), donate_argnums=0)
+        run_epoch = run_epoch.lower((state, keys), numbers[0], train, validation).compile()
         compile_seconds = time.perf_counter() - started
+        on_compiled()
         epochs = []
-        for number in range(1, recipe.epochs + 1):
+        for number in numbers:
             started = time.perf_counter()
-            num = jax.device_put(jnp.int32(number), NamedSharding(mesh, everywhere))
-            state, metrics, reached = compiled(state, keys, num, train, validation)
-            metrics, reached = jax.device_get((metrics, reached))
-            epochs.append(Epoch(number, metrics, reached, time.perf_counter() - started))
+            state, metrics, reached = run_epoch((state, keys), number, train, validation)
+            _wait(reached)
+            seconds = time.perf_counter() - started
+            epochs.append(Epoch(int(number), jax.device_get(metrics), jax.device_get(reached), seconds))
+            _check_finite(epochs[-1])
             on_epoch(epochs[-1])
-    m = compiled.memory_analysis()
-    return Fit(state.best_model, epochs, compile_seconds, m)
+    return Fit(state.best_model, epochs, compile_seconds, _memory(run_epoch) * mesh.size)
 
 
-def map_batches(f, batch, size=EVALUATION_BATCH):
-    n = len(jax.tree.leaves(batch)[0])
-    size = min(n, size)
-    count = -(-n // size)
-    indices = jnp.minimum(jnp.arange(count * size), n - 1).reshape(count, size)
-    outputs = jax.lax.map(lambda i: f(jax.tree.map(lambda a: _over_data(a[i]), batch)), indices)
-    return jax.tree.map(lambda a: a.reshape(count * size, *a.shape[2:])[:n], outputs)
+def compile_evaluation(
+    f: Callable[[Any, Any], Any], models: Model, batch: Batch, *, devices: SequenceOf[jax.Device] | None = None
+) -> Callable[[], PyTree[np.ndarray]]:
+    """Compiles `f(model, batch)`, arrays over examples, for every example and every model: `[seeds, n, ...]`.
 
-def _over_data(x):
-    return jax.lax.with_sharding_constraint(x, P(DATA))
+    Args:
+        f: model and batch to a pytree of arrays `[b, ...]`.
+        models: models with a leading axis of seeds.
+        batch: examples, a pytree of arrays with one leading axis.
+        devices: where to evaluate; all devices where not given.
+
+    Returns:
+        A function that evaluates, each time it is called.
+    """
+    mesh = seed_mesh(_examples(models), min(EVALUATION_BATCH, _examples(batch)), devices)
+
+    def of_seed(model: Model, batch: Batch) -> PyTree[Array]:
+        return map_batches(partial(f, model), batch)
+
+    with jax.set_mesh(mesh):
+        models = jax.device_put(models, NamedSharding(mesh, P(SEED)))
+        batch = jax.device_put(batch, NamedSharding(mesh, P()))
+        compiled = jax.jit(_each_seed(of_seed, mesh)).lower(models, batch).compile()
+    return lambda: jax.device_get(compiled(models, batch))
+
+
+def evaluate(
+    f: Callable[[Any, Any], Any], models: Model, batch: Batch, *, devices: SequenceOf[jax.Device] | None = None
+) -> PyTree[np.ndarray]:
+    """Evaluates once; see `compile_evaluation`."""
+    return compile_evaluation(f, models, batch, devices=devices)()
+
+
+def map_batches(f: Callable[[Any], Any], batch: Batch, size: int = EVALUATION_BATCH) -> PyTree[Array]:
+    """Applies `f`, arrays over examples, to batches of at most `size`: every example once, padding cut off."""
+    examples = _examples(batch)
+    size = min(size, examples)
+    batches = -(-examples // size)
+    # The last batch is filled up with the last example again.
+    indices = jnp.minimum(jnp.arange(batches * size), examples - 1).reshape(batches, size)
+    outputs = jax.lax.map(lambda i: f(_take(batch, i)), indices)
+    return jax.tree.map(lambda a: a.reshape(batches * size, *a.shape[2:])[:examples], outputs)
+
+
+def _each_seed(f: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """`f(of_seed, *shared)` over the leading axis of its first argument: side by side on the devices, then in turn.
+
+    In turn and not by vmap: a batched product of small matrices is slower on CPU than one after the other, and a
+    seed's result does not depend on how many others train beside it.
+    """
+
+    def of_device(of_seeds: Any, *shared: Any) -> Any:
+        return jax.lax.map(lambda of_seed: f(of_seed, *shared), of_seeds)
+
+    def of_all(of_seeds: Any, *shared: Any) -> Any:
+        in_specs = (P(SEED), *(P() for _ in shared))
+        # Only the seed axis is manual; along the data axis XLA partitions what `_take` has cut.
+        return jax.shard_map(
+            of_device, mesh=mesh, in_specs=in_specs, out_specs=P(SEED), axis_names={SEED}, check_vma=False
+        )(of_seeds, *shared)
+
+    return of_all
+
+
+def _take(batch: Batch, indices: Array) -> Batch:
+    """The examples of these indices, cut along the data axis of the mesh."""
+    indices = jax.lax.with_sharding_constraint(indices, P(DATA))
+    return jax.tree.map(lambda a: a[indices], batch)
+
+
+def _wait(array: Array) -> None:
+    """Waits in Python, where Ctrl-C is heard; JAX's own wait hears it only after the epoch."""
+    while not array.is_ready():
+        time.sleep(0.002)
+
+
+def _check_finite(epoch: Epoch) -> None:
+    for name, values in epoch.metrics.items():
+        if not np.isfinite(values).all():
+            raise FloatingPointError(
+                f"The training {name} is no longer finite in epoch {epoch.number} (over seeds: {values}). "
+                "Lower the learning rate or the clipping norm."
+            )
+
+
+def _kernels(params: Model) -> PyTree[bool]:
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def _memory(compiled: Any) -> int:
+    memory = compiled.memory_analysis()
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return held + memory.temp_size_in_bytes
+
+
+def _examples(batch: Batch) -> int:
+    return len(jax.tree.leaves(batch)[0])

@@ -1,7 +1,7 @@
 """Data sets: `load("mnist")` is bundled, every other name goes through TensorFlow Datasets."""
 
-from rowrnn.data.augment import random_shift
+from rowrnn.data.augment import Augmentation
 from rowrnn.data.dataset import Dataset, Split, as_float
 from rowrnn.data.load import load
 
-__all__ = ["Dataset", "Split", "as_float", "load", "random_shift"]
+__all__ = ["Augmentation", "Dataset", "Split", "as_float", "load"]

@@ -1,17 +1,58 @@
 """Random changes of training images."""
 
+import dataclasses
+import math
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Shaped
+from jax.scipy.ndimage import map_coordinates
+from jaxtyping import Array, Float, Key
+
+from rowrnn.errors import InputError
+from rowrnn.typing import Images
 
 
-def random_shift(images: Shaped[Array, "b h w c"], key: Array, pixels: int) -> Shaped[Array, "b h w c"]:
-    """Moves each image by up to `pixels` in both directions, an own random way each; what comes in is zero."""
-    b, h, w, c = images.shape
-    padded = jnp.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
-    corners = jax.random.randint(key, (b, 2), 0, 2 * pixels + 1)
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Largest random changes of a training image; each image draws its own, uniformly and in both directions.
 
-    def crop(image: Array, corner: Array) -> Array:
-        return jax.lax.dynamic_slice(image, (corner[0], corner[1], jnp.zeros_like(corner[0])), (h, w, c))
+    Args:
+        shift: pixels, down and right.
+        rotation: degrees about the centre.
+        zoom: part by which it grows or shrinks.
+        shear: slant, columns per row.
 
-    return jax.vmap(crop)(padded, corners)
+    Raises:
+        InputError: if a number is negative or the zoom reaches 1.
+    """
+
+    shift: float = 0.0
+    rotation: float = 0.0
+    zoom: float = 0.0
+    shear: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if not value >= 0:
+                raise InputError(f"The largest random {name} of an image is at least 0, not {value}.")
+        if not self.zoom < 1:
+            raise InputError(f"The largest random zoom of an image is below 1, not {self.zoom}.")
+
+    def __call__(self, images: Images, key: Key[Array, ""]) -> Images:
+        """Changed images `[b, h, w, c]`, interpolated linearly; what comes in from outside is zero."""
+        _, height, width, _ = images.shape
+        row, column = jnp.meshgrid(
+            *(jnp.arange(n, dtype=images.dtype) - (n - 1) / 2 for n in (height, width)), indexing="ij"
+        )
+
+        def change(image: Float[Array, "h w c"], draw: Float[Array, "5"]) -> Float[Array, "h w c"]:
+            angle = draw[0] * math.radians(self.rotation)
+            scale = 1 + self.zoom * draw[1]
+            cosine, sine = jnp.cos(angle) / scale, jnp.sin(angle) / scale
+            from_row = cosine * row + sine * column - self.shift * draw[3]
+            from_column = cosine * column - sine * row - self.shear * draw[2] * row - self.shift * draw[4]
+            where = [from_row + (height - 1) / 2, from_column + (width - 1) / 2]
+            return jax.vmap(lambda channel: map_coordinates(channel, where, order=1), -1, -1)(image)
+
+        draws = jax.random.uniform(key, (len(images), 5), images.dtype, -1, 1)
+        return jax.vmap(change)(images, draws)

@@ -130,7 +130,7 @@ def _on_device(images: np.ndarray, labels: np.ndarray) -> Split:
 def _check_images(name: str, split: str, images: np.ndarray) -> None:
     if images.ndim != 4 or 0 in images.shape:
         raise InputError(
-            f"The {split} images of {name!r} have shape {list(images.shape)}; expected [n, h, w, c], none of them zero. "
+            f"The {split} images of {name!r} have shape {list(images.shape)}; expected [n, h, w, c], all above zero. "
             "Grey images want a channel axis: images[..., None]."
         )
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):

@@ -1,0 +1,7 @@
+"""Models: one a file."""
+
+from rowrnn.models.classifier import Classifier
+from rowrnn.models.cnn import CNN
+from rowrnn.models.width import parameters, solve_width
+
+__all__ = ["CNN", "Classifier", "parameters", "solve_width"]

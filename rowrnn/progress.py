@@ -1,0 +1,75 @@
+"""The live table of a training: one row a model, renewed after every epoch."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+COLUMNS = ("model", "parameters", "epoch", "loss", "validation", "images/s", "time left")
+
+
+class LiveTable:
+    """Shows how the models of an experiment are doing; a context manager.
+
+    On a terminal it is one table that renews itself; elsewhere, as in a log file, every line is printed once.
+
+    Args:
+        console: where to draw.
+        epochs: epochs of each model.
+    """
+
+    def __init__(self, console: Console, epochs: int) -> None:
+        self._console = console
+        self._epochs = epochs
+        self._rows: dict[str, tuple[str, ...]] = {}
+        self._live = Live(console=console, auto_refresh=False)
+
+    def __enter__(self) -> "LiveTable":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def compiling(self, model: str, parameters: int) -> None:
+        """A model whose training is being compiled."""
+        self._show(model, f"{parameters:,}", "compiling", "", "", "", "")
+
+    def epoch(
+        self, model: str, parameters: int, number: int, loss: float, validation: float, images: int, seconds: float
+    ) -> None:
+        """What an epoch showed.
+
+        Args:
+            model: the model's name.
+            parameters: its number of parameters.
+            number: the epoch, from 1.
+            loss: mean training loss.
+            validation: mean validation accuracy, in [0, 1].
+            images: images trained on, over all seeds.
+            seconds: duration of the epoch.
+        """
+        left = seconds * (self._epochs - number)
+        self._show(
+            model,
+            f"{parameters:,}",
+            f"{number}/{self._epochs}",
+            f"{loss:.4f}",
+            f"{validation:.2%}",
+            f"{images / seconds:,.0f}",
+            f"{int(left // 60)}:{int(left % 60):02}",
+        )
+
+    def _show(self, *row: str) -> None:
+        self._rows[row[0]] = row
+        if self._console.is_terminal:
+            table = Table(*COLUMNS)
+            for cells in self._rows.values():
+                table.add_row(*cells)
+            self._live.update(table, refresh=True)
+        else:
+            self._console.print("  ".join(f"{name} {cell}" for name, cell in zip(COLUMNS, row, strict=True) if cell))

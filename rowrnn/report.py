@@ -1,0 +1,129 @@
+"""From the record of a run, `results.json`, to its tables.
+
+`results["summary"]` is a list with one object a model: `model`, `parameters`, `seeds`, `test_accuracy` (`mean`, `ci95`,
+`values`), `train_seconds`, `seconds_to_98`, `seconds_to_99` (null where not reached) and what else was measured.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from scipy import stats
+
+from rowrnn.errors import InputError
+from rowrnn.run import ARRAYS, RESULTS
+
+Results = Mapping[str, Any]
+
+HEADER = (
+    "model",
+    "test accuracy (%)",
+    "parameters",
+    "s to 98 %",
+    "s to 99 %",
+    "training images/s",
+    "inference images/s",
+    "memory (MiB)",
+)
+
+
+def interval(values: Sequence[float]) -> dict[str, Any]:
+    """Mean of values over seeds with the half-width of its 95 % interval (Student's t); null for a single value."""
+    ci95 = None
+    if len(values) > 1:
+        ci95 = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return {"mean": float(np.mean(values)), "ci95": ci95, "values": [float(value) for value in values]}
+
+
+def load(directory: Path) -> tuple[Results, dict[str, np.ndarray]]:
+    """The results and arrays of a run.
+
+    Raises:
+        InputError: if the directory holds no run.
+    """
+    try:
+        results = json.loads((directory / RESULTS).read_text())
+        with np.load(directory / ARRAYS) as arrays:
+            return results, dict(arrays)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{directory} holds no readable run ({error}). Name the directory of a run.") from error
+
+
+def summary_table(results: Results) -> Table:
+    """The summary as a table for the terminal."""
+    data, seeds = results["data"], results["protocol"]["seeds"]
+    title = f"{data['name']}: {data['test']:,} test images, mean ± 95 % interval over {seeds} seeds"
+    table = Table(title=title)
+    for number, name in enumerate(HEADER):
+        table.add_column(name, justify="left" if number == 0 else "right")
+    for cells in _cells(results):
+        table.add_row(*cells)
+    return table
+
+
+def markdown(results: Results) -> str:
+    """The summary as a Markdown table."""
+    rule = ("---", *["---:"] * (len(HEADER) - 1))
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (HEADER, rule, *_cells(results)))
+
+
+def publish(directory: Path, readme: Path, folder: Path) -> None:
+    """Copies a run to `folder`, named after its experiment, and renews the experiment's table in the README.
+
+    The table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+
+    Raises:
+        InputError: if there is no such run, it is not finished, or the README has no place for its table.
+    """
+    results, _ = load(directory)
+    name = results["experiment"]
+    if not results["finished"]:
+        raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
+    text = readme.read_text()
+    renewed = with_table(text, name, markdown(results))
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(directory / RESULTS, folder / f"{name}.json")
+    shutil.copyfile(directory / ARRAYS, folder / f"{name}.npz")
+    readme.write_text(renewed)
+
+
+def with_table(text: str, name: str, table: str) -> str:
+    """The text with the table between the marks of `name` renewed.
+
+    Raises:
+        InputError: if the marks are missing.
+    """
+    marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not marks.search(text):
+        raise InputError(f"There is no place for the table: expected the marks <!-- {name} --> and <!-- /{name} -->.")
+    return marks.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text)
+
+
+def _cells(results: Results) -> list[tuple[str, ...]]:
+    return [
+        (
+            row["model"],
+            _accuracy(row["test_accuracy"]),
+            f"{row['parameters']:,}",
+            _seconds(row["seconds_to_98"]),
+            _seconds(row["seconds_to_99"]),
+            f"{row['train_images_per_second']:,.0f}",
+            f"{row['inference_images_per_second']:,.0f}",
+            f"{row['memory_mib']:,.0f}",
+        )
+        for row in results["summary"]
+    ]
+
+
+def _accuracy(accuracy: Mapping[str, Any]) -> str:
+    mean = f"{100 * accuracy['mean']:.2f}"
+    return mean if accuracy["ci95"] is None else f"{mean} ± {100 * accuracy['ci95']:.2f}"
+
+
+def _seconds(seconds: float | None) -> str:
+    return "not reached" if seconds is None else f"{seconds:.0f}"

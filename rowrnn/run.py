@@ -1,0 +1,161 @@
+"""A run of an experiment: its options, its directory, its record."""
+
+import dataclasses
+import json
+import os
+import platform
+import resource
+import shlex
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+import psutil
+import tyro
+
+from rowrnn.errors import InputError
+
+Options = TypeVar("Options")
+
+RESULTS, ARRAYS = "results.json", "arrays.npz"
+PACKAGES = ("rowrnn", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def run_experiment(
+    options_class: type[Options], main: Callable[[Options], None], presets: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Reads the options from the command line and runs `main` with them.
+
+    Args:
+        options_class: a frozen dataclass, with a field `bool` of each preset's name.
+        main: the experiment.
+        presets: option values of each preset; an option given beside a preset wins.
+
+    Exits with code 2 and a message on an `InputError`, with 130 on Ctrl-C.
+    """
+    options = tyro.cli(options_class)
+    for name, values in presets.items():
+        if getattr(options, name):
+            options = tyro.cli(options_class, default=dataclasses.replace(options_class(), **{name: True}, **values))
+    try:
+        main(options)
+    except InputError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        # What still computes on the devices is not waited for.
+        sys.stdout.flush()
+        os._exit(128 + signal.SIGINT)
+
+
+def seconds_since_start() -> float:
+    """Seconds since this process started, the interpreter's own start included."""
+    return time.time() - psutil.Process().create_time()
+
+
+class Run:
+    """The directory of a run, a context manager: made at the start, removed again if nothing was saved.
+
+    Args:
+        directory: where to write. A directory that holds something already is kept: the run takes the next free
+            name, `directory-2`, `directory-3`, ….
+
+    Raises:
+        InputError: if the directory cannot be written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = _free_name(directory)
+        self._made: list[Path] = []
+        self.started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+    def __enter__(self) -> "Run":
+        try:
+            for path in (*reversed(self.directory.parents), self.directory):
+                if not path.exists():
+                    path.mkdir()
+                    self._made.append(path)
+            with tempfile.TemporaryFile(dir=self.directory):
+                pass
+        except OSError as error:
+            self._remove_empty()
+            raise InputError(
+                f"The output directory {self.directory} cannot be written ({error.strerror}). "
+                "Name another one with --output."
+            ) from None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt:
+            saved = (self.directory / RESULTS).exists()
+            finished = f"what was finished is in {self.directory / RESULTS}" if saved else "nothing was finished"
+            print(f"Interrupted: {finished}.", file=sys.stderr)
+        self._remove_empty()
+
+    def _remove_empty(self) -> None:
+        for path in reversed(self._made):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+    def save(self, results: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes `results.json` and `arrays.npz`, each whole or not at all."""
+        with _whole(self.directory / ARRAYS) as file:
+            np.savez_compressed(file, **arrays)
+        with _whole(self.directory / RESULTS) as file:
+            file.write(json.dumps(results, indent=1, default=_plain).encode() + b"\n")
+
+    def environment(self) -> dict[str, Any]:
+        """What this run is: command, time, versions and devices."""
+        return {
+            "command": shlex.join(["python", *sys.argv]),
+            "started": self.started,
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+            "platform": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+            "devices": [device.device_kind for device in jax.devices()],
+        }
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class _whole:
+    """A file that appears under its name only when it is completely written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.partial = path.with_name(f".{path.name}.partial")
+
+    def __enter__(self) -> Any:
+        self.file = self.partial.open("wb")
+        return self.file
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.file.close()
+        if kind is None:
+            self.partial.replace(self.path)
+        else:
+            self.partial.unlink()
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form of: arrays become lists, paths strings."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+
+
+def _free_name(directory: Path) -> Path:
+    candidate, number = directory, 2
+    while candidate.is_dir() and any(candidate.iterdir()):
+        candidate = directory.with_name(f"{directory.name}-{number}")
+        number += 1
+    return candidate
