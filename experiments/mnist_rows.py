@@ -4,11 +4,12 @@ Row LSTM, Row GRU and a small CNN learn the same images within one parameter bud
 pictures tell how well, how fast, after which row the network knows, and what its gates do meanwhile.
 
     python experiments/mnist_rows.py            about 3 minutes on 2 cores: LSTM and GRU above 98.5 %, CNN above 99 %
-    python experiments/mnist_rows.py --full     about 50 minutes: the committed results
+    python experiments/mnist_rows.py --full     about an hour: the committed results
     python experiments/mnist_rows.py --quick    half a minute: does it run?
 """
 
 import dataclasses
+import sys
 import time
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from flax import nnx
+from jaxtyping import ArrayLike
 from rich.console import Console
 
 from rowrnn import CELLS
@@ -30,11 +32,12 @@ from rowrnn.errors import InputError
 from rowrnn.mesh import one_device_per_core
 from rowrnn.models import CNN, Classifier, parameters, solve_width
 from rowrnn.models.classifier import Pooling
-from rowrnn.plots import draw
 from rowrnn.progress import LiveTable
 from rowrnn.report import interval, summary_table
 from rowrnn.run import Run, peak_memory, run_experiment, seconds_since_start
 from rowrnn.train import Epoch, Recipe, compile_evaluation, evaluate, fit
+
+Arrays = dict[str, ArrayLike]
 
 TITLES = {"lstm": "Row LSTM", "gru": "Row GRU", "elman": "Row Elman", "cnn": "CNN"}
 PROTOCOL = {
@@ -95,7 +98,7 @@ class Options:
 PRESETS = {
     "quick": {"params": 10_000, "epochs": 1, "seeds": 2, "train_images": 4_000},
     "full": {
-        "params": 100_000,
+        "params": 80_000,
         "epochs": 20,
         "seeds": 6,
         "dropout": 0.2,
@@ -106,15 +109,16 @@ PRESETS = {
 
 
 def main(options: Options) -> None:
+    """Trains, scores and draws what the options ask for."""
     check(options)
     one_device_per_core()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 130)
     data = load(options.dataset, options.data_dir)
     if not 0 <= options.example < len(data.test):
         raise InputError(f"Test image {options.example} does not exist: take one from 0 to {len(data.test) - 1}.")
     widths = {name: width(name, options, data) for name in options.models}
     with Run(options.output) as run:
-        results = {
+        results: dict[str, Any] = {
             "experiment": "mnist_rows",
             "finished": False,
             **run.environment(),
@@ -123,7 +127,10 @@ def main(options: Options) -> None:
             "summary": [],
             "curves": {},
         }
-        arrays = {"example": data.test.images[options.example], "example_label": data.test.labels[options.example]}
+        arrays: Arrays = {
+            "example": data.test.images[options.example],
+            "example_label": data.test.labels[options.example],
+        }
         with LiveTable(console, options.epochs) as table:
             for name, units in widths.items():
                 row, curve, model_arrays = train_and_examine(name, units, options, data, table)
@@ -136,9 +143,10 @@ def main(options: Options) -> None:
         results["seconds"] = seconds_since_start()
         run.save(results, arrays)
         console.print(summary_table(results))
-        pictures = draw(results, arrays, run.directory)
-        console.print(f"{run.directory}: results.json, arrays.npz and {len(pictures)} pictures:")
-        console.print(", ".join(picture.name for picture in pictures))
+        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
+
+        pictures = ", ".join(picture.name for picture in draw(run.directory))
+        console.print(f"In {run.directory}: results.json, arrays.npz, {pictures}.")
 
 
 def check(options: Options) -> None:
@@ -178,7 +186,7 @@ def width(name: str, options: Options, data: Dataset) -> int:
 
 def train_and_examine(
     name: str, units: int, options: Options, data: Dataset, table: LiveTable
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, np.ndarray]]:
+) -> tuple[dict[str, Any], dict[str, Any], Arrays]:
     """Trains all seeds of a model and scores them on the test set: summary row, learning curves, arrays to draw."""
     title = TITLES[name]
     train = first(data.train, options.train_images)
@@ -251,7 +259,7 @@ def timed_answers(models: Any, data: Dataset) -> tuple[np.ndarray, float]:
     return logits, float(np.median(times))
 
 
-def read_along(models: Any, options: Options, data: Dataset) -> dict[str, np.ndarray]:
+def read_along(models: Any, options: Options, data: Dataset) -> Arrays:
     """Of the first seed's recurrent model: gates and answer after each row of the example."""
     model = jax.device_get(jax.tree.map(lambda array: array[0], models))
     if not isinstance(model, Classifier):

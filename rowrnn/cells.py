@@ -196,7 +196,7 @@ def _row(bias: Float[Array, "k"], like: Float[Array, "*b k"]) -> Float[Array, "*
     return bias.reshape((1,) * (like.ndim - 1) + bias.shape)
 
 
-def _orthogonal_blocks(key: Array, gates: int, hidden: int, dtype: DTypeLike) -> Float[Array, "hidden gates*hidden"]:
+def _orthogonal_blocks(key: Array, gates: int, hidden: int, dtype: DTypeLike) -> Float[Array, "hidden blocks"]:
     """One orthogonal matrix a gate, side by side (Saxe et al. 2013): each gate's recurrence starts norm-preserving."""
     orthogonal = nnx.initializers.orthogonal()
     return jnp.concatenate([orthogonal(k, (hidden, hidden), dtype) for k in jax.random.split(key, gates)], axis=1)

@@ -20,7 +20,7 @@ def one_device_per_core() -> None:
 
     An explicit `JAX_NUM_CPU_DEVICES` in the environment, or a setting made before, stands.
     """
-    if jax.config.jax_num_cpu_devices < 1:
+    if jax.config.jax_num_cpu_devices < 1:  # pyrefly: ignore[missing-attribute]
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 

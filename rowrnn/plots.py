@@ -1,25 +1,27 @@
 """Pictures of a run, drawn from its results and arrays alone.
 
-The arrays of a model are named `MODEL/…`: `correct_by_row` `[seeds, h]`, `confusion` `[seeds, classes, classes]` (label by
-prediction), `mistake_image` `[n, h, w, c]` with `mistake_label`, `mistake_prediction` and `mistake_probability` `[n]`,
-and for a recurrent model `gate/NAME` `[h, hidden]` and `probability` `[h, classes]` of reading `example` `[h, w, c]`.
+The arrays of a model are named `MODEL/…`: `correct_by_row` `[seeds, h]`; `confusion` `[seeds, classes, classes]`, label
+by prediction; `mistake_image` `[n, h, w, c]` with `mistake_label`, `mistake_prediction` and `mistake_probability`
+`[n]`; and for a recurrent model `gate/NAME` `[h, hidden]` and `probability` `[h, classes]` of reading `example`
+`[h, w, c]`.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rowrnn.report import Results, interval
+from rowrnn.report import Results, interval, load
 
 Arrays = Mapping[str, np.ndarray]
 
-COLORS = plt.get_cmap("tab10").colors
+COLORS = matplotlib.color_sequences["tab10"]
 STYLE = {
     "axes.grid": True,
     "axes.spines.right": False,
@@ -32,8 +34,13 @@ STYLE = {
 }
 
 
-def draw(results: Results, arrays: Arrays, directory: Path) -> list[Path]:
-    """Draws every picture of a run into `directory`, as PNG; returns their paths."""
+def draw(directory: Path) -> list[Path]:
+    """Draws every picture of the run in `directory` beside its results, as PNG; returns their paths.
+
+    Raises:
+        InputError: if the directory holds no run.
+    """
+    results, arrays = load(directory)
     models = [row["model"] for row in results["summary"]]
     figures = {}
     with plt.rc_context(STYLE), plt.ioff():
@@ -62,7 +69,7 @@ def learning_curves(results: Results) -> Figure:
     left.set(title="Training loss", xlabel="epoch", ylabel="cross-entropy (nats)", yscale="log")
     right.set(title="Validation error", xlabel="epoch", ylabel="error (%)", yscale="log")
     for axes in (left, right):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("{x:g}")
         axes.tick_params(axis="y", which="minor", labelsize=7)
@@ -73,12 +80,13 @@ def learning_curves(results: Results) -> Figure:
 def accuracy_by_row(results: Results, arrays: Arrays) -> Figure:
     """Test accuracy after each row seen from the top: when does the network know?"""
     figure, axes = plt.subplots(figsize=(7, 4.2))
+    rows = results["data"]["shape"][0]
     for color, row in zip(COLORS, results["summary"], strict=False):
         seen = 100 * arrays[f"{row['model']}/correct_by_row"]
         label = row["model"] if f"{row['model']}/probability" in arrays else f"{row['model']} (rows below left blank)"
-        _band(axes, np.arange(1, seen.shape[1] + 1), seen.T, color, label)
+        _band(axes, np.arange(1, rows + 1), seen.T, color, label)
     axes.axhline(100 / results["data"]["classes"], color="grey", linestyle=":", linewidth=1)
-    axes.text(1, 100 / results["data"]["classes"] + 1, "chance", color="grey", fontsize=8)
+    axes.text(rows, 100 / results["data"]["classes"] + 1, "chance", color="grey", fontsize=8, ha="right")
     axes.set(
         title="When does the network know?",
         xlabel="rows seen, from the top",
@@ -136,13 +144,14 @@ def confusion(results: Results, arrays: Arrays) -> Figure:
     """Test images of each class taken for each other class, mean over seeds."""
     models = [row["model"] for row in results["summary"]]
     names = results["data"]["class_names"]
-    figure, panels = plt.subplots(1, len(models), figsize=(4.4 * len(models), 4.6), squeeze=False)
+    figure, panels = plt.subplots(1, len(models), figsize=(4.4 * len(models), 5), squeeze=False)
     for axes, model in zip(panels[0], models, strict=True):
         mean = arrays[f"{model}/confusion"].mean(axis=0)
         wrong = np.where(np.eye(len(names), dtype=bool), np.nan, mean)
-        axes.imshow(wrong, cmap="Reds", vmin=0, vmax=max(np.nanmax(wrong), 1e-9) if len(names) > 1 else 1)
+        worst = max(np.nanmax(wrong), 1)
+        axes.imshow(wrong, cmap="Reds", vmin=0, vmax=worst)
         if len(names) <= 20:
-            _write_counts(axes, mean)
+            _write_counts(axes, mean, worst)
             axes.set_xticks(range(len(names)), names, fontsize=8)
             axes.set_yticks(range(len(names)), names, fontsize=8)
         axes.grid(visible=False)
@@ -177,8 +186,7 @@ def _band(axes: Axes, x: np.ndarray, values: np.ndarray, color: Any, label: str)
     mean = np.array([point["mean"] for point in over_seeds])
     ci95 = np.array([point["ci95"] or 0.0 for point in over_seeds])
     axes.plot(x, mean, color=color, label=label, marker="o", markersize=3)
-    # An interval that reaches below zero has no place on a logarithmic axis.
-    axes.fill_between(x, np.maximum(mean - ci95, 0.2 * mean), mean + ci95, color=color, alpha=0.2, linewidth=0)
+    axes.fill_between(x, mean - ci95, mean + ci95, color=color, alpha=0.2, linewidth=0)
 
 
 def _show_image(axes: Axes, image: np.ndarray) -> None:
@@ -187,8 +195,9 @@ def _show_image(axes: Axes, image: np.ndarray) -> None:
     axes.grid(visible=False)
 
 
-def _write_counts(axes: Axes, mean: np.ndarray) -> None:
+def _write_counts(axes: Axes, mean: np.ndarray, worst: float) -> None:
     for (label, predicted), count in np.ndenumerate(mean):
         if label == predicted or count >= 0.05:
             text = f"{count:.0f}" if label == predicted else f"{count:.1f}"
-            axes.text(predicted, label, text, ha="center", va="center", fontsize=6)
+            dark = label != predicted and count > 0.6 * worst
+            axes.text(predicted, label, text, ha="center", va="center", fontsize=6, color="white" if dark else "black")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.table import Table
-from scipy import stats
+from scipy import special
 
 from rowrnn.errors import InputError
 from rowrnn.run import ARRAYS, RESULTS
@@ -22,13 +23,13 @@ Results = Mapping[str, Any]
 
 HEADER = (
     "model",
-    "test accuracy (%)",
-    "parameters",
-    "s to 98 %",
-    "s to 99 %",
-    "training images/s",
-    "inference images/s",
-    "memory (MiB)",
+    "test\naccuracy %",
+    "para-\nmeters",
+    "seconds\nto 98 %",
+    "seconds\nto 99 %",
+    "training\nimages/s",
+    "answers\nimages/s",
+    "memory\nMiB",
 )
 
 
@@ -36,7 +37,7 @@ def interval(values: Sequence[float]) -> dict[str, Any]:
     """Mean of values over seeds with the half-width of its 95 % interval (Student's t); null for a single value."""
     ci95 = None
     if len(values) > 1:
-        ci95 = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+        ci95 = float(special.stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return {"mean": float(np.mean(values)), "ci95": ci95, "values": [float(value) for value in values]}
 
 
@@ -58,9 +59,9 @@ def summary_table(results: Results) -> Table:
     """The summary as a table for the terminal."""
     data, seeds = results["data"], results["protocol"]["seeds"]
     title = f"{data['name']}: {data['test']:,} test images, mean ± 95 % interval over {seeds} seeds"
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, title_justify="left")
     for number, name in enumerate(HEADER):
-        table.add_column(name, justify="left" if number == 0 else "right")
+        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
     for cells in _cells(results):
         table.add_row(*cells)
     return table
@@ -69,7 +70,8 @@ def summary_table(results: Results) -> Table:
 def markdown(results: Results) -> str:
     """The summary as a Markdown table."""
     rule = ("---", *["---:"] * (len(HEADER) - 1))
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (HEADER, rule, *_cells(results)))
+    header = [name.replace("-\n", "").replace("\n", " ") for name in HEADER]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *_cells(results)))
 
 
 def publish(directory: Path, readme: Path, folder: Path) -> None:
@@ -126,4 +128,4 @@ def _accuracy(accuracy: Mapping[str, Any]) -> str:
 
 
 def _seconds(seconds: float | None) -> str:
-    return "not reached" if seconds is None else f"{seconds:.0f}"
+    return "-" if seconds is None else f"{seconds:.0f}"

@@ -13,24 +13,21 @@ import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 import psutil
 import tyro
+from jaxtyping import ArrayLike
 
 from rowrnn.errors import InputError
-
-Options = TypeVar("Options")
 
 RESULTS, ARRAYS = "results.json", "arrays.npz"
 PACKAGES = ("rowrnn", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def run_experiment(
-    options_class: type[Options], main: Callable[[Options], None], presets: Mapping[str, Mapping[str, Any]]
-) -> None:
+def run_experiment(options_class: type, main: Callable[[Any], None], presets: Mapping[str, Mapping[str, Any]]) -> None:
     """Reads the options from the command line and runs `main` with them.
 
     Args:
@@ -104,10 +101,10 @@ class Run:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
 
-    def save(self, results: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    def save(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> None:
         """Writes `results.json` and `arrays.npz`, each whole or not at all."""
         with _whole(self.directory / ARRAYS) as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(a) for name, a in arrays.items()})
         with _whole(self.directory / RESULTS) as file:
             file.write(json.dumps(results, indent=1, default=_plain).encode() + b"\n")
 

@@ -17,13 +17,13 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, ArrayLike, Key, PyTree
 
 from rowrnn.errors import InputError
 from rowrnn.mesh import DATA, SEED, seed_mesh
 
 Model = PyTree[Array]
-Batch = PyTree[Array]
+Batch = PyTree[ArrayLike]
 Metrics = dict[str, Array]
 
 EVALUATION_BATCH = 500
@@ -265,7 +265,7 @@ def _take(batch: Batch, indices: Array) -> Batch:
     return jax.tree.map(lambda a: a[indices], batch)
 
 
-def _wait(array: Array) -> None:
+def _wait(array: Any) -> None:
     """Waits in Python, where Ctrl-C is heard; JAX's own wait hears it only after the epoch."""
     while not array.is_ready():
         time.sleep(0.002)

@@ -62,8 +62,8 @@ class Dataset:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels of an image."""
-        _, *shape = self.train.images.shape
-        return tuple(shape)
+        _, height, width, channels = self.train.images.shape
+        return height, width, channels
 
     @classmethod
     def from_arrays(
@@ -100,7 +100,7 @@ class Dataset:
             )
         checksum = hashlib.sha256()
         for array in (*train, *test):
-            checksum.update(np.ascontiguousarray(array))
+            checksum.update(np.ascontiguousarray(array).data)
         images, labels = train
         held_out = min(VALIDATION, len(images) // 10)
         order = np.random.default_rng(VALIDATION_SEED).permutation(len(images))

@@ -6,11 +6,12 @@ import importlib.util
 import io
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.data_sources.base import BaseDataSource
 
 from rowrnn.data.dataset import Dataset
 from rowrnn.errors import InputError
@@ -42,6 +43,7 @@ def load_tfds(name: str, data_dir: Path | None) -> Dataset:
         prepared = builder.is_prepared()
     if not prepared:
         _prepare(name, builder, folder)
+    _check_format(name, builder, folder)
     train, test, chosen = _arrays(name, builder, image, label)
     config = f" config {builder.info.config_name}" if builder.info.config_name else ""
     return Dataset.from_arrays(
@@ -54,7 +56,7 @@ def load_tfds(name: str, data_dir: Path | None) -> Dataset:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None, None, None]:
     """Silences TFDS: what matters is raised."""
     # At every import of TensorFlow that fails TFDS prints a banner to stdout, and it warns through absl's logger of
     # folders it looked into: an `InputError` says it once.
@@ -94,8 +96,9 @@ def _open(name: str, folder: Path) -> tfds.core.DatasetBuilder:
         raise _unknown(name, dataset.name, folder)
     try:
         with _quiet():
-            # Asked for a version, any, TFDS looks at the files before the code: neither need be of today's version.
-            return tfds.builder(dataset.name, data_dir=folder, **{"version": ANY_VERSION, **options})
+            # Asked for a version, any, TFDS looks at the files first, then at the code, which may be newer or missing.
+            config, version = options.get("config"), options.get("version", ANY_VERSION)
+            return tfds.builder(dataset.name, data_dir=folder, config=config, version=version)
     except Exception as error:  # TFDS and its builders raise anything, AssertionError and ImportError too
         if name not in _names(dataset.name, folder):
             raise _unknown(name, dataset.name, folder) from error
@@ -119,15 +122,19 @@ def _names(base: str, folder: Path) -> set[str]:
 
 
 def _unknown(name: str, base: str, folder: Path) -> InputError:
-    names = {known for known in _names(base, folder) if ":" in name or ":" not in known}
-    near = difflib.get_close_matches(name, sorted(names))
-    advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Expected 'mnist', or a name that TFDS has."
+    names = sorted(known for known in _names(base, folder) if ":" in name or ":" not in known)
+    near = difflib.get_close_matches(name, names) or difflib.get_close_matches(base, names)
+    advice = (
+        f"Did you mean {' or '.join(map(repr, near))}?"
+        if near
+        else f"Expected name[/config][:version] of a set that TensorFlow Datasets has or that is prepared in {folder}."
+    )
     return InputError(f"Unknown data set {name!r}. {advice}")
 
 
 def _keys(name: str, info: tfds.core.DatasetInfo) -> tuple[str, str]:
     """Keys of the image and of its class among the features."""
-    features = dict(info.features.items()) if isinstance(info.features, tfds.features.FeaturesDict) else {}
+    features = dict(sorted(info.features.items())) if isinstance(info.features, tfds.features.FeaturesDict) else {}
     for keys in (info.supervised_keys, ("image", "label")):
         match keys:
             case (str(image), str(label)) if _is_image(features.get(image)) and _is_class(features.get(label)):
@@ -173,7 +180,7 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, folder: Path) -> None
 
 
 @contextlib.contextmanager
-def _undone_on_failure(*folders: Path) -> Iterator[None]:
+def _undone_on_failure(*folders: Path) -> Generator[None, None, None]:
     """Removes what appeared in the folders, and parents of theirs that were not there, if the block raises."""
     missing = {path for folder in folders for path in (folder, *folder.parents) if not path.exists()}
     before = {path for folder in folders for path in folder.rglob("*")}
@@ -188,6 +195,18 @@ def _undone_on_failure(*folders: Path) -> Iterator[None]:
                 else:
                     path.unlink()
         raise
+
+
+def _check_format(name: str, builder: tfds.core.DatasetBuilder, folder: Path) -> None:
+    formats = builder.info.available_file_formats()
+    if not formats & tfds.core.FileFormat.with_random_access():
+        found = ", ".join(sorted(file_format.value for file_format in formats))
+        raise InputError(
+            f"The data set {name!r} is prepared in {builder.data_path} as {found}; reading "
+            "it without TensorFlow needs array_record. Remove that directory and, where TensorFlow is installed (pip "
+            "install 'rowrnn[prepare]'), prepare the set again: python -c \"import tensorflow_datasets as tfds; "
+            f"tfds.builder({name!r}, data_dir={str(folder)!r}).download_and_prepare(file_format='array_record')\""
+        )
 
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -218,12 +237,6 @@ def _read(name: str, builder: tfds.core.DatasetBuilder, split: str, image: str, 
             return _stack(name, builder.as_data_source(split), split, image, label)
     except InputError:
         raise
-    except NotImplementedError as error:
-        raise InputError(
-            f"The data set {name!r} is prepared in {builder.data_path} as {builder.info.file_format.value}; reading it "
-            "without TensorFlow needs array_record. Where TensorFlow is installed (pip install 'rowrnn[prepare]'), run "
-            f"tfds convert_format --dataset_version_dir={builder.data_path} --out_file_format=array_record"
-        ) from error
     except Exception as error:  # files missing or damaged, images that do not decode
         raise InputError(
             f"The split {split!r} of {name!r} cannot be read from {builder.data_path} ({_reason(error)}). Remove that "
@@ -231,7 +244,7 @@ def _read(name: str, builder: tfds.core.DatasetBuilder, split: str, image: str, 
         ) from error
 
 
-def _stack(name: str, source: Sequence, split: str, image: str, label: str) -> Arrays:
+def _stack(name: str, source: BaseDataSource, split: str, image: str, label: str) -> Arrays:
     """Images `[n, h, w, c]`, floating point as float32, and labels `[n]`."""
     first = np.asarray(source[0][image])
     images = np.empty(

@@ -1,0 +1,47 @@
+"""Commands on finished runs: `python -m rowrnn draw RUN`, `python -m rowrnn publish RUN`."""
+
+import sys
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from tyro.extras import SubcommandApp
+
+from rowrnn import report
+from rowrnn.errors import InputError
+from rowrnn.plots import draw
+
+app = SubcommandApp()
+
+
+@app.command(name="draw")
+def draw_run(run: tyro.conf.Positional[Path]) -> None:
+    """Prints the table and draws the pictures of a run again, without training.
+
+    Args:
+        run: directory of the run.
+    """
+    results, _ = report.load(run)
+    Console().print(report.summary_table(results))
+    for picture in draw(run):
+        print(picture)
+
+
+@app.command
+def publish(run: tyro.conf.Positional[Path], readme: Path = Path("README.md"), folder: Path = Path("results")) -> None:
+    """Copies a finished run to the committed results and renews its table in the README.
+
+    Args:
+        run: directory of the run.
+        readme: file whose table is renewed.
+        folder: where the committed results lie.
+    """
+    report.publish(run, readme, folder)
+
+
+if __name__ == "__main__":
+    try:
+        app.cli(prog="python -m rowrnn")
+    except InputError as error:
+        print(f"rowrnn: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

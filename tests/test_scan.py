@@ -1,0 +1,382 @@
+"""`scan` against the oracle in values and gradients, and the promise that padding never matters."""
+
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+from flax import nnx
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from jax.sharding import NamedSharding, PartitionSpec
+
+from rowrnn.cells import CELLS, LSTMState
+from rowrnn.scan import scan
+
+BATCH, STEPS, FEATURES, HIDDEN = 3, 4, 3, 5
+KINDS = sorted(CELLS)
+both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+every_cell = pytest.mark.parametrize("kind", KINDS)
+# Gradient programs compile for a second and run for microseconds: LLVM's optimizations only cost time here.
+quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def make_cell(kind, dtype=jnp.float32, features=FEATURES, hidden=HIDDEN, seed=0):
+    make = partial(CELLS[kind], features, hidden, dtype=dtype)
+    return oracle.random_cell(lambda: make(rngs=nnx.Rngs(0)), np.random.default_rng(seed))
+
+
+def make_state(kind, arrays):
+    """The oracle's tuple as the cell's own state."""
+    return None if arrays is None else LSTMState(*arrays) if kind == "lstm" else arrays[0]
+
+
+class Problem:
+    """Random parameters, sequences and weights of the loss, the same for the cell and for the oracle."""
+
+    def __init__(self, kind, sizes=(BATCH, STEPS, FEATURES, HIDDEN), lengths=None, given_state=True, reverse=False):
+        batch, steps, features, hidden = sizes
+        draw = partial(oracle.draw, np.random.default_rng(1))
+        states = tuple(draw(batch, hidden) for _ in range(oracle.STATES[kind]))
+        self.kind, self.lengths, self.reverse = kind, lengths, reverse
+        self.x = draw(batch, steps, features)
+        self.initial = states if given_state else None
+        self.weights = [draw(batch, steps, hidden), *(draw(batch, hidden) for _ in states)]
+        self.make_cell = partial(make_cell, kind, features=features, hidden=hidden)
+        self.parameters = oracle.parameters_of(self.make_cell())
+
+    def arguments(self, dtype):
+        initial = None if self.initial is None else [jnp.asarray(s, dtype) for s in self.initial]
+        return self.make_cell(dtype), jnp.asarray(self.x, dtype), make_state(self.kind, initial)
+
+    def run(self, cell, x, state):
+        lengths = None if self.lengths is None else jnp.asarray(self.lengths)
+        outputs, last = scan(cell, x, initial_state=state, lengths=lengths, reverse=self.reverse)
+        return [outputs, *jax.tree.leaves(last)]
+
+    def loss(self, cell, x, state):
+        values = self.run(cell, x, state)
+        weights = [jnp.asarray(weight, x.dtype) for weight in self.weights]
+        return sum((weight * value).sum() for weight, value in zip(weights, values, strict=True)), values
+
+    def expected_values(self):
+        options = {"lengths": self.lengths, "reverse": self.reverse}
+        outputs, last = oracle.run(self.kind, self.parameters, self.x, self.initial, **options)
+        return [outputs, *last]
+
+    def expected_gradients(self):
+        options = {"lengths": self.lengths, "reverse": self.reverse}
+        by_parameters, by_x, by_initial = oracle.gradients(
+            self.kind, self.parameters, self.x, self.initial, self.weights, **options
+        )
+        return [*by_parameters.values(), by_x, *(by_initial or ())]
+
+
+def flat(cell, x, state):
+    """Arrays of `(cell, x, state)`, or of its gradients, in the oracle's order."""
+    return [*oracle.parameters_of(cell).values(), np.asarray(x), *map(np.asarray, jax.tree.leaves(state))]
+
+
+def deviation(actual, expected):
+    chex.assert_trees_all_equal_shapes(list(actual), list(expected))
+    return max(np.abs(np.asarray(a, np.float64) - e).max() for a, e in zip(actual, expected, strict=True))
+
+
+@pytest.mark.parametrize("given_state", [False, True], ids=["zeros", "given"])
+@pytest.mark.parametrize("lengths", [None, (2, 0, 4)], ids=["full", "ragged"])
+@both_directions
+@every_cell
+def test_values_and_gradients_are_the_oracles(kind, reverse, lengths, given_state):
+    problem = Problem(kind, lengths=lengths, given_state=given_state, reverse=reverse)
+    expected = problem.expected_values()
+    with jax.enable_x64(True):
+        arguments = problem.arguments(jnp.float64)
+        gradients, values = quick_jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
+    assert {leaf.dtype for leaf in jax.tree.leaves((values, gradients))} == {jnp.dtype(jnp.float64)}
+    assert deviation(values, expected) < 1e-12
+    assert deviation(flat(*gradients), problem.expected_gradients()) < 1e-12
+    single = jax.jit(problem.run)(*problem.arguments(jnp.float32))
+    assert {leaf.dtype for leaf in single} == {jnp.dtype(jnp.float32)}
+    assert deviation(single, expected) < 1e-5
+
+
+@every_cell
+def test_float32_gradients(kind):
+    problem = Problem(kind, lengths=(2, 0, 4), reverse=True)
+    arguments = problem.arguments(jnp.float32)
+    gradients, _ = quick_jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {jnp.dtype(jnp.float32)}
+    assert deviation(flat(*gradients), problem.expected_gradients()) < 1e-5
+
+
+@every_cell
+def test_forward_mode(kind):
+    problem = Problem(kind, lengths=(2, 0, 4), reverse=True)
+    rng = np.random.default_rng(2)
+    with jax.enable_x64(True):
+        arguments = problem.arguments(jnp.float64)
+        tangents = jax.tree.map(lambda leaf: jnp.asarray(oracle.draw(rng, *leaf.shape)), arguments)
+        run = quick_jit(partial(jax.jvp, lambda *arguments: problem.loss(*arguments)[0]))
+        _, slope = run(arguments, tangents)
+    expected = sum(np.sum(g * t) for g, t in zip(problem.expected_gradients(), flat(*tangents), strict=True))
+    assert float(slope) == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [(1, 4, 3, 5), (3, 1, 3, 5), (3, 4, 1, 5), (3, 4, 3, 1), (1, 1, 1, 1)],
+    ids=["b=1", "t=1", "d=1", "hidden=1", "all=1"],
+)
+@every_cell
+def test_axes_of_one(kind, sizes):
+    problem = Problem(kind, sizes, lengths=(sizes[1], 0, 1)[: sizes[0]], reverse=True)
+    with jax.enable_x64(True):
+        arguments = problem.arguments(jnp.float64)
+        values = jax.jit(problem.run)(*arguments)
+        assert deviation(values, problem.expected_values()) < 1e-12
+        if max(sizes) == 1:
+            gradients, _ = quick_jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
+            assert deviation(flat(*gradients), problem.expected_gradients()) < 1e-12
+
+
+@every_cell
+def test_no_sequences(kind):
+    outputs, last = scan(make_cell(kind), np.zeros((0, STEPS, FEATURES), np.float32), lengths=np.zeros(0, np.int32))
+    assert outputs.shape == (0, STEPS, HIDDEN)
+    assert {leaf.shape for leaf in jax.tree.leaves(last)} == {(0, HIDDEN)}
+
+
+# Padding. The bits are compared: the same program, run on two paddings, has no reason to differ.
+
+
+@partial(quick_jit, static_argnames="reverse")
+def with_gradients(cell, x, lengths, reverse):
+    def loss(cell, x):
+        outputs, last = scan(cell, x, lengths=lengths, reverse=reverse)
+        return (outputs**2).sum() + sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(last)), (outputs, last)
+
+    gradients, values = jax.grad(loss, argnums=(0, 1), has_aux=True)(cell, x)
+    return values, gradients
+
+
+def two_paddings(kind, lengths, padding, reverse):
+    """Values and gradients with zeros in the padding, and with `padding` there; and which steps are valid."""
+    rng = np.random.default_rng(1)
+    cell, x = make_cell(kind), rng.normal(size=(BATCH, STEPS, FEATURES)).astype(np.float32)
+    valid = np.asarray([[step < length for step in range(STEPS)] for length in lengths])
+    clean, padded = x.copy(), x.copy()
+    clean[~valid] = 0
+    padded[~valid] = np.resize(np.asarray(padding, np.float32), padded[~valid].shape)
+    run = partial(with_gradients, cell, lengths=np.asarray(lengths), reverse=reverse)
+    return run(clean), run(padded), valid
+
+
+def assert_same_bits(one, other):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        assert np.isfinite(a).all()
+        np.testing.assert_array_equal(a, b)
+
+
+some_lengths = st.tuples(*[st.integers(0, STEPS)] * BATCH)
+anything = st.lists(st.floats(width=32), min_size=1, max_size=5)
+finite = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=5)
+few_examples = settings(max_examples=30, deadline=None, derandomize=True, database=None)
+
+
+@every_cell
+@both_directions
+@few_examples
+@given(lengths=some_lengths, padding=anything)
+@example(lengths=(4, 0, 2), padding=[np.nan])
+@example(lengths=(1, 3, 4), padding=[np.inf, -np.inf])
+def test_padding_never_changes_values(kind, reverse, lengths, padding):
+    (clean, _), ((outputs, last), _), valid = two_paddings(kind, lengths, padding, reverse)
+    assert_same_bits(clean, (outputs, last))
+    assert not np.asarray(outputs)[~valid].any()
+    assert (np.asarray(outputs)[valid] != 0).all()
+
+
+@every_cell
+@both_directions
+@few_examples
+@given(lengths=some_lengths, padding=finite)
+def test_finite_padding_never_changes_gradients(kind, reverse, lengths, padding):
+    (_, clean), (_, gradients), valid = two_paddings(kind, lengths, padding, reverse)
+    assert_same_bits(clean, gradients)
+    by_x = np.asarray(gradients[1])
+    assert not by_x[~valid].any()
+    assert (by_x[valid] != 0).all()
+
+
+@pytest.mark.xfail(strict=True, reason="0 · NaN: the padding is projected before it is masked")
+@pytest.mark.parametrize("padding", [np.nan, np.inf], ids=str)
+@both_directions
+@every_cell
+def test_nonfinite_padding_never_changes_gradients(kind, reverse, padding):
+    (_, clean), (_, gradients), valid = two_paddings(kind, (4, 0, 2), [padding], reverse)
+    assert_same_bits(clean, gradients)
+    assert not np.asarray(gradients[1])[~valid].any()
+
+
+@every_cell
+def test_padded_sequences_are_the_cut_ones(kind):
+    cell, cut, reverse = make_cell(kind), STEPS - 1, True  # Reverse: the first step taken is the last valid one.
+    x = oracle.draw(np.random.default_rng(2), BATCH, STEPS, FEATURES).astype(np.float32)
+    (outputs, last), (by_cell, by_x) = with_gradients(cell, x, np.full(BATCH, cut), reverse)
+    (cut_outputs, cut_last), (by_cut_cell, by_cut_x) = with_gradients(cell, x[:, :cut], None, reverse)
+    padded = (outputs[:, :cut], last, by_cell, by_x[:, :cut])
+    chex.assert_trees_all_close(padded, (cut_outputs, cut_last, by_cut_cell, by_cut_x), rtol=0, atol=1e-5)
+    expected, _ = oracle.run(kind, oracle.parameters_of(cell), x[:, :cut], reverse=reverse)
+    np.testing.assert_allclose(cut_outputs, expected, rtol=0, atol=1e-5)
+
+
+# Under JAX's transformations, and other dtypes.
+
+
+def test_lengths_out_of_range_act_as_the_nearest_bound_inside_jit():
+    cell = make_cell("gru")
+    x = oracle.draw(np.random.default_rng(3), BATCH, STEPS, FEATURES)
+    run = jax.jit(lambda x, lengths: scan(cell, x, lengths=lengths))
+    outputs, last = run(x.astype(np.float32), np.asarray([9, -3, 2]))
+    expected, (state,) = oracle.run("gru", oracle.parameters_of(cell), x, lengths=(4, 0, 2))
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(last, state, rtol=0, atol=1e-5)
+
+
+UNSIGNED = pytest.mark.xfail(strict=True, reason="an annotation does not take unsigned lengths")
+NARROW = pytest.mark.xfail(strict=True, reason="the steps are counted in the dtype of the lengths, and overflow")
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize(
+    ("dtype", "steps"),
+    [(np.int8, 4), pytest.param(np.uint8, 4, marks=UNSIGNED), pytest.param(np.int8, 130, marks=NARROW)],
+    ids=["int8", "uint8", "int8, 130 steps"],
+)
+def test_narrow_integer_lengths(dtype, steps, jit):
+    cell = make_cell("elman", features=1, hidden=1)
+    x = oracle.draw(np.random.default_rng(4), BATCH, steps, 1)
+    lengths = np.asarray([min(steps, 127), 0, 2], dtype)
+    run = partial(scan, cell)
+    outputs, _ = (jax.jit(run) if jit else run)(x.astype(np.float32), lengths=lengths)
+    expected, _ = oracle.run("elman", oracle.parameters_of(cell), x, lengths=lengths)
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
+
+
+@every_cell
+def test_vmap_over_cells_sequences_and_lengths(kind):
+    cells = [make_cell(kind, seed=seed) for seed in (1, 2)]
+    x = oracle.draw(np.random.default_rng(5), 2, BATCH, STEPS, FEATURES)
+    lengths = np.asarray([[4, 0, 2], [1, 3, 4]])
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cells)
+    run = jax.jit(jax.vmap(lambda cell, x, lengths: scan(cell, x, lengths=lengths, reverse=True)))
+    outputs, last = run(stacked, x.astype(np.float32), lengths)
+    for n, cell in enumerate(cells):
+        expected, state = oracle.run(kind, oracle.parameters_of(cell), x[n], lengths=lengths[n], reverse=True)
+        np.testing.assert_allclose(outputs[n], expected, rtol=0, atol=1e-5)
+        for leaf, value in zip(jax.tree.leaves(last), state, strict=True):
+            np.testing.assert_allclose(leaf[n], value, rtol=0, atol=1e-5)
+
+
+@every_cell
+def test_bfloat16_cell_and_input_give_bfloat16(kind):
+    cell = jax.tree.map(lambda p: p.astype(jnp.bfloat16), make_cell(kind))
+    x = jnp.asarray(oracle.draw(np.random.default_rng(6), BATCH, STEPS, FEATURES), jnp.bfloat16)
+    outputs, last = scan(cell, x, lengths=np.asarray([4, 0, 2]))
+    assert {leaf.dtype for leaf in jax.tree.leaves((outputs, last))} == {jnp.dtype(jnp.bfloat16)}
+    expected, _ = oracle.run(kind, oracle.parameters_of(cell), np.asarray(x, np.float64), lengths=(4, 0, 2))
+    np.testing.assert_allclose(np.asarray(outputs, np.float64), expected, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+def test_batch_sharding_is_inherited(jit):
+    kind = "lstm"
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    cell = jax.device_put(make_cell(kind), NamedSharding(mesh, PartitionSpec()))
+    x = oracle.draw(np.random.default_rng(7), 4, STEPS, FEATURES)
+    x_sharded = jax.device_put(x.astype(np.float32), sharding)
+    lengths = jax.device_put(np.asarray([4, 0, 2, 1]), sharding)
+    run = partial(scan, cell)
+    outputs, last = (jax.jit(run) if jit else run)(x_sharded, lengths=lengths)
+    for leaf in (outputs, *jax.tree.leaves(last)):
+        assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
+    expected, _ = oracle.run(kind, oracle.parameters_of(cell), x, lengths=(4, 0, 2, 1))
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
+
+
+def test_initial_state_takes_the_dtype_of_the_computation():
+    x = np.zeros((BATCH, STEPS, FEATURES), np.float32)
+    outputs, last = scan(make_cell("gru"), x, initial_state=jnp.zeros((BATCH, HIDDEN), jnp.bfloat16))
+    assert outputs.dtype == last.dtype == jnp.float32
+
+
+# Errors.
+
+
+def zeros(*shape, dtype=np.float32):
+    return np.zeros(shape, dtype)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (zeros(STEPS, FEATURES), ValueError, r"shape \[b, t, d\].*was given \[4, 3\]"),
+        (zeros(1, BATCH, STEPS, FEATURES), ValueError, r"shape \[b, t, d\].*was given \[1, 3, 4, 3\]"),
+        (zeros(BATCH, STEPS, 2), ValueError, r"d = 3 features, and was given \[3, 4, 2\]"),
+        (zeros(BATCH, 0, FEATURES), ValueError, r"at least one step.*was given \[3, 0, 3\]"),
+        (zeros(BATCH, STEPS, FEATURES, dtype=np.int32), TypeError, "floating-point sequences and was given int32"),
+        (zeros(BATCH, STEPS, FEATURES, dtype=np.uint8), TypeError, "was given uint8: convert and scale them"),
+    ],
+    ids=["rank 2", "rank 4", "features", "no steps", "int32", "uint8"],
+)
+def test_sequences_that_do_not_fit(x, error, message):
+    with pytest.raises(error, match=message):
+        scan(make_cell("gru"), x)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "error", "message"),
+    [
+        (np.asarray([4, 5, 2]), ValueError, r"between 0 and t = 4.*run from 2 to 5"),
+        (np.asarray([4, -1, 2]), ValueError, r"between 0 and t = 4.*run from -1 to 4"),
+        (np.asarray([4, 2]), ValueError, r"one length for each of 3 sequences, \[3\], not \[2\]"),
+        (np.asarray([[4, 2, 1]]), ValueError, r"not \[1, 3\]"),
+        (np.asarray(4), ValueError, r"not \[\]"),
+        (np.asarray([4.0, 2.0, 1.0], np.float32), TypeError, "integer lengths and was given float32"),
+        (np.asarray([True, False, True]), TypeError, "integer lengths and was given bool"),
+    ],
+    ids=["too long", "negative", "too few", "rank 2", "rank 0", "float", "bool"],
+)
+def test_lengths_that_do_not_fit(lengths, error, message):
+    with pytest.raises(error, match=message):
+        scan(make_cell("gru"), zeros(BATCH, STEPS, FEATURES), lengths=lengths)
+
+
+def test_shapes_are_checked_inside_jit_too():
+    run = jax.jit(partial(scan, make_cell("gru")))
+    with pytest.raises(ValueError, match=r"d = 3 features, and was given \[3, 4, 2\]"):
+        run(zeros(BATCH, STEPS, 2))
+    with pytest.raises(ValueError, match=r"one length for each of 3 sequences"):
+        run(zeros(BATCH, STEPS, FEATURES), lengths=np.asarray([4, 2]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "message"),
+    [
+        ("gru", jnp.zeros((BATCH, 4)), r"of shape \[3, 5\] and was given \[3, 4\]"),
+        ("elman", jnp.zeros((1, HIDDEN)), r"of shape \[3, 5\] and was given \[1, 5\]"),
+        ("elman", jnp.zeros(HIDDEN), r"of shape \[3, 5\] and was given \[5\]"),
+        ("lstm", LSTMState(jnp.zeros((BATCH, HIDDEN)), jnp.zeros((2, HIDDEN))), r"\[3, 5\] and was given \[2, 5\]"),
+        ("lstm", jnp.zeros((BATCH, HIDDEN)), r"of the form LSTMState\(.*was given \[3, 5\]"),
+        ("lstm", (jnp.zeros((BATCH, HIDDEN)),) * 2, r"of the form LSTMState\(.*was given \('"),
+        ("gru", LSTMState(*(jnp.zeros((BATCH, HIDDEN)),) * 2), r"form \[3, 5\], and was given LSTMState"),
+    ],
+    ids=["hidden", "batch", "rank", "cell's shape", "array for LSTM", "tuple for LSTM", "LSTMState for GRU"],
+)
+def test_initial_states_that_do_not_fit(kind, state, message):
+    with pytest.raises(ValueError, match=message):
+        scan(make_cell(kind), zeros(BATCH, STEPS, FEATURES), initial_state=state)

@@ -1,0 +1,256 @@
+"""The loop against closed forms and plain NumPy: a linear model whose every step can be written down."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from jax.sharding import PartitionSpec as P
+
+from rowrnn.cells import GRU
+from rowrnn.errors import InputError
+from rowrnn.mesh import seed_mesh
+from rowrnn.models import Classifier
+from rowrnn.train import Recipe, compile_evaluation, evaluate, fit
+
+
+@pytest.fixture(autouse=True)
+def promotion():
+    """Schedules of optax multiply floats by step counts, which strict promotion forbids."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def line(key):
+    return {"w": jax.random.normal(key, (3, 1)), "b": jnp.full((1,), 0.5)}
+
+
+def squared(model, batch, key):
+    del key
+    x, y = batch
+    loss = jnp.mean((x @ model["w"] + model["b"][None] - y) ** 2)
+    return loss, {"loss": loss}
+
+
+def closeness(model, batch):
+    x, y = batch
+    return -jnp.squeeze((x @ model["w"] + model["b"][None] - y) ** 2, -1)
+
+
+def examples(n, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    return x, (x @ np.array([[1.0], [-2.0], [0.5]], np.float32) + 0.3).astype(np.float32)
+
+
+def adamw(model, gradient, moments, t, rate):
+    """Clipping by the global norm, then AdamW (Loshchilov & Hutter 2019) with decay on kernels only, in float64."""
+    norm = np.sqrt(sum((g**2).sum() for g in gradient.values()))
+    new = {}
+    for name, g in gradient.items():
+        g = g * min(1.0, 0.5 / norm)
+        m, v = moments.setdefault(name, [np.zeros_like(g), np.zeros_like(g)])
+        m[:] = 0.9 * m + 0.1 * g
+        v[:] = 0.999 * v + 0.001 * g**2
+        step = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        decay = 0.1 * model[name] if model[name].ndim > 1 else 0.0
+        new[name] = model[name] - rate * (step + decay)
+    return new
+
+
+def rate(step, steps):
+    """Linear warm-up over a quarter of the steps, then half a cosine to zero."""
+    rise = round(0.25 * steps)
+    if step < rise:
+        return 0.05 * step / rise
+    return 0.05 * 0.5 * (1 + np.cos(np.pi * (step - rise) / (steps - rise)))
+
+
+def test_a_full_batch_training_equals_a_numpy_loop():
+    # With one batch an epoch the order of the examples does not matter, so that the loop needs no random numbers.
+    train, recipe = examples(4), Recipe(8, 4, 0.05, 0.25, 0.1, 0.5)
+    keys = jax.random.split(jax.random.key(3), 2)
+    result = fit(line, squared, closeness, train, examples(3, 1), recipe, keys)
+    for seed, key in enumerate(keys):
+        model = {name: np.float64(value) for name, value in line(jax.random.fold_in(key, 0)).items()}
+        moments, x, y = {}, *map(np.float64, train)
+        for step in range(8):
+            residual = x @ model["w"] + model["b"] - y
+            assert result.epochs[step].metrics["loss"][seed] == pytest.approx((residual**2).mean(), rel=1e-5)
+            gradient = {"w": 2 * x.T @ residual / 4, "b": 2 * residual.mean(axis=0)}
+            model = adamw(model, gradient, moments, step + 1, rate(step, 8))
+            vx, vy = examples(3, 1)
+            score = -((vx @ model["w"] + model["b"] - vy) ** 2).mean()
+            assert result.epochs[step].score[seed] == pytest.approx(score, rel=1e-5)
+
+
+def test_every_epoch_sees_another_permutation_and_leaves_out_the_incomplete_batch():
+    def visit(model, batch, key):
+        # The gradient with respect to `seen` marks the examples of a batch.
+        del key
+        loss = jnp.sum(jnp.take(model["seen"], batch))
+        return loss, {"first": batch[0].astype(jnp.float32), "sum": jnp.sum(jnp.left_shift(1, batch))}
+
+    train, validation = jnp.arange(10), jnp.arange(2)
+    result = fit(
+        lambda key: {"seen": jnp.zeros(10)},
+        visit,
+        lambda model, batch: jnp.zeros(batch.shape),
+        train,
+        validation,
+        Recipe(epochs=6, batch_size=4),
+        jax.random.split(jax.random.key(0), 2),
+    )
+    # Sums of powers of two tell which eight different examples an epoch took: its mean over two batches, times two.
+    taken = 2 * np.stack([epoch.metrics["sum"] for epoch in result.epochs]).astype(int)
+    for mask in taken.ravel():
+        assert bin(mask).count("1") == 8
+        assert mask < 2**10
+    assert len(set(taken.ravel())) > 6
+
+
+def test_the_weights_of_the_best_epoch_are_kept():
+    # The score counts down while training goes on, so the first epoch is the best.
+    def loss(model, batch, key):
+        return jnp.mean(model["w"] * batch), {"loss": jnp.mean(model["w"])}
+
+    result = fit(
+        lambda key: {"w": jnp.zeros(())},
+        loss,
+        lambda model, batch: jnp.broadcast_to(model["w"], batch.shape),
+        jnp.ones(4),
+        jnp.ones(3),
+        Recipe(epochs=5, batch_size=4, warmup=0.0, weight_decay=0.0),
+        jax.random.split(jax.random.key(0), 1),
+    )
+    scores = [epoch.score[0] for epoch in result.epochs]
+    assert scores[0] > scores[-1]
+    assert result.models["w"][0] == pytest.approx(scores[0])
+
+
+def rows_problem():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(80, 4, 3, 1)).astype(np.float32), rng.integers(0, 3, 80).astype(np.int32)
+
+
+def classifier(key):
+    rngs = nnx.Rngs(key)
+    return Classifier(GRU(3, 4, rngs=rngs), 3, dropout=0.3, rngs=rngs)
+
+
+def classifier_loss(model, batch, key):
+    images, labels = batch
+    loss = optax.softmax_cross_entropy_with_integer_labels(model(images, key=key), labels).mean()
+    return loss, {"loss": loss}
+
+
+def classifier_score(model, batch):
+    images, labels = batch
+    return (model(images).argmax(-1) == labels).astype(jnp.float32)
+
+
+def fit_rows(devices, seeds=1, loss=classifier_loss):
+    keys = jax.vmap(jax.random.key)(jnp.arange(seeds, dtype=jnp.uint32))
+    # 20 steps: 4 epochs of 5 batches.
+    recipe = Recipe(epochs=4, batch_size=16)
+    data = rows_problem()
+    return fit(classifier, loss, classifier_score, data, data, recipe, keys, devices=devices)
+
+
+def test_one_and_two_devices_train_alike_and_a_seed_trains_alike_in_company():
+    one, two = fit_rows(jax.devices()[:1]), fit_rows(jax.devices())
+    chex.assert_trees_all_close(jax.device_get(one.models), jax.device_get(two.models), atol=1e-5, rtol=0)
+    for a, b in zip(one.epochs, two.epochs, strict=True):
+        np.testing.assert_allclose(a.metrics["loss"], b.metrics["loss"], atol=1e-5, rtol=0)
+    # Two seeds go to two devices; the first is the one that trained alone.
+    both = jax.device_get(fit_rows(jax.devices(), seeds=2).models)
+    chex.assert_trees_all_close(jax.tree.map(lambda a: a[:1], both), jax.device_get(one.models), atol=1e-5, rtol=0)
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_close(both.head.kernel[...][0], both.head.kernel[...][1], atol=1e-2)
+
+
+def test_the_same_seed_gives_the_same_bits_with_one_trace():
+    first = fit_rows(jax.devices(), seeds=2)
+    # One trace of the step serves all steps, epochs and seeds.
+    counted = chex.assert_max_traces(classifier_loss, n=1)
+    again = fit_rows(jax.devices(), seeds=2, loss=counted)
+    chex.assert_trees_all_equal(jax.device_get(first.models), jax.device_get(again.models))
+    for a, b in zip(first.epochs, again.epochs, strict=True):
+        chex.assert_trees_all_equal((a.metrics, a.score), (b.metrics, b.score))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 500, 501, 1003])
+def test_evaluation_gives_every_example_once_in_order(n):
+    models = {"factor": jnp.array([2.0, -3.0, 0.5])}
+    batch = jnp.arange(n, dtype=jnp.float32)
+    found = evaluate(lambda model, x: {"product": model["factor"] * x}, models, batch)
+    np.testing.assert_array_equal(found["product"], np.array([[2.0], [-3.0], [0.5]]) * np.arange(n, dtype=np.float32))
+
+
+def test_a_compiled_evaluation_can_be_called_again():
+    evaluation = compile_evaluation(lambda model, x: model + x, jnp.zeros(2), jnp.arange(3.0))
+    np.testing.assert_array_equal(evaluation(), evaluation())
+
+
+@pytest.mark.parametrize(
+    ("seeds", "batch", "devices", "shape"),
+    [
+        (1, 128, 1, (1, 1)),
+        (4, 128, 2, (2, 1)),
+        (3, 128, 2, (1, 2)),
+        (6, 128, 4, (2, 2)),
+        (3, 7, 2, (1, 1)),
+        (5, 64, 8, (1, 8)),
+    ],
+)
+def test_the_mesh_spreads_seeds_first_and_then_the_batch(seeds, batch, devices, shape):
+    mesh = seed_mesh(seeds, batch, [jax.devices()[0]] * devices)
+    assert mesh.devices.shape == shape
+    assert mesh.axis_names == ("seed", "data")
+
+
+def test_a_loss_that_stops_being_finite_is_an_error_that_names_the_epoch():
+    def explode(model, batch, key):
+        loss = jnp.mean(model["w"] * batch) / jnp.zeros(())
+        return loss, {"loss": loss}
+
+    with pytest.raises(FloatingPointError, match="no longer finite in epoch 1"):
+        fit(
+            lambda key: {"w": jnp.ones(())},
+            explode,
+            lambda model, batch: batch,
+            jnp.ones(4),
+            jnp.ones(4),
+            Recipe(epochs=2, batch_size=2),
+            jax.random.split(jax.random.key(0), 1),
+        )
+
+
+def test_a_batch_larger_than_the_training_set_is_refused():
+    with pytest.raises(InputError, match="batch of 128 is larger than the training set of 10 examples"):
+        fit(line, squared, closeness, examples(10), examples(3), Recipe(1), jax.random.split(jax.random.key(0), 1))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"epochs": 1, "batch_size": -1},
+        {"epochs": 1, "learning_rate": 0.0},
+        {"epochs": 1, "learning_rate": float("nan")},
+        {"epochs": 1, "warmup": 1.0},
+        {"epochs": 1, "weight_decay": -0.1},
+    ],
+)
+def test_a_recipe_refuses_numbers_out_of_range(wrong):
+    with pytest.raises(InputError, match="needs"):
+        Recipe(**wrong)
+
+
+def test_data_is_replicated_and_models_lie_on_the_seed_axis():
+    result = fit_rows(jax.devices(), seeds=2)
+    assert result.models.head.kernel[...].sharding.spec == P("seed")
+    assert result.memory_bytes > 2 * rows_problem()[0].nbytes
+    assert result.compile_seconds > 0
