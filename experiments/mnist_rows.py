@@ -61,7 +61,7 @@ class Options:
     hidden: int | None = None
     """Hidden size of the recurrent cells, instead of the budget."""
     channels: int | None = None
-    """Channels of the CNN's first convolution, instead of the budget."""
+    """Channels of the CNN's last convolution, instead of the budget."""
     pooling: Pooling = "last"
     """What the recurrent models' head reads: the state after the last row, or the mean over rows."""
     dropout: float = 0.1

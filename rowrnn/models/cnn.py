@@ -10,12 +10,12 @@ from rowrnn.typing import Images, Logits
 class CNN(nnx.Module):
     """Three convolutions with ReLU and one linear head.
 
-    A 5x5 convolution of stride 2, a 3x3 convolution with twice the channels, 2x2 max pooling, a 3x3 convolution with
-    four times the channels: of 28x28 pixels 7x7 positions remain.
+    A 5x5 convolution of stride 2 with a quarter of the channels, a 3x3 convolution with half of them, 2x2 max pooling
+    and a 3x3 convolution with all: of 28x28 pixels 7x7 positions remain.
 
     Args:
         shape: height, width and channels of an image.
-        channels: output channels of the first convolution.
+        channels: output channels of the last convolution.
         classes: number of classes.
         dropout: probability with which a feature of the last map is dropped while training.
         rngs: source of the initial parameters.
@@ -25,11 +25,12 @@ class CNN(nnx.Module):
         self, shape: tuple[int, int, int], channels: int, classes: int, *, dropout: float = 0.0, rngs: nnx.Rngs
     ) -> None:
         height, width, inputs = shape
-        self.conv1 = _conv(inputs, channels, 5, stride=2, rngs=rngs)
-        self.conv2 = _conv(channels, 2 * channels, 3, stride=1, rngs=rngs)
-        self.conv3 = _conv(2 * channels, 4 * channels, 3, stride=1, rngs=rngs)
+        quarter, half = -(-channels // 4), -(-channels // 2)
+        self.conv1 = _conv(inputs, quarter, 5, stride=2, rngs=rngs)
+        self.conv2 = _conv(quarter, half, 3, stride=1, rngs=rngs)
+        self.conv3 = _conv(half, channels, 3, stride=1, rngs=rngs)
         positions = -(-height // 4) * -(-width // 4)
-        self.head = nnx.Linear(positions * 4 * channels, classes, rngs=rngs)
+        self.head = nnx.Linear(positions * channels, classes, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
 
     def __call__(self, images: Images, *, key: Array | None = None) -> Logits:
