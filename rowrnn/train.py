@@ -174,9 +174,11 @@ def fit(
         return State(model, optimizer_state, best_model, best_score), jax.tree.map(jnp.mean, metrics), reached
 
     with jax.set_mesh(mesh):
-        keys = jax.device_put(keys, over_seeds)
+        # In turn and on one device: a batched QR of orthogonal initializers on several CPU devices waits for ever, each
+        # holding a thread of the pool that the others wait for.
+        state = jax.jit(lambda keys: jax.lax.map(begin, keys))(jax.device_put(keys, mesh.devices.flat[0]))
+        state, keys = jax.device_put((state, keys), over_seeds)
         train, validation = jax.device_put((train, validation), everywhere)
-        state = jax.jit(jax.vmap(begin), out_shardings=over_seeds)(keys)
         started = time.perf_counter()
         numbers = jax.device_put(np.arange(1, recipe.epochs + 1, dtype=np.int32), everywhere)
         run_epoch = jax.jit(_each_seed(epoch, mesh), donate_argnums=0)

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -307,22 +308,47 @@ def test_unknown_names(name, advice, shapes7_dir, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10_corrupted/brightness_1", "abstract_reasoning"])
-def test_preparing_needs_tensorflow_and_leaves_nothing(name, tmp_path, monkeypatch, capfd):
-    """Of abstract_reasoning even TFDS's description needs TensorFlow."""
+def test_versions_are_advised_only_where_one_was_asked_for(shapes7_dir):
+    assert "shapes7:" not in message("shape7", shapes7_dir)
+
+
+@pytest.fixture
+def without_tensorflow(monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorflow" else find_spec(name))
+
+
+@pytest.mark.usefixtures("without_tensorflow")
+@pytest.mark.parametrize("name", ["mnist", "cifar10_corrupted/brightness_1", "cifar10:3.0.2"])
+def test_preparing_needs_tensorflow_and_leaves_nothing(name, tmp_path, capfd, caplog):
+    caplog.set_level(logging.INFO, logger="absl")
     directory = tmp_path / "new" / "sets"
     found = message(name, directory)
     assert found.startswith(f"The data set {name!r} is not prepared in {directory}, and preparing it needs TensorFlow")
     assert "pip install 'rowrnn[prepare]'" in found
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
+    assert logging.getLogger("absl").level == logging.INFO
+
+
+@pytest.mark.usefixtures("without_tensorflow")
+def test_describing_needs_tensorflow(tmp_path, monkeypatch, capfd):
+    """The code of some sets uses TensorFlow before anything is prepared, and TFDS prints a banner."""
+
+    def describe(builder):
+        print("Failed to import TensorFlow.")
+        raise ModuleNotFoundError("No module named 'tensorflow'")
+
+    monkeypatch.setitem(tfds.core.registered._DATASET_REGISTRY, "shapes7", shapes7.Shapes7)
+    monkeypatch.setattr(shapes7.Shapes7, "_info", describe)
+    assert "'shapes7' is not prepared in" in message("shapes7", tmp_path)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_text_sets_are_refused_before_they_are_prepared(tmp_path):
     found = message("imdb_reviews", tmp_path)
-    assert found.startswith("'imdb_reviews' is not an image classification set. It has 'text' Text of shape ()")
+    assert "not an image classification set. It has 'label' ClassLabel of shape (), 'text' Text of shape ()" in found
 
 
 @pytest.fixture

@@ -11,7 +11,11 @@ from rowrnn.cells import GRU, LSTM, Elman
 from rowrnn.image import RowGRU, RowLSTM, Rows, rows
 
 BATCH, HEIGHT, WIDTH, CHANNELS, HIDDEN = 3, 4, 3, 2, 5
-KINDS = {"elman": lambda *sizes, rngs: Rows(Elman(*sizes, rngs=rngs)), "gru": RowGRU, "lstm": RowLSTM}
+KINDS = {
+    "elman": lambda features, hidden, rngs: Rows(Elman(features, hidden, rngs=rngs)),
+    "gru": RowGRU,
+    "lstm": RowLSTM,
+}
 every_kind = pytest.mark.parametrize("kind", sorted(KINDS))
 
 

@@ -202,8 +202,8 @@ def _check_format(name: str, builder: tfds.core.DatasetBuilder, folder: Path) ->
     if not formats & tfds.core.FileFormat.with_random_access():
         found = ", ".join(sorted(file_format.value for file_format in formats))
         raise InputError(
-            f"The data set {name!r} is prepared in {builder.data_path} as {found}; reading "
-            "it without TensorFlow needs array_record. Remove that directory and, where TensorFlow is installed (pip "
+            f"The data set {name!r} is prepared in {builder.data_path} as {found}; reading it "
+            "without TensorFlow needs array_record. Remove that directory and, where TensorFlow is installed (pip "
             "install 'rowrnn[prepare]'), prepare the set again: python -c \"import tensorflow_datasets as tfds; "
             f"tfds.builder({name!r}, data_dir={str(folder)!r}).download_and_prepare(file_format='array_record')\""
         )

@@ -1,0 +1,125 @@
+"""Models against NumPy and against the library's own convolution and pooling; widths against counted parameters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+from flax import nnx
+
+from rowrnn.cells import CELLS, GRU, LSTM
+from rowrnn.errors import InputError
+from rowrnn.models import CNN, Classifier, parameters, solve_width
+from rowrnn.models.cnn import _conv_as_product, _max_pool
+
+
+def randomized(model, seed=0):
+    """The model with every parameter random, biases included."""
+    leaves, structure = jax.tree.flatten(model)
+    rng = np.random.default_rng(seed)
+    return jax.tree.unflatten(structure, [jnp.asarray(0.5 * rng.normal(size=a.shape), a.dtype) for a in leaves])
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(1).uniform(size=(3, 5, 4, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("name", CELLS)
+def test_classifier_is_the_cell_pooled_and_one_linear_map(name, pooling, images):
+    rngs = nnx.Rngs(0)
+    model = randomized(Classifier(CELLS[name](8, 6, rngs=rngs), 3, pooling=pooling, rngs=rngs))
+    outputs, _ = oracle.run(model.rows.cell, images.reshape(3, 5, 8))
+    kernel, bias = (np.float64(p[...]) for p in (model.head.kernel, model.head.bias))
+    by_row = []
+    for row in range(5):
+        pooled = outputs[:, row] if pooling == "last" else outputs[:, : row + 1].mean(axis=1)
+        by_row.append(pooled @ kernel + bias)
+    np.testing.assert_allclose(model(images), by_row[-1], atol=1e-5)
+    np.testing.assert_allclose(model.logits_by_row(images), np.stack(by_row, axis=1), atol=1e-5)
+
+
+def test_dropout_needs_a_key_and_keeps_the_mean(images):
+    rngs = nnx.Rngs(0)
+    model = randomized(Classifier(LSTM(8, 6, rngs=rngs), 3, dropout=0.4, rngs=rngs))
+    np.testing.assert_array_equal(model(images), model(images))
+    keys = jax.random.split(jax.random.key(0), 4000)
+    dropped = jax.vmap(lambda key: model(images, key=key))(keys)
+    assert np.unique(np.asarray(dropped)[:, 0, 0]).size > 10
+    # Features are scaled by 1 / (1 - 0.4) where kept, so that the mean over keys is the model without dropout.
+    error = 5 * np.std(dropped, axis=0) / np.sqrt(4000)
+    assert (np.abs(dropped.mean(axis=0) - model(images)) < error).all()
+
+
+@pytest.mark.parametrize(("size", "stride"), [(5, 2), (3, 1), (3, 2), (1, 1)])
+@pytest.mark.parametrize("shape", [(2, 8, 7, 3), (1, 5, 5, 1)])
+def test_convolution_as_product_is_the_convolution(shape, size, stride):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=shape).astype(np.float32)
+    kernel = rng.normal(size=(size, size, shape[-1], 4)).astype(np.float32)
+    padding = ((size // 2, size // 2),) * 2
+
+    def library(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    def ours(x, kernel):
+        return _conv_as_product(x, kernel, (stride, stride), padding)
+
+    expected, library_vjp = jax.vjp(library, x, kernel)
+    found, vjp = jax.vjp(ours, x, kernel)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    cotangent = rng.normal(size=expected.shape).astype(np.float32)
+    for a, b in zip(vjp(cotangent), library_vjp(cotangent), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 6, 3), (2, 5, 7, 1), (1, 1, 1, 2)])
+def test_max_pooling_is_the_librarys(shape):
+    x = nnx.relu(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+    np.testing.assert_array_equal(_max_pool(x), nnx.max_pool(x, (2, 2), (2, 2), padding="SAME"))
+
+
+def test_cnn_is_its_three_convolutions_and_head(images):
+    model = randomized(CNN((5, 4, 2), 8, 3, rngs=nnx.Rngs(0)))
+
+    def conv(x, layer, stride, pad):
+        y = jax.lax.conv_general_dilated(
+            x, layer.kernel[...], (stride, stride), ((pad, pad),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return np.maximum(y + np.asarray(layer.bias[...]), 0)
+
+    x = conv(images, model.conv1, 2, 2)
+    assert x.shape == (3, 3, 2, 2)
+    x = nnx.max_pool(conv(x, model.conv2, 1, 1), (2, 2), (2, 2), padding="SAME")
+    assert x.shape == (3, 2, 1, 4)
+    x = conv(x, model.conv3, 1, 1).reshape(3, 16)
+    np.testing.assert_allclose(model(images), x @ model.head.kernel[...] + np.asarray(model.head.bias[...]), rtol=1e-4)
+
+
+def test_parameters_are_counted_by_the_textbook():
+    d, h, k = 28, 16, 10
+    rngs = nnx.Rngs(0)
+    assert parameters(Classifier(LSTM(d, h, rngs=rngs), k, rngs=rngs)) == 4 * (d * h + h * h + h) + h * k + k
+    assert parameters(Classifier(GRU(d, h, rngs=rngs), k, rngs=rngs)) == 3 * (d * h + h * h + h) + h + h * k + k
+
+
+@pytest.mark.parametrize("budget", [10_000, 20_000, 40_000, 80_000, 200_000])
+def test_one_budget_fits_lstm_gru_and_cnn(budget):
+    def row(cell):
+        return lambda width, rngs: Classifier(cell(28, width, rngs=rngs), 10, rngs=rngs)
+
+    for build in (row(LSTM), row(GRU), lambda width, rngs: CNN((28, 28, 1), width, 10, rngs=rngs)):
+        width = solve_width(build, budget)
+        size = parameters(build(width, nnx.Rngs(0)))
+        assert abs(size - budget) <= 0.03 * budget
+        for neighbour in (width - 1, width + 1):
+            assert abs(parameters(build(neighbour, nnx.Rngs(0))) - budget) >= abs(size - budget)
+
+
+@pytest.mark.parametrize("budget", [1, 100, 10**12])
+def test_a_budget_that_no_width_meets_is_refused_with_the_nearest(budget):
+    with pytest.raises(InputError, match="No width meets a budget of .* the nearest model, of width"):
+        solve_width(lambda width, rngs: Classifier(GRU(28, width, rngs=rngs), 10, rngs=rngs), budget)
