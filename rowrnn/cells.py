@@ -199,4 +199,6 @@ def _row(bias: Float[Array, "k"], like: Float[Array, "*b k"]) -> Float[Array, "*
 def _orthogonal_blocks(key: Array, gates: int, hidden: int, dtype: DTypeLike) -> Float[Array, "hidden blocks"]:
     """One orthogonal matrix a gate, side by side (Saxe et al. 2013): each gate's recurrence starts norm-preserving."""
     orthogonal = nnx.initializers.orthogonal()
-    return jnp.concatenate([orthogonal(k, (hidden, hidden), dtype) for k in jax.random.split(key, gates)], axis=1)
+    drawn = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32  # There is no QR in half precision.
+    blocks = [orthogonal(k, (hidden, hidden), drawn) for k in jax.random.split(key, gates)]
+    return jnp.concatenate(blocks, axis=1).astype(dtype)

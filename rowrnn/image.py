@@ -5,14 +5,14 @@ An image `[h, w, c]` is a sequence of `h` steps with `w·c` features, read from 
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import ArrayLike, DTypeLike
+from jaxtyping import Array, ArrayLike, DTypeLike, Shaped
 
 from rowrnn.cells import GRU, LSTM, Cell
 from rowrnn.scan import scan
-from rowrnn.typing import Hidden, Outputs, Sequence, State
+from rowrnn.typing import Hidden, Outputs, State
 
 
-def rows(images: ArrayLike) -> Sequence:
+def rows(images: ArrayLike) -> Shaped[Array, "b t d"]:
     """Images `[b, h, w, c]` or `[b, h, w]` as sequences of their rows, `[b, h, w·c]`.
 
     Raises:

@@ -43,7 +43,11 @@ def scan(
 def _scan_plain(
     cell: Cell, x: Sequence, initial_state: State | None, valid: Bool[Array, "t b"] | None, reverse: bool
 ) -> tuple[Outputs, State]:
-    projected = cell.project(jnp.swapaxes(x, 0, 1))
+    x = jnp.swapaxes(x, 0, 1)
+    if valid is not None:
+        # Masked before the product: its gradient multiplies the padding by zero, and 0 · NaN is NaN.
+        x = jnp.where(valid[:, :, None], x, jnp.zeros_like(x))
+    projected = cell.project(x)
     state = cell.initial_state(projected[0])
     if initial_state is not None:
         state = _check_state(initial_state, like=state)
@@ -85,6 +89,7 @@ def _check_lengths(lengths: ArrayLike, x: Array) -> Lengths:
         raise ValueError(f"scan expected one length for each of {batch} sequences, [{batch}], not {_shape(lengths)}.")
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(f"scan expected integer lengths and was given {lengths.dtype}.")
+    lengths = lengths.astype(jnp.int32)  # A narrow dtype may be too small to count the steps.
     # Values are known only outside a transformation; inside, a length outside [0, t] acts as the nearest bound.
     if not isinstance(lengths, jax.core.Tracer) and batch and not ((lengths >= 0) & (lengths <= steps)).all():
         raise ValueError(

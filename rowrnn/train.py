@@ -173,10 +173,10 @@ def fit(
         best_score = jnp.where(better, reached, state.best_score)
         return State(model, optimizer_state, best_model, best_score), jax.tree.map(jnp.mean, metrics), reached
 
+    # In turn and on one device: a batched QR of orthogonal initializers on several CPU devices waits for ever, each
+    # holding a thread of the pool that the others wait for.
+    state = jax.jit(lambda keys: jax.lax.map(begin, keys))(jax.device_put(keys, mesh.devices.flat[0]))
     with jax.set_mesh(mesh):
-        # In turn and on one device: a batched QR of orthogonal initializers on several CPU devices waits for ever, each
-        # holding a thread of the pool that the others wait for.
-        state = jax.jit(lambda keys: jax.lax.map(begin, keys))(jax.device_put(keys, mesh.devices.flat[0]))
         state, keys = jax.device_put((state, keys), over_seeds)
         train, validation = jax.device_put((train, validation), everywhere)
         started = time.perf_counter()
