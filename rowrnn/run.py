@@ -152,7 +152,7 @@ def _plain(value: Any) -> Any:
 
 def _free_name(directory: Path) -> Path:
     candidate, number = directory, 2
-    while candidate.is_dir() and any(candidate.iterdir()):
+    while candidate.exists() and not (candidate.is_dir() and not any(candidate.iterdir())):
         candidate = directory.with_name(f"{directory.name}-{number}")
         number += 1
     return candidate

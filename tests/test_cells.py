@@ -269,17 +269,7 @@ def test_biases_start_at_zero_but_the_forget_gate_at_one():
     assert not gru["candidate_bias"].any()
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [
-        jnp.float32,
-        pytest.param(
-            jnp.bfloat16,
-            marks=pytest.mark.xfail(raises=NotImplementedError, strict=True, reason="no QR in half precision"),
-        ),
-    ],
-    ids=["float32", "bfloat16"],
-)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_parameters_have_the_dtype_asked_for(kind, dtype):
     cell = CELLS[kind](FEATURES, HIDDEN, dtype=dtype, rngs=nnx.Rngs(0))

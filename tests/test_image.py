@@ -163,7 +163,6 @@ def test_heights_that_do_not_fit():
         make_layer("lstm", WIDTH)(make_images(BATCH, HEIGHT, WIDTH), heights=np.asarray([5, 0, 1]))
 
 
-@pytest.mark.xfail(strict=True, reason="an annotation of `rows` speaks before the message")
 def test_integer_images_ask_for_floats():
     with pytest.raises(TypeError, match="floating-point sequences and was given uint8: convert and scale them first"):
         make_layer("lstm", WIDTH)(np.zeros((BATCH, HEIGHT, WIDTH), np.uint8))

@@ -211,7 +211,6 @@ def test_finite_padding_never_changes_gradients(kind, reverse, lengths, padding)
     assert (by_x[valid] != 0).all()
 
 
-@pytest.mark.xfail(strict=True, reason="0 · NaN: the padding is projected before it is masked")
 @pytest.mark.parametrize("padding", [np.nan, np.inf], ids=str)
 @both_directions
 @every_cell
@@ -246,14 +245,10 @@ def test_lengths_out_of_range_act_as_the_nearest_bound_inside_jit():
     np.testing.assert_allclose(last, state, rtol=0, atol=1e-5)
 
 
-UNSIGNED = pytest.mark.xfail(strict=True, reason="an annotation does not take unsigned lengths")
-NARROW = pytest.mark.xfail(strict=True, reason="the steps are counted in the dtype of the lengths, and overflow")
-
-
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
 @pytest.mark.parametrize(
     ("dtype", "steps"),
-    [(np.int8, 4), pytest.param(np.uint8, 4, marks=UNSIGNED), pytest.param(np.int8, 130, marks=NARROW)],
+    [(np.int8, 4), (np.uint8, 4), (np.int8, 130)],
     ids=["int8", "uint8", "int8, 130 steps"],
 )
 def test_narrow_integer_lengths(dtype, steps, jit):

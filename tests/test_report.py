@@ -1,0 +1,138 @@
+"""Tables and pictures of a made-up run, and the README against the committed results."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from rowrnn import report
+from rowrnn.errors import InputError
+from rowrnn.plots import draw
+from rowrnn.run import Run
+
+ROOT = Path(__file__).parents[1]
+
+
+def results(finished=True):
+    row = {
+        "model": "Row LSTM",
+        "parameters": 12_345,
+        "seeds": 3,
+        "test_accuracy": report.interval([0.99, 0.98, 0.97]),
+        "seconds_to_98": 12.4,
+        "seconds_to_99": None,
+        "train_images_per_second": 10_400.2,
+        "inference_images_per_second": 50_000.0,
+        "memory_mib": 99.6,
+    }
+    curve = {"loss": [[1.0, 0.9, 1.1], [0.5, 0.4, 0.6]], "validation_accuracy": [[0.9, 0.8, 0.85], [0.95, 0.97, 0.96]]}
+    return {
+        "experiment": "toy",
+        "finished": finished,
+        "data": {"name": "toy", "test": 70, "shape": [6, 4, 1], "classes": 3, "class_names": ["a", "b", "c"]},
+        "protocol": {"seeds": 3},
+        "summary": [row, {**row, "model": "CNN"}],
+        "curves": {"Row LSTM": curve, "CNN": curve},
+    }
+
+
+def arrays(channels=1):
+    rng = np.random.default_rng(0)
+    found = {"example": rng.integers(0, 255, (6, 4, channels), np.uint8), "example_label": np.int32(2)}
+    for model, mistakes in (("Row LSTM", 2), ("CNN", 0)):
+        found |= {
+            f"{model}/correct_by_row": rng.uniform(size=(3, 6)),
+            f"{model}/confusion": rng.integers(0, 9, (3, 3, 3)),
+            f"{model}/mistake_image": rng.integers(0, 255, (mistakes, 6, 4, channels), np.uint8),
+            f"{model}/mistake_label": np.zeros(mistakes, np.int32),
+            f"{model}/mistake_prediction": np.ones(mistakes, np.int32),
+            f"{model}/mistake_probability": np.full(mistakes, 0.9),
+        }
+    found |= {f"Row LSTM/gate/{name}": rng.uniform(size=(6, 5)) for name in ("input", "forget", "output")}
+    return found | {"Row LSTM/probability": rng.uniform(size=(6, 3))}
+
+
+@pytest.fixture
+def run(tmp_path):
+    with Run(tmp_path / "run") as run:
+        run.save(results(), arrays())
+    return run.directory
+
+
+def test_the_interval_is_students():
+    found = report.interval([1.0, 2.0, 4.0])
+    # t of 2 degrees of freedom at 97.5 % is 4.302653, from a printed table.
+    assert found["mean"] == pytest.approx(7 / 3)
+    assert found["ci95"] == pytest.approx(4.302653 * np.sqrt(7 / 3 / 3), rel=1e-6)
+    assert found["values"] == [1.0, 2.0, 4.0]
+    assert report.interval([0.5]) == {"mean": 0.5, "ci95": None, "values": [0.5]}
+
+
+def test_markdown_states_every_figure():
+    lines = report.markdown(results()).splitlines()
+    assert lines[0].startswith("| model | test accuracy % | parameters | seconds to 98 % |")
+    # 98 % ± 4.302653 · 1 % / √3.
+    assert lines[2] == "| Row LSTM | 98.00 ± 2.48 | 12,345 | 12 | - | 10,400 | 50,000 | 100 |"
+    assert len(lines) == 4
+
+
+def test_the_terminal_table_fits_80_columns():
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(report.summary_table(results()))
+    assert "98.00 ± 2.48" in captured.get()
+    assert "…" not in captured.get()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_picture_is_drawn_from_the_files_alone(tmp_path, channels):
+    with Run(tmp_path / "run") as run:
+        run.save(results(), arrays(channels))
+    pictures = draw(run.directory)
+    assert sorted(path.name for path in pictures) == [
+        "accuracy_by_row.png",
+        "confusion.png",
+        "gates_row_lstm.png",
+        "learning_curves.png",
+        "mistakes.png",
+    ]
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_publishing_copies_the_run_and_renews_only_its_table(run, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- toy -->\nold\n<!-- /toy -->\nbetween\n<!-- other -->\nkept\n<!-- /other -->\n")
+    report.publish(run, readme, tmp_path / "results")
+    table = report.markdown(results())
+    assert readme.read_text() == (
+        f"before\n<!-- toy -->\n{table}\n<!-- /toy -->\nbetween\n<!-- other -->\nkept\n<!-- /other -->\n"
+    )
+    assert json.loads((tmp_path / "results" / "toy.json").read_text()) == results()
+    with np.load(tmp_path / "results" / "toy.npz") as published:
+        assert set(published) == set(arrays())
+
+
+def test_what_cannot_be_published_changes_nothing(run, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("no marks")
+    with pytest.raises(InputError, match="expected the marks <!-- toy -->"):
+        report.publish(run, readme, tmp_path / "results")
+    with Run(tmp_path / "interrupted") as other:
+        other.save(results(finished=False), arrays())
+    with pytest.raises(InputError, match="was interrupted"):
+        report.publish(other.directory, readme, tmp_path / "results")
+    assert readme.read_text() == "no marks"
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_directory_without_a_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no readable run"):
+        draw(tmp_path)
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(InputError, match="holds no readable run"):
+        draw(tmp_path)
