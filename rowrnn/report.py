@@ -33,7 +33,7 @@ HEADER = (
 )
 
 
-def interval(values: Sequence[float]) -> dict[str, Any]:
+def interval(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
     """Mean of values over seeds with the half-width of its 95 % interval (Student's t); null for a single value."""
     ci95 = None
     if len(values) > 1:

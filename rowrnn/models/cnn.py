@@ -1,5 +1,7 @@
 """A small convolutional network: the baseline that sees all rows at once."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -69,7 +71,7 @@ def _conv_as_product(
     x: Float[Array, "b h w i"],
     kernel: Float[Array, "kh kw i o"],
     strides: tuple[int, int],
-    padding: tuple[tuple[int, int], tuple[int, int]],
+    padding: Sequence[tuple[int, int]],
     **_: object,
 ) -> Float[Array, "b y x o"]:
     """A convolution as one matrix product with the shifted copies of its input side by side (im2col).

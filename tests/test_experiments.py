@@ -1,0 +1,181 @@
+"""The main experiment as a person runs it, tiny: what it writes, what it refuses, what an interruption leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapes7
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "experiments" / "mnist_rows.py"
+TINY = ["--params", "6000", "--epochs", "2", "--seeds", "2", "--batch", "16", "--no-quick"]
+
+sys.path.insert(0, str(SCRIPT.parent))
+
+import mnist_rows  # noqa: E402  (experiments are scripts, no package)
+
+from rowrnn.errors import InputError  # noqa: E402
+
+
+def start(*arguments, **options):
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "2", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options
+    )
+
+
+def run(*arguments, **options):
+    process = start(*arguments, **options)
+    output, errors = process.communicate(timeout=300)
+    return process.returncode, output, errors
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tfds")
+    shapes7.prepare(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def finished(data_dir, tmp_path_factory):
+    """A run of all three models on a TFDS set of seven classes with colour images of 12x20 pixels."""
+    directory = tmp_path_factory.mktemp("run") / "run"
+    code, output, errors = run("--dataset", "shapes7", "--data-dir", data_dir, "--output", directory, *TINY)
+    assert code == 0, errors
+    return directory, output, json.loads((directory / "results.json").read_text())
+
+
+def test_a_tfds_set_of_another_form_trains_through_the_script(finished):
+    _, _, results = finished
+    data = results["data"]
+    assert (data["shape"], data["classes"], data["class_names"]) == ([12, 20, 3], 7, list(shapes7.NAMES))
+    assert data["test"] == len(shapes7.examples("test")[1])
+    for row in results["summary"]:
+        # The classes are told apart by where a bar stands: far above one in seven, or the model learnt nothing.
+        assert row["test_accuracy"]["mean"] > 0.4, row
+
+
+def test_results_say_what_was_done(finished):
+    _, output, results = finished
+    assert results["finished"]
+    assert results["experiment"] == "mnist_rows"
+    assert [row["model"] for row in results["summary"]] == ["Row LSTM", "Row GRU", "CNN"]
+    for row in results["summary"]:
+        assert abs(row["parameters"] - 6000) <= 0.03 * 6000
+        assert row["seeds"] == len(row["test_accuracy"]["values"]) == 2
+        assert row["test_accuracy"]["mean"] == pytest.approx(np.mean(row["test_accuracy"]["values"]))
+        assert row["train_seconds"] == pytest.approx(sum(results["curves"][row["model"]]["seconds"]))
+        assert {"seconds_to_98", "seconds_to_99"} <= set(row)
+        # A test accuracy counts whole test images: none is left out.
+        counts = np.array(row["test_accuracy"]["values"]) * results["data"]["test"]
+        np.testing.assert_allclose(counts, counts.round(), atol=1e-6)
+        assert row["model"] in output
+    assert set(results["versions"]) >= {"python", "jax", "flax", "rowrnn"}
+    assert len(results["devices"]) == 2
+    assert "--dataset shapes7" in results["command"]
+    assert results["protocol"]["epochs"] == 2
+
+
+def test_arrays_agree_with_the_summary(finished):
+    directory, _, results = finished
+    with np.load(directory / "arrays.npz") as arrays:
+        for row in results["summary"]:
+            confusion = arrays[f"{row['model']}/confusion"]
+            np.testing.assert_array_equal(confusion.sum(axis=(1, 2)), results["data"]["test"])
+            right = np.trace(confusion, axis1=1, axis2=2) / results["data"]["test"]
+            np.testing.assert_allclose(right, row["test_accuracy"]["values"])
+            # After the last row the answer is the final one.
+            np.testing.assert_allclose(arrays[f"{row['model']}/correct_by_row"][:, -1], right, atol=1e-6)
+        assert arrays["Row LSTM/gate/forget"].shape == (12, results["summary"][0]["width"])
+        np.testing.assert_allclose(arrays["Row GRU/probability"].sum(axis=1), 1, atol=1e-5)
+
+
+def test_every_picture_is_there(finished):
+    directory, output, _ = finished
+    names = {path.name for path in directory.glob("*.png")}
+    assert names == {
+        *("learning_curves.png", "accuracy_by_row.png", "confusion.png", "mistakes.png"),
+        *("gates_row_lstm.png", "gates_row_gru.png"),
+    }
+    assert all(name in output.replace("\n", "") for name in names)
+
+
+def test_the_same_seed_gives_the_same_bits(finished, data_dir, tmp_path):
+    _, _, results = finished
+    arguments = ("--models", "gru", "--dataset", "shapes7", "--data-dir", data_dir, "--output", tmp_path / "again")
+    code, _, errors = run(*arguments, *TINY)
+    assert code == 0, errors
+    again = json.loads((tmp_path / "again" / "results.json").read_text())
+    before = {row["model"]: row for row in results["summary"]}["Row GRU"]
+    for key in ("test_accuracy", "validation_accuracy", "parameters"):
+        assert again["summary"][0][key] == before[key]
+    for key in ("loss", "training_accuracy", "validation_accuracy"):
+        assert again["curves"]["Row GRU"][key] == results["curves"]["Row GRU"][key]
+
+
+def test_ctrl_c_keeps_what_was_finished(data_dir, tmp_path):
+    arguments = ("--models", "gru", "lstm", "--dataset", "shapes7", "--data-dir", data_dir)
+    process = start(*arguments, "--output", tmp_path / "run", "--seeds", "1", "--hidden", "4", "--epochs", "3")
+    for line in process.stdout:
+        if "Row LSTM" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, (output, errors)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert not results["finished"]
+    assert [row["model"] for row in results["summary"]] == ["Row GRU"]
+    assert f"what was finished is in {tmp_path / 'run' / 'results.json'}" in errors
+    assert "Traceback" not in errors
+
+
+def test_help_explains_every_option():
+    code, output, _ = run("--help")
+    assert code == 0
+    for name in ("--params", "--epochs", "--dataset", "--data-dir", "--quick", "--full", "--rotation"):
+        assert name in output
+    assert "Parameter budget" in output
+
+
+def test_bad_input_is_one_paragraph_and_exit_code_2_and_leaves_nothing(tmp_path):
+    code, output, errors = run("--models", "gro", "--output", tmp_path / "run")
+    assert code == 2
+    assert errors.startswith("mnist_rows.py: There is no model 'gro'. Did you mean 'gru'?")
+    assert errors.count("\n") == 1
+    assert output == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"models": ("LSTM",)}, "Did you mean 'lstm'"),
+        ({"models": ()}, "Name at least one model"),
+        ({"dataset": "mnits"}, "Did you mean .*'mnist'"),
+        ({"hidden": 0}, "--hidden is 0; expected at least 1"),
+        ({"channels": -3}, "--channels is -3"),
+        ({"epochs": 0}, "--epochs is 0"),
+        ({"seeds": -1}, "--seeds is -1"),
+        ({"batch": 0}, "--batch is 0"),
+        ({"train_images": 0}, "--train-images is 0"),
+        ({"dropout": 1.0}, "expected a dropout in"),
+        ({"learning_rate": -1.0}, "learning rate above 0"),
+        ({"example": 10_000}, "from 0 to 9999"),
+        ({"batch": 70_000}, "batch of 70000 is larger than the training set of 55000"),
+        ({"batch": 200, "train_images": 100}, "batch of 200 is larger than the training set of 100"),
+        ({"params": 300}, "No width meets a budget of 300 parameters"),
+        ({"output": Path("/proc/nowhere/run")}, "cannot be written"),
+    ],
+)
+def test_wrong_options_are_refused_and_leave_nothing(wrong, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        mnist_rows.main(mnist_rows.Options(**wrong))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,71 @@
+"""The traffic between the rooms goes one way, and the committed tables are the committed results."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from rowrnn import report
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "rowrnn"
+
+# From the bottom up: a module may import from those before its own group, or a neighbour named beside it.
+ORDER = [
+    {"typing", "errors"},
+    {"mesh"},
+    {"cells", "data"},
+    {"scan"},
+    {"image"},
+    {"models"},
+    {"train", "run", "classification", "progress"},
+    {"report"},
+    {"plots"},
+    {"__main__", "__init__"},
+]
+# These know arrays and files only, never a cell or a model.
+BELOW_CELLS = {"data", "train", "run", "report", "plots", "progress", "mesh"}
+
+
+def imports(path):
+    """Names of the rooms of the package that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rowrnn":
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("rowrnn.")}
+    return found
+
+
+def room(path):
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path):
+    level = {name: number for number, names in enumerate(ORDER) for name in names}
+    here = room(path)
+    assert here in level, f"{here} has no place in the order"
+    for name in imports(path) - {here}:
+        assert level[name] < level[here], f"{path.name} imports {name}"
+        if here in BELOW_CELLS:
+            assert name not in {"cells", "scan", "image", "models", "classification"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_the_tables_of_the_readme_are_the_committed_results(path):
+    readme = (ROOT / "README.md").read_text()
+    results = json.loads(path.read_text())
+    assert results["experiment"]
+    assert results["finished"]
+    if f"<!-- {path.stem} -->" in readme:
+        assert report.with_table(readme, path.stem, report.markdown(results)) == readme
+
+
+def test_no_file_of_the_package_is_two_rooms():
+    for path in (*PACKAGE.rglob("*.py"), *(ROOT / "experiments").glob("*.py")):
+        assert len(path.read_text().splitlines()) <= 300, path
