@@ -28,15 +28,21 @@ def draw_run(run: tyro.conf.Positional[Path]) -> None:
 
 
 @app.command
-def publish(run: tyro.conf.Positional[Path], readme: Path = Path("README.md"), folder: Path = Path("results")) -> None:
+def publish(
+    run: tyro.conf.Positional[Path],
+    name: str | None = None,
+    readme: Path = Path("README.md"),
+    folder: Path = Path("results"),
+) -> None:
     """Copies a finished run to the committed results and renews its table in the README.
 
     Args:
         run: directory of the run.
+        name: name of the copies and of the table in the README; the experiment's where not given.
         readme: file whose table is renewed.
         folder: where the committed results lie.
     """
-    report.publish(run, readme, folder)
+    report.publish(run, readme, folder, name)
 
 
 if __name__ == "__main__":

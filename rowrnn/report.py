@@ -74,16 +74,22 @@ def markdown(results: Results) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *_cells(results)))
 
 
-def publish(directory: Path, readme: Path, folder: Path) -> None:
-    """Copies a run to `folder`, named after its experiment, and renews the experiment's table in the README.
+def publish(directory: Path, readme: Path, folder: Path, name: str | None = None) -> None:
+    """Copies a finished run to `folder` and renews its table in the README.
 
     The table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+
+    Args:
+        directory: directory of the run.
+        readme: file whose table is renewed.
+        folder: where the committed results lie.
+        name: name of the copies and of the table's marks; the experiment's where not given.
 
     Raises:
         InputError: if there is no such run, it is not finished, or the README has no place for its table.
     """
     results, _ = load(directory)
-    name = results["experiment"]
+    name = name or results["experiment"]
     if not results["finished"]:
         raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
     text = readme.read_text()

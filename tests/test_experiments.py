@@ -91,7 +91,7 @@ def test_arrays_agree_with_the_summary(finished):
             np.testing.assert_array_equal(confusion.sum(axis=(1, 2)), results["data"]["test"])
             right = np.trace(confusion, axis1=1, axis2=2) / results["data"]["test"]
             np.testing.assert_allclose(right, row["test_accuracy"]["values"])
-            # After the last row the answer is the final one.
+            # After the last row the answer is the final one (and here no model is spared test images).
             np.testing.assert_allclose(arrays[f"{row['model']}/correct_by_row"][:, -1], right, atol=1e-6)
         assert arrays["Row LSTM/gate/forget"].shape == (12, results["summary"][0]["width"])
         np.testing.assert_allclose(arrays["Row GRU/probability"].sum(axis=1), 1, atol=1e-5)
