@@ -123,6 +123,7 @@ def test_the_same_seed_gives_the_same_bits(finished, data_dir, tmp_path):
 def test_ctrl_c_keeps_what_was_finished(data_dir, tmp_path):
     arguments = ("--models", "gru", "lstm", "--dataset", "shapes7", "--data-dir", data_dir)
     process = start(*arguments, "--output", tmp_path / "run", "--seeds", "1", "--hidden", "4", "--epochs", "3")
+    assert process.stdout
     for line in process.stdout:
         if "Row LSTM" in line:
             process.send_signal(signal.SIGINT)

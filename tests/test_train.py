@@ -74,8 +74,8 @@ def test_a_full_batch_training_equals_a_numpy_loop():
     keys = jax.random.split(jax.random.key(3), 2)
     result = fit(line, squared, closeness, train, examples(3, 1), recipe, keys)
     for seed, key in enumerate(keys):
-        model = {name: np.float64(value) for name, value in line(jax.random.fold_in(key, 0)).items()}
-        moments, x, y = {}, *map(np.float64, train)
+        model = {name: np.asarray(value, np.float64) for name, value in line(jax.random.fold_in(key, 0)).items()}
+        moments, (x, y) = {}, (np.asarray(array, np.float64) for array in train)
         for step in range(8):
             residual = x @ model["w"] + model["b"] - y
             assert result.epochs[step].metrics["loss"][seed] == pytest.approx((residual**2).mean(), rel=1e-5)
