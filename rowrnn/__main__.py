@@ -1,6 +1,5 @@
 """Commands on finished runs: `python -m rowrnn draw RUN`, `python -m rowrnn publish RUN`."""
 
-import sys
 from pathlib import Path
 
 import tyro
@@ -8,8 +7,8 @@ from rich.console import Console
 from tyro.extras import SubcommandApp
 
 from rowrnn import report
-from rowrnn.errors import InputError
 from rowrnn.plots import draw
+from rowrnn.run import exit_on_error
 
 app = SubcommandApp()
 
@@ -46,8 +45,5 @@ def publish(
 
 
 if __name__ == "__main__":
-    try:
+    with exit_on_error("rowrnn"):
         app.cli(prog="python -m rowrnn")
-    except InputError as error:
-        print(f"rowrnn: {error}", file=sys.stderr)
-        raise SystemExit(2) from None

@@ -12,7 +12,6 @@ A cell is a `flax.nnx` module that is a plain pytree of float arrays: no stored 
 Gates lie side by side on the last axis of the kernels, in the order that each class states (cuDNN's and torch's).
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -57,7 +56,12 @@ class Cell(nnx.Module):
         return _affine(x, self.input_kernel[...], self.bias[...])
 
     def gates(self, hidden: Hidden, projected: Projected) -> dict[str, Hidden]:
-        """Activations of every gate by name, given the previous hidden state and the projected input."""
+        """Activations of every gate by name, each `[..., hidden]`.
+
+        Args:
+            hidden: hidden state before the step, `[..., hidden]`.
+            projected: projected input of the step, `[..., gates·hidden]`.
+        """
         raise NotImplementedError
 
     def step(self, state: State, projected: Projected) -> tuple[State, Hidden]:
@@ -183,7 +187,7 @@ class GRU(Cell):
         return hidden, hidden
 
 
-CELLS: dict[str, Callable[..., Cell]] = {"elman": Elman, "lstm": LSTM, "gru": GRU}
+CELLS: dict[str, type[Cell]] = {"elman": Elman, "lstm": LSTM, "gru": GRU}
 
 
 def _affine(x: Float[Array, "*b d"], kernel: Float[Array, "d k"], bias: Float[Array, "k"]) -> Float[Array, "*b k"]:

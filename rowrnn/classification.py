@@ -17,7 +17,7 @@ MISTAKES = 12
 
 
 def cross_entropy(
-    model: Any, batch: Split, key: Array, *, augmentation: Augmentation, smoothing: float = 0.0
+    model: Any, batch: Split, key: Array, *, augmentation: Augmentation
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Mean cross-entropy in nats of a training batch, with the metrics `loss` and `accuracy`.
 
@@ -26,12 +26,10 @@ def cross_entropy(
         batch: images and labels.
         key: randomness of augmentation and dropout.
         augmentation: random changes of the images.
-        smoothing: part of the target's probability that is spread over all classes (Szegedy et al. 2016).
     """
     augmentation_key, dropout_key = jax.random.split(key)
     logits = model(augmentation(as_float(batch.images), augmentation_key), key=dropout_key)
-    targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, logits.shape[-1]), smoothing)
-    loss = optax.softmax_cross_entropy(logits, targets).mean()
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
     return loss, {"loss": loss, "accuracy": _hits(logits, batch).mean()}
 
 
@@ -71,6 +69,10 @@ def _hits(logits: Logits, batch: Split) -> Float[Array, "b"]:
 
 def examine(logits: Float[np.ndarray, "seeds n classes"], test: Split) -> dict[str, np.ndarray]:
     """What models of several seeds got wrong, as arrays to draw.
+
+    Args:
+        logits: of every test image, `[seeds, n, classes]`.
+        test: the test split.
 
     Returns:
         `confusion` `[seeds, classes, classes]`, counts by label and prediction, and of the first seed the wrong

@@ -3,6 +3,8 @@
 An image `[h, w, c]` is a sequence of `h` steps with `w·c` features, read from the top.
 """
 
+import math
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, ArrayLike, DTypeLike, Shaped
@@ -24,7 +26,7 @@ def rows(images: ArrayLike) -> Shaped[Array, "b t d"]:
             f"A batch of images has shape [b, h, w] or [b, h, w, c], not {list(images.shape)}; "
             "a single image becomes a batch with image[None]."
         )
-    return images.reshape(*images.shape[:2], -1)
+    return images.reshape(*images.shape[:2], math.prod(images.shape[2:]))
 
 
 class Rows(nnx.Module):
@@ -76,11 +78,11 @@ class Rows(nnx.Module):
 
     def _row(self, row: ArrayLike) -> Hidden:
         row = jnp.asarray(row)
-        if row.ndim not in (2, 3) or row[0].size != self.cell.features:
+        if row.ndim not in (2, 3) or math.prod(row.shape[1:]) != self.cell.features:
             raise ValueError(
                 f"A batch of rows has shape [b, w] or [b, w, c] with w·c = {self.cell.features}, not {list(row.shape)}."
             )
-        return row.reshape(row.shape[0], -1)
+        return row.reshape(row.shape[0], self.cell.features)
 
 
 class RowLSTM(Rows):

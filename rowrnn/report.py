@@ -75,9 +75,9 @@ def markdown(results: Results) -> str:
 
 
 def publish(directory: Path, readme: Path, folder: Path, name: str | None = None) -> None:
-    """Copies a finished run to `folder` and renews its table in the README.
+    """Copies a finished run to `folder`, the pictures that the README shows too, and renews its table there.
 
-    The table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+    The table stands between `<!-- NAME -->` and `<!-- /NAME -->`, a picture is shown as `FOLDER/NAME-PICTURE.png`.
 
     Args:
         directory: directory of the run.
@@ -97,6 +97,10 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
     folder.mkdir(exist_ok=True)
     shutil.copyfile(directory / RESULTS, folder / f"{name}.json")
     shutil.copyfile(directory / ARRAYS, folder / f"{name}.npz")
+    for picture in directory.glob("*.png"):
+        shown = f"{name}-{picture.name}"
+        if f"{folder.name}/{shown}" in text:
+            shutil.copyfile(picture, folder / shown)
     readme.write_text(renewed)
 
 

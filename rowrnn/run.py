@@ -10,10 +10,11 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 import numpy as np
@@ -35,21 +36,35 @@ def run_experiment(options_class: type, main: Callable[[Any], None], presets: Ma
         main: the experiment.
         presets: option values of each preset; an option given beside a preset wins.
 
-    Exits with code 2 and a message on an `InputError`, with 130 on Ctrl-C.
+    Exits with a message instead of a traceback on the errors that `exit_on_error` names.
     """
-    options = tyro.cli(options_class)
-    for name, values in presets.items():
-        if getattr(options, name):
-            options = tyro.cli(options_class, default=dataclasses.replace(options_class(), **{name: True}, **values))
+    with exit_on_error(Path(sys.argv[0]).name):
+        main(_options(options_class, presets))
+
+
+@contextmanager
+def exit_on_error(program: str) -> Iterator[None]:
+    """Turns the errors that users meet into a message and an exit code: wrong input 2, divergence 1, Ctrl-C 130."""
     try:
-        main(options)
-    except InputError as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        yield
+    except (InputError, FloatingPointError) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, InputError) else 1) from None
     except KeyboardInterrupt:
         # What still computes on the devices is not waited for.
         sys.stdout.flush()
         os._exit(128 + signal.SIGINT)
+
+
+def _options(options_class: type, presets: Mapping[str, Mapping[str, Any]]) -> Any:
+    options = tyro.cli(options_class)
+    chosen = [name for name in presets if getattr(options, name)]
+    if len(chosen) > 1:
+        raise InputError(f"Presets exclude each other: take one of --{' and --'.join(chosen)}.")
+    for name in chosen:
+        preset = dataclasses.replace(options_class(), **{name: True}, **presets[name])
+        options = tyro.cli(options_class, default=preset)
+    return options
 
 
 def seconds_since_start() -> float:
@@ -126,23 +141,16 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-class _whole:
+@contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name only when it is completely written."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.partial = path.with_name(f".{path.name}.partial")
-
-    def __enter__(self) -> Any:
-        self.file = self.partial.open("wb")
-        return self.file
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.file.close()
-        if kind is None:
-            self.partial.replace(self.path)
-        else:
-            self.partial.unlink()
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _plain(value: Any) -> Any:

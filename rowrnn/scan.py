@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rowrnn.cells import Cell
 from rowrnn.typing import Lengths, Outputs, Sequence, State
@@ -35,22 +35,28 @@ def scan(
     """
     x = jnp.asarray(x)
     _check_sequence(cell, x)
-    valid = None if lengths is None else _valid_steps(_check_lengths(lengths, x), x)
+    valid = None if lengths is None else _valid_steps(_as_lengths(lengths, x), x)
     with jax.named_scope("rowrnn.scan"):
-        return _scan_plain(cell, x, initial_state, valid, reverse)
+        x = jnp.swapaxes(x, 0, 1)
+        if valid is not None:
+            # Masked before the product: its gradient multiplies the padding by zero, and 0 · NaN is NaN.
+            x = jnp.where(valid[:, :, None], x, jnp.zeros_like(x))
+        projected = cell.project(x)
+        state = cell.initial_state(projected[0])
+        if initial_state is not None:
+            state = _as_state(initial_state, like=state)
+        outputs, state = _scan_steps(cell, projected, state, valid, reverse)
+        return jnp.swapaxes(outputs, 0, 1), state
 
 
-def _scan_plain(
-    cell: Cell, x: Sequence, initial_state: State | None, valid: Bool[Array, "t b"] | None, reverse: bool
-) -> tuple[Outputs, State]:
-    x = jnp.swapaxes(x, 0, 1)
-    if valid is not None:
-        # Masked before the product: its gradient multiplies the padding by zero, and 0 · NaN is NaN.
-        x = jnp.where(valid[:, :, None], x, jnp.zeros_like(x))
-    projected = cell.project(x)
-    state = cell.initial_state(projected[0])
-    if initial_state is not None:
-        state = _check_state(initial_state, like=state)
+def _scan_steps(
+    cell: Cell,
+    projected: Float[Array, "t b gates"],
+    state: State,
+    valid: Bool[Array, "t b"] | None,
+    reverse: bool,
+) -> tuple[Float[Array, "t b hidden"], State]:
+    """The recurrence itself, time-major, from projected inputs: differentiated by JAX."""
 
     def step(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, Array]:
         projected, valid = inputs
@@ -62,7 +68,7 @@ def _scan_plain(
         return frozen, jnp.where(column, output, jnp.zeros_like(output))
 
     state, outputs = jax.lax.scan(step, state, (projected, valid), reverse=reverse)
-    return jnp.swapaxes(outputs, 0, 1), state
+    return outputs, state
 
 
 def _valid_steps(lengths: Lengths, x: Sequence) -> Bool[Array, "t b"]:
@@ -82,7 +88,7 @@ def _check_sequence(cell: Cell, x: Array) -> None:
         )
 
 
-def _check_lengths(lengths: ArrayLike, x: Array) -> Lengths:
+def _as_lengths(lengths: ArrayLike, x: Array) -> Lengths:
     lengths = jnp.asarray(lengths)
     batch, steps = x.shape[:2]
     if lengths.shape != (batch,):
@@ -99,7 +105,7 @@ def _check_lengths(lengths: ArrayLike, x: Array) -> Lengths:
     return lengths
 
 
-def _check_state(state: State, like: State) -> State:
+def _as_state(state: State, like: State) -> State:
     if jax.tree.structure(state) != jax.tree.structure(like):
         raise ValueError(
             f"scan expected an initial state of the form {jax.tree.map(_shape, like)}, "

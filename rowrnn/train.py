@@ -6,8 +6,7 @@ any pytree of float arrays, a batch any pytree of arrays with one leading axis.
 
 import dataclasses
 import time
-from collections.abc import Callable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,18 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, ArrayLike, Key, PyTree
 
 from rowrnn.errors import InputError
-from rowrnn.mesh import DATA, SEED, seed_mesh
+from rowrnn.evaluate import examples_of, map_batches
+from rowrnn.mesh import SEED, each_seed, seed_mesh, take
 
 Model = PyTree[Array]
 Batch = PyTree[ArrayLike]
 Metrics = dict[str, Array]
-
-EVALUATION_BATCH = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +33,9 @@ class Recipe:
 
     Args:
         epochs: passes over the training set.
-        batch_size: examples per step; an epoch's last, incomplete batch is left out, another one each epoch.
+        batch_size: examples per step. Each epoch shuffles anew and drops the incomplete last batch.
         learning_rate: peak of the schedule.
-        warmup: part of all steps over which the learning rate rises.
+        warmup: fraction of all steps over which the learning rate rises.
         weight_decay: decoupled weight decay, on kernels only.
         clip_norm: largest global norm of a gradient.
 
@@ -63,16 +61,16 @@ class Recipe:
             )
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
-        """The optimizer of a training that takes so many steps."""
+        """AdamW with clipping for a training of so many steps."""
         rise = min(max(1, round(self.warmup * steps)), steps)
         schedule = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, rise, max(steps, rise + 1))
         return optax.chain(
             optax.clip_by_global_norm(self.clip_norm),
-            optax.adamw(schedule, weight_decay=self.weight_decay, mask=_kernels),
+            optax.adamw(schedule, weight_decay=self.weight_decay, mask=_decay_mask),
         )
 
 
-class State(NamedTuple):
+class TrainState(NamedTuple):
     """Everything that changes while a seed trains; of several seeds, every array has a leading axis of seeds."""
 
     model: Any
@@ -117,7 +115,7 @@ def fit(
     *,
     on_compiled: Callable[[], None] = lambda: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-    devices: SequenceOf[jax.Device] | None = None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Fit:
     """Trains one model for each key, all together.
 
@@ -137,7 +135,7 @@ def fit(
         InputError: if a batch is larger than the training set.
         FloatingPointError: if the loss stops being finite.
     """
-    examples = _examples(train)
+    examples = examples_of(train)
     if recipe.batch_size > examples:
         raise InputError(
             f"A batch of {recipe.batch_size} is larger than the training set of {examples} examples: "
@@ -148,32 +146,34 @@ def fit(
     mesh = seed_mesh(len(keys), recipe.batch_size, devices)
     over_seeds, everywhere = NamedSharding(mesh, P(SEED)), NamedSharding(mesh, P())
 
-    def begin(key: Array) -> State:
+    def begin(key: Array) -> TrainState:
         model = init(jax.random.fold_in(key, 0))  # epochs count from 1
         # Copies, since a donated state must not hold an array twice.
-        return State(model, optimizer.init(model), jax.tree.map(jnp.copy, model), jnp.full((), -jnp.inf))
+        return TrainState(model, optimizer.init(model), jax.tree.map(jnp.copy, model), jnp.full((), -jnp.inf))
 
-    def epoch(seed: tuple[State, Array], number: Array, train: Batch, validation: Batch) -> tuple[State, Metrics, Any]:
+    def epoch(
+        seed: tuple[TrainState, Array], number: Array, train: Batch, validation: Batch
+    ) -> tuple[TrainState, Metrics, Any]:
         state, key = seed
         order_key, steps_key = jax.random.split(jax.random.fold_in(key, number))
         order = jax.random.permutation(order_key, examples)[: steps * recipe.batch_size]
 
         def step(carry: tuple[Any, Any], inputs: tuple[Array, Array]) -> tuple[tuple[Any, Any], Metrics]:
             (model, optimizer_state), (indices, key) = carry, inputs
-            gradient, metrics = jax.grad(loss, has_aux=True)(model, _take(train, indices), key)
+            gradient, metrics = jax.grad(loss, has_aux=True)(model, take(train, indices), key)
             updates, optimizer_state = optimizer.update(gradient, optimizer_state, model)
             return (optax.apply_updates(model, updates), optimizer_state), metrics
 
         inputs = order.reshape(steps, recipe.batch_size), jax.random.split(steps_key, steps)
         (model, optimizer_state), metrics = jax.lax.scan(step, (state.model, state.optimizer), inputs)
         reached = jnp.mean(map_batches(partial(score, model), validation))
-        # Of equal scores the later counts: its learning rate is lower.
+        # Ties go to the later epoch, whose learning rate is lower.
         better = reached >= state.best_score
         best_model = jax.tree.map(partial(jnp.where, better), model, state.best_model)
         best_score = jnp.where(better, reached, state.best_score)
-        return State(model, optimizer_state, best_model, best_score), jax.tree.map(jnp.mean, metrics), reached
+        return TrainState(model, optimizer_state, best_model, best_score), jax.tree.map(jnp.mean, metrics), reached
 
-    # In turn and on one device: a batched QR of orthogonal initializers on several CPU devices waits for ever, each
+    # In turn and on one device: a batched QR of orthogonal initializers on several CPU devices can deadlock, each
     # holding a thread of the pool that the others wait for.
     state = jax.jit(lambda keys: jax.lax.map(begin, keys))(jax.device_put(keys, mesh.devices.flat[0]))
     with jax.set_mesh(mesh):
@@ -181,7 +181,7 @@ def fit(
         train, validation = jax.device_put((train, validation), everywhere)
         started = time.perf_counter()
         numbers = jax.device_put(np.arange(1, recipe.epochs + 1, dtype=np.int32), everywhere)
-        run_epoch = jax.jit(_each_seed(epoch, mesh), donate_argnums=0)
+        run_epoch = jax.jit(each_seed(epoch, mesh), donate_argnums=0)
         run_epoch = run_epoch.lower((state, keys), numbers[0], train, validation).compile()
         compile_seconds = time.perf_counter() - started
         on_compiled()
@@ -195,76 +195,6 @@ def fit(
             _check_finite(epochs[-1])
             on_epoch(epochs[-1])
     return Fit(state.best_model, epochs, compile_seconds, _memory(run_epoch) * mesh.size)
-
-
-def compile_evaluation(
-    f: Callable[[Any, Any], Any], models: Model, batch: Batch, *, devices: SequenceOf[jax.Device] | None = None
-) -> Callable[[], PyTree[np.ndarray]]:
-    """Compiles `f(model, batch)`, arrays over examples, for every example and every model: `[seeds, n, ...]`.
-
-    Args:
-        f: model and batch to a pytree of arrays `[b, ...]`.
-        models: models with a leading axis of seeds.
-        batch: examples, a pytree of arrays with one leading axis.
-        devices: where to evaluate; all devices where not given.
-
-    Returns:
-        A function that evaluates, each time it is called.
-    """
-    mesh = seed_mesh(_examples(models), min(EVALUATION_BATCH, _examples(batch)), devices)
-
-    def of_seed(model: Model, batch: Batch) -> PyTree[Array]:
-        return map_batches(partial(f, model), batch)
-
-    with jax.set_mesh(mesh):
-        models = jax.device_put(models, NamedSharding(mesh, P(SEED)))
-        batch = jax.device_put(batch, NamedSharding(mesh, P()))
-        compiled = jax.jit(_each_seed(of_seed, mesh)).lower(models, batch).compile()
-    return lambda: jax.device_get(compiled(models, batch))
-
-
-def evaluate(
-    f: Callable[[Any, Any], Any], models: Model, batch: Batch, *, devices: SequenceOf[jax.Device] | None = None
-) -> PyTree[np.ndarray]:
-    """Evaluates once; see `compile_evaluation`."""
-    return compile_evaluation(f, models, batch, devices=devices)()
-
-
-def map_batches(f: Callable[[Any], Any], batch: Batch, size: int = EVALUATION_BATCH) -> PyTree[Array]:
-    """Applies `f`, arrays over examples, to batches of at most `size`: every example once, padding cut off."""
-    examples = _examples(batch)
-    size = min(size, examples)
-    batches = -(-examples // size)
-    # The last batch is filled up with the last example again.
-    indices = jnp.minimum(jnp.arange(batches * size), examples - 1).reshape(batches, size)
-    outputs = jax.lax.map(lambda i: f(_take(batch, i)), indices)
-    return jax.tree.map(lambda a: a.reshape(batches * size, *a.shape[2:])[:examples], outputs)
-
-
-def _each_seed(f: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """`f(of_seed, *shared)` over the leading axis of its first argument: side by side on the devices, then in turn.
-
-    In turn and not by vmap: a batched product of small matrices is slower on CPU than one after the other, and a
-    seed's result does not depend on how many others train beside it.
-    """
-
-    def of_device(of_seeds: Any, *shared: Any) -> Any:
-        return jax.lax.map(lambda of_seed: f(of_seed, *shared), of_seeds)
-
-    def of_all(of_seeds: Any, *shared: Any) -> Any:
-        in_specs = (P(SEED), *(P() for _ in shared))
-        # Only the seed axis is manual; along the data axis XLA partitions what `_take` has cut.
-        return jax.shard_map(
-            of_device, mesh=mesh, in_specs=in_specs, out_specs=P(SEED), axis_names={SEED}, check_vma=False
-        )(of_seeds, *shared)
-
-    return of_all
-
-
-def _take(batch: Batch, indices: Array) -> Batch:
-    """The examples of these indices, cut along the data axis of the mesh."""
-    indices = jax.lax.with_sharding_constraint(indices, P(DATA))
-    return jax.tree.map(lambda a: a[indices], batch)
 
 
 def _wait(array: Any) -> None:
@@ -282,7 +212,7 @@ def _check_finite(epoch: Epoch) -> None:
             )
 
 
-def _kernels(params: Model) -> PyTree[bool]:
+def _decay_mask(params: Model) -> PyTree[bool]:
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
@@ -290,7 +220,3 @@ def _memory(compiled: Any) -> int:
     memory = compiled.memory_analysis()
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     return held + memory.temp_size_in_bytes
-
-
-def _examples(batch: Batch) -> int:
-    return len(jax.tree.leaves(batch)[0])

@@ -166,3 +166,9 @@ def test_heights_that_do_not_fit():
 def test_integer_images_ask_for_floats():
     with pytest.raises(TypeError, match="floating-point sequences and was given uint8: convert and scale them first"):
         make_layer("lstm", WIDTH)(np.zeros((BATCH, HEIGHT, WIDTH), np.uint8))
+
+
+def test_an_empty_batch_gives_empty_outputs():
+    layer = make_layer("gru", WIDTH)
+    assert layer(jnp.zeros((0, HEIGHT, WIDTH))).shape == (0, HEIGHT, HIDDEN)
+    assert layer.initial_state(jnp.zeros((0, WIDTH))).shape == (0, HIDDEN)

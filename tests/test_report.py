@@ -104,17 +104,28 @@ def test_every_picture_is_drawn_from_the_files_alone(tmp_path, channels):
             assert np.asarray(picture.convert("L")).std() > 5
 
 
+PAGE = """before ![](results/toy-confusion.png)
+<!-- toy -->
+{table}
+<!-- /toy -->
+between
+<!-- other -->
+kept
+<!-- /other -->
+"""
+
+
 def test_publishing_copies_the_run_and_renews_only_its_table(run, tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- toy -->\nold\n<!-- /toy -->\nbetween\n<!-- other -->\nkept\n<!-- /other -->\n")
+    readme.write_text(PAGE.format(table="old"))
+    (run / "confusion.png").write_bytes(b"shown")
+    (run / "mistakes.png").write_bytes(b"not shown")
     report.publish(run, readme, tmp_path / "results")
-    table = report.markdown(results())
-    assert readme.read_text() == (
-        f"before\n<!-- toy -->\n{table}\n<!-- /toy -->\nbetween\n<!-- other -->\nkept\n<!-- /other -->\n"
-    )
+    assert readme.read_text() == PAGE.format(table=report.markdown(results()))
     assert json.loads((tmp_path / "results" / "toy.json").read_text()) == results()
     with np.load(tmp_path / "results" / "toy.npz") as published:
         assert set(published) == set(arrays())
+    assert sorted(path.name for path in (tmp_path / "results").glob("*.png")) == ["toy-confusion.png"]
 
 
 def test_what_cannot_be_published_changes_nothing(run, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rowrnn.errors import InputError
-from rowrnn.run import Run, run_experiment, seconds_since_start
+from rowrnn.run import Run, exit_on_error, run_experiment, seconds_since_start
 
 
 def saved(run):
@@ -83,6 +83,7 @@ class Options:
     epochs: int = 5
     width: int = 7
     full: bool = False
+    quick: bool = False
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,21 @@ def test_an_option_beside_a_preset_wins(monkeypatch, arguments, expected):
     seen = []
     run_experiment(Options, seen.append, {"full": {"epochs": 20}})
     assert seen == [expected]
+
+
+def test_presets_exclude_each_other(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["experiment.py", "--full", "--quick"])
+    with pytest.raises(SystemExit) as caught:
+        run_experiment(Options, pytest.fail, {"full": {"epochs": 20}, "quick": {"epochs": 1}})
+    assert caught.value.code == 2
+    assert "take one of --full and --quick" in capsys.readouterr().err
+
+
+def test_a_divergence_is_a_message_and_exit_code_1(capsys):
+    with pytest.raises(SystemExit) as caught, exit_on_error("experiment.py"):
+        raise FloatingPointError("The loss is no longer finite.")
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "experiment.py: The loss is no longer finite.\n"
 
 
 def test_an_input_error_is_one_paragraph_and_exit_code_2(monkeypatch, capsys):

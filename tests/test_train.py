@@ -11,9 +11,10 @@ from jax.sharding import PartitionSpec as P
 
 from rowrnn.cells import GRU
 from rowrnn.errors import InputError
+from rowrnn.evaluate import compile_evaluation, evaluate
 from rowrnn.mesh import seed_mesh
 from rowrnn.models import Classifier
-from rowrnn.train import Recipe, compile_evaluation, evaluate, fit
+from rowrnn.train import Recipe, fit
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ class Augmentation:
     Args:
         shift: pixels, down and right.
         rotation: degrees about the centre.
-        zoom: part by which it grows or shrinks.
+        zoom: fraction by which it grows or shrinks.
         shear: slant, columns per row.
 
     Raises:

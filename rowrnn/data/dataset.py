@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def first(self, examples: int | None) -> "Split":
+        """The first so many examples; all where `examples` is None."""
+        return jax.tree.map(lambda array: array[:examples], self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +69,20 @@ class Dataset:
         """Height, width and channels of an image."""
         _, height, width, channels = self.train.images.shape
         return height, width, channels
+
+    def describe(self) -> dict[str, Any]:
+        """What the data set is, for the record of a run."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "checksum": self.checksum,
+            "shape": self.shape,
+            "classes": self.classes,
+            "class_names": self.class_names,
+            "train": len(self.train),
+            "validation": len(self.validation),
+            "test": len(self.test),
+        }
 
     @classmethod
     def from_arrays(

@@ -39,7 +39,7 @@ class Classifier(nnx.Module):
         return self.head(self.dropout(pooled, deterministic=key is None, rngs=key))
 
     def logits_by_row(self, images: Images) -> Float[Array, "b h classes"]:
-        """What the classifier would answer after each row, had the image ended there."""
+        """Logits after each row, `[b, h, classes]`, of images `[b, h, w, c]`: the answer had the image ended there."""
         return self.head(self._pooled_by_row(self.rows(images)))
 
     def _pooled_by_row(self, outputs: Outputs) -> Outputs:

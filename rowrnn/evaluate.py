@@ -1,0 +1,68 @@
+"""Asking trained models about every example of a split, none left out and none twice."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, ArrayLike, PyTree
+
+from rowrnn.mesh import SEED, each_seed, seed_mesh, take
+
+Model = PyTree[Array]
+Batch = PyTree[ArrayLike]
+
+EVALUATION_BATCH = 500
+
+
+def compile_evaluation(
+    f: Callable[[Any, Any], Any], models: Model, batch: Batch, *, devices: Sequence[jax.Device] | None = None
+) -> Callable[[], PyTree[np.ndarray]]:
+    """Compiles `f(model, batch)`, arrays over examples, for every example and every model: `[seeds, n, ...]`.
+
+    Args:
+        f: model and batch to a pytree of arrays `[b, ...]`.
+        models: models with a leading axis of seeds.
+        batch: examples, a pytree of arrays with one leading axis.
+        devices: where to evaluate; all devices where not given.
+
+    Returns:
+        A function that evaluates, each time it is called.
+    """
+    mesh = seed_mesh(examples_of(models), min(EVALUATION_BATCH, examples_of(batch)), devices)
+
+    def of_seed(model: Model, batch: Batch) -> PyTree[Array]:
+        return map_batches(partial(f, model), batch)
+
+    with jax.set_mesh(mesh):
+        models = jax.device_put(models, NamedSharding(mesh, P(SEED)))
+        batch = jax.device_put(batch, NamedSharding(mesh, P()))
+        compiled = jax.jit(each_seed(of_seed, mesh)).lower(models, batch).compile()
+    return lambda: jax.device_get(compiled(models, batch))
+
+
+def evaluate(
+    f: Callable[[Any, Any], Any], models: Model, batch: Batch, *, devices: Sequence[jax.Device] | None = None
+) -> PyTree[np.ndarray]:
+    """Evaluates once; see `compile_evaluation`."""
+    return compile_evaluation(f, models, batch, devices=devices)()
+
+
+def map_batches(f: Callable[[Any], Any], batch: Batch, size: int = EVALUATION_BATCH) -> PyTree[Array]:
+    """Applies `f`, arrays over examples, to batches of at most `size`: every example once, padding cut off."""
+    examples = examples_of(batch)
+    size = min(size, examples)
+    batches = -(-examples // size)
+    # The last batch is filled up with the last example again.
+    indices = jnp.minimum(jnp.arange(batches * size), examples - 1).reshape(batches, size)
+    outputs = jax.lax.map(lambda i: f(take(batch, i)), indices)
+    return jax.tree.map(lambda a: a.reshape(batches * size, *a.shape[2:])[:examples], outputs)
+
+
+def examples_of(batch: Batch) -> int:
+    """Number of examples of a batch: the length of its leading axis."""
+    return len(jax.tree.leaves(batch)[0])
