@@ -48,8 +48,8 @@ PROTOCOL = {
     "selection": "of each seed the weights of the epoch with the best validation accuracy, the later of equals",
     "test": "scored once, at the end, on every test image",
     "correct_by_row": f"all test images for a cell, the first {CNN_BY_ROW} for a CNN, its rows below left blank",
-    "seconds_to_98, seconds_to_99": "training seconds, all seeds together and compilation apart, until the mean "
-    "validation accuracy over seeds was reached at the end of an epoch",
+    "seconds": "of training with its validation, all seeds together, compilation apart; seconds_to_98 and _99 until "
+    "the mean validation accuracy over seeds was reached at the end of an epoch",
     "memory_mib": "what XLA plans for an epoch of all seeds: data, state and temporaries",
 }
 

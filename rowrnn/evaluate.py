@@ -11,7 +11,8 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, ArrayLike, PyTree
 
-from rowrnn.mesh import SEED, each_seed, seed_mesh, take
+from rowrnn.errors import InputError
+from rowrnn.mesh import SEED, each_seed, seed_mesh, take, wait
 
 Model = PyTree[Array]
 Batch = PyTree[ArrayLike]
@@ -42,7 +43,13 @@ def compile_evaluation(
         models = jax.device_put(models, NamedSharding(mesh, P(SEED)))
         batch = jax.device_put(batch, NamedSharding(mesh, P()))
         compiled = jax.jit(each_seed(of_seed, mesh)).lower(models, batch).compile()
-    return lambda: jax.device_get(compiled(models, batch))
+
+    def evaluation() -> PyTree[np.ndarray]:
+        outputs = compiled(models, batch)
+        jax.tree.map(wait, outputs)
+        return jax.device_get(outputs)
+
+    return evaluation
 
 
 def evaluate(
@@ -64,5 +71,12 @@ def map_batches(f: Callable[[Any], Any], batch: Batch, size: int = EVALUATION_BA
 
 
 def examples_of(batch: Batch) -> int:
-    """Number of examples of a batch: the length of its leading axis."""
-    return len(jax.tree.leaves(batch)[0])
+    """Number of examples of a batch: the length of its leading axis.
+
+    Raises:
+        InputError: if the arrays differ in it, or there is no example.
+    """
+    lengths = {len(leaf) for leaf in jax.tree.leaves(batch)}
+    if len(lengths) != 1 or 0 in lengths:
+        raise InputError(f"The arrays of a batch need one number of examples, at least 1; found {sorted(lengths)}.")
+    return lengths.pop()

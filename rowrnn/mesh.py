@@ -6,6 +6,7 @@ batch. On CPU every core can be a device of its own, which makes a laptop run th
 
 import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,3 +70,9 @@ def take(batch: PyTree, indices: Int[Array, "b"]) -> PyTree:
     """The examples of these indices, `[b, ...]`, cut along the data axis of the mesh."""
     indices = jax.lax.with_sharding_constraint(indices, P(DATA))
     return jax.tree.map(lambda a: a[indices], batch)
+
+
+def wait(array: Any) -> None:
+    """Waits for an array in Python, where Ctrl-C is heard; JAX's own wait hears it only when the array is there."""
+    while not array.is_ready():
+        time.sleep(0.002)

@@ -190,8 +190,13 @@ def _band(axes: Axes, x: np.ndarray, values: np.ndarray, color: Any, label: str)
 
 
 def _show_image(axes: Axes, image: np.ndarray) -> None:
-    grey = image.shape[-1] == 1
-    axes.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None, aspect="auto" if grey else None)
+    if np.issubdtype(image.dtype, np.floating):
+        image = (image - image.min()) / max(float(np.ptp(image)), 1e-9)
+    if image.shape[-1] == 3:
+        axes.imshow(image, aspect="auto")
+    else:
+        # Neither grey nor colour, as from a satellite: the mean of the channels.
+        axes.imshow(image.mean(axis=-1), cmap="gray", aspect="auto")
     axes.grid(visible=False)
 
 

@@ -7,6 +7,7 @@
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def load(directory: Path) -> tuple[Results, dict[str, np.ndarray]]:
         results = json.loads((directory / RESULTS).read_text())
         with np.load(directory / ARRAYS) as arrays:
             return results, dict(arrays)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{directory} holds no readable run ({error}). Name the directory of a run.") from error
 
 
@@ -94,7 +95,7 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
         raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
     text = readme.read_text()
     renewed = with_table(text, name, markdown(results))
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(directory / RESULTS, folder / f"{name}.json")
     shutil.copyfile(directory / ARRAYS, folder / f"{name}.npz")
     for picture in directory.glob("*.png"):

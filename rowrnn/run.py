@@ -8,7 +8,6 @@ import resource
 import shlex
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from jaxtyping import ArrayLike
 
 from rowrnn.errors import InputError
 
-RESULTS, ARRAYS = "results.json", "arrays.npz"
+RESULTS, ARRAYS, CLAIM = "results.json", "arrays.npz", ".running"
 PACKAGES = ("rowrnn", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -84,32 +83,47 @@ class Run:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.directory = _free_name(directory)
+        self.directory = directory
         self._made: list[Path] = []
         self.started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
     def __enter__(self) -> "Run":
+        wanted, number = self.directory, 2
         try:
-            for path in (*reversed(self.directory.parents), self.directory):
-                if not path.exists():
-                    path.mkdir()
-                    self._made.append(path)
-            with tempfile.TemporaryFile(dir=self.directory):
-                pass
-        except OSError as error:
+            while not self._claim():
+                self.directory = wanted.with_name(f"{wanted.name}-{number}")
+                number += 1
+        except (OSError, ValueError) as error:
             self._remove_empty()
             raise InputError(
-                f"The output directory {self.directory} cannot be written ({error.strerror}). "
+                f"The output directory {wanted} cannot be written ({getattr(error, 'strerror', error)}). "
                 "Name another one with --output."
             ) from None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is KeyboardInterrupt:
+        (self.directory / CLAIM).unlink()
+        if kind is not None:
             saved = (self.directory / RESULTS).exists()
             finished = f"what was finished is in {self.directory / RESULTS}" if saved else "nothing was finished"
             print(f"Interrupted: {finished}.", file=sys.stderr)
         self._remove_empty()
+
+    def _claim(self) -> bool:
+        """Makes the directory this run's own, if it is empty and no other run has claimed it."""
+        for path in (*reversed(self.directory.parents), self.directory):
+            try:
+                path.mkdir()
+                self._made.append(path)
+            except FileExistsError:
+                pass
+        if not self.directory.is_dir() or any(self.directory.iterdir()):
+            return False
+        try:
+            (self.directory / CLAIM).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
     def _remove_empty(self) -> None:
         for path in reversed(self._made):
@@ -156,11 +170,3 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
 def _plain(value: Any) -> Any:
     """What JSON has no form of: arrays become lists, paths strings."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
-
-
-def _free_name(directory: Path) -> Path:
-    candidate, number = directory, 2
-    while candidate.exists() and not (candidate.is_dir() and not any(candidate.iterdir())):
-        candidate = directory.with_name(f"{directory.name}-{number}")
-        number += 1
-    return candidate

@@ -20,7 +20,7 @@ from jaxtyping import Array, ArrayLike, Key, PyTree
 
 from rowrnn.errors import InputError
 from rowrnn.evaluate import examples_of, map_batches
-from rowrnn.mesh import SEED, each_seed, seed_mesh, take
+from rowrnn.mesh import SEED, each_seed, seed_mesh, take, wait
 
 Model = PyTree[Array]
 Batch = PyTree[ArrayLike]
@@ -35,7 +35,7 @@ class Recipe:
         epochs: passes over the training set.
         batch_size: examples per step. Each epoch shuffles anew and drops the incomplete last batch.
         learning_rate: peak of the schedule.
-        warmup: fraction of all steps over which the learning rate rises.
+        warmup: fraction of all steps over which the learning rate rises, from zero at the first step.
         weight_decay: decoupled weight decay, on kernels only.
         clip_norm: largest global norm of a gradient.
 
@@ -52,9 +52,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"A training needs {name.replace('_', ' ')} above 0, not {getattr(self, name)}.")
-        if not 0 <= self.warmup < 1 or not self.weight_decay >= 0:
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(
+                    f"A training needs a finite {name.replace('_', ' ')} above 0, not {getattr(self, name)}."
+                )
+        if not 0 <= self.warmup < 1 or not 0 <= self.weight_decay < float("inf"):
             raise InputError(
                 f"A training needs a warm-up in [0, 1) and a weight decay of at least 0, not {self.warmup} and "
                 f"{self.weight_decay}."
@@ -132,8 +134,8 @@ def fit(
         devices: what to train on; all devices where not given.
 
     Raises:
-        InputError: if a batch is larger than the training set.
-        FloatingPointError: if the loss stops being finite.
+        InputError: if a batch is larger than the training set, or arrays of a split differ in length.
+        FloatingPointError: if a metric or a weight stops being finite.
     """
     examples = examples_of(train)
     if recipe.batch_size > examples:
@@ -153,7 +155,7 @@ def fit(
 
     def epoch(
         seed: tuple[TrainState, Array], number: Array, train: Batch, validation: Batch
-    ) -> tuple[TrainState, Metrics, Any]:
+    ) -> tuple[TrainState, Metrics, Array, Array]:
         state, key = seed
         order_key, steps_key = jax.random.split(jax.random.fold_in(key, number))
         order = jax.random.permutation(order_key, examples)[: steps * recipe.batch_size]
@@ -171,7 +173,9 @@ def fit(
         better = reached >= state.best_score
         best_model = jax.tree.map(partial(jnp.where, better), model, state.best_model)
         best_score = jnp.where(better, reached, state.best_score)
-        return TrainState(model, optimizer_state, best_model, best_score), jax.tree.map(jnp.mean, metrics), reached
+        state = TrainState(model, optimizer_state, best_model, best_score)
+        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(model)]).all()
+        return state, jax.tree.map(jnp.mean, metrics), reached, finite
 
     # In turn and on one device: a batched QR of orthogonal initializers on several CPU devices can deadlock, each
     # holding a thread of the pool that the others wait for.
@@ -181,33 +185,28 @@ def fit(
         train, validation = jax.device_put((train, validation), everywhere)
         started = time.perf_counter()
         numbers = jax.device_put(np.arange(1, recipe.epochs + 1, dtype=np.int32), everywhere)
-        run_epoch = jax.jit(each_seed(epoch, mesh), donate_argnums=0)
-        run_epoch = run_epoch.lower((state, keys), numbers[0], train, validation).compile()
+        epoch_of_seeds = each_seed(epoch, mesh)
+        run_epoch = jax.jit(lambda state, keys, *shared: epoch_of_seeds((state, keys), *shared), donate_argnums=0)
+        run_epoch = run_epoch.lower(state, keys, numbers[0], train, validation).compile()
         compile_seconds = time.perf_counter() - started
         on_compiled()
         epochs = []
         for number in numbers:
             started = time.perf_counter()
-            state, metrics, reached = run_epoch((state, keys), number, train, validation)
-            _wait(reached)
+            state, metrics, reached, finite = run_epoch(state, keys, number, train, validation)
+            wait(reached)
             seconds = time.perf_counter() - started
             epochs.append(Epoch(int(number), jax.device_get(metrics), jax.device_get(reached), seconds))
-            _check_finite(epochs[-1])
+            _check_finite(epochs[-1], jax.device_get(finite))
             on_epoch(epochs[-1])
     return Fit(state.best_model, epochs, compile_seconds, _memory(run_epoch) * mesh.size)
 
 
-def _wait(array: Any) -> None:
-    """Waits in Python, where Ctrl-C is heard; JAX's own wait hears it only after the epoch."""
-    while not array.is_ready():
-        time.sleep(0.002)
-
-
-def _check_finite(epoch: Epoch) -> None:
-    for name, values in epoch.metrics.items():
+def _check_finite(epoch: Epoch, weights_finite: np.ndarray) -> None:
+    for name, values in {**epoch.metrics, "weights": np.where(weights_finite, 0.0, np.nan)}.items():
         if not np.isfinite(values).all():
             raise FloatingPointError(
-                f"The training {name} is no longer finite in epoch {epoch.number} (over seeds: {values}). "
+                f"The training's {name} stopped being finite in epoch {epoch.number} (over seeds: {values}). "
                 "Lower the learning rate or the clipping norm."
             )
 

@@ -159,7 +159,13 @@ def test_every_image_is_changed_its_own_way_and_the_same_key_repeats_it():
     np.testing.assert_array_equal(moved, change(images, jax.random.key(1)))
 
 
-@pytest.mark.parametrize("wrong", [{"shift": -1.0}, {"rotation": float("nan")}, {"zoom": 1.0}])
+def test_every_set_has_a_validation_image():
+    assert len(dataset(train=arrays(2)).validation) == 1
+    with pytest.raises(InputError, match="one training image; expected at least 2"):
+        dataset(train=arrays(1))
+
+
+@pytest.mark.parametrize("wrong", [{"shift": -1.0}, {"shift": float("inf")}, {"rotation": float("nan")}, {"zoom": 1.0}])
 def test_an_augmentation_refuses_numbers_out_of_range(wrong):
     with pytest.raises(InputError, match="largest random"):
         Augmentation(**wrong)

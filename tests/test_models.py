@@ -40,6 +40,12 @@ def test_classifier_is_the_cell_pooled_and_one_linear_map(name, pooling, images)
     np.testing.assert_allclose(model.logits_by_row(images), np.stack(by_row, axis=1), atol=1e-5)
 
 
+def test_another_pooling_is_refused():
+    rngs = nnx.Rngs(0)
+    with pytest.raises(ValueError, match="pools by last or mean, not by 'max'"):
+        Classifier(GRU(8, 6, rngs=rngs), 3, pooling="max", rngs=rngs)
+
+
 def test_dropout_needs_a_key_and_keeps_the_mean(images):
     rngs = nnx.Rngs(0)
     model = randomized(Classifier(LSTM(8, 6, rngs=rngs), 3, dropout=0.4, rngs=rngs))

@@ -87,7 +87,7 @@ def test_the_terminal_table_fits_80_columns():
     assert "…" not in captured.get()
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3, 13])
 def test_every_picture_is_drawn_from_the_files_alone(tmp_path, channels):
     with Run(tmp_path / "run") as run:
         run.save(results(), arrays(channels))
@@ -142,6 +142,10 @@ def test_what_cannot_be_published_changes_nothing(run, tmp_path):
 
 
 def test_a_directory_without_a_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no readable run"):
+        draw(tmp_path)
+    (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "arrays.npz").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(InputError, match="holds no readable run"):
         draw(tmp_path)
     (tmp_path / "results.json").write_text("{")

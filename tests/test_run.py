@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +35,24 @@ def test_another_run_is_kept_and_the_next_free_name_taken(tmp_path):
             saved(run)
             names.append(run.directory.name)
     assert names == ["run", "run-2", "run-3"]
+
+
+def test_two_runs_at_once_never_share_a_directory(tmp_path):
+    (tmp_path / "run").mkdir()
+    with Run(tmp_path / "run") as first, Run(tmp_path / "run") as second:
+        saved(first)
+        saved(second)
+    assert (first.directory.name, second.directory.name) == ("run", "run-2")
+    assert sorted(path.name for path in first.directory.iterdir()) == ["arrays.npz", "results.json"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "."])
+def test_a_name_that_cannot_be_a_directory_is_refused(tmp_path, monkeypatch, name):
+    (tmp_path / "full").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="cannot be written"), Run(Path(name)):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
 
 def test_a_file_with_the_name_is_kept(tmp_path):
@@ -74,8 +93,8 @@ def test_a_save_that_fails_leaves_the_older_one(tmp_path):
         circular.append(circular)
         with pytest.raises(ValueError, match="Circular"):
             run.save({"a": circular}, {})
-        assert (run.directory / "results.json").read_bytes() == before
-        assert sorted(path.name for path in run.directory.iterdir()) == ["arrays.npz", "results.json"]
+    assert (run.directory / "results.json").read_bytes() == before
+    assert sorted(path.name for path in run.directory.iterdir()) == ["arrays.npz", "results.json"]
 
 
 @dataclass(frozen=True)

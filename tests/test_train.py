@@ -105,7 +105,7 @@ def test_every_epoch_sees_another_permutation_and_leaves_out_the_incomplete_batc
         jax.random.split(jax.random.key(0), 2),
     )
     # Sums of powers of two tell which eight different examples an epoch took: its mean over two batches, times two.
-    taken = 2 * np.stack([epoch.metrics["sum"] for epoch in result.epochs]).astype(int)
+    taken = (2 * np.stack([epoch.metrics["sum"] for epoch in result.epochs])).astype(int)
     for mask in taken.ravel():
         assert bin(mask).count("1") == 8
         assert mask < 2**10
@@ -217,7 +217,7 @@ def test_a_loss_that_stops_being_finite_is_an_error_that_names_the_epoch():
         loss = jnp.mean(model["w"] * batch) / jnp.zeros(())
         return loss, {"loss": loss}
 
-    with pytest.raises(FloatingPointError, match="no longer finite in epoch 1"):
+    with pytest.raises(FloatingPointError, match="loss stopped being finite in epoch 1"):
         fit(
             lambda key: {"w": jnp.ones(())},
             explode,
@@ -227,6 +227,30 @@ def test_a_loss_that_stops_being_finite_is_an_error_that_names_the_epoch():
             Recipe(epochs=2, batch_size=2),
             jax.random.split(jax.random.key(0), 1),
         )
+
+
+def test_weights_that_stop_being_finite_are_found_though_the_loss_is():
+    def steep(model, batch, key):
+        # The gradient of sqrt at zero is infinite, times zero: NaN, while the loss is 0.
+        loss = jnp.mean(jnp.sqrt(jnp.zeros(()) * model["w"]) * batch)
+        return loss, {"loss": loss}
+
+    with pytest.raises(FloatingPointError, match="weights stopped being finite in epoch 1"):
+        fit(
+            lambda key: {"w": jnp.ones(())},
+            steep,
+            lambda model, batch: batch,
+            jnp.ones(4),
+            jnp.ones(4),
+            Recipe(epochs=1, batch_size=4),
+            jax.random.split(jax.random.key(0), 1),
+        )
+
+
+def test_arrays_of_different_lengths_are_refused():
+    x, y = examples(10)
+    with pytest.raises(InputError, match=r"one number of examples, at least 1; found \[9, 10\]"):
+        fit(line, squared, closeness, (x, y[:9]), examples(3), Recipe(1, 4), jax.random.split(jax.random.key(0), 1))
 
 
 def test_a_batch_larger_than_the_training_set_is_refused():
@@ -241,6 +265,7 @@ def test_a_batch_larger_than_the_training_set_is_refused():
         {"epochs": 1, "batch_size": -1},
         {"epochs": 1, "learning_rate": 0.0},
         {"epochs": 1, "learning_rate": float("nan")},
+        {"epochs": 1, "learning_rate": float("inf")},
         {"epochs": 1, "warmup": 1.0},
         {"epochs": 1, "weight_decay": -0.1},
     ],

@@ -33,8 +33,8 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            if not value >= 0:
-                raise InputError(f"The largest random {name} of an image is at least 0, not {value}.")
+            if not 0 <= value < math.inf:
+                raise InputError(f"The largest random {name} of an image is finite and at least 0, not {value}.")
         if not self.zoom < 1:
             raise InputError(f"The largest random zoom of an image is below 1, not {self.zoom}.")
 

@@ -95,8 +95,8 @@ class Dataset:
     ) -> "Dataset":
         """Checks the arrays, takes a validation split from the training examples and puts all on the device.
 
-        The validation split is 5,000 examples, or a tenth of a training set below 50,000, drawn without replacement
-        by a fixed seed: the same for every run.
+        The validation split is 5,000 examples, or a tenth (at least one) of a training set below 50,000, drawn
+        without replacement by a fixed seed: the same for every run.
 
         Args:
             name: name of the data set.
@@ -121,7 +121,9 @@ class Dataset:
         for array in (*train, *test):
             checksum.update(np.ascontiguousarray(array).data)
         images, labels = train
-        held_out = min(VALIDATION, len(images) // 10)
+        if len(images) < 2:
+            raise InputError(f"{name!r} has one training image; expected at least 2, one of them for validation.")
+        held_out = min(VALIDATION, max(1, len(images) // 10))
         order = np.random.default_rng(VALIDATION_SEED).permutation(len(images))
         validation_part, train_part = order[:held_out], order[held_out:]
         return cls(
@@ -157,7 +159,8 @@ def _check_images(name: str, split: str, images: np.ndarray) -> None:
             f"The {split} images of {name!r} are {images.dtype}; expected uint8 from 0 to 255, or floating point."
         )
     if np.issubdtype(images.dtype, np.floating):
-        bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite in it
+            bad = np.flatnonzero(~np.isfinite(images.astype(np.float32)).all(axis=(1, 2, 3)))
         if bad.size:
             raise InputError(
                 f"{bad.size} of {len(images)} {split} images of {name!r} hold NaN or infinite values, the first at "

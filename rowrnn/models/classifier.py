@@ -1,6 +1,6 @@
 """A classifier that reads an image row by row: any cell, pooled over the rows, one linear head."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import jax.numpy as jnp
 from flax import nnx
@@ -22,11 +22,16 @@ class Classifier(nnx.Module):
         pooling: what the head reads: the state after the last row, or the mean over rows.
         dropout: probability with which a pooled feature is dropped while training.
         rngs: source of the head's initial parameters.
+
+    Raises:
+        ValueError: for another pooling.
     """
 
     def __init__(
-        self, cell: Cell, classes: int, *, pooling: Pooling = "last", dropout: float = 0.0, rngs: nnx.Rngs
+        self, cell: Cell, classes: int, *, pooling: str = "last", dropout: float = 0.0, rngs: nnx.Rngs
     ) -> None:
+        if pooling not in get_args(Pooling):
+            raise ValueError(f"Classifier pools by {' or '.join(get_args(Pooling))}, not by {pooling!r}.")
         self.rows = Rows(cell)
         self.head = nnx.Linear(cell.hidden, classes, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
