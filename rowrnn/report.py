@@ -50,7 +50,7 @@ def load(directory: Path) -> tuple[Results, dict[str, np.ndarray]]:
     """
     try:
         results = json.loads((directory / RESULTS).read_text())
-        with np.load(directory / ARRAYS) as arrays:
+        with (directory / ARRAYS).open("rb") as file, np.load(file) as arrays:
             return results, dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{directory} holds no readable run ({error}). Name the directory of a run.") from error
