@@ -41,7 +41,7 @@ from rowrnn.train import Epoch, Recipe, fit
 Arrays = dict[str, ArrayLike]
 
 TITLES = {"lstm": "Row LSTM", "gru": "Row GRU", "elman": "Row Elman", "cnn": "CNN"}
-CNN_BY_ROW = 1000
+CNN_BY_ROW = 500
 
 PROTOCOL = {
     "validation": "a fixed random part of the training set, not trained on",
@@ -60,7 +60,7 @@ class Options:
 
     models: tuple[str, ...] = ("lstm", "gru", "cnn")
     """Models to train: lstm, gru, elman, cnn."""
-    params: int = 30_000
+    params: int = 20_000
     """Parameter budget of each model, met within 3 %; widths follow from it."""
     hidden: int | None = None
     """Hidden size of the recurrent cells, instead of the budget."""
@@ -70,7 +70,7 @@ class Options:
     """What the recurrent models' head reads: the state after the last row, or the mean over rows."""
     dropout: float = 0.1
     """Probability with which a feature before the head is dropped while training."""
-    epochs: int = 4
+    epochs: int = 5
     """Passes over the training set."""
     seeds: int = 4
     """Models of each kind, trained together, each from its own seed."""

@@ -71,8 +71,10 @@ def learning_curves(results: Results) -> Figure:
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
-        axes.tick_params(axis="y", which="minor", labelsize=7)
+    # The error falls by less than a decade or two, the loss by more: only the error has room for labels in between.
+    left.yaxis.set_minor_formatter("")
+    right.yaxis.set_minor_formatter("{x:g}")
+    right.tick_params(axis="y", which="minor", labelsize=7)
     right.legend()
     return figure
 
