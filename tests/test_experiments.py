@@ -22,8 +22,17 @@ import mnist_rows  # noqa: E402  (experiments are scripts, no package)
 from rowrnn.errors import InputError  # noqa: E402
 
 
+# Where the tests themselves run in the background, their children ignore Ctrl-C unless they ask for it.
+HEARING = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def start(*arguments, **options):
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    command = [sys.executable, "-c", HEARING, str(SCRIPT), *map(str, arguments)]
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "2", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options
