@@ -21,7 +21,6 @@ import mnist_rows  # noqa: E402  (experiments are scripts, no package)
 
 from rowrnn.errors import InputError  # noqa: E402
 
-
 # Where the tests themselves run in the background, their children ignore Ctrl-C unless they ask for it.
 HEARING = """
 import runpy, signal, sys
