@@ -106,7 +106,8 @@ class Run:
         if kind is not None:
             saved = (self.directory / RESULTS).exists()
             finished = f"what was finished is in {self.directory / RESULTS}" if saved else "nothing was finished"
-            print(f"Interrupted: {finished}.", file=sys.stderr)
+            ended = "Interrupted" if issubclass(kind, KeyboardInterrupt) else "Ended by an error"
+            print(f"{ended}: {finished}.", file=sys.stderr)
         self._remove_empty()
 
     def _claim(self) -> bool:

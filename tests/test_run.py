@@ -82,7 +82,10 @@ def test_an_interrupted_run_says_what_there_is(tmp_path, capsys):
     assert f"what was finished is in {run.directory / 'results.json'}" in capsys.readouterr().err
     with pytest.raises(KeyboardInterrupt), Run(tmp_path / "other"):
         raise KeyboardInterrupt
-    assert "nothing was finished" in capsys.readouterr().err
+    assert "Interrupted: nothing was finished" in capsys.readouterr().err
+    with pytest.raises(InputError), Run(tmp_path / "wrong"):
+        raise InputError("wrong")
+    assert "Ended by an error: nothing was finished" in capsys.readouterr().err
 
 
 def test_a_save_that_fails_leaves_the_older_one(tmp_path):
