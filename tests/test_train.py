@@ -232,7 +232,7 @@ def test_what_stops_being_finite_is_an_error_that_names_it_and_the_epoch(loss, n
             lambda model, batch: batch,
             jnp.ones(4),
             jnp.ones(4),
-            Recipe(epochs=2, batch_size=2),
+            Recipe(epochs=2, batch_size=4),
             jax.random.split(jax.random.key(0), 1),
         )
 
