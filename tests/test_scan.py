@@ -11,22 +11,32 @@ import pytest
 from flax import nnx
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jax.experimental import rnn
+from jax.extend.core import jaxprs_in_params
 from jax.sharding import NamedSharding, PartitionSpec
 
-from rowrnn.cells import CELLS, LSTMState
-from rowrnn.scan import scan
+from rowrnn import cudnn, native
+from rowrnn.cells import CELLS, LSTM, LSTMState
+from rowrnn.scan import default_backend, explain, scan
 
 BATCH, STEPS, FEATURES, HIDDEN = 3, 4, 3, 5
 KINDS = sorted(CELLS)
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 every_cell = pytest.mark.parametrize("kind", KINDS)
+needs_compiler = pytest.mark.skipif(bool(native.unavailable()), reason=native.unavailable())
+in_float32 = pytest.mark.parametrize(
+    ("kind", "backend"),
+    [(kind, backend) for kind in KINDS for backend in ("plain", "fused")]
+    + [pytest.param(kind, "native", marks=needs_compiler) for kind in ("gru", "lstm")],
+)
 # Gradient programs compile for a second and run for microseconds: LLVM's optimizations only cost time here.
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def make_cell(kind, dtype=jnp.float32, features=FEATURES, hidden=HIDDEN, seed=0):
     make = partial(CELLS[kind], features, hidden, dtype=dtype)
-    return oracle.random_cell(lambda: make(rngs=nnx.Rngs(0)), np.random.default_rng(seed))
+    scale = 0.5 if hidden < 16 else 2.0**-4  # A wide cell of large weights is chaotic: rounding errors grow.
+    return oracle.random_cell(lambda: make(rngs=nnx.Rngs(0)), np.random.default_rng(seed), scale)
 
 
 def make_state(kind, arrays):
@@ -37,8 +47,11 @@ def make_state(kind, arrays):
 class Problem:
     """Random parameters, sequences and weights of the loss, the same for the cell and for the oracle."""
 
-    def __init__(self, kind, sizes=(BATCH, STEPS, FEATURES, HIDDEN), lengths=None, given_state=True, reverse=False):
+    def __init__(
+        self, kind, sizes=(BATCH, STEPS, FEATURES, HIDDEN), lengths=None, given_state=True, reverse=False, **options
+    ):
         batch, steps, features, hidden = sizes
+        self.options = options
         draw = partial(oracle.draw, np.random.default_rng(1))
         states = tuple(draw(batch, hidden) for _ in range(oracle.STATES[kind]))
         self.kind, self.lengths, self.reverse = kind, lengths, reverse
@@ -54,7 +67,7 @@ class Problem:
 
     def run(self, cell, x, state):
         lengths = None if self.lengths is None else jnp.asarray(self.lengths)
-        outputs, last = scan(cell, x, initial_state=state, lengths=lengths, reverse=self.reverse)
+        outputs, last = scan(cell, x, initial_state=state, lengths=lengths, reverse=self.reverse, **self.options)
         return [outputs, *jax.tree.leaves(last)]
 
     def loss(self, cell, x, state):
@@ -82,39 +95,105 @@ def flat(cell, x, state):
 
 def deviation(actual, expected):
     chex.assert_trees_all_equal_shapes(list(actual), list(expected))
-    return max(np.abs(np.asarray(a, np.float64) - e).max() for a, e in zip(actual, expected, strict=True))
+    return max(np.abs(np.asarray(a, np.float64) - np.asarray(e)).max() for a, e in zip(actual, expected, strict=True))
 
 
 @pytest.mark.parametrize("given_state", [False, True], ids=["zeros", "given"])
 @pytest.mark.parametrize("lengths", [None, (2, 0, 4)], ids=["full", "ragged"])
 @both_directions
+@pytest.mark.parametrize("backend", ["plain", "fused"])
 @every_cell
-def test_values_and_gradients_are_the_oracles(kind, reverse, lengths, given_state):
-    problem = Problem(kind, lengths=lengths, given_state=given_state, reverse=reverse)
-    expected = problem.expected_values()
+def test_values_and_gradients_are_the_oracles(kind, backend, reverse, lengths, given_state):
+    problem = Problem(kind, lengths=lengths, given_state=given_state, reverse=reverse, backend=backend)
     with jax.enable_x64(True):
         arguments = problem.arguments(jnp.float64)
         gradients, values = quick_jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
     assert {leaf.dtype for leaf in jax.tree.leaves((values, gradients))} == {jnp.dtype(jnp.float64)}
-    assert deviation(values, expected) < 1e-12
+    assert deviation(values, problem.expected_values()) < 1e-12
     assert deviation(flat(*gradients), problem.expected_gradients()) < 1e-12
-    single = jax.jit(problem.run)(*problem.arguments(jnp.float32))
-    assert {leaf.dtype for leaf in single} == {jnp.dtype(jnp.float32)}
-    assert deviation(single, expected) < 1e-5
 
 
-@every_cell
-def test_float32_gradients(kind):
-    problem = Problem(kind, lengths=(2, 0, 4), reverse=True)
+@pytest.mark.parametrize(
+    ("lengths", "given_state"), [(None, False), ((2, 0, 4), True)], ids=["full from zeros", "ragged from a state"]
+)
+@both_directions
+@in_float32
+def test_float32(kind, backend, reverse, lengths, given_state):
+    problem = Problem(kind, lengths=lengths, given_state=given_state, reverse=reverse, backend=backend)
     arguments = problem.arguments(jnp.float32)
-    gradients, _ = quick_jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
-    assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {jnp.dtype(jnp.float32)}
+    gradients, values = quick_jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
+    without_gradients = jax.jit(problem.run)(*arguments)
+    assert {leaf.dtype for leaf in jax.tree.leaves((values, gradients))} == {jnp.dtype(jnp.float32)}
+    assert deviation(values, problem.expected_values()) < 1e-5
+    assert deviation(without_gradients, problem.expected_values()) < 1e-5
     assert deviation(flat(*gradients), problem.expected_gradients()) < 1e-5
+
+
+# Wider than a vector and higher than a group of rows, each by a remainder, so that tiles of every height and width and
+# more than one lane take part. The oracle of these sizes is the plain scan in float64, itself judged above.
+@pytest.mark.parametrize("sizes", [(197, 6, 21, 37), (1, 40, 1, 129), (34, 3, 70, 16)], ids=str)
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+@needs_compiler
+def test_native_is_as_exact_as_autodiff_and_bitwise_repeatable(kind, sizes):
+    lengths = np.random.default_rng(8).integers(0, sizes[1] + 1, sizes[0])
+    problem = Problem(kind, sizes, lengths=lengths, reverse=True)
+    run = jax.jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))
+
+    def results(backend, dtype):
+        with default_backend(backend):
+            gradients, values = run(*problem.arguments(dtype))
+        return [np.asarray(array) for array in (*values, *flat(*gradients))]
+
+    with jax.enable_x64(True):
+        exact = results("plain", jnp.float64)
+    native, autodiff = results("native", jnp.float32), results("plain", jnp.float32)
+    chex.assert_trees_all_equal(native, results("native", jnp.float32))
+
+    def error(arrays):
+        errors = [np.sqrt(np.mean((a - e) ** 2) / np.mean(e**2)) for a, e in zip(arrays, exact, strict=True)]
+        return np.asarray(errors)
+
+    assert error(native).max() < 2e-6
+    assert np.exp(np.log(error(native) / error(autodiff)).mean()) < 1.2
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize(("kind", "backend"), [("lstm", "fused"), ("gru", "plain"), ("gru", "auto")])
+@both_directions
+def test_checkpoints_change_nothing(kind, backend, reverse, every):
+    problem = Problem(kind, lengths=(2, 0, 4), reverse=reverse, backend=backend, checkpoint_every=every)
+    gradients, values = quick_jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))(
+        *problem.arguments(jnp.float32)
+    )
+    assert deviation(values, problem.expected_values()) < 1e-5
+    assert deviation(flat(*gradients), problem.expected_gradients()) < 1e-5
+
+
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+@every_cell
+def test_second_derivatives(kind, backend):
+    problem = Problem(kind, (1, 2, 1, 1), backend=backend)
+    with jax.enable_x64(True):
+        cell, x, state = problem.arguments(jnp.float64)
+
+        def slope(x):
+            return jax.grad(lambda x: problem.loss(cell, x, state)[0])(x)
+
+        by_jax = quick_jit(jax.jacrev(slope))(x)[0, :, 0, 0, :, 0]
+    step = 1e-6
+
+    def gradient_at(offset, index):
+        moved = problem.x.copy()
+        moved[0, index, 0] += offset
+        return oracle.gradients(kind, problem.parameters, moved, problem.initial, problem.weights)[1][0, :, 0]
+
+    differences = [(gradient_at(step, i) - gradient_at(-step, i)) / (2 * step) for i in range(2)]
+    np.testing.assert_allclose(by_jax, np.stack(differences, axis=1), rtol=0, atol=1e-8)
 
 
 @every_cell
 def test_forward_mode(kind):
-    problem = Problem(kind, lengths=(2, 0, 4), reverse=True)
+    problem = Problem(kind, lengths=(2, 0, 4), reverse=True, backend="plain")
     rng = np.random.default_rng(2)
     with jax.enable_x64(True):
         arguments = problem.arguments(jnp.float64)
@@ -287,19 +366,23 @@ def test_bfloat16_cell_and_input_give_bfloat16(kind):
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
-def test_batch_sharding_is_inherited(jit):
-    kind = "lstm"
-    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+@pytest.mark.parametrize("backend", ["fused", pytest.param("native", marks=needs_compiler)])
+@pytest.mark.parametrize("kind_of_axis", ["Auto", "Explicit"])
+def test_batch_sharding_is_inherited(jit, backend, kind_of_axis):
+    if kind_of_axis == "Explicit" and backend == "fused":
+        pytest.skip("an explicit axis asks every product of fused for the sharding of its result")
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType[kind_of_axis],))
     sharding = NamedSharding(mesh, PartitionSpec("data"))
-    cell = jax.device_put(make_cell(kind), NamedSharding(mesh, PartitionSpec()))
-    x = oracle.draw(np.random.default_rng(7), 4, STEPS, FEATURES)
-    x_sharded = jax.device_put(x.astype(np.float32), sharding)
-    lengths = jax.device_put(np.asarray([4, 0, 2, 1]), sharding)
-    run = partial(scan, cell)
-    outputs, last = (jax.jit(run) if jit else run)(x_sharded, lengths=lengths)
+    with jax.set_mesh(mesh):
+        cell = jax.device_put(make_cell("lstm"), NamedSharding(mesh, PartitionSpec()))
+        x = oracle.draw(np.random.default_rng(7), 4, STEPS, FEATURES)
+        x_sharded = jax.device_put(x.astype(np.float32), sharding)
+        lengths = jax.device_put(np.asarray([4, 0, 2, 1]), sharding)
+        run = partial(scan, cell, backend=backend)
+        outputs, last = (jax.jit(run) if jit else run)(x_sharded, lengths=lengths)
     for leaf in (outputs, *jax.tree.leaves(last)):
         assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
-    expected, _ = oracle.run(kind, oracle.parameters_of(cell), x, lengths=(4, 0, 2, 1))
+    expected, _ = oracle.run("lstm", oracle.parameters_of(cell), x, lengths=(4, 0, 2, 1))
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
 
 
@@ -307,6 +390,141 @@ def test_initial_state_takes_the_dtype_of_the_computation():
     x = np.zeros((BATCH, STEPS, FEATURES), np.float32)
     outputs, last = scan(make_cell("gru"), x, initial_state=jnp.zeros((BATCH, HIDDEN), jnp.bfloat16))
     assert outputs.dtype == last.dtype == jnp.float32
+
+
+# Which backend.
+
+
+class Subclass(LSTM):
+    """A cell that may step otherwise than its base."""
+
+
+def test_explain_says_what_auto_takes_and_why():
+    x = jnp.zeros((BATCH, STEPS, FEATURES))
+    make = {"elman": CELLS["elman"], "lstm": LSTM, "subclass": Subclass}
+    cells = {name: cell(FEATURES, HIDDEN, rngs=nnx.Rngs(0)) for name, cell in make.items()}
+    assert explain(cells["elman"], x).startswith("fused: native is out, it runs a float32 LSTM or GRU")
+    assert explain(cells["lstm"], x, compute_dtype=jnp.bfloat16).startswith("fused: ")
+    assert explain(cells["subclass"], x) == "plain: Subclass is none of Elman, LSTM, GRU"
+    assert explain(cells["lstm"], x, backend="plain") == "plain: asked for"
+    with default_backend("fused"):
+        assert explain(cells["lstm"], x) == "fused: asked for"
+
+
+@needs_compiler
+def test_auto_takes_native_on_a_cpu():
+    cell, x = make_cell("gru"), jnp.zeros((BATCH, STEPS, FEATURES))
+    assert explain(cell, x) == "native: a float32 GRU on a CPU"
+    assert "rowrnn.GruForward" in jax.jit(partial(scan, cell)).lower(x).as_text()
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "message"),
+    [
+        ("warp", {}, r"knows no backend 'warp'; there are auto, plain, fused, native, cudnn"),
+        ("cudnn", {}, r"'cudnn': cuDNN needs a CUDA GPU, and JAX runs on cpu here"),
+        (
+            "native",
+            {"compute_dtype": jnp.bfloat16},
+            r"'native': it runs a float32 LSTM or GRU, not a float32 LSTM in b",
+        ),
+        ("plain", {"compute_dtype": jnp.bfloat16}, r"'plain': it rounds nothing to bfloat16"),
+        ("auto", {"checkpoint_every": 0}, r"checkpoint_every of at least 1 step, not 0"),
+    ],
+    ids=["unknown", "cudnn", "native", "plain", "checkpoint"],
+)
+def test_backends_that_cannot_be_taken(backend, options, message):
+    with pytest.raises(ValueError, match=message):
+        scan(make_cell("lstm"), zeros(BATCH, STEPS, FEATURES), backend=backend, **options)
+
+
+def test_cudnn_weights_are_in_its_order():
+    """cuDNN runs on CUDA only; JAX's reference of it reads the same flat weights."""
+    cell = make_cell("lstm")
+    arrays = [cell.input_kernel[...], cell.bias[...], cell.recurrent_kernel[...], jnp.zeros(0)]
+    unpacked = rnn.unpack_lstm_weights(cudnn.flat_weights(tuple(arrays)), FEATURES, HIDDEN, 1, False)
+    x = oracle.draw(np.random.default_rng(9), BATCH, STEPS, FEATURES)
+    state = jnp.zeros((1, BATCH, HIDDEN))
+    full = jnp.full((BATCH,), STEPS, jnp.int32)
+    sizes = (FEATURES, HIDDEN, 1, 0.0, False)
+    outputs, _, _ = rnn.lstm_ref(jnp.asarray(x, jnp.float32), state, state, *unpacked, full, *sizes)
+    expected, _ = oracle.run("lstm", oracle.parameters_of(cell), x)
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
+
+
+@every_cell
+def test_products_in_bfloat16_keep_sums_and_states_in_float32(kind):
+    problem = Problem(kind, lengths=(2, 0, 4), compute_dtype=jnp.bfloat16)
+    gradients, values = quick_jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))(
+        *problem.arguments(jnp.float32)
+    )
+    assert {leaf.dtype for leaf in jax.tree.leaves((values, gradients))} == {jnp.dtype(jnp.float32)}
+    assert 1e-5 < deviation(values, problem.expected_values()) < 0.05
+    assert deviation(flat(*gradients), problem.expected_gradients()) < 0.3
+
+
+# The program, not the clock.
+
+
+def equations(jaxpr):
+    """All equations of a program, those of its loops and calls included."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from equations(inner)
+
+
+@pytest.mark.parametrize("steps", [7, 50])
+@every_cell
+def test_fused_keeps_few_residuals_and_multiplies_once_a_step(kind, steps):
+    def products(equations):
+        return sum(equation.primitive.name == "dot_general" for equation in equations)
+
+    problem = Problem(kind, (BATCH, steps, FEATURES, 11), backend="fused", given_state=False)
+    cell, x, state = problem.arguments(jnp.float32)
+    program = jax.make_jaxpr(jax.grad(lambda cell: problem.loss(cell, x, state)[0]))(cell).jaxpr
+    loops = [equation for equation in equations(program) if equation.primitive.name == "scan"]
+    stacked = [len(loop.outvars) - loop.params["num_carry"] for loop in loops]
+    bodies = [list(equations(loop.params["jaxpr"].jaxpr)) for loop in loops]
+    # Forward: outputs and cells, and four gates, of a GRU one of them its candidate's recurrent half. Backward: the
+    # gradients of the gates.
+    assert stacked == [{"elman": 2, "lstm": 6, "gru": 6}[kind], 2]
+    # Besides, two before the loop, one for the form of the initial state, which XLA drops, and two after it for the
+    # weights' gradient; none for x, for whose gradient nobody asks.
+    assert [products(body) for body in bodies] == [1, 1]
+    assert products(equations(program)) == 6
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+@needs_compiler
+def test_native_is_one_call_each_way_whatever_the_steps(kind):
+    def calls(steps):
+        problem = Problem(kind, (BATCH, steps, FEATURES, HIDDEN), given_state=False)
+        cell, x, state = problem.arguments(jnp.float32)
+        program = jax.jit(jax.grad(lambda cell: problem.loss(cell, x, state)[0])).lower(cell).as_text()
+        assert "while" not in program
+        # Nobody asks for the gradient of x, and nothing multiplies for it.
+        assert "dot_general" not in program
+        return program.count(f"@rowrnn.{kind.capitalize()}")
+
+    assert calls(3) == calls(50) == 2
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+@every_cell
+def test_lowers_for_every_platform(kind, platform):
+    def gradient(cell, x, lengths):
+        def loss(cell, x):
+            outputs, _ = scan(cell, x, lengths=lengths, reverse=True, checkpoint_every=2)
+            return outputs.sum()
+
+        return jax.grad(loss, argnums=(0, 1))(cell, x)
+
+    arguments = make_cell(kind), jnp.zeros((BATCH, STEPS, FEATURES)), jnp.asarray([4, 0, 2])
+    # Compiled code of this machine cannot be exported.
+    with default_backend("fused" if platform == "cpu" else "auto"):
+        exported = jax.export.export(jax.jit(gradient), platforms=[platform])(*arguments)
+    assert exported.platforms == (platform,)
 
 
 # Errors.

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "rowrnn"
 # From the bottom up: a module may import from those before its own group, or a neighbour named beside it.
 ORDER = [
     {"typing", "errors"},
-    {"mesh"},
-    {"cells", "data"},
+    {"mesh", "native"},
+    {"cells", "data", "fused", "cudnn"},
     {"scan"},
     {"image"},
     {"models"},

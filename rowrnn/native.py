@@ -1,0 +1,166 @@
+"""LSTM and GRU over whole sequences, compiled for the CPU at hand: `recurrence.cc`, called through XLA.
+
+The C++ compiler of the machine compiles the source once into the user's cache. `unavailable` says why not, where there
+is none; JAX's own code computes the same then.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, PyTree
+
+SOURCE = Path(__file__).with_name("recurrence.cc")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
+TARGETS = ("LstmForward", "LstmBackward", "GruForward", "GruBackward")
+
+Arrays = tuple[Array, ...]
+
+
+@functools.cache
+def unavailable() -> str:
+    """Why the compiled code cannot be used, empty where it can. The first call compiles it, in seconds, or finds it."""
+    if os.environ.get("ROWRNN_NATIVE") == "0":
+        return "ROWRNN_NATIVE=0 in the environment"
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    if compiler is None:
+        return "there is no C++ compiler (CXX or c++)"
+    try:
+        library = ctypes.cdll.LoadLibrary(str(_library(compiler)))
+    except (subprocess.CalledProcessError, OSError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        return f"{compiler} failed: {said.strip()[-500:]}"
+    for target in TARGETS:
+        jax.ffi.register_ffi_target(f"rowrnn.{target}", jax.ffi.pycapsule(getattr(library, target)), platform="cpu")
+    return ""
+
+
+def _library(compiler: str) -> Path:
+    """The shared library of this source, compiler and processor, compiled if it is not in the cache."""
+
+    def run(*arguments: str) -> str:
+        return subprocess.run([compiler, *arguments], check=True, capture_output=True, text=True).stdout
+
+    # The macros tell the compiler's version and the instructions of the processor.
+    macros = run(*FLAGS, "-dM", "-E", "-x", "c++", os.devnull)
+    include = Path(jax.ffi.include_dir())
+    header = (include / "xla/ffi/api/c_api.h").read_text()
+    key = hashlib.sha256("\0".join([macros, SOURCE.read_text(), header, *FLAGS]).encode()).hexdigest()[:16]
+    directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rowrnn"
+    library = directory / f"recurrence-{key}.so"
+    if not library.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=directory) as partial:
+            built = Path(partial) / library.name
+            run(*FLAGS, "-I", str(include), str(SOURCE), "-o", str(built))
+            built.replace(library)
+    return library
+
+
+def forward(
+    cell: str, x: Array, weights: Arrays, state: Arrays, lengths: Array, *, reverse: bool, train: bool
+) -> tuple[Array, Arrays, Arrays]:
+    """Runs a cell over sequences: outputs `[b, t, h]`, the last state and, to train, the residuals of `backward`.
+
+    Args:
+        cell: "Lstm" or "Gru".
+        x: sequences `[b, t, d]`.
+        weights: input kernel `[d, gates·h]`, bias `[gates·h]`, recurrent kernel `[h, gates·h]`, and the bias of the
+            recurrent product's last gate, `[h]` of a GRU, `[0]` of an LSTM.
+        state: hidden `[b, h]` and cell, `[b, h]` of an LSTM, `[b, 0]` of a GRU.
+        lengths: number of valid steps, int32 `[b]`, or `[0]` where all are.
+        reverse: from the last valid step to the first.
+        train: whether to keep the residuals: four gates and the cell after every step, `[b, t, h]` each.
+    """
+    steps, hidden, has_cell = x.shape[1], state[0].shape[1], state[1].shape[1]
+
+    def call(of_batch: Any, _: Any, weights: Arrays) -> tuple[Any, Any, Any]:
+        x, state, lengths = of_batch
+        b = len(x)
+        kept = ((steps, b, hidden),) * 4 + ((steps, b, has_cell),) if train else ((0,),) * 5
+        shapes = ((b, steps, hidden), (b, hidden), (b, has_cell), *kept)
+        outputs, last_hidden, last_cell, *residuals = _call(
+            f"{cell}Forward", shapes, x, *weights, *state, lengths, reverse=reverse
+        )
+        return (outputs, (last_hidden, last_cell)), tuple(residuals) if train else (), ()
+
+    (outputs, last), residuals, _ = _over_batch(call, (x, state, lengths), (), weights)
+    return outputs, last, residuals
+
+
+def backward(
+    cell: str,
+    x: Array,
+    weights: Arrays,
+    state: Arrays,
+    lengths: Array,
+    outputs: Array,
+    residuals: Arrays,
+    d_outputs: Array,
+    d_state: Arrays,
+    *,
+    reverse: bool,
+    input_gradient: bool,
+) -> tuple[Array, Arrays, Arrays]:
+    """Gradients with respect to `x`, zeros without `input_gradient`, to the weights and to the initial state."""
+
+    def call(of_batch: Any, residuals: Arrays, weights: Arrays) -> tuple[Any, Any, Any]:
+        x, state, lengths, outputs, d_outputs, d_state = of_batch
+        shapes = (x.shape if input_gradient else (0,), *(a.shape for a in (*weights, *state)))
+        arguments = (x, *weights, *state, lengths, outputs, *residuals, d_outputs, *d_state)
+        d_x, *d = _call(f"{cell}Backward", shapes, *arguments, reverse=reverse)
+        return (d_x if input_gradient else jnp.zeros_like(x), tuple(d[4:])), (), tuple(d[:4])
+
+    of_batch = (x, state, lengths, outputs, d_outputs, d_state)
+    (d_x, d_initial), _, d_weights = _over_batch(call, of_batch, residuals, weights)
+    return d_x, d_weights, d_initial
+
+
+def _call(target: str, shapes: Iterable[tuple[int, ...]], *arguments: Array, reverse: bool) -> Sequence[Array]:
+    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    return jax.ffi.ffi_call(f"rowrnn.{target}", results, vmap_method="sequential")(*arguments, reverse=reverse)
+
+
+def _over_batch(call: Callable[..., Any], of_batch: PyTree, by_step: PyTree, weights: Arrays) -> Any:
+    """`call(of_batch, by_step, weights) → (of_batch, by_step, sums over the batch)`, each device with its examples.
+
+    Arrays of the batch have it as their first axis, those by step as their second. XLA cannot cut a foreign call by
+    itself: without this every device would compute the whole batch.
+    """
+    axes = _batch_axes(of_batch[0])
+    if not axes:
+        return call(of_batch, by_step, weights)
+
+    def on_device(*arguments: Any) -> Any:
+        *results, sums = call(*arguments)
+        return *results, jax.tree.map(lambda a: jax.lax.psum(a, axes), sums)
+
+    specs = P(axes), P(None, axes), P()
+    return jax.shard_map(on_device, in_specs=specs, out_specs=specs, axis_names=set(axes), check_vma=False)(
+        of_batch, by_step, weights
+    )
+
+
+def _batch_axes(x: Array) -> tuple[str, ...]:
+    """Axes of the mesh along which examples are cut: those that hold `x` so, or may, and divide its examples."""
+    mesh = jax.sharding.get_abstract_mesh()
+    examples, axes = x.shape[0], []
+    given = jax.typeof(x).sharding.spec
+    given = given[0] if given else None
+    for name, kind, size in zip(mesh.axis_names, mesh.axis_types, mesh.axis_sizes, strict=True):
+        explicit = name in (given if isinstance(given, tuple) else (given,))
+        if (explicit or kind == AxisType.Auto) and size > 1 and examples % size == 0:
+            axes.append(name)
+            examples //= size
+    return tuple(axes)
