@@ -21,6 +21,7 @@ clean:
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/python -m rowrnn native
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

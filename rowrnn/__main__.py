@@ -1,4 +1,4 @@
-"""Commands on finished runs: `python -m rowrnn draw RUN`, `python -m rowrnn publish RUN`."""
+"""Commands: `python -m rowrnn draw RUN` and `publish RUN` on finished runs, `python -m rowrnn native`."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import tyro
 from rich.console import Console
 from tyro.extras import SubcommandApp
 
-from rowrnn import report
+from rowrnn import native, report
 from rowrnn.plots import draw
 from rowrnn.run import exit_on_error
 
@@ -42,6 +42,13 @@ def publish(
         folder: where the committed results lie.
     """
     report.publish(run, readme, folder, name)
+
+
+@app.command(name="native")
+def compile_native() -> None:
+    """Compiles LSTM and GRU for this CPU, if that is not done yet; otherwise the first scan does it."""
+    reason = native.unavailable()
+    print(f"Scans run through XLA: {reason}." if reason else "LSTM and GRU are compiled for this CPU.")
 
 
 if __name__ == "__main__":

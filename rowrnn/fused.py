@@ -78,7 +78,7 @@ def _recur_forward(how: Recurrence, *primals: Any) -> tuple[Any, Any]:
 def _recur_backward(how: Recurrence, residuals: Any, gradients: Any) -> tuple[Any, ...]:
     asked, saved = residuals
     d_outputs, d_state = jax.tree.map(
-        lambda d: jnp.zeros_like(d.aval) if isinstance(d, SymbolicZero) else d,
+        lambda d: jnp.zeros(d.shape, saved[0].dtype) if isinstance(d, SymbolicZero) else d,
         gradients,
         is_leaf=lambda leaf: isinstance(leaf, SymbolicZero),
     )

@@ -1,4 +1,4 @@
-"""LSTM and GRU over whole sequences, compiled for the CPU at hand: `recurrence.cc`, called through XLA.
+"""LSTM and GRU over whole sequences, compiled for the CPU at hand: `kernels/`, called through XLA.
 
 The C++ compiler of the machine compiles the source once into the user's cache. `unavailable` says why not, where there
 is none; JAX's own code computes the same then.
@@ -21,7 +21,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, PyTree
 
-SOURCE = Path(__file__).with_name("recurrence.cc")
+KERNELS = Path(__file__).with_name("kernels")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
 TARGETS = ("LstmForward", "LstmBackward", "GruForward", "GruBackward")
 
@@ -30,12 +30,16 @@ Arrays = tuple[Array, ...]
 
 @functools.cache
 def unavailable() -> str:
-    """Why the compiled code cannot be used, empty where it can. The first call compiles it, in seconds, or finds it."""
+    """Why the compiled code cannot be used, empty where it can. The first call finds it or, in seconds, compiles it.
+
+    `ROWRNN_NATIVE=0` in the environment turns it off, `CXX` names the compiler.
+    """
     if os.environ.get("ROWRNN_NATIVE") == "0":
         return "ROWRNN_NATIVE=0 in the environment"
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    name = os.environ.get("CXX", "c++")
+    compiler = shutil.which(name)
     if compiler is None:
-        return "there is no C++ compiler (CXX or c++)"
+        return f"there is no C++ compiler {name!r}; CXX names another"
     try:
         library = ctypes.cdll.LoadLibrary(str(_library(compiler)))
     except (subprocess.CalledProcessError, OSError) as error:
@@ -56,14 +60,15 @@ def _library(compiler: str) -> Path:
     macros = run(*FLAGS, "-dM", "-E", "-x", "c++", os.devnull)
     include = Path(jax.ffi.include_dir())
     header = (include / "xla/ffi/api/c_api.h").read_text()
-    key = hashlib.sha256("\0".join([macros, SOURCE.read_text(), header, *FLAGS]).encode()).hexdigest()[:16]
+    sources = [path.read_text() for path in sorted(KERNELS.iterdir())]
+    key = hashlib.sha256("\0".join([macros, header, *sources, *FLAGS]).encode()).hexdigest()[:16]
     directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rowrnn"
     library = directory / f"recurrence-{key}.so"
     if not library.exists():
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory) as partial:
             built = Path(partial) / library.name
-            run(*FLAGS, "-I", str(include), str(SOURCE), "-o", str(built))
+            run(*FLAGS, "-I", str(include), str(KERNELS / "recurrence.cc"), "-o", str(built))
             built.replace(library)
     return library
 

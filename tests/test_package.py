@@ -38,7 +38,9 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_the_package_its_data_and_licences(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.startswith("rowrnn-")}
     expected = {
-        str(path.relative_to(ROOT)) for path in (ROOT / "rowrnn").rglob("*") if path.suffix in {".py", ".npz", ".typed"}
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "rowrnn").rglob("*")
+        if path.suffix in {".py", ".npz", ".typed", ".cc", ".h"}
     }
     assert names == expected | {"rowrnn/data/LICENSE-MNIST"}
     licences = [name for name in zipfile.ZipFile(wheel).namelist() if "licenses/" in name]

@@ -1,0 +1,98 @@
+// What a call is given, and what its cell is: LSTM and GRU by the equations of rowrnn/fused.py.
+#pragma once
+
+#include "tile.h"
+
+namespace {
+
+// One call: its arrays, null where a cell or a direction has none of them.
+struct Call {
+  int64_t b, t, d, h;
+  bool reverse;
+  const int32_t* lengths;                                        // [b]
+  const float *x, *input, *bias, *recurrent, *recurrent_bias;    // [b, t, d], [d, gates h], [gates h], [h, gates h], [h]
+  const float *hidden, *cell;                                    // [b, h], before the first step
+  float *outputs, *last_hidden, *last_cell;                      // [b, t, h], [b, h]
+  float *gates[4], *cells;                                       // [t, b, h]
+  const float *d_outputs, *d_last_hidden, *d_last_cell;
+  float *d_x, *d_input, *d_bias, *d_recurrent, *d_recurrent_bias, *d_hidden, *d_cell;
+
+  int64_t hp() const { return padded(h); }
+  int64_t row() const { return d + 1 + hp(); }  // a row of the left side, its hidden state padded
+  int64_t at(int64_t sequence, int64_t step) const { return sequence * t + step; }
+  int64_t saved(int64_t sequence, int64_t step) const { return (step * b + sequence) * h; }
+  int64_t valid(int64_t sequence) const { return lengths ? std::clamp<int64_t>(lengths[sequence], 0, t) : t; }
+};
+
+// What a cell is. `kRecurrentBias`: whether the 1 belongs to the recurrent product too. The gate gradients lie side by
+// side in four columns of hp; those of the input product begin with column 0, in the order `kInputGates` of the weights'
+// gates, those of the recurrent product with column `kRecurrentFrom`.
+
+// i f g o: c' = f c + i g, h' = o tanh(c').
+struct Lstm {
+  static constexpr int kGates = 4, kRecurrentFrom = 0, kInputGates[] = {0, 1, 2, 3};
+  static constexpr bool kRecurrentBias = false, kCell = true;
+
+  template <int M>
+  static inline __attribute__((always_inline)) void products(const Call& s, const float* left, const float* packed,
+                                                             Vector (&sum)[M][4]) {
+    product<M, 4>(s.d + 1 + s.h, left, s.row(), 1, packed, 4 * kLanes, sum);
+  }
+
+  // Activates the gates in place and returns the new hidden state.
+  static inline Vector apply(Vector (&gate)[4], Vector, Vector& cell) {
+    gate[0] = sigmoid(gate[0]), gate[1] = sigmoid(gate[1]), gate[2] = tanh(gate[2]), gate[3] = sigmoid(gate[3]);
+    cell = gate[1] * cell + gate[0] * gate[2];
+    return gate[3] * tanh(cell);
+  }
+
+  // δc += δh o (1 − tanh² c'); δi = δc g i(1−i), δf = δc c f(1−f), δg = δc i (1−g²), δo = δh tanh(c') o(1−o); δc ← δc f.
+  // Returns what of δh reaches the state before without the recurrent product: nothing.
+  static inline Vector gradient(const Vector (&gate)[4], Vector before, Vector cell, Vector d_hidden, Vector& d_cell,
+                                Vector (&d_gate)[4]) {
+    const Vector shown = tanh(cell);
+    d_cell += d_hidden * gate[3] * (1.0f - shown * shown);
+    d_gate[0] = d_cell * gate[2] * gate[0] * (1.0f - gate[0]);
+    d_gate[1] = d_cell * before * gate[1] * (1.0f - gate[1]);
+    d_gate[2] = d_cell * gate[0] * (1.0f - gate[2] * gate[2]);
+    d_gate[3] = d_hidden * shown * gate[3] * (1.0f - gate[3]);
+    d_cell = d_cell * gate[1];
+    return Vector{};
+  }
+};
+
+// r z n, and q = U_n h + b_hn: n = tanh(x_n + r q), h' = n + z (h − n).
+struct Gru {
+  static constexpr int kGates = 3, kRecurrentFrom = 1, kInputGates[] = {2, 0, 1};
+  static constexpr bool kRecurrentBias = true, kCell = false;
+
+  template <int M>
+  static inline __attribute__((always_inline)) void products(const Call& s, const float* left, const float* packed,
+                                                             Vector (&sum)[M][4]) {
+    Vector part[M][3] = {};
+    product<M, 3>(s.d + 1, left, s.row(), 1, packed, 3 * kLanes, part);
+    Vector x_n[M];
+    for (int m = 0; m < M; ++m) x_n[m] = part[m][2], part[m][2] = Vector{};
+    product<M, 3>(1 + s.h, left + s.d, s.row(), 1, packed + (s.d + 1) * 3 * kLanes, 3 * kLanes, part);
+    for (int m = 0; m < M; ++m)
+      sum[m][0] = part[m][0], sum[m][1] = part[m][1], sum[m][2] = x_n[m], sum[m][3] = part[m][2];
+  }
+
+  static inline Vector apply(Vector (&gate)[4], Vector hidden, Vector&) {
+    gate[0] = sigmoid(gate[0]), gate[1] = sigmoid(gate[1]), gate[2] = tanh(gate[2] + gate[0] * gate[3]);
+    return gate[2] + gate[1] * (hidden - gate[2]);
+  }
+
+  // δz = δh (h − n) z(1−z), δn = δh (1−z)(1−n²), δr = δn q r(1−r), δq = δn r; δh z reaches the state before.
+  // Order of the gradients: n r z q.
+  static inline Vector gradient(const Vector (&gate)[4], Vector before, Vector, Vector d_hidden, Vector&,
+                                Vector (&d_gate)[4]) {
+    d_gate[0] = d_hidden * (1.0f - gate[1]) * (1.0f - gate[2] * gate[2]);
+    d_gate[1] = d_gate[0] * gate[3] * gate[0] * (1.0f - gate[0]);
+    d_gate[2] = d_hidden * (before - gate[2]) * gate[1] * (1.0f - gate[1]);
+    d_gate[3] = d_gate[0] * gate[0];
+    return d_hidden * gate[1];
+  }
+};
+
+}  // namespace
