@@ -1,7 +1,8 @@
 """From the record of a run, `results.json`, to its tables.
 
 `results["summary"]` is a list with one object a model: `model`, `parameters`, `seeds`, `test_accuracy` (`mean`, `ci95`,
-`values`), `train_seconds`, `seconds_to_98`, `seconds_to_99` (null where not reached) and what else was measured.
+`values`), `train_seconds`, `seconds_to_98`, `seconds_to_99` (null where not reached) and what else was measured. A
+script of another kind gives its own `results["table"]`: a header and rows of strings.
 """
 
 import json
@@ -61,18 +62,29 @@ def summary_table(results: Results) -> Table:
     data, seeds = results["data"], results["protocol"]["seeds"]
     title = f"{data['name']}: {data['test']:,} test images, mean ± 95 % interval over {seeds} seeds"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, title_justify="left")
-    for number, name in enumerate(HEADER):
+    return _filled(table, [HEADER, *_cells(results)])
+
+
+def plain_table(rows: Sequence[Sequence[str]]) -> Table:
+    """A header and rows, as a script has put them in `results["table"]`, for the terminal."""
+    return _filled(Table(box=box.SIMPLE_HEAD, padding=(0, 1)), rows)
+
+
+def _filled(table: Table, rows: Sequence[Sequence[str]]) -> Table:
+    header, *body = rows
+    for number, name in enumerate(header):
         table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
-    for cells in _cells(results):
+    for cells in body:
         table.add_row(*cells)
     return table
 
 
 def markdown(results: Results) -> str:
-    """The summary as a Markdown table."""
-    rule = ("---", *["---:"] * (len(HEADER) - 1))
-    header = [name.replace("-\n", "").replace("\n", " ") for name in HEADER]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *_cells(results)))
+    """The script's own table or the summary, in Markdown."""
+    header, *body = results.get("table") or [HEADER, *_cells(results)]
+    header = [name.replace("-\n", "").replace("\n", " ") for name in header]
+    rule = ("---", *["---:"] * (len(header) - 1))
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *body))
 
 
 def publish(directory: Path, readme: Path, folder: Path, name: str | None = None) -> None:
@@ -89,7 +101,7 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
     Raises:
         InputError: if there is no such run, it is not finished, or the README has no place for its table.
     """
-    results, _ = load(directory)
+    results, arrays = load(directory)
     name = name or results["experiment"]
     if not results["finished"]:
         raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
@@ -97,7 +109,8 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
     renewed = with_table(text, name, markdown(results))
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(directory / RESULTS, folder / f"{name}.json")
-    shutil.copyfile(directory / ARRAYS, folder / f"{name}.npz")
+    if arrays:
+        shutil.copyfile(directory / ARRAYS, folder / f"{name}.npz")
     for picture in directory.glob("*.png"):
         shown = f"{name}-{picture.name}"
         if f"{folder.name}/{shown}" in text:

@@ -9,8 +9,8 @@ import pytest
 
 from rowrnn import native
 
-compiler = shutil.which("c++")
-needs_compiler = pytest.mark.skipif(compiler is None, reason="there is no C++ compiler (c++)")
+compiler = shutil.which("c++") or ""
+needs_compiler = pytest.mark.skipif(not compiler, reason="there is no C++ compiler (c++)")
 
 
 @pytest.fixture(autouse=True)

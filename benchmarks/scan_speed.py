@@ -1,0 +1,226 @@
+"""How fast is one layer of LSTM or GRU, against every peer and against its bare matrix products?
+
+Every contender runs in a process of its own, with the same batch, dtype and threads; each is compiled and warmed up,
+shows the faster of its ways to be called (step by step, or many steps in one jitted loop; plain `lax.scan` and the bare
+products also with the batch cut over two devices), and is then timed in rounds that take turns. Medians are compared.
+
+    python benchmarks/scan_speed.py            half an hour: the committed results
+    python benchmarks/scan_speed.py --quick    a minute: four cases
+    python -m rowrnn publish runs/scan_speed   renews results/ and README from a finished run
+"""
+
+import itertools
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from peers import CONTENDERS, Case, Peer
+from rich.console import Console
+from rich.progress import Progress
+
+from rowrnn.report import plain_table
+from rowrnn.run import Run, run_experiment
+
+CELLS, BATCHES, HIDDEN = ("lstm", "gru"), (1, 32, 128, 512), (32, 128, 256)
+MODES = ("train", "forward")
+LONG = {"batch": 64, "hidden": 64, "t": 784, "d": 1}
+PEERS = tuple(name for name in CONTENDERS if name not in ("rowrnn", "floor"))
+
+PROTOCOL = {
+    "train": "forward, backward and Adam of one layer and a linear head on its last output, float32",
+    "forward": "all outputs of one layer, float32",
+    "floor": "the matrix products of the same step and nothing else, in XLA, on one or two devices, the faster",
+    "ms": "median over rounds of the time of a step; spread: first and third quartile",
+    "memory_mib": "outputs and temporaries that XLA plans for; what native code takes besides is not in it",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Times one layer of LSTM and GRU against its peers and its bare matrix products."""
+
+    rounds: int = 7
+    """Rounds in which every contender is timed once."""
+    round_seconds: float = 0.15
+    """Least time of a contender in a round."""
+    threads: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Threads of each contender."""
+    output: Path = Path("runs/scan_speed")
+    """Directory for results and picture; one that is taken is kept, and the next free name used."""
+    quick: bool = False
+    """Preset: four cases, three rounds."""
+
+
+PRESETS = {"quick": {"rounds": 3, "round_seconds": 0.05}}
+
+
+def cases(quick: bool) -> list[Case]:
+    """All cases, or four of them."""
+    if quick:
+        return [Case(cell, 128, 128, 28, 28, mode) for cell in CELLS for mode in MODES]
+    grid = itertools.product(CELLS, BATCHES, HIDDEN, MODES)
+    short = [Case(cell, batch, hidden, 28, 28, mode) for cell, batch, hidden, mode in grid]
+    return short + [Case(cell=cell, mode=mode, **LONG) for cell in CELLS for mode in MODES]
+
+
+def main(options: Options) -> None:
+    """Times all cases, saves after each, and prints the table."""
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    peers = [Peer(name, options.threads) for name in CONTENDERS]
+    try:
+        with Run(options.output) as run, Progress(console=console) as progress:
+            results: dict[str, Any] = {
+                "experiment": "scan_speed",
+                "finished": False,
+                **run.environment(),
+                "threads": options.threads,
+                "protocol": {**PROTOCOL, "rounds": options.rounds, "round_seconds": options.round_seconds},
+                "cells": [],
+            }
+            for case in progress.track(cases(options.quick), description="cases"):
+                results["cells"].append(measure(case, peers, options))
+                results["summary"] = summary(results["cells"])
+                results["table"] = table(results["cells"])
+                run.save(results, {})
+                progress.console.print(line(results["cells"][-1]))
+            results["finished"] = True
+            run.save(results, {})
+            draw(results["cells"], run.directory / "ratios.png")
+        console.print(plain_table(results["table"]))
+        for row in results["summary"]:
+            means = f"{row['best_peer']:.2f} times the best peer, {row['torch']:.2f} times torch, {row['floors']:.2f} floors"
+            console.print(f"{row['mode']}: geometric means {means}; least {row['least_against_best_peer']:.2f} times.")
+        console.print(f"In {run.directory}: results.json, ratios.png.")
+    finally:
+        for peer in peers:
+            peer.close()
+
+
+def measure(case: Case, peers: Iterable[Peer], options: Options) -> dict[str, Any]:
+    """Medians of every contender in a case."""
+    best: dict[str, tuple[str, int]] = {}
+    compile_seconds, memory = {}, {}
+    for peer in peers:
+        timed = {}
+        for name, seconds, mib in peer.ask(prepare=case._asdict()):
+            peer.ask(variant=name, steps=2)
+            once = peer.ask(variant=name, steps=1)[0]
+            steps = max(1, math.ceil(options.round_seconds / max(once, 1e-6) / 2))
+            timed[name] = (peer.ask(variant=name, steps=steps)[0] / steps, seconds, mib)
+        name = min(timed, key=lambda name: timed[name][0])
+        best[peer.name] = name, max(1, math.ceil(options.round_seconds / timed[name][0]))
+        compile_seconds[peer.name], memory[peer.name] = timed[name][1:]
+    milliseconds: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    faults: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    for _ in range(options.rounds):
+        for peer in peers:
+            name, steps = best[peer.name]
+            seconds, faulted = peer.ask(variant=name, steps=steps)
+            milliseconds[peer.name].append(1e3 * seconds / steps)
+            faults[peer.name].append(faulted / steps)
+    median = {name: float(np.median(times)) for name, times in milliseconds.items()}
+    return {
+        **case._asdict(),
+        "rowrnn_ms": median["rowrnn"],
+        "floor_ms": median["floor"],
+        "peers": {name: median[name] for name in PEERS},
+        "spreads": {name: np.percentile(times, [25, 75]).tolist() for name, times in milliseconds.items()},
+        "variants": {name: variant for name, (variant, _) in best.items()},
+        "compile_seconds": compile_seconds,
+        "memory_mib": memory,
+        "page_faults": {name: float(np.median(counts)) for name, counts in faults.items()},
+    }
+
+
+def against_best(row: Mapping[str, Any]) -> float:
+    """How many times faster than the fastest peer."""
+    return min(row["peers"].values()) / row["rowrnn_ms"]
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """One case in a line."""
+    best = min(row["peers"], key=row["peers"].get)
+    return (
+        f"{row['cell']:4} {row['mode']:7} batch {row['batch']:3} hidden {row['hidden']:3} steps {row['t']:3}  "
+        f"{row['rowrnn_ms']:8.3f} ms  {against_best(row):5.2f} times {best}, "
+        f"{row['rowrnn_ms'] / row['floor_ms']:.2f} floors"
+    )
+
+
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each mode the geometric means of the ratios over all cases, and the least."""
+
+    def mean(ratios: list[float]) -> float:
+        return float(np.exp(np.mean(np.log(ratios))))
+
+    found = []
+    for mode in MODES:
+        of_mode = [row for row in rows if row["mode"] == mode]
+        if of_mode:
+            ratios = [against_best(row) for row in of_mode]
+            torch = [row["peers"]["torch"] / row["rowrnn_ms"] for row in of_mode]
+            floors = [row["rowrnn_ms"] / row["floor_ms"] for row in of_mode]
+            means = {"best_peer": mean(ratios), "torch": mean(torch), "floors": mean(floors)}
+            found.append({"mode": mode, "cases": len(of_mode), **means, "least_against_best_peer": min(ratios)})
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Header and rows: cell and size against batch, and both means."""
+    sizes = sorted({(row["t"], row["hidden"], row["batch"]) for row in rows})
+    batches = sorted({batch for t, _, batch in sizes if t == 28})
+    header = ["", *(f"batch {batch}" for batch in batches)]
+    body = []
+    for mode, cell in itertools.product(MODES, CELLS):
+        for t, hidden in sorted({(t, hidden) for t, hidden, _ in sizes}):
+            found = {
+                r["batch"]: r for r in rows if (r["mode"], r["cell"], r["t"], r["hidden"]) == (mode, cell, t, hidden)
+            }
+            name = f"{cell.upper()} {hidden}, {mode}"
+            if t == 28 and found:
+                body.append([name, *(_entry(found[batch]) if batch in found else "" for batch in batches)])
+            for row in found.values() if t != 28 else ():
+                batch = f"batch {row['batch']}: {_entry(row)}"
+                body.append([f"{name}, {t} steps", batch, *[""] * (len(batches) - 1)])
+    return [header, *body]
+
+
+def _entry(row: Mapping[str, Any]) -> str:
+    return f"{row['rowrnn_ms']:.3g} ms, {against_best(row):.2f}x"
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """How many times faster than each peer, case by case."""
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        len(MODES), len(CELLS), figsize=(12, 7), sharex=True, sharey=True, constrained_layout=True, squeeze=False
+    )
+    for (mode, cell), axis in zip(itertools.product(MODES, CELLS), axes.ravel(), strict=True):
+        of_axis = [row for row in rows if (row["mode"], row["cell"]) == (mode, cell)]
+        for color, name in zip(matplotlib.color_sequences["tab10"], PEERS, strict=False):
+            ratios = [row["peers"][name] / row["rowrnn_ms"] for row in of_axis]
+            axis.plot(ratios, "o", color=color, label=name, alpha=0.8)
+        axis.axhline(1, color="gray", linewidth=1)
+        axis.set(title=f"{cell.upper()}, {mode}", yscale="log")
+        labels = [f"{row['batch']}·{row['hidden']}" + (f"·t{row['t']}" if row["t"] != 28 else "") for row in of_axis]
+        axis.set_xticks(range(len(labels)), labels, rotation=60, fontsize=8)
+        axis.set_yticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
+        axis.grid(alpha=0.25)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("times faster than the peer")
+    for axis in axes[-1]:
+        axis.set_xlabel("batch·hidden")
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    run_experiment(Options, main, PRESETS)
