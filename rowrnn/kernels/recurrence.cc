@@ -132,7 +132,7 @@ struct Backward {
 
   int64_t lane_floats() const { return (s.d + 1 + kBias + s.h) * columns; }
   int64_t input_floats() const { return s.d_x ? tiles(s.d) * columns * kTile : 0; }
-  int64_t recurrent_floats() const { return tiles(s.h) * columns * kTile; }
+  int64_t recurrent_floats() const { return s.few() ? 0 : tiles(s.h) * columns * kTile; }
 
   void pack(int lanes) {
     static constexpr int kInOrder[] = {0, 1, 2, 3};
@@ -141,7 +141,7 @@ struct Backward {
     recurrent = call_arena.take(recurrent_floats());
     sums = call_arena.take(lanes * lane_floats());
     if (s.d_x) pack_backward<Cell>(s, s.input, s.d, Cell::kInputGates, input);
-    pack_backward<Cell>(s, s.recurrent, s.h, kInOrder, recurrent);
+    if (!s.few()) pack_backward<Cell>(s, s.recurrent, s.h, kInOrder, recurrent);
   }
 
   void run(int lane, int64_t begin, int64_t end) const {
@@ -165,8 +165,11 @@ struct Backward {
         float *now = left + waiting * row, *d_now = d_gates + waiting * wide;
         for (int r = 0; r < rows; ++r)
           of_row(origin + r, step, now + r * row, d_now + r * wide, d_hidden + r * hp, d_cell + r * hp);
-        add_product(rows, hp, columns, d_now + Cell::kRecurrentFrom * hp, wide, 1, recurrent, kTile, columns * kTile,
-                    d_hidden, hp);
+        const float* d_recurrent = d_now + Cell::kRecurrentFrom * hp;
+        if (s.few())
+          add_dots(rows, s.h, columns, d_recurrent, wide, s.recurrent, columns, d_hidden, hp);
+        else
+          add_product(rows, hp, columns, d_recurrent, wide, 1, recurrent, kTile, columns * kTile, d_hidden, hp);
         if (s.d_x) {
           clear(d_x, rows * dp);
           add_product(rows, dp, columns, d_now, wide, 1, input, kTile, columns * kTile, d_x, dp);
