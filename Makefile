@@ -1,10 +1,11 @@
-# `make run` sets up and runs the main job; `make test` sets up, checks style and types, and passes the tests.
+# `make run` sets up and runs the main job; `make test` sets up, checks style and types, and passes the tests;
+# `make bench` sets up the peers and measures speed against them.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test clean
+.PHONY: run test bench clean
 
 run: $(VENV)/.installed
 	$(BIN)/python experiments/mnist_rows.py $(ARGS)
@@ -14,6 +15,10 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check --progress-bar=no
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/scan_speed.py $(ARGS)
+	$(BIN)/python benchmarks/time_to_accuracy.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
@@ -26,4 +31,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	touch $@

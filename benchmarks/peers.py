@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 CLASSES, LEARNING_RATE = 10, 1e-3
@@ -73,8 +74,17 @@ class Peer:
 
     def close(self) -> None:
         """Ends the process."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
         self.process.kill()
         self.process.wait()
+
+
+def missing(name: str) -> str:
+    """The package that a contender lacks, empty where it lacks none."""
+    package = name if name in ("torch", "keras") else ""
+    return package if package and find_spec(package) is None else ""
 
 
 def serve(variants_of: Callable[[Case], Iterator[Variant]], answers: Any) -> None:

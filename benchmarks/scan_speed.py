@@ -20,10 +20,11 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from peers import CONTENDERS, Case, Peer
+from peers import CONTENDERS, Case, Peer, missing
 from rich.console import Console
 from rich.progress import Progress
 
+from rowrnn.errors import InputError
 from rowrnn.report import plain_table
 from rowrnn.run import Run, run_experiment
 
@@ -53,6 +54,8 @@ class Options:
     """Threads of each contender."""
     output: Path = Path("runs/scan_speed")
     """Directory for results and picture; one that is taken is kept, and the next free name used."""
+    peers: tuple[str, ...] = PEERS
+    """Libraries to compare with."""
     quick: bool = False
     """Preset: four cases, three rounds."""
 
@@ -72,7 +75,12 @@ def cases(quick: bool) -> list[Case]:
 def main(options: Options) -> None:
     """Times all cases, saves after each, and prints the table."""
     console = Console(width=None if sys.stdout.isatty() else 130)
-    peers = [Peer(name, options.threads) for name in CONTENDERS]
+    for name in options.peers:
+        if name not in PEERS:
+            raise InputError(f"There is no peer {name!r}; there are {', '.join(PEERS)}.")
+        if package := missing(name):
+            raise InputError(f"{package} is not installed: pip install 'rowrnn[bench]', or choose others with --peers.")
+    peers = [Peer(name, options.threads) for name in ("rowrnn", *options.peers, "floor")]
     try:
         with Run(options.output) as run, Progress(console=console) as progress:
             results: dict[str, Any] = {
@@ -94,8 +102,9 @@ def main(options: Options) -> None:
             draw(results["cells"], run.directory / "ratios.png")
         console.print(plain_table(results["table"]))
         for row in results["summary"]:
-            means = f"{row['best_peer']:.2f} times the best peer, {row['torch']:.2f} times torch, {row['floors']:.2f} floors"
-            console.print(f"{row['mode']}: geometric means {means}; least {row['least_against_best_peer']:.2f} times.")
+            means = ", ".join(f"{ratio:.2f} times {name}" for name, ratio in row["times_faster"].items())
+            console.print(f"{row['mode']}, geometric means: {means}, {row['floors']:.2f} floors;")
+            console.print(f"    least {row['least_times_faster']:.2f} times the fastest peer.")
         console.print(f"In {run.directory}: results.json, ratios.png.")
     finally:
         for peer in peers:
@@ -129,7 +138,7 @@ def measure(case: Case, peers: Iterable[Peer], options: Options) -> dict[str, An
         **case._asdict(),
         "rowrnn_ms": median["rowrnn"],
         "floor_ms": median["floor"],
-        "peers": {name: median[name] for name in PEERS},
+        "peers": {name: median[name] for name in median if name in PEERS},
         "spreads": {name: np.percentile(times, [25, 75]).tolist() for name, times in milliseconds.items()},
         "variants": {name: variant for name, (variant, _) in best.items()},
         "compile_seconds": compile_seconds,
@@ -162,12 +171,19 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for mode in MODES:
         of_mode = [row for row in rows if row["mode"] == mode]
-        if of_mode:
-            ratios = [against_best(row) for row in of_mode]
-            torch = [row["peers"]["torch"] / row["rowrnn_ms"] for row in of_mode]
-            floors = [row["rowrnn_ms"] / row["floor_ms"] for row in of_mode]
-            means = {"best_peer": mean(ratios), "torch": mean(torch), "floors": mean(floors)}
-            found.append({"mode": mode, "cases": len(of_mode), **means, "least_against_best_peer": min(ratios)})
+        if not of_mode:
+            continue
+        ratios = [against_best(row) for row in of_mode]
+        peers = {name: mean([row["peers"][name] / row["rowrnn_ms"] for row in of_mode]) for name in of_mode[0]["peers"]}
+        found.append(
+            {
+                "mode": mode,
+                "cases": len(of_mode),
+                "times_faster": {"the fastest peer": mean(ratios), **peers},
+                "least_times_faster": min(ratios),
+                "floors": mean([row["rowrnn_ms"] / row["floor_ms"] for row in of_mode]),
+            }
+        )
     return found
 
 
@@ -206,7 +222,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     for (mode, cell), axis in zip(itertools.product(MODES, CELLS), axes.ravel(), strict=True):
         of_axis = [row for row in rows if (row["mode"], row["cell"]) == (mode, cell)]
         for color, name in zip(matplotlib.color_sequences["tab10"], PEERS, strict=False):
-            ratios = [row["peers"][name] / row["rowrnn_ms"] for row in of_axis]
+            ratios = [row["peers"].get(name, math.nan) / row["rowrnn_ms"] for row in of_axis]
             axis.plot(ratios, "o", color=color, label=name, alpha=0.8)
         axis.axhline(1, color="gray", linewidth=1)
         axis.set(title=f"{cell.upper()}, {mode}", yscale="log")

@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from peers import missing
 from rich.console import Console
 from rich.progress import Progress
 
+from rowrnn.errors import InputError
 from rowrnn.report import plain_table
 from rowrnn.run import Run, run_experiment, seconds_since_start
 
@@ -35,7 +37,7 @@ RECIPE = {"batch_size": 128, "learning_rate": 4e-3, "warmup": 0.1, "weight_decay
 
 PROTOCOL = {
     "recipe": {**RECIPE, "hidden": HIDDEN, "shift": SHIFT, "dropout": DROPOUT},
-    "seconds_to": "wall time from the first step on, the test set scored after each epoch included; null if not reached",
+    "seconds_to": "wall time from the first step on, scoring the test set after each epoch included; null: not reached",
     "first_step_seconds": "from the start of the process until the first step begins, imports and compilation included",
     "accuracies": "on all 10,000 test images after each epoch",
 }
@@ -51,6 +53,8 @@ class Options:
     """Trainings of each library and cell."""
     train_images: int | None = None
     """Train on so many images only; all where not given."""
+    libraries: tuple[str, ...] = LIBRARIES
+    """Libraries to train with."""
     output: Path = Path("runs/time_to_accuracy")
     """Directory for results; one that is taken is kept, and the next free name used."""
     quick: bool = False
@@ -63,6 +67,11 @@ PRESETS = {"quick": {"epochs": 1, "seeds": 1, "train_images": 2_560}}
 def main(options: Options) -> None:
     """Trains everything in turn, saves after each training, and prints the table."""
     console = Console(width=None if sys.stdout.isatty() else 130)
+    for name in options.libraries:
+        if name not in LIBRARIES:
+            raise InputError(f"There is no library {name!r}; there are {', '.join(LIBRARIES)}.")
+        if package := missing(name):
+            raise InputError(f"{package} is not installed: pip install 'rowrnn[bench]', or choose with --libraries.")
     with Run(options.output) as run, Progress(console=console) as progress:
         results: dict[str, Any] = {
             "experiment": "time_to_accuracy",
@@ -71,7 +80,7 @@ def main(options: Options) -> None:
             "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
             "runs": [],
         }
-        trainings = list(itertools.product(range(options.seeds), CELLS, LIBRARIES))
+        trainings = list(itertools.product(range(options.seeds), CELLS, options.libraries))
         for seed, cell, library in progress.track(trainings, description="trainings"):
             results["runs"].append(in_process(library, cell, seed, options))
             results["table"] = table(results["runs"])
@@ -154,13 +163,9 @@ def train_in_jax(library: str, cell: str, seed: int, epochs: int, train_images: 
     import time
 
     import jax
-    import jax.numpy as jnp
-    from flax import nnx
 
-    from rowrnn import CELLS as CELL_CLASSES
     from rowrnn.classification import correct, cross_entropy
     from rowrnn.data import Augmentation, load
-    from rowrnn.models import Classifier
     from rowrnn.train import Recipe, fit
 
     data = load("mnist")
@@ -174,14 +179,10 @@ def train_in_jax(library: str, cell: str, seed: int, epochs: int, train_images: 
         seconds.append(time.perf_counter() - started[1])
         accuracies.append(float(epoch.score[0]))
 
-    def init(key: Any) -> Any:
-        rngs = nnx.Rngs(key)
-        if library == "rowrnn":
-            return Classifier(CELL_CLASSES[cell](28, HIDDEN, rngs=rngs), 10, dropout=DROPOUT, rngs=rngs)
-        return flax_classifier(cell, rngs)
+    make = rowrnn_classifier if library == "rowrnn" else flax_classifier(cell)
 
     fit(
-        init,
+        lambda key: make(cell, key),
         partial(cross_entropy, augmentation=Augmentation(shift=SHIFT)),
         correct,
         data.train.first(train_images),
@@ -191,39 +192,50 @@ def train_in_jax(library: str, cell: str, seed: int, epochs: int, train_images: 
         on_compiled=begin,
         on_epoch=on_epoch,
     )
-    jnp.zeros(()).block_until_ready()
     return started[0], seconds, accuracies
 
 
-def flax_classifier(cell: str, rngs: Any) -> Any:
-    """`flax.nnx.RNN` and a head, as a pytree of its parameters alone, which `fit` wants."""
+def rowrnn_classifier(cell: str, key: Any) -> Any:
+    """A Row LSTM or Row GRU with a head."""
+    from flax import nnx
+
+    from rowrnn import CELLS
+    from rowrnn.models import Classifier
+
+    rngs = nnx.Rngs(key)
+    return Classifier(CELLS[cell](28, HIDDEN, rngs=rngs), 10, dropout=DROPOUT, rngs=rngs)
+
+
+def flax_classifier(cell: str) -> Callable[[str, Any], Any]:
+    """Makes `flax.nnx.RNN` with a head, as a pytree of its parameters alone, which `fit` wants."""
     import jax
     import jax.numpy as jnp
     from flax import nnx
 
     from rowrnn.image import rows
 
-    make = {"lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell}[cell]
-    layer = nnx.RNN(make(28, HIDDEN, rngs=rngs), rngs=nnx.Rngs(0))
-    if cell == "lstm":
-        # Its gates lie in the order i f g o; as ours, the forget gate starts open.
-        bias = layer.cell.dense_h.bias
-        bias[...] = bias[...].at[HIDDEN : 2 * HIDDEN].set(1.0)
-    graph, parameters, _ = nnx.split(layer, nnx.Param, ...)
-    streams = nnx.split(nnx.RNN(make(28, HIDDEN, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0)), nnx.Param, ...)[2]
+    def layer_of(rngs: Any) -> Any:
+        made = {"lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell}[cell](28, HIDDEN, rngs=rngs)
+        if cell == "lstm":
+            # Its gates lie in the order i f g o; as in the others, the forget gate starts open.
+            made.dense_h.bias[...] = made.dense_h.bias[...].at[HIDDEN : 2 * HIDDEN].set(1.0)
+        return nnx.RNN(made, rngs=nnx.Rngs(0))
+
+    graph, template, streams = nnx.split(layer_of(nnx.Rngs(0)), nnx.Param, ...)
+    structure = jax.tree.structure(template)
 
     @jax.tree_util.register_pytree_node_class
     class FlaxClassifier:
-        def __init__(self, parameters: Any, head: Any) -> None:
+        def __init__(self, parameters: list[Any], head: Any) -> None:
             self.parameters, self.head = parameters, head
 
         def __call__(self, images: Any, *, key: Any = None) -> Any:
             x = rows(images)
             zeros = jnp.zeros((len(x), HIDDEN))
             carry = (zeros, zeros) if cell == "lstm" else zeros
-            outputs = nnx.merge(graph, self.parameters, streams)(x, initial_carry=carry)
-            dropped = nnx.Dropout(DROPOUT)(outputs[:, -1], deterministic=key is None, rngs=key)
-            return self.head(dropped)
+            layer = nnx.merge(graph, jax.tree.unflatten(structure, self.parameters), streams)
+            last = layer(x, initial_carry=carry)[:, -1]
+            return self.head(nnx.Dropout(DROPOUT)(last, deterministic=key is None, rngs=key))
 
         def tree_flatten(self) -> Any:
             return (self.parameters, self.head), None
@@ -232,7 +244,12 @@ def flax_classifier(cell: str, rngs: Any) -> Any:
         def tree_unflatten(cls, _: Any, children: Any) -> Any:
             return cls(*children)
 
-    return FlaxClassifier(parameters, nnx.Linear(HIDDEN, 10, rngs=rngs))
+    def make(_: str, key: Any) -> Any:
+        rngs = nnx.Rngs(key)
+        _, parameters, _ = nnx.split(layer_of(rngs), nnx.Param, ...)
+        return FlaxClassifier(jax.tree.leaves(parameters), nnx.Linear(HIDDEN, 10, rngs=rngs))
+
+    return make
 
 
 def train_in_torch(cell: str, seed: int, epochs: int, train_images: int | None) -> Trained:

@@ -593,3 +593,14 @@ def test_shapes_are_checked_inside_jit_too():
 def test_initial_states_that_do_not_fit(kind, state, message):
     with pytest.raises(ValueError, match=message):
         scan(make_cell(kind), zeros(BATCH, STEPS, FEATURES), initial_state=state)
+
+
+@in_float32
+def test_nan_in_a_valid_step_is_not_swallowed(kind, backend):
+    x = oracle.draw(np.random.default_rng(10), BATCH, STEPS, FEATURES).astype(np.float32)
+    x[1, 2, 0] = np.nan
+    outputs, last = scan(make_cell(kind), x, backend=backend)
+    reached = np.isnan(np.asarray(outputs)).all(axis=2)
+    np.testing.assert_array_equal(reached, [[False] * 4, [False, False, True, True], [False] * 4])
+    for leaf in jax.tree.leaves(last):
+        np.testing.assert_array_equal(np.isnan(leaf).all(axis=1), [False, True, False])
