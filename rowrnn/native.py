@@ -42,7 +42,7 @@ def unavailable() -> str:
         return f"there is no C++ compiler {name!r}; CXX names another"
     try:
         library = ctypes.cdll.LoadLibrary(str(_library(compiler)))
-    except (subprocess.CalledProcessError, OSError) as error:
+    except (subprocess.CalledProcessError, OSError, RuntimeError) as error:  # RuntimeError: no home directory
         said = getattr(error, "stderr", "") or str(error)
         return f"{compiler} failed: {said.strip()[-500:]}"
     for target in TARGETS:
