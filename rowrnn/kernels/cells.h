@@ -23,6 +23,8 @@ struct Call {
   int64_t saved(int64_t sequence, int64_t step) const { return (step * b + sequence) * h; }
   // Few rows use each weight so seldom that transposing it would take longer than its products as it lies.
   bool few() const { return b <= 4 && h % kLanes == 0; }
+  // Where one of the parts of the units begins, in whole vectors.
+  int64_t part(int part, int parts) const { return h / kLanes * part / parts * kLanes; }
   int64_t valid(int64_t sequence) const { return lengths ? std::clamp<int64_t>(lengths[sequence], 0, t) : t; }
 };
 

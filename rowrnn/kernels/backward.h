@@ -1,0 +1,200 @@
+// Backward over all steps, last to first.
+#pragma once
+
+#include "forward.h"
+
+namespace {
+
+constexpr int kDepth = 96;  // least rows, of one step or several, in a product for the weights' gradient
+
+// A kernel [lines, gates h] transposed: [tiles of kTile lines][gates hp][kTile], its gates in the given order.
+template <class Cell>
+void pack_transposed(const Call& s, const float* kernel, int64_t lines, const int* gates, float* packed) {
+  const int64_t columns = Cell::kGates * s.h;
+  for (int64_t first = 0; first < lines; first += kTile)
+    for (int g = 0; g < Cell::kGates; ++g)
+      for (int64_t u = 0; u < s.hp(); ++u, packed += kTile) {
+        const float* from = kernel + first * columns + gates[g] * s.h + u;
+        const int64_t n = u < s.h ? std::min<int64_t>(kTile, lines - first) : 0;
+        for (int64_t i = 0; i < n; ++i) packed[i] = from[i * columns];
+        clear(packed + n, kTile - n);
+      }
+}
+
+// What the threads of a call share, and where each sums its weights' gradient.
+template <class Cell>
+struct Backward {
+  static constexpr int kBias = Cell::kRecurrentBias;
+  const Call& s;
+  const int64_t columns = Cell::kGates * s.hp(), row = s.row(), hp = s.hp(), dp = padded(s.d);
+  const int64_t wide = 4 * hp + kLanes;  // a row of gate gradients, out of step with the cache's ways
+  float *input = nullptr, *recurrent = nullptr, *sums = nullptr;
+
+  int64_t lane_floats() const { return (s.d + 1 + kBias + s.h) * columns; }
+  int64_t input_floats() const { return s.d_x ? tiles(s.d) * columns * kTile : 0; }
+  int64_t recurrent_floats() const { return s.few() ? 0 : tiles(s.h) * columns * kTile; }
+
+  void run(xla::ffi::ThreadPool& pool) {
+    const int threads = lanes_of(pool, s), lanes = s.few() ? 1 : threads;
+    static constexpr int kInOrder[] = {0, 1, 2, 3};
+    call_arena.begin(input_floats() + recurrent_floats() + lanes * lane_floats());
+    input = call_arena.take(input_floats());
+    recurrent = call_arena.take(recurrent_floats());
+    sums = call_arena.take(lanes * lane_floats());
+    if (s.d_x) pack_transposed<Cell>(s, s.input, s.d, Cell::kInputGates, input);
+    if (s.few()) return share(pool, threads);
+    pack_transposed<Cell>(s, s.recurrent, s.h, kInOrder, recurrent);
+    in_lanes(pool, lanes, s.b, [&](int lane, int64_t begin, int64_t end) {
+      clear(sums + lane * lane_floats(), lane_floats());
+      groups(begin, end, [&](int64_t origin, int rows) { walk(lane, origin, rows); });
+    });
+    for (int g = 0; g < Cell::kGates; ++g) sum(lanes, g);
+  }
+
+  // The gradients of the state of rows that walk together, and those of the gates that wait to meet the weights.
+  struct Rows {
+    int64_t origin;
+    int count;
+    float *d_hidden, *d_cell, *d_x, *left, *d_gates;
+  };
+
+  // Room for `waiting` rows of gate gradients.
+  Rows begin(int64_t origin, int count, int64_t waiting) const {
+    lane_arena.begin(waiting * (row + wide) + count * (2 * hp + dp));
+    Rows rows{origin, count, lane_arena.take(count * hp), lane_arena.take(count * hp), lane_arena.take(count * dp)};
+    rows.left = lane_arena.take(waiting * row), rows.d_gates = lane_arena.take(waiting * wide);
+    clear(rows.d_hidden, count * hp);
+    clear(rows.d_cell, count * hp);
+    for (int r = 0; r < count; ++r) {
+      copy(rows.d_hidden + r * hp, s.d_last_hidden + (origin + r) * s.h, s.h);
+      if (Cell::kCell) copy(rows.d_cell + r * hp, s.d_last_cell + (origin + r) * s.h, s.h);
+    }
+    return rows;
+  }
+
+  void end(const Rows& rows) const {
+    for (int r = 0; r < rows.count; ++r) {
+      copy(s.d_hidden + (rows.origin + r) * s.h, rows.d_hidden + r * hp, s.h);
+      if (Cell::kCell) copy(s.d_cell + (rows.origin + r) * s.h, rows.d_cell + r * hp, s.h);
+    }
+  }
+
+  int64_t step_of(int64_t i) const { return s.reverse ? s.t - 1 - i : i; }
+
+  // Gradients of the gates of the units [from, to) at the i-th step, as rows from `first` of those that wait.
+  void differentiate(const Rows& rows, int64_t i, int64_t first, int64_t from, int64_t to) const {
+    for (int r = 0; r < rows.count; ++r)
+      of_row(rows.origin + r, step_of(i), rows.left + (first + r) * row, rows.d_gates + (first + r) * wide,
+             rows.d_hidden + r * hp, rows.d_cell + r * hp, from, to);
+  }
+
+  void inputs(const Rows& rows, int64_t i, int64_t first) const {
+    if (!s.d_x) return;
+    clear(rows.d_x, rows.count * dp);
+    add_product(rows.count, dp, columns, rows.d_gates + first * wide, wide, 1, input, kTile, columns * kTile, rows.d_x, dp);
+    for (int r = 0; r < rows.count; ++r) copy(s.d_x + s.at(rows.origin + r, step_of(i)) * s.d, rows.d_x + r * dp, s.d);
+  }
+
+  // Gradients of the weights of one part of the left side, of rows that have waited.
+  void weights(const Rows& rows, int lane, int64_t first, int64_t count, int part, int parts) const {
+    float* to = sums + lane * lane_floats();
+    const float *left = rows.left + first * row, *d_gates = rows.d_gates + first * wide;
+    const auto lines = [&](int64_t n, const float* from, const float* d, float* sum) {
+      const int64_t begin = n * part / parts, end = n * (part + 1) / parts;
+      add_product(end - begin, columns, count, from + begin, 1, row, d, wide, kTile, sum + begin * columns, columns);
+    };
+    lines(s.d + 1, left, d_gates, to);
+    lines(kBias + s.h, left + s.d + 1 - kBias, d_gates + Cell::kRecurrentFrom * hp, to + (s.d + 1) * columns);
+  }
+
+  void walk(int lane, int64_t origin, int count) const {
+    const Rows rows = begin(origin, count, kGroup + kDepth);
+    int waiting = 0;
+    for (int64_t i = s.t - 1; i >= 0; --i) {
+      differentiate(rows, i, waiting, 0, s.h);
+      const float* d_recurrent = rows.d_gates + waiting * wide + Cell::kRecurrentFrom * hp;
+      add_product(count, hp, columns, d_recurrent, wide, 1, recurrent, kTile, columns * kTile, rows.d_hidden, hp);
+      inputs(rows, i, waiting);
+      waiting += count;
+      if (waiting < kDepth && i > 0) continue;
+      weights(rows, lane, 0, waiting, 0, 1);
+      waiting = 0;
+    }
+    end(rows);
+  }
+
+  // Few rows: threads share the units of each step, and each keeps the weights of its own. Steps wait in two halves by
+  // turns: one meets the weights while the other fills.
+  void share(xla::ffi::ThreadPool& pool, int parts) const {
+    const int64_t steps = (kDepth + s.b - 1) / s.b;
+    const Rows rows = begin(0, s.b, 2 * steps * s.b);
+    const auto place = [&](int64_t n) { return n % (2 * steps) * s.b; };
+    in_stages(pool, s.t + 2, parts, [&](int64_t stage, int part) {
+      const int64_t from = s.part(part, parts), to = s.part(part + 1, parts), n = stage - 1;
+      if (stage == 0) {
+        const int64_t lines = s.d + 1 + kBias + s.h;
+        clear(sums + lines * part / parts * columns, (lines * (part + 1) / parts - lines * part / parts) * columns);
+        return differentiate(rows, s.t - 1, 0, from, to);
+      }
+      if (n == s.t) {
+        for (int g = part; g < Cell::kGates; g += parts) sum(1, g);
+        return;
+      }
+      add_dots(s.b, to - from, columns, rows.d_gates + place(n) * wide + Cell::kRecurrentFrom * hp, wide,
+               s.recurrent + from * columns, columns, rows.d_hidden + from, hp);
+      if (part == 0) inputs(rows, s.t - 1 - n, place(n));
+      const int64_t waiting = n % steps + 1;
+      if (waiting == steps || n == s.t - 1) weights(rows, 0, place(n - waiting + 1), waiting * s.b, part, parts);
+      if (n < s.t - 1) differentiate(rows, s.t - 2 - n, place(n + 1), from, to);
+    });
+    end(rows);
+  }
+
+  // The left side that a sequence had at a step, and the gradient of its gates; past its length both are zero.
+  void of_row(int64_t sequence, int64_t step, float* left, float* d_gates, float* d_hidden, float* d_cell, int64_t from,
+              int64_t to) const {
+    const int64_t valid = s.valid(sequence), at = s.at(sequence, step), saved = s.saved(sequence, step);
+    if (step >= valid) {
+      if (from == 0) clear(left, row);
+      for (int g = 0; g < 4; ++g) clear(d_gates + g * hp + from, padded(to) - from);
+      return;
+    }
+    const int64_t before = s.reverse ? step + 1 : step - 1;
+    const bool first = before < 0 || before >= valid;
+    const float* hidden = first ? s.hidden + sequence * s.h : s.outputs + s.at(sequence, before) * s.h;
+    const float* state = !Cell::kCell ? hidden : first ? s.cell + sequence * s.h : s.cells + s.saved(sequence, before);
+    if (from == 0) {
+      copy(left, s.x + at * s.d, s.d);
+      left[s.d] = 1.0f;
+      copy(left + s.d + 1, hidden, s.h);
+    }
+    for (int64_t j = from; j < to; j += kLanes) {
+      const int n = std::min<int64_t>(kLanes, s.h - j);
+      Vector gate[4], d_gate[4], d_c = load(d_cell + j);
+      for (int g = 0; g < 4; ++g) gate[g] = load(s.gates[g] + saved + j, n);
+      const Vector cell = Cell::kCell ? load(s.cells + saved + j, n) : Vector{};
+      const Vector d_h = load(d_hidden + j) + load(s.d_outputs + at * s.h + j, n);
+      store(d_hidden + j, Cell::gradient(gate, load(state + j, n), cell, d_h, d_c, d_gate));
+      store(d_cell + j, d_c);
+      for (int g = 0; g < 4; ++g) store(d_gates + g * hp + j, d_gate[g]);
+    }
+  }
+
+  // Adds up the lanes' gradients of a gate, always in the same order.
+  void sum(int lanes, int g) const {
+    const auto line = [&](int64_t k, float* to) {
+      for (int64_t j = 0; j < s.h; j += kLanes) {
+        Vector total{};
+        for (int lane = 0; lane < lanes; ++lane) total += load(sums + lane * lane_floats() + k * columns + g * hp + j);
+        store(to + j, total, std::min<int64_t>(kLanes, s.h - j));
+      }
+    };
+    const int64_t to = Cell::kInputGates[g] * s.h;
+    for (int64_t k = 0; k < s.d; ++k) line(k, s.d_input + k * Cell::kGates * s.h + to);
+    line(s.d, s.d_bias + to);
+    for (int64_t k = 0; k < s.h; ++k) line(s.d + 1 + kBias + k, s.d_recurrent + (k * Cell::kGates + g) * s.h);
+    if (kBias && g == Cell::kGates - 1) line(s.d + 1, s.d_recurrent_bias);
+  }
+};
+
+}  // namespace

@@ -1,0 +1,158 @@
+// Forward over all steps.
+#pragma once
+
+#include "cells.h"
+#include "threads.h"
+
+namespace {
+
+constexpr int kGroup = 96;         // most rows that walk through time together
+constexpr int64_t kWork = 1 << 19;  // least multiply-adds that are worth a thread
+
+// How many threads a call is worth: of few rows each takes some of the units, else some of the rows.
+int lanes_of(const xla::ffi::ThreadPool& pool, const Call& s) {
+  const int64_t work = s.b * s.t * (s.d + s.h) * 4 * s.h, most = s.few() ? s.h / kLanes : s.b / 2;
+  return std::max<int64_t>(1, std::min({pool.num_threads(), work / kWork, most}));
+}
+
+// Groups of a lane: f(first, rows).
+template <class F>
+void groups(int64_t begin, int64_t end, F&& f) {
+  for (int64_t count = (end - begin + kGroup - 1) / kGroup; count > 0; --count) {
+    const int rows = (end - begin + count - 1) / count;
+    f(begin, rows);
+    begin += rows;
+  }
+}
+
+template <class Cell>
+struct Forward {
+  const Call& s;
+  // Weights: [tiles of kLanes units][rows: input, bias, recurrent][gates][kLanes].
+  float* packed = nullptr;
+
+  int64_t tile_floats() const { return (s.d + 1 + Cell::kRecurrentBias + s.h) * Cell::kGates * kLanes; }
+
+  void run(xla::ffi::ThreadPool& pool) {
+    const int lanes = lanes_of(pool, s);
+    const int64_t floats = s.hp() / kLanes * tile_floats();
+    call_arena.begin(floats);
+    packed = call_arena.take(floats);
+    if (s.few() && lanes > 1) return share(pool, lanes);
+    for (int64_t j = 0; j < s.h; j += kLanes) pack(j);
+    in_lanes(pool, lanes, s.b, [&](int, int64_t begin, int64_t end) {
+      groups(begin, end, [&](int64_t origin, int rows) { walk(origin, rows); });
+    });
+  }
+
+  void pack(int64_t j) const {
+    const int64_t columns = Cell::kGates * s.h;
+    float* to = packed + j / kLanes * tile_floats();
+    const auto line = [&](const float* from) {
+      for (int g = 0; g < Cell::kGates; ++g, to += kLanes) store(to, load(from + g * s.h + j, s.h - j));
+    };
+    for (int64_t k = 0; k < s.d; ++k) line(s.input + k * columns);
+    line(s.bias);
+    if constexpr (Cell::kRecurrentBias) {
+      clear(to, (Cell::kGates - 1) * kLanes);
+      to += (Cell::kGates - 1) * kLanes;
+      store(to, load(s.recurrent_bias + j, s.h - j));
+      to += kLanes;
+    }
+    for (int64_t k = 0; k < s.h; ++k) line(s.recurrent + k * columns);
+  }
+
+  // The state of rows that walk together: the left sides of this step and the next, by turns, and the cells.
+  struct Rows {
+    int64_t origin;
+    int count;
+    float *left[2], *cells;
+  };
+
+  Rows begin(int64_t origin, int count) const {
+    const int64_t row = s.row(), hp = s.hp();
+    lane_arena.begin(count * (2 * row + hp));
+    Rows rows{origin, count, {lane_arena.take(count * row), lane_arena.take(count * row)}, lane_arena.take(count * hp)};
+    for (int r = 0; r < count; ++r) {
+      for (float* l : rows.left) {
+        clear(l + r * row, row);
+        l[r * row + s.d] = 1.0f;
+      }
+      copy(rows.left[0] + r * row + s.d + 1, s.hidden + (origin + r) * s.h, s.h);
+      clear(rows.cells + r * hp, hp);
+      if (Cell::kCell) copy(rows.cells + r * hp, s.cell + (origin + r) * s.h, s.h);
+    }
+    return rows;
+  }
+
+  int64_t step_of(int64_t i) const { return s.reverse ? s.t - 1 - i : i; }
+
+  void take_inputs(const Rows& rows, int64_t i) const {
+    const int64_t step = step_of(i);
+    for (int r = 0; r < rows.count; ++r)
+      if (step < s.valid(rows.origin + r))
+        copy(rows.left[i % 2] + r * s.row(), s.x + s.at(rows.origin + r, step) * s.d, s.d);
+  }
+
+  // The i-th step of the units that begin with j.
+  void advance(const Rows& rows, int64_t i, int64_t j) const {
+    const int64_t row = s.row(), hp = s.hp(), step = step_of(i);
+    const int n = std::min<int64_t>(kLanes, s.h - j);
+    float *now = rows.left[i % 2], *next = rows.left[(i + 1) % 2];
+    blocks(rows.count, [&](int top, auto height) {
+      constexpr int M = decltype(height)::value;
+      Vector gate[M][4] = {};
+      Cell::template products<M>(s, now + top * row, packed + j / kLanes * tile_floats(), gate);
+      for (int m = 0; m < M; ++m) {
+        const int r = top + m;
+        const int64_t at = s.at(rows.origin + r, step);
+        const Vector before = load(now + r * row + s.d + 1 + j);
+        const bool valid = step < s.valid(rows.origin + r);
+        Vector cell = load(rows.cells + r * hp + j);
+        const Vector hidden = valid ? Cell::apply(gate[m], before, cell) : before;
+        store(next + r * row + s.d + 1 + j, hidden);
+        store(s.outputs + at * s.h + j, valid ? hidden : Vector{}, n);
+        if (!valid) continue;
+        if (Cell::kCell) store(rows.cells + r * hp + j, cell);
+        if (!s.gates[0]) continue;
+        const int64_t saved = s.saved(rows.origin + r, step) + j;
+        for (int g = 0; g < 4; ++g) store(s.gates[g] + saved, gate[m][g], n);
+        if (Cell::kCell) store(s.cells + saved, cell, n);
+      }
+    });
+  }
+
+  void end(const Rows& rows) const {
+    for (int r = 0; r < rows.count; ++r) {
+      copy(s.last_hidden + (rows.origin + r) * s.h, rows.left[s.t % 2] + r * s.row() + s.d + 1, s.h);
+      if (Cell::kCell) copy(s.last_cell + (rows.origin + r) * s.h, rows.cells + r * s.hp(), s.h);
+    }
+  }
+
+  void walk(int64_t origin, int count) const {
+    const Rows rows = begin(origin, count);
+    for (int64_t i = 0; i < s.t; ++i) {
+      take_inputs(rows, i);
+      for (int64_t j = 0; j < s.h; j += kLanes) advance(rows, i, j);
+    }
+    end(rows);
+  }
+
+  // Few rows: threads share the units of each step, and each packs and keeps the weights of its own.
+  void share(xla::ffi::ThreadPool& pool, int parts) const {
+    const Rows rows = begin(0, s.b);
+    take_inputs(rows, 0);
+    in_stages(pool, s.t + 1, parts, [&](int64_t stage, int part) {
+      const int64_t from = s.part(part, parts), to = s.part(part + 1, parts);
+      if (stage == 0) {
+        for (int64_t j = from; j < to; j += kLanes) pack(j);
+        return;
+      }
+      for (int64_t j = from; j < to; j += kLanes) advance(rows, stage - 1, j);
+      if (part == 0 && stage < s.t) take_inputs(rows, stage);
+    });
+    end(rows);
+  }
+};
+
+}  // namespace
