@@ -20,7 +20,8 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from peers import CONTENDERS, Case, Peer, missing
+from layers import Case
+from peers import CONTENDERS, Peer, missing
 from rich.console import Console
 from rich.progress import Progress
 
@@ -31,11 +32,12 @@ from rowrnn.run import Run, run_experiment
 CELLS, BATCHES, HIDDEN = ("lstm", "gru"), (1, 32, 128, 512), (32, 128, 256)
 MODES = ("train", "forward")
 LONG = {"batch": 64, "hidden": 64, "t": 784, "d": 1}
-PEERS = tuple(name for name in CONTENDERS if name not in ("rowrnn", "floor"))
+PEERS = tuple(name for name in CONTENDERS if name not in ("rowrnn", "checkpoints", "floor"))
 
 PROTOCOL = {
     "train": "forward, backward and Adam of one layer and a linear head on its last output, float32",
     "forward": "all outputs of one layer, float32",
+    "checkpoints": "the state is kept after every √t steps only, and the steps between are computed anew",
     "floor": "the matrix products of the same step and nothing else, in XLA, on one or two devices, the faster",
     "ms": "median over rounds of the time of a step; spread: first and third quartile",
     "memory_mib": "outputs and temporaries that XLA plans for; what native code takes besides is not in it",
@@ -80,7 +82,7 @@ def main(options: Options) -> None:
             raise InputError(f"There is no peer {name!r}; there are {', '.join(PEERS)}.")
         if package := missing(name):
             raise InputError(f"{package} is not installed: pip install 'rowrnn[bench]', or choose others with --peers.")
-    peers = [Peer(name, options.threads) for name in ("rowrnn", *options.peers, "floor")]
+    peers = [Peer(name, options.threads) for name in ("rowrnn", "checkpoints", *options.peers, "floor")]
     try:
         with Run(options.output) as run, Progress(console=console) as progress:
             results: dict[str, Any] = {
@@ -111,8 +113,10 @@ def main(options: Options) -> None:
             peer.close()
 
 
-def measure(case: Case, peers: Iterable[Peer], options: Options) -> dict[str, Any]:
-    """Medians of every contender in a case."""
+def measure(case: Case, contenders: Iterable[Peer], options: Options) -> dict[str, Any]:
+    """Medians of every contender in a case; checkpoints are for the gradient of many steps."""
+    long = case.t > 28 and case.mode == "train"
+    peers = [peer for peer in contenders if long or peer.name != "checkpoints"]
     best: dict[str, tuple[str, int]] = {}
     compile_seconds, memory = {}, {}
     for peer in peers:
@@ -138,6 +142,7 @@ def measure(case: Case, peers: Iterable[Peer], options: Options) -> dict[str, An
         **case._asdict(),
         "rowrnn_ms": median["rowrnn"],
         "floor_ms": median["floor"],
+        "checkpoints_ms": median.get("checkpoints"),
         "peers": {name: median[name] for name in median if name in PEERS},
         "spreads": {name: np.percentile(times, [25, 75]).tolist() for name, times in milliseconds.items()},
         "variants": {name: variant for name, (variant, _) in best.items()},
@@ -202,13 +207,22 @@ def table(rows: list[dict[str, Any]]) -> list[list[str]]:
             if t == 28 and found:
                 body.append([name, *(_entry(found[batch]) if batch in found else "" for batch in batches)])
             for row in found.values() if t != 28 else ():
-                batch = f"batch {row['batch']}: {_entry(row)}"
-                body.append([f"{name}, {t} steps", batch, *[""] * (len(batches) - 1)])
+                notes = [f"batch {row['batch']}: {_entry(row)}", *_memories(row)]
+                body.append([f"{name}, {t} steps", *notes, *[""] * (len(batches) - len(notes))])
     return [header, *body]
 
 
 def _entry(row: Mapping[str, Any]) -> str:
     return f"{row['rowrnn_ms']:.3g} ms, {against_best(row):.2f}x"
+
+
+def _memories(row: Mapping[str, Any]) -> list[str]:
+    """What the gradient of many steps takes: ours, with checkpoints, and the plain scan's."""
+    if row.get("checkpoints_ms") is None or "lax.scan" not in row["peers"]:
+        return []
+    memory, times = row["memory_mib"], {"checkpoints": row["checkpoints_ms"], "lax.scan": row["peers"]["lax.scan"]}
+    others = [f"{name}: {ms:.3g} ms, {memory[name]:.3g} MiB" for name, ms in times.items()]
+    return [f"{memory['rowrnn']:.3g} MiB", *others]
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:

@@ -69,7 +69,7 @@ def test_unknown_contenders_are_refused(script, options, message, monkeypatch, c
 
 def test_scan_speed_runs(monkeypatch, tmp_path):
     import scan_speed
-    from peers import Case
+    from layers import Case
 
     monkeypatch.setattr(scan_speed, "cases", lambda quick: [Case("gru", 4, 8, 3, 2, "train")])
     scan_speed.main(scan_speed.Options(rounds=1, round_seconds=1e-4, peers=("flax nnx",), output=tmp_path / "run"))

@@ -130,8 +130,8 @@ def test_float32(kind, backend, reverse, lengths, given_state):
 
 
 # Wider than a vector and higher than a group of rows, each by a remainder, so that tiles of every height and width and
-# more than one lane take part; of few rows, threads that share the units. The oracle of these sizes is the plain scan in
-# float64, itself judged above.
+# more than one lane take part; of few rows, threads that share the units. The oracle of these sizes is the plain
+# scan in float64, itself judged above.
 @pytest.mark.parametrize(
     "sizes", [(197, 6, 21, 37), (1, 40, 1, 129), (34, 3, 70, 16), (3, 9, 21, 32), (3, 90, 21, 48)], ids=str
 )

@@ -7,6 +7,10 @@
 #include <new>
 #include <type_traits>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 namespace {
 
 // Vectors as wide as the machine has them; tiles are four vectors wide and as tall as its registers hold.
@@ -76,19 +80,24 @@ int64_t tiles(int64_t n) { return (n + kTile - 1) / kTile; }
 void copy(float* to, const float* from, int64_t n) { std::memcpy(to, from, sizeof(float) * n); }
 void clear(float* to, int64_t n) { std::memset(to, 0, sizeof(float) * n); }
 
-// Memory that a thread keeps for its next call: fresh pages would cost a fault each.
+// Memory that a thread keeps for its next call: fresh pages would cost a fault each. In huge pages where the system has
+// them: what just fits into the L2 cache would otherwise collide there, or not, as chance has laid its pages.
 class Arena {
  public:
-  ~Arena() { ::operator delete[](memory_, std::align_val_t(64)); }
+  ~Arena() { release(); }
   // Begins a call that takes at most so many floats in at most 16 pieces.
   void begin(int64_t floats) {
     const int64_t needed = floats + 16 * 16;
     used_ = 0;
     if (capacity_ >= needed) return;
-    ::operator delete[](memory_, std::align_val_t(64));
+    release();
     memory_ = nullptr, capacity_ = 0;
-    memory_ = new (std::align_val_t(64)) float[needed];
-    capacity_ = needed;
+    const int64_t bytes = (needed * sizeof(float) + kHugePage - 1) / kHugePage * kHugePage;
+    memory_ = static_cast<float*>(::operator new[](bytes, std::align_val_t(kHugePage)));
+#ifdef __linux__
+    madvise(memory_, bytes, MADV_HUGEPAGE);
+#endif
+    capacity_ = bytes / sizeof(float);
   }
   float* take(int64_t floats) {
     float* piece = memory_ + used_;
@@ -97,6 +106,8 @@ class Arena {
   }
 
  private:
+  static constexpr int64_t kHugePage = 1 << 21;
+  void release() { ::operator delete[](memory_, std::align_val_t(kHugePage)); }
   float* memory_ = nullptr;
   int64_t capacity_ = 0, used_ = 0;
 };

@@ -1,0 +1,277 @@
+"""One layer of LSTM or GRU and a linear head, in every library alike, ready to be timed."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from math import isqrt
+from typing import Any, NamedTuple
+
+CLASSES, LEARNING_RATE = 10, 1e-3
+# torch unrolls a recurrence to compile it: more steps take minutes.
+COMPILED_STEPS = 28
+
+
+class Case(NamedTuple):
+    """What is computed: `cell` "lstm" or "gru", on `[batch, t, d]`, `mode` "forward" or "train"."""
+
+    cell: str
+    batch: int
+    hidden: int
+    t: int
+    d: int
+    mode: str
+
+
+class Variant(NamedTuple):
+    """One way to compute a case: `run(steps)` returns when so many steps are done."""
+
+    name: str
+    run: Callable[[int], None]
+    compile_seconds: float = 0.0
+    memory_mib: float | None = None
+
+
+def torch_variants(case: Case) -> Iterator[Variant]:
+    """`torch.nn.LSTM` and `torch.nn.GRU`, eager and, where it works, through `torch.compile`."""
+    import torch
+
+    torch._dynamo.reset()
+    torch._dynamo.config.allow_rnn = True
+    torch.manual_seed(0)
+    layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[case.cell](case.d, case.hidden, batch_first=True)
+    head = torch.nn.Linear(case.hidden, CLASSES)
+    optimizer = torch.optim.Adam([*layer.parameters(), *head.parameters()], LEARNING_RATE)
+    x = torch.randn(case.batch, case.t, case.d)
+    labels = torch.randint(0, CLASSES, (case.batch,))
+
+    def loss() -> Any:
+        return torch.nn.functional.cross_entropy(head(layer(x)[0][:, -1]), labels)
+
+    def outputs() -> Any:
+        return layer(x)
+
+    def runner(call: Callable[[], Any]) -> Callable[[int], None]:
+        def train(steps: int) -> None:
+            for _ in range(steps):
+                optimizer.zero_grad()
+                call().backward()
+                optimizer.step()
+
+        def forward(steps: int) -> None:
+            with torch.inference_mode():
+                for _ in range(steps):
+                    call()
+
+        return train if case.mode == "train" else forward
+
+    computed = loss if case.mode == "train" else outputs
+    yield Variant("eager", runner(computed))
+    if case.t > COMPILED_STEPS:
+        return
+    compiled, started = runner(torch.compile(computed)), time.perf_counter()
+    try:
+        compiled(1)
+    except Exception as error:  # Its compiler fails in ways of its own: an LSTM cannot be trained so.
+        print(f"torch.compile of {case}: {type(error).__name__}", file=sys.stderr)
+    else:
+        yield Variant("compiled", compiled, time.perf_counter() - started)
+
+
+def jax_variants(case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: tuple[int, ...]) -> Iterator[Variant]:
+    """A layer `(parameters, apply(parameters, x) → [b, t, h])` step by step and inside one jitted loop.
+
+    Args:
+        case: what is computed.
+        layer: makes the layer.
+        meshes: numbers of devices over which the batch is cut.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import optax
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+    parameters, apply = layer(case)
+    key = jax.random.key(0)
+    head = jax.random.normal(key, (case.hidden, CLASSES)) / case.hidden**0.5, jnp.zeros(CLASSES)
+    x, labels = jax.random.normal(key, (case.batch, case.t, case.d)), jnp.arange(case.batch) % CLASSES
+    optimizer = optax.adam(LEARNING_RATE)
+
+    def loss(model: Any, x: Any, labels: Any) -> Any:
+        parameters, (kernel, bias) = model
+        logits = apply(parameters, x)[:, -1] @ kernel + bias
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    def train(state: Any, x: Any, labels: Any) -> Any:
+        model, optimizer_state = state
+        updates, optimizer_state = optimizer.update(jax.grad(loss)(model, x, labels), optimizer_state, model)
+        return optax.apply_updates(model, updates), optimizer_state
+
+    def forward(state: Any, x: Any, labels: Any) -> Any:
+        parameters, before = state
+        # Outputs that nobody reads, or that are the same in every turn of a loop, would not be computed.
+        return parameters, apply(parameters, x + before[0, 0, 0] * 1e-30)
+
+    model = (parameters, head)
+    train_state = model, optimizer.init(model)
+    forward_state = parameters, jnp.zeros((case.batch, case.t, case.hidden))
+    step, state = (train, train_state) if case.mode == "train" else (forward, forward_state)
+
+    def loop(state: Any, x: Any, labels: Any, steps: Any) -> Any:
+        return jax.lax.fori_loop(0, steps, lambda _, state: step(state, x, labels), state)
+
+    for devices in meshes:
+        if case.batch % devices:
+            continue
+        mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
+        with jax.set_mesh(mesh):
+            cut = NamedSharding(mesh, PartitionSpec("data"))
+            inputs = jax.device_put((x, labels), cut)
+            everywhere = NamedSharding(mesh, PartitionSpec())
+            placed = jax.device_put(state, (everywhere, everywhere if case.mode == "train" else cut))
+            shardings = jax.tree.map(lambda array: array.sharding, placed)
+            suffix = f", {devices} devices" if devices > 1 else ""
+            ways = [("stepwise", step, ()), ("in one loop", loop, (np.int32(1),))]
+            # Steps that wait for each other across devices can deadlock when several are on their way.
+            for name, function, more in ways[devices > 1 :]:
+                started = time.perf_counter()
+                jitted = jax.jit(function, donate_argnums=0, out_shardings=shardings)
+                compiled = jitted.lower(placed, *inputs, *more).compile()
+                seconds = time.perf_counter() - started
+                memory = compiled.memory_analysis()
+                mib = (memory.temp_size_in_bytes + memory.output_size_in_bytes) * devices / 2**20
+                kept = jax.tree.map(jnp.copy, placed)
+                runner = _looped if more else _stepwise
+                yield Variant(name + suffix, runner(compiled, kept, inputs), seconds, mib)
+
+
+def _looped(compiled: Any, state: Any, inputs: Any) -> Callable[[int], None]:
+    import jax
+    import numpy as np
+
+    def run(steps: int) -> None:
+        nonlocal state
+        state = jax.block_until_ready(compiled(state, *inputs, np.int32(steps)))
+
+    return run
+
+
+def _stepwise(compiled: Any, state: Any, inputs: Any) -> Callable[[int], None]:
+    import jax
+
+    def run(steps: int) -> None:
+        nonlocal state
+        for _ in range(steps):
+            state = compiled(state, *inputs)
+        jax.block_until_ready(state)
+
+    return run
+
+
+def rowrnn_layer(case: Case, **options: Any) -> tuple[Any, Any]:
+    """`rowrnn.scan` with its own choice of backend."""
+    from flax import nnx
+
+    from rowrnn import CELLS, scan
+
+    return CELLS[case.cell](case.d, case.hidden, rngs=nnx.Rngs(0)), lambda cell, x: scan(cell, x, **options)[0]
+
+
+def checkpointed_layer(case: Case) -> tuple[Any, Any]:
+    """`rowrnn.scan` that keeps the state after every √t steps only."""
+    return rowrnn_layer(case, checkpoint_every=isqrt(case.t))
+
+
+def plain_layer(case: Case) -> tuple[Any, Any]:
+    """`jax.lax.scan` over the cell's step, differentiated by JAX."""
+    return rowrnn_layer(case, backend="plain")
+
+
+def nnx_layer(case: Case) -> tuple[Any, Any]:
+    """`flax.nnx.RNN`."""
+    import jax.numpy as jnp
+    from flax import nnx
+
+    cell = {"lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell}[case.cell]
+    layer = nnx.RNN(cell(case.d, case.hidden, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))
+    graph, parameters, rest = nnx.split(layer, nnx.Param, ...)
+    zeros = jnp.zeros((case.batch, case.hidden))
+    # Given, since its own draws from a stream that the module stores, which a loop may not.
+    carry = (zeros, zeros) if case.cell == "lstm" else zeros
+    return parameters, lambda parameters, x: nnx.merge(graph, parameters, rest)(x, initial_carry=carry)
+
+
+def linen_layer(case: Case) -> tuple[Any, Any]:
+    """`flax.linen.RNN`."""
+    import jax
+    import jax.numpy as jnp
+    from flax import linen
+
+    layer = linen.RNN({"lstm": linen.OptimizedLSTMCell, "gru": linen.GRUCell}[case.cell](case.hidden))
+    return layer.init(jax.random.key(0), jnp.zeros((1, 2, case.d))), layer.apply
+
+
+def keras_layer(case: Case) -> tuple[Any, Any]:
+    """`keras.layers.LSTM` and `GRU` on JAX."""
+    import keras
+
+    layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[case.cell](case.hidden, return_sequences=True)
+    layer.build((case.batch, case.t, case.d))
+    fixed = [variable.value for variable in layer.non_trainable_variables]
+    trainable = [variable.value for variable in layer.trainable_variables]
+    return trainable, lambda parameters, x: layer.stateless_call(parameters, fixed, x)[0]
+
+
+def floor_variants(case: Case, meshes: tuple[int, ...]) -> Iterator[Variant]:
+    """Nothing but the matrix products of a step, in the order in which a recurrence allows them.
+
+    Forward, the input's product over all steps and one recurrent product a step; to train, one back a step and the
+    weights' gradients over all steps besides.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from jax.sharding import AxisType, NamedSharding
+    from jax.sharding import PartitionSpec as P
+
+    wide, (t, d, hidden) = {"lstm": 4, "gru": 3}[case.cell] * case.hidden, (case.t, case.d, case.hidden)
+    input_kernel, recurrent_kernel = jnp.full((d, wide), 1 / d), jnp.full((hidden, wide), 1 / hidden)
+    back_kernel = jnp.full((wide, hidden), 1 / wide)
+
+    def products(x: Any, h: Any, before: Any) -> Any:
+        # Nothing may be the same in every turn, or it would be computed once.
+        change = before[0][0, 0] * 1e-30
+        gates = (x.reshape(-1, d) @ (input_kernel + change)).reshape(t, -1, wide)
+        onward, back = recurrent_kernel + change, back_kernel + change
+        last, _ = jax.lax.scan(lambda _, h: (h @ onward, None), before[0], h)
+        if case.mode == "forward":
+            return last, gates
+        first, _ = jax.lax.scan(lambda _, gate: (gate @ back, None), before[1], gates, reverse=True)
+        flat = gates.reshape(-1, wide)
+        return last, first, h.reshape(-1, hidden).T @ flat, x.reshape(-1, d).T @ flat
+
+    for devices in meshes:
+        if case.batch % devices:
+            continue
+        mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
+        b = case.batch // devices
+
+        def on_device(x: Any, h: Any, steps: Any, b: int = b) -> Any:
+            shapes = [(b, wide), (b, hidden), (hidden, wide), (d, wide)]
+            shapes = shapes if case.mode == "train" else [(b, wide), (t, b, wide)]
+            state = tuple(jnp.ones(shape) for shape in shapes)
+            state = jax.lax.fori_loop(0, steps, lambda _, state: products(x, h, state), state)
+            return sum(array.ravel()[:1] for array in state)
+
+        of_batch = P(None, "data")
+        mapped = jax.shard_map(
+            on_device, mesh=mesh, in_specs=(of_batch, of_batch, P()), out_specs=P("data"), check_vma=False
+        )
+        arrays = jnp.ones((t, case.batch, d)), jnp.ones((t, case.batch, hidden))
+        inputs = jax.device_put(arrays, NamedSharding(mesh, of_batch))
+        compiled = jax.jit(mapped).lower(*inputs, np.int32(1)).compile()
+
+        def run(steps: int, compiled: Any = compiled, inputs: Any = inputs) -> None:
+            jax.block_until_ready(compiled(*inputs, np.int32(steps)))
+
+        yield Variant(f"{devices} devices", run)
