@@ -19,6 +19,8 @@ test: $(VENV)/.installed-test
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/scan_speed.py $(ARGS)
 	$(BIN)/python benchmarks/time_to_accuracy.py $(ARGS)
+	$(BIN)/python benchmarks/seeds_together.py $(ARGS)
+	$(BIN)/python benchmarks/module_cost.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -187,6 +187,10 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "times_faster": {"the fastest peer": mean(ratios), **peers},
                 "least_times_faster": min(ratios),
                 "floors": mean([row["rowrnn_ms"] / row["floor_ms"] for row in of_mode]),
+                "compile_seconds": {
+                    name: float(np.median([row["compile_seconds"][name] for row in of_mode]))
+                    for name in ("rowrnn", *peers)
+                },
             }
         )
     return found

@@ -25,7 +25,7 @@ from flax import nnx
 from jaxtyping import ArrayLike
 from rich.console import Console
 
-from rowrnn import CELLS
+from rowrnn import CELLS, explain
 from rowrnn.classification import correct, correct_by_row, cross_entropy, examine, predict
 from rowrnn.data import Augmentation, Dataset, as_float, load
 from rowrnn.errors import InputError
@@ -149,6 +149,9 @@ def main(options: Options) -> None:
         results["seconds"] = seconds_since_start()
         run.save(results, arrays)
         console.print(summary_table(results))
+        for row in results["summary"]:
+            spread = " x ".join(f"{count} for {axis}" for axis, count in row["devices"].items())
+            console.print(f"{row['model']}: {row['computed_by']}; devices: {spread}.")
         from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
 
         pictures = ", ".join(picture.name for picture in draw(run.directory))
@@ -216,6 +219,7 @@ def train_and_examine(
         jax.vmap(jax.random.key)(jnp.arange(options.seed, options.seed + options.seeds, dtype=jnp.uint32)),
         on_compiled=lambda: ready.append(seconds_since_start()),
         on_epoch=on_epoch,
+        share_batches=name == "cnn" or jax.default_backend() != "cpu",
     )
     # A cell reads each image once, a CNN anew for each row: it is asked about some images only.
     by_row = data.test.first(CNN_BY_ROW if name == "cnn" else None)
@@ -238,6 +242,8 @@ def train_and_examine(
         "train_images_per_second": images_per_epoch * len(seconds) / seconds.sum(),
         "inference_images_per_second": answers.shape[0] * answers.shape[1] / inference_seconds,
         "memory_mib": fitted.memory_bytes / 2**20,
+        "devices": fitted.devices,
+        "computed_by": computed_by(fitted.models),
     }
     curve = {
         "loss": np.stack([epoch.metrics["loss"] for epoch in fitted.epochs]),
@@ -254,6 +260,13 @@ def train_and_examine(
             **read_along(fitted.models, options, data),
         },
     )
+
+
+def computed_by(models: Any) -> str:
+    """The backend of a model's recurrence, and why."""
+    if not isinstance(models, Classifier):
+        return "XLA"
+    return explain(models.rows.cell, jnp.zeros((1, 1, models.rows.cell.features)))
 
 
 def timed_answers(models: Any, data: Dataset) -> tuple[np.ndarray, float]:

@@ -98,12 +98,14 @@ class Fit(NamedTuple):
         epochs: what each epoch showed.
         compile_seconds: time to compile an epoch, in no epoch's `seconds`.
         memory_bytes: memory that XLA plans for an epoch on all devices: data, state and temporaries.
+        devices: number of devices over which seeds and batches were spread, by axis of the mesh.
     """
 
     models: Any
     epochs: list[Epoch]
     compile_seconds: float
     memory_bytes: int
+    devices: dict[str, int]
 
 
 def fit(
@@ -118,6 +120,7 @@ def fit(
     on_compiled: Callable[[], None] = lambda: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     devices: Sequence[jax.Device] | None = None,
+    share_batches: bool = True,
 ) -> Fit:
     """Trains one model for each key, all together.
 
@@ -132,6 +135,8 @@ def fit(
         on_compiled: called when the epoch is compiled, before its first step.
         on_epoch: called after each epoch.
         devices: what to train on; all devices where not given.
+        share_batches: whether devices that the seeds leave over share each batch. A recurrence compiled for the CPU has
+            all its cores on one device, and small batches lose by being shared.
 
     Raises:
         InputError: if a batch is larger than the training set, or arrays of a split differ in length.
@@ -145,7 +150,7 @@ def fit(
         )
     steps = examples // recipe.batch_size
     optimizer = recipe.optimizer(steps * recipe.epochs)
-    mesh = seed_mesh(len(keys), recipe.batch_size, devices)
+    mesh = seed_mesh(len(keys), recipe.batch_size, devices, share_batches=share_batches)
     over_seeds, everywhere = NamedSharding(mesh, P(SEED)), NamedSharding(mesh, P())
 
     def begin(key: Array) -> TrainState:
@@ -199,7 +204,7 @@ def fit(
             epochs.append(Epoch(int(number), jax.device_get(metrics), jax.device_get(reached), seconds))
             _check_finite(epochs[-1], jax.device_get(finite))
             on_epoch(epochs[-1])
-    return Fit(state.best_model, epochs, compile_seconds, _memory(run_epoch) * mesh.size)
+    return Fit(state.best_model, epochs, compile_seconds, _memory(run_epoch) * mesh.size, dict(mesh.shape))
 
 
 def _check_finite(epoch: Epoch, weights_finite: np.ndarray) -> None:

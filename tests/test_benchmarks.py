@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -17,8 +18,17 @@ def benchmarks_importable(monkeypatch):
 
 def row(cell, mode, batch, ours, torch, flax, floor, t=28):
     peers = {"torch": torch, "flax nnx": flax}
+    seconds = {"rowrnn": 0.1 * batch, "torch": 1.0, "flax nnx": 2.0}
     sizes = {"batch": batch, "hidden": 32, "t": t, "d": 28}
-    return {"cell": cell, "mode": mode, **sizes, "rowrnn_ms": ours, "floor_ms": floor, "peers": peers}
+    return {
+        "cell": cell,
+        "mode": mode,
+        **sizes,
+        "rowrnn_ms": ours,
+        "floor_ms": floor,
+        "peers": peers,
+        "compile_seconds": seconds,
+    }
 
 
 def test_ratios_are_against_the_fastest_peer():
@@ -30,7 +40,18 @@ def test_ratios_are_against_the_fastest_peer():
     assert found["times_faster"]["torch"] == pytest.approx((4 * 8) ** 0.5)
     assert found["least_times_faster"] == 2
     assert found["floors"] == 2
+    assert found["compile_seconds"] == pytest.approx({"rowrnn": 1.65, "torch": 1.0, "flax nnx": 2.0})
     rows.append(row("gru", "forward", 64, 5.0, 10.0, 20.0, 1.0, t=784))
+    long = row("gru", "train", 64, 5.0, 10.0, 20.0, 1.0, t=784)
+    long["peers"]["lax.scan"] = 25.0
+    memory = {"rowrnn": 80.0, "checkpoints": 20.0, "lax.scan": 200.0}
+    assert table([*rows, {**long, "checkpoints_ms": 6.0, "memory_mib": memory}])[2] == [
+        "GRU 32, train, 784 steps",
+        "batch 64: 5 ms, 2.00x",
+        "80 MiB",
+        "checkpoints: 6 ms, 20 MiB",
+        "lax.scan: 25 ms, 200 MiB",
+    ]
     assert table(rows) == [
         ["", "batch 1", "batch 32"],
         ["LSTM 32, train", "2 ms, 2.00x", "1 ms, 8.00x"],
@@ -48,6 +69,20 @@ def test_medians_to_an_accuracy():
     runs = [training(0, 4.0, 0.99), training(1, None, 0.98), training(2, 6.0, 0.991)]
     assert table(runs)[1] == ["GRU, rowrnn", "2.0", "2.0", "6.0", "8.0", "98.70"]
     assert table(runs[:2])[1][3:5] == ["-", "-"]
+
+
+def test_seeds_together_against_one_by_one():
+    from seeds_together import summary, table
+
+    def training(together, one_by_one):
+        ways = {"together": together, "one_by_one": one_by_one}
+        ways = {way: {"seconds": seconds, "train_seconds": seconds / 2} for way, seconds in ways.items()}
+        return {"model": "gru", **ways}
+
+    # The median of the ratios, 0.5, 0.25 and 1, is not the ratio of the medians.
+    found = summary([training(10.0, 20.0), training(30.0, 120.0), training(40.0, 40.0)])
+    assert found[0]["seconds"] == {"together": 30, "one_by_one": 40, "ratio": 0.5}
+    assert table(found)[1] == ["Row GRU", "30", "40", "0.50", "0.50"]
 
 
 @pytest.mark.parametrize(
@@ -90,3 +125,30 @@ def test_time_to_accuracy_runs(tmp_path):
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [run["cell"] for run in results["runs"]] == ["lstm", "gru"]
     assert all(0.05 < run["final_accuracy"] < 1 and run["first_step_seconds"] > 0 for run in results["runs"])
+
+
+def test_module_cost_runs(tmp_path):
+    import module_cost
+
+    # Both ways are checked to compute the same before they are timed. Adam of optax multiplies floats by counts.
+    with jax.numpy_dtype_promotion("standard"):
+        module_cost.main(module_cost.Options(batch=4, hidden=8, rounds=1, steps=1, output=tmp_path / "run"))
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [(case["cell"], case["mode"]) for case in results["cases"]] == [
+        ("lstm", "forward"),
+        ("lstm", "train"),
+        ("gru", "forward"),
+        ("gru", "train"),
+    ]
+    assert all(case["ratio"] > 0 for case in results["cases"])
+
+
+def test_seeds_together_runs(monkeypatch, tmp_path):
+    import seeds_together
+
+    monkeypatch.setattr(seeds_together, "MODELS", {"gru": "Row GRU"})
+    tiny = {"seeds": 1, "rounds": 1, "epochs": 1, "train_images": 256}
+    seeds_together.main(seeds_together.Options(**tiny, output=tmp_path / "run"))
+    (row,) = json.loads((tmp_path / "run" / "results.json").read_text())["summary"]
+    assert row["seconds"]["ratio"] > 0
+    assert row["train_seconds"]["together"] > 0

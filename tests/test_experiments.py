@@ -19,6 +19,7 @@ sys.path.insert(0, str(SCRIPT.parent))
 
 import mnist_rows  # noqa: E402  (experiments are scripts, no package)
 
+from rowrnn import native  # noqa: E402
 from rowrnn.errors import InputError  # noqa: E402
 
 # Where the tests themselves run in the background, their children ignore Ctrl-C unless they ask for it.
@@ -75,6 +76,10 @@ def test_results_say_what_was_done(finished):
     assert results["finished"]
     assert results["experiment"] == "mnist_rows"
     assert [row["model"] for row in results["summary"]] == ["Row LSTM", "Row GRU", "CNN"]
+    backend = "fused" if native.unavailable() else "native"
+    assert [row["computed_by"].split(":")[0] for row in results["summary"]] == [backend, backend, "XLA"]
+    assert [row["devices"] for row in results["summary"]] == [{"seed": 2, "data": 1}] * 3
+    assert "CNN: XLA; devices: 2 for seed x 1 for data." in output
     for row in results["summary"]:
         assert abs(row["parameters"] - 6000) <= 0.03 * 6000
         assert row["seeds"] == len(row["test_accuracy"]["values"]) == 2

@@ -1,0 +1,137 @@
+"""Are five seeds trained together cheaper than five runs one after the other?
+
+Both are the main job with its default recipe for one model, from the start of its process to its end; they take turns.
+
+    python benchmarks/seeds_together.py            ten minutes: the committed results
+    python benchmarks/seeds_together.py --quick    a minute: does it run?
+    python -m rowrnn publish runs/seeds_together   renews results/ and README from a finished run
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from rowrnn.errors import InputError
+from rowrnn.report import plain_table
+from rowrnn.run import Run, run_experiment
+
+EXPERIMENT = Path(__file__).parents[1] / "experiments" / "mnist_rows.py"
+MODELS = {"lstm": "Row LSTM", "gru": "Row GRU"}
+PROTOCOL = {
+    "seconds": "median over rounds of the wall time of the processes, imports, compilation and pictures included",
+    "train_seconds": "the same of training alone",
+    "ratio": "median over rounds of together ÷ one after the other within a round",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Times seeds trained together against one run a seed."""
+
+    seeds: int = 5
+    """Seeds."""
+    rounds: int = 3
+    """Rounds in which both are run once."""
+    epochs: int = 4
+    """Epochs of a training."""
+    train_images: int | None = None
+    """Train on so many images only; all where not given."""
+    output: Path = Path("runs/seeds_together")
+    """Directory for results; one that is taken is kept, and the next free name used."""
+    quick: bool = False
+    """Preset: two seeds, one round, one epoch of 2,560 images."""
+
+
+PRESETS = {"quick": {"seeds": 2, "rounds": 1, "epochs": 1, "train_images": 2_560}}
+
+
+def main(options: Options) -> None:
+    """Trains everything in turn, saves after each round, and prints the table."""
+    for name in ("seeds", "rounds", "epochs"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    with Run(options.output) as run, Progress(console=console) as progress:
+        results: dict[str, Any] = {
+            "experiment": "seeds_together",
+            "finished": False,
+            **run.environment(),
+            "protocol": {**PROTOCOL, **asdict(options)},
+            "rounds": [],
+        }
+        rounds = [(number, model) for number in range(options.rounds) for model in MODELS]
+        for number, model in progress.track(rounds, description="rounds"):
+            together = train(model, range(options.seeds), options)
+            apart = [train(model, range(seed, seed + 1), options) for seed in range(options.seeds)]
+            one_by_one = {name: sum(seconds[name] for seconds in apart) for name in together}
+            row = {"model": model, "round": number, "together": together, "one_by_one": one_by_one}
+            results["rounds"].append(row)
+            results["summary"] = summary(results["rounds"])
+            results["table"] = table(results["summary"])
+            run.save(results, {})
+        results["finished"] = True
+        run.save(results, {})
+    console.print(plain_table(results["table"]))
+    console.print(f"In {run.directory}: results.json.")
+
+
+def train(model: str, seeds: range, options: Options) -> dict[str, float]:
+    """Seconds of one run of the main job: of its process, and of training alone."""
+    with tempfile.TemporaryDirectory() as directory:
+        given = {"seed": seeds.start, "seeds": len(seeds), "epochs": options.epochs, "output": f"{directory}/run"}
+        given |= {"train-images": options.train_images} if options.train_images else {}
+        arguments = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, str(EXPERIMENT), "--models", model, *arguments], check=True, stdout=subprocess.DEVNULL
+        )
+        seconds = time.perf_counter() - started
+        found = json.loads((Path(directory) / "run" / "results.json").read_text())
+    return {"seconds": seconds, "train_seconds": found["summary"][0]["train_seconds"]}
+
+
+def summary(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each model the medians of both ways and of their ratio."""
+    found = []
+    for model, title in MODELS.items():
+        of_model = [row for row in rounds if row["model"] == model]
+        if not of_model:
+            continue
+        row: dict[str, Any] = {"model": title}
+        for name in ("seconds", "train_seconds"):
+            together, one_by_one = ([r[way][name] for r in of_model] for way in ("together", "one_by_one"))
+            row[name] = {
+                "together": float(np.median(together)),
+                "one_by_one": float(np.median(one_by_one)),
+                "ratio": float(np.median(np.divide(together, one_by_one))),
+            }
+        found.append(row)
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Header and rows: wall time both ways and its ratio, and the ratio of training alone."""
+    header = ["", "together s", "one after the other s", "ratio", "ratio of training alone"]
+    body = [
+        [
+            row["model"],
+            *(f"{row['seconds'][way]:.0f}" for way in ("together", "one_by_one")),
+            f"{row['seconds']['ratio']:.2f}",
+            f"{row['train_seconds']['ratio']:.2f}",
+        ]
+        for row in rows
+    ]
+    return [header, *body]
+
+
+if __name__ == "__main__":
+    run_experiment(Options, main, PRESETS)
