@@ -99,7 +99,7 @@ def jax_variants(case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: t
 
     def loss(model: Any, x: Any, labels: Any) -> Any:
         parameters, (kernel, bias) = model
-        logits = apply(parameters, x)[:, -1] @ kernel + bias
+        logits = apply(parameters, x)[:, -1] @ kernel + bias[None]
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
     def train(state: Any, x: Any, labels: Any) -> Any:

@@ -9,33 +9,29 @@ Both compute the same and are jitted and called step by step; they take turns in
 import itertools
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
-from layers import CLASSES, LEARNING_RATE
+from layers import Case, jax_variants
 from rich.console import Console
 from rich.progress import track
 
-from rowrnn import CELLS
+from rowrnn import CELLS, Rows
 from rowrnn.errors import InputError
 from rowrnn.fused import Recurrence, recur
-from rowrnn.models import Classifier
 from rowrnn.native import unavailable
 from rowrnn.report import plain_table
 from rowrnn.run import Run, run_experiment
 
 MODES = ("forward", "train")
 PROTOCOL = {
-    "module": "rowrnn.models.Classifier as a pytree through jax.jit",
-    "bare": "rowrnn.fused.recur and a linear head on a tuple of arrays through jax.jit",
-    "train": "forward, backward and Adam; all in float32 on images of 28x28",
+    "module": "rowrnn.Rows, a module, as an argument of a jitted step",
+    "bare": "rowrnn.fused.recur on a tuple of arrays as an argument of a jitted step",
+    "forward": "all outputs; train: with a linear head, backward and Adam; all in float32 on images of 28x28",
     "ratio": "median over rounds of module ÷ bare within a round",
 }
 
@@ -72,81 +68,48 @@ def main(options: Options) -> None:
             "cases": [measure(cell, mode, options) for cell, mode in track(cases, "cases", console=console)],
         }
         results["table"] = table(results["cases"])
-        run.save(results, {})
+        run.save(results)
     console.print(plain_table(results["table"]))
     console.print(f"In {run.directory}: results.json.")
 
 
 def measure(cell: str, mode: str, options: Options) -> dict[str, Any]:
     """Medians of both, and of their ratio."""
-    model = Classifier(CELLS[cell](28, options.hidden, rngs=nnx.Rngs(0)), CLASSES, rngs=nnx.Rngs(1))
-    bare, bare_logits = bare_function(cell, model)
-    key = jax.random.key(0)
-    images, labels = jax.random.normal(key, (options.batch, 28, 28, 1)), jnp.arange(options.batch) % CLASSES
-    np.testing.assert_allclose(model(images), bare_logits(bare, images), atol=1e-5)
-    timed = {
-        "module": stepper(lambda model, images: model(images), model, images, labels, mode),
-        "bare": stepper(bare_logits, bare, images, labels, mode),
-    }
+    case = Case(cell, options.batch, options.hidden, 28, 28, mode)
+    timed = {name: next(jax_variants(case, layer, (1,))).run for name, layer in LAYERS.items()}
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for number in range(options.rounds):
         # Whoever comes first finds colder caches.
         for name in list(timed)[:: 1 if number % 2 else -1]:
-            seconds[name].append(timed[name](options.steps) / options.steps)
+            timed[name](1)
+            started = time.perf_counter()
+            timed[name](options.steps)
+            seconds[name].append((time.perf_counter() - started) / options.steps)
     milliseconds = {name: float(1e3 * np.median(times)) for name, times in seconds.items()}
     ratio = float(np.median(np.divide(seconds["module"], seconds["bare"])))
     return {"cell": cell, "mode": mode, "milliseconds": milliseconds, "ratio": ratio}
 
 
-def bare_function(cell: str, model: Classifier) -> tuple[Any, Callable[[Any, Any], Any]]:
-    """The arrays of a classifier, and `(arrays, images) → logits` without modules."""
-    of, head = model.rows.cell, model.head
-    last_bias = of.candidate_bias[...] if cell == "gru" else jnp.zeros((0,))
-    weights = of.input_kernel[...], of.bias[...], of.recurrent_kernel[...], last_bias
-    how = Recurrence({"lstm": "Lstm", "gru": "Gru"}[cell], reverse=False, native=not unavailable())
-
-    def logits(arrays: Any, images: Any) -> Any:
-        weights, kernel, bias = arrays
-        zeros = jnp.zeros((len(images), of.hidden))
-        state = zeros, zeros if cell == "lstm" else zeros[:, :0]
-        outputs, _ = recur(how, images[..., 0], weights, state, jnp.zeros((0,), jnp.int32))
-        return outputs[:, -1] @ kernel + bias[None]
-
-    copies = jax.tree.map(jnp.copy, (weights, head.kernel[...], head.bias[...]))
-    return copies, logits
+def module_layer(case: Case) -> tuple[Any, Any]:
+    """`rowrnn.Rows` and its own call."""
+    return Rows(CELLS[case.cell](case.d, case.hidden, rngs=nnx.Rngs(0))), lambda module, x: module(x)
 
 
-def stepper(
-    logits: Callable[[Any, Any], Any], parameters: Any, images: Any, labels: Any, mode: str
-) -> Callable[[int], float]:
-    """Seconds of so many jitted steps."""
-    optimizer = optax.adam(LEARNING_RATE)
+def bare_layer(case: Case) -> tuple[Any, Any]:
+    """The arrays of the same cell, and what computes it."""
+    cell: Any = CELLS[case.cell](case.d, case.hidden, rngs=nnx.Rngs(0))
+    last_bias = cell.candidate_bias[...] if case.cell == "gru" else jnp.zeros((0,))
+    how = Recurrence(case.cell, reverse=False, native=not unavailable())
 
-    def loss(parameters: Any, images: Any, labels: Any) -> Any:
-        return optax.softmax_cross_entropy_with_integer_labels(logits(parameters, images), labels).mean()
+    def outputs(weights: Any, x: Any) -> Any:
+        zeros = jnp.zeros((len(x), case.hidden))
+        state = zeros, zeros if case.cell == "lstm" else zeros[:, :0]
+        return recur(how, x, weights, state, jnp.zeros((0,), jnp.int32))[0]
 
-    def train(state: Any, images: Any, labels: Any) -> Any:
-        parameters, optimizer_state = state
-        gradient = jax.grad(loss)(parameters, images, labels)
-        updates, optimizer_state = optimizer.update(gradient, optimizer_state, parameters)
-        return optax.apply_updates(parameters, updates), optimizer_state
+    return (cell.input_kernel[...], cell.bias[...], cell.recurrent_kernel[...], last_bias), outputs
 
-    state = parameters, optimizer.init(parameters)
-    step, forward = jax.jit(train), jax.jit(logits)
 
-    def run(steps: int) -> float:
-        nonlocal state
-        started = time.perf_counter()
-        for _ in range(steps):
-            if mode == "train":
-                state = step(state, images, labels)
-            else:
-                jax.block_until_ready(forward(parameters, images))
-        jax.block_until_ready(state)
-        return time.perf_counter() - started
-
-    run(2)
-    return run
+LAYERS = {"module": module_layer, "bare": bare_layer}
 
 
 def table(cases: list[dict[str, Any]]) -> list[list[str]]:

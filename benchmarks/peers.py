@@ -1,7 +1,7 @@
 """The contenders of the benchmarks, each in a process of its own.
 
 Run as a program, it is one contender's process: it reads a case as a line of JSON, prepares it, and then times as many
-steps as each further line asks for. `Peer` is the other end.
+steps as each further line asks for. `Contender` is the other end.
 """
 
 import argparse
@@ -21,12 +21,13 @@ from layers import Case, Variant
 CONTENDERS = ("rowrnn", "checkpoints", "torch", "flax nnx", "flax linen", "keras", "lax.scan", "floor")
 
 
-class Peer:
+class Contender:
     """A contender in a process of its own, so that thread pools and allocators do not disturb each other."""
 
     def __init__(self, name: str, threads: int) -> None:
         self.name = name
-        # A pool whose threads spin while they wait would take the cores from whoever is timed next.
+        # A pool whose threads spin while they wait would take the cores from whoever is timed next; torch is faster so,
+        # and its pool sleeps before the next contender begins.
         waiting = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"} if name != "torch" else {}
         environment = {**os.environ, **waiting, "OMP_NUM_THREADS": str(threads), "KERAS_BACKEND": "jax"}
         self.process = subprocess.Popen(
@@ -70,7 +71,7 @@ def missing(name: str) -> str:
 
 
 def serve(variants_of: Callable[[Case], Iterator[Variant]], answers: Any) -> None:
-    """Answers `prepare` with the names of the variants, `time` with the seconds and page faults of so many steps."""
+    """Answers `prepare` with the variants of a case, and `variant` and `steps` with seconds and page faults."""
     variants: dict[str, Variant] = {}
     for line in sys.stdin:
         message = json.loads(line)
@@ -95,6 +96,8 @@ def main(name: str, threads: int) -> None:
     """Serves one contender."""
     # Whatever a library prints must not mix with the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     if name == "torch":
         import torch
 
@@ -102,9 +105,10 @@ def main(name: str, threads: int) -> None:
         return serve(layers.torch_variants, answers)
     import jax
 
-    devices = 2 if name in ("lax.scan", "floor") else 1
+    # Ours has all cores on one device; the others may cut the batch.
+    devices = 1 if name in ("rowrnn", "checkpoints") else threads
     jax.config.update("jax_num_cpu_devices", devices)
-    meshes = tuple(range(1, devices + 1))
+    meshes = (1, devices) if devices > 1 else (1,)
     if name == "floor":
         return serve(lambda case: layers.floor_variants(case, meshes), answers)
     layer = {

@@ -1,8 +1,8 @@
 """How fast is one layer of LSTM or GRU, against every peer and against its bare matrix products?
 
 Every contender runs in a process of its own, with the same batch, dtype and threads; each is compiled and warmed up,
-shows the faster of its ways to be called (step by step, or many steps in one jitted loop; plain `lax.scan` and the bare
-products also with the batch cut over two devices), and is then timed in rounds that take turns. Medians are compared.
+shows the faster of its ways to be called (step by step, or many steps in one jitted loop; JAX's also with the batch cut
+over the cores), and is then timed in rounds that take turns. Medians are compared.
 
     python benchmarks/scan_speed.py            half an hour: the committed results
     python benchmarks/scan_speed.py --quick    a minute: four cases
@@ -15,13 +15,15 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 from layers import Case
-from peers import CONTENDERS, Peer, missing
+from peers import CONTENDERS, Contender, missing
 from rich.console import Console
 from rich.progress import Progress
 
@@ -38,7 +40,8 @@ PROTOCOL = {
     "train": "forward, backward and Adam of one layer and a linear head on its last output, float32",
     "forward": "all outputs of one layer, float32",
     "checkpoints": "the state is kept after every √t steps only, and the steps between are computed anew",
-    "floor": "the matrix products of the same step and nothing else, in XLA, on one or two devices, the faster",
+    "floor": "the matrix products of the same step and nothing else, in XLA, on one device or one a core, the faster; "
+    "code that keeps their results in the cache can be below it",
     "ms": "median over rounds of the time of a step; spread: first and third quartile",
     "memory_mib": "outputs and temporaries that XLA plans for; what native code takes besides is not in it",
 }
@@ -82,13 +85,14 @@ def main(options: Options) -> None:
             raise InputError(f"There is no peer {name!r}; there are {', '.join(PEERS)}.")
         if package := missing(name):
             raise InputError(f"{package} is not installed: pip install 'rowrnn[bench]', or choose others with --peers.")
-    peers = [Peer(name, options.threads) for name in ("rowrnn", "checkpoints", *options.peers, "floor")]
+    peers = [Contender(name, options.threads) for name in ("rowrnn", "checkpoints", *options.peers, "floor")]
     try:
         with Run(options.output) as run, Progress(console=console) as progress:
             results: dict[str, Any] = {
                 "experiment": "scan_speed",
                 "finished": False,
                 **run.environment(),
+                "peer_versions": versions(),
                 "threads": options.threads,
                 "protocol": {**PROTOCOL, "rounds": options.rounds, "round_seconds": options.round_seconds},
                 "cells": [],
@@ -97,10 +101,10 @@ def main(options: Options) -> None:
                 results["cells"].append(measure(case, peers, options))
                 results["summary"] = summary(results["cells"])
                 results["table"] = table(results["cells"])
-                run.save(results, {})
+                run.save(results)
                 progress.console.print(line(results["cells"][-1]))
             results["finished"] = True
-            run.save(results, {})
+            run.save(results)
             draw(results["cells"], run.directory / "ratios.png")
         console.print(plain_table(results["table"]))
         for row in results["summary"]:
@@ -113,7 +117,12 @@ def main(options: Options) -> None:
             peer.close()
 
 
-def measure(case: Case, contenders: Iterable[Peer], options: Options) -> dict[str, Any]:
+def versions() -> dict[str, str]:
+    """Versions of the libraries that are compared and installed."""
+    return {name: version(name) for name in ("torch", "flax", "keras", "jax") if find_spec(name)}
+
+
+def measure(case: Case, contenders: Iterable[Contender], options: Options) -> dict[str, Any]:
     """Medians of every contender in a case; checkpoints are for the gradient of many steps."""
     long = case.t > 28 and case.mode == "train"
     peers = [peer for peer in contenders if long or peer.name != "checkpoints"]
@@ -197,7 +206,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """Header and rows: cell and size against batch, and both means."""
+    """Header and rows: cell and size against batch; of many steps also the memory."""
     sizes = sorted({(row["t"], row["hidden"], row["batch"]) for row in rows})
     batches = sorted({batch for t, _, batch in sizes if t == 28})
     header = ["", *(f"batch {batch}" for batch in batches)]

@@ -5,13 +5,13 @@ Run as a program, it trains once: the seconds until the first step, those after 
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
-
-from rowrnn.run import seconds_since_start
+import psutil
 
 HIDDEN, SHIFT, DROPOUT = 128, 2.0, 0.2
 RECIPE = {"batch_size": 128, "learning_rate": 4e-3, "warmup": 0.1, "weight_decay": 1e-2, "clip_norm": 1.0}
@@ -19,17 +19,17 @@ RECIPE = {"batch_size": 128, "learning_rate": 4e-3, "warmup": 0.1, "weight_decay
 Trained = tuple[float, list[float], list[float]]
 
 
-def train_in_jax(library: str, cell: str, seed: int, epochs: int, train_images: int | None) -> Trained:
+def train_in_jax(library: str, cell: str, seed: int, epochs: int, splits: str) -> Trained:
     """With `rowrnn.train.fit`; the layer is rowrnn's or `flax.nnx.RNN`."""
-    import time
-
     import jax
 
     from rowrnn.classification import correct, cross_entropy
-    from rowrnn.data import Augmentation, load
+    from rowrnn.data import Augmentation, Split
+    from rowrnn.mesh import one_device_per_core
     from rowrnn.train import Recipe, fit
 
-    data = load("mnist")
+    if library != "rowrnn":  # Compiled, a scan has all cores on one device.
+        one_device_per_core()
     started: list[float] = []
     seconds, accuracies = [], []
 
@@ -40,14 +40,14 @@ def train_in_jax(library: str, cell: str, seed: int, epochs: int, train_images: 
         seconds.append(time.perf_counter() - started[1])
         accuracies.append(float(epoch.score[0]))
 
-    make = rowrnn_classifier if library == "rowrnn" else flax_classifier(cell)
-
+    with np.load(splits) as arrays:
+        train, test = (Split(arrays[f"{name}_images"], arrays[f"{name}_labels"]) for name in ("train", "test"))
     fit(
-        lambda key: make(cell, key),
+        rowrnn_classifier(cell) if library == "rowrnn" else flax_classifier(cell),
         partial(cross_entropy, augmentation=Augmentation(shift=SHIFT)),
         correct,
-        data.train.first(train_images),
-        data.test,
+        train,
+        test,
         Recipe(epochs, **RECIPE),
         jax.random.key(seed)[None],
         on_compiled=begin,
@@ -56,18 +56,21 @@ def train_in_jax(library: str, cell: str, seed: int, epochs: int, train_images: 
     return started[0], seconds, accuracies
 
 
-def rowrnn_classifier(cell: str, key: Any) -> Any:
-    """A Row LSTM or Row GRU with a head."""
+def rowrnn_classifier(cell: str) -> Callable[[Any], Any]:
+    """Makes a Row LSTM or Row GRU with a head."""
     from flax import nnx
 
     from rowrnn import CELLS
     from rowrnn.models import Classifier
 
-    rngs = nnx.Rngs(key)
-    return Classifier(CELLS[cell](28, HIDDEN, rngs=rngs), 10, dropout=DROPOUT, rngs=rngs)
+    def make(key: Any) -> Any:
+        rngs = nnx.Rngs(key)
+        return Classifier(CELLS[cell](28, HIDDEN, rngs=rngs), 10, dropout=DROPOUT, rngs=rngs)
+
+    return make
 
 
-def flax_classifier(cell: str) -> Callable[[str, Any], Any]:
+def flax_classifier(cell: str) -> Callable[[Any], Any]:
     """Makes `flax.nnx.RNN` with a head, as a pytree of its parameters alone, which `fit` wants."""
     import jax
     import jax.numpy as jnp
@@ -75,11 +78,17 @@ def flax_classifier(cell: str) -> Callable[[str, Any], Any]:
 
     from rowrnn.image import rows
 
+    orthogonal = nnx.initializers.orthogonal()
+
     def layer_of(rngs: Any) -> Any:
         made = {"lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell}[cell](28, HIDDEN, rngs=rngs)
         if cell == "lstm":
             # Its gates lie in the order i f g o; as in the others, the forget gate starts open.
             made.dense_h.bias[...] = made.dense_h.bias[...].at[HIDDEN : 2 * HIDDEN].set(1.0)
+        # Its own kernel is one orthogonal matrix for all gates; as in the others, each gate gets one.
+        kernel = made.dense_h.kernel
+        gates = [orthogonal(rngs.params(), (HIDDEN, HIDDEN)) for _ in range(kernel.shape[1] // HIDDEN)]
+        kernel[...] = jnp.concatenate(gates, axis=1)
         return nnx.RNN(made, rngs=nnx.Rngs(0))
 
     graph, template, streams = nnx.split(layer_of(nnx.Rngs(0)), nnx.Param, ...)
@@ -105,7 +114,7 @@ def flax_classifier(cell: str) -> Callable[[str, Any], Any]:
         def tree_unflatten(cls, _: Any, children: Any) -> Any:
             return cls(*children)
 
-    def make(_: str, key: Any) -> Any:
+    def make(key: Any) -> Any:
         rngs = nnx.Rngs(key)
         _, parameters, _ = nnx.split(layer_of(rngs), nnx.Param, ...)
         return FlaxClassifier(jax.tree.leaves(parameters), nnx.Linear(HIDDEN, 10, rngs=rngs))
@@ -113,25 +122,18 @@ def flax_classifier(cell: str) -> Callable[[str, Any], Any]:
     return make
 
 
-def train_in_torch(cell: str, seed: int, epochs: int, train_images: int | None) -> Trained:
+def train_in_torch(cell: str, seed: int, epochs: int, splits: str) -> Trained:
     """With `torch.nn`, all tensors in memory."""
     import math
-    import time
 
     import torch
     from torch import nn
     from torch.nn import functional as F
 
-    from rowrnn.data import load
-
     torch.manual_seed(seed)
-    data = load("mnist")
-
-    def tensors(split: Any) -> tuple[Any, Any]:
-        images = torch.from_numpy(np.array(split.images))[..., 0].float() / 255
-        return images, torch.from_numpy(np.array(split.labels)).long()
-
-    (images, labels), (test_images, test_labels) = tensors(data.train.first(train_images)), tensors(data.test)
+    with np.load(splits) as arrays:
+        images, test_images = (torch.from_numpy(arrays[f"{n}_images"])[..., 0].float() / 255 for n in ("train", "test"))
+        labels, test_labels = (torch.from_numpy(arrays[f"{n}_labels"]).long() for n in ("train", "test"))
     layer = {"lstm": nn.LSTM, "gru": nn.GRU}[cell](28, HIDDEN, batch_first=True)
     head = nn.Linear(HIDDEN, 10)
     with torch.no_grad():
@@ -186,11 +188,16 @@ def train_in_torch(cell: str, seed: int, epochs: int, train_images: int | None) 
     return first, seconds, accuracies
 
 
-def train(library: str, cell: str, seed: int, epochs: int, train_images: int | None) -> Trained:
+def train(library: str, cell: str, seed: int, epochs: int, splits: str) -> Trained:
     """One training of a library."""
     if library == "torch":
-        return train_in_torch(cell, seed, epochs, train_images)
-    return train_in_jax(library, cell, seed, epochs, train_images)
+        return train_in_torch(cell, seed, epochs, splits)
+    return train_in_jax(library, cell, seed, epochs, splits)
+
+
+def seconds_since_start() -> float:
+    """Seconds since this process started, the interpreter's own start included."""
+    return time.time() - psutil.Process().create_time()
 
 
 if __name__ == "__main__":

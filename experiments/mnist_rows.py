@@ -9,8 +9,10 @@ pictures tell how well, how fast, after which row the network knows, and what it
 """
 
 import dataclasses
+import math
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -201,7 +203,8 @@ def train_and_examine(
     train = data.train.first(options.train_images)
     recipe = Recipe(options.epochs, options.batch, options.learning_rate, weight_decay=options.weight_decay)
     images_per_epoch = len(train) // options.batch * options.batch * options.seeds
-    size = parameters(jax.eval_shape(lambda: build(name, units, options, data, nnx.Rngs(0))))
+    shapes = jax.eval_shape(lambda: build(name, units, options, data, nnx.Rngs(0)))
+    size, backend = parameters(shapes), computed_by(shapes)
     ready = []
 
     def on_epoch(epoch: Epoch) -> None:
@@ -219,7 +222,7 @@ def train_and_examine(
         jax.vmap(jax.random.key)(jnp.arange(options.seed, options.seed + options.seeds, dtype=jnp.uint32)),
         on_compiled=lambda: ready.append(seconds_since_start()),
         on_epoch=on_epoch,
-        share_batches=name == "cnn" or jax.default_backend() != "cpu",
+        devices=devices_for(backend, options.seeds),
     )
     # A cell reads each image once, a CNN anew for each row: it is asked about some images only.
     by_row = data.test.first(CNN_BY_ROW if name == "cnn" else None)
@@ -243,7 +246,7 @@ def train_and_examine(
         "inference_images_per_second": answers.shape[0] * answers.shape[1] / inference_seconds,
         "memory_mib": fitted.memory_bytes / 2**20,
         "devices": fitted.devices,
-        "computed_by": computed_by(fitted.models),
+        "computed_by": backend,
     }
     curve = {
         "loss": np.stack([epoch.metrics["loss"] for epoch in fitted.epochs]),
@@ -262,11 +265,17 @@ def train_and_examine(
     )
 
 
-def computed_by(models: Any) -> str:
+def computed_by(model: Classifier | CNN) -> str:
     """The backend of a model's recurrence, and why."""
-    if not isinstance(models, Classifier):
+    if isinstance(model, CNN):
         return "XLA"
-    return explain(models.rows.cell, jnp.zeros((1, 1, models.rows.cell.features)))
+    return explain(model.rows.cell, jnp.zeros((1, 1, model.rows.cell.features)))
+
+
+def devices_for(backend: str, seeds: int) -> Sequence[jax.Device]:
+    """What to train on: compiled code has all cores on one device, and loses where devices share a batch."""
+    devices = jax.devices()
+    return devices[: math.gcd(seeds, len(devices))] if backend.startswith("native") else devices
 
 
 def timed_answers(models: Any, data: Dataset) -> tuple[np.ndarray, float]:

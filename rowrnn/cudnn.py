@@ -23,7 +23,8 @@ def lstm(x: Array, weights: Arrays, state: Arrays, lengths: Array, *, reverse: b
     ragged = bool(lengths.size)
     lengths = lengths if ragged else jnp.full((b,), t, jnp.int32)
     x = _flip(x, lengths) if reverse else x
-    # It knows no empty sequence.
+    # It knows no empty sequence: one is run for a step, whose weights' gradient multiplies the padding by zero.
+    x = jnp.where((lengths > 0)[:, None, None], x, jnp.zeros_like(x))
     outputs, last_hidden, last_cell = rnn.lstm(
         x,
         hidden[None],

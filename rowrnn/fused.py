@@ -36,7 +36,7 @@ class Recurrence(NamedTuple):
     """Which cell to run and how.
 
     Args:
-        cell: "Elman", "Lstm" or "Gru".
+        cell: "elman", "lstm" or "gru".
         reverse: from the last valid step to the first.
         native: whether `rowrnn.native` runs it where the platform is a CPU.
         compute_dtype: dtype of the factors of each product, that of the arrays where not given; sums, gates and
@@ -61,7 +61,7 @@ def recur(how: Recurrence, x: Array, weights: Arrays, state: Arrays, lengths: Ar
         state: hidden `[b, h]`, and the cell of an LSTM, `[b, h]`, of others `[b, 0]`.
         lengths: number of valid steps, int32 `[b]`, or `[0]` where all are.
     """
-    outputs, last, _ = _run(how, _forward, native.forward, {"train": False}, x, weights, state, lengths)
+    outputs, last, _ = _run(how, _forward, native.forward, x, weights, state, lengths, train=False)
     return outputs, last
 
 
@@ -69,7 +69,7 @@ def _recur_forward(how: Recurrence, *primals: Any) -> tuple[Any, Any]:
     x, weights, state, lengths = jax.tree.map(
         lambda primal: primal.value, primals, is_leaf=lambda leaf: isinstance(leaf, CustomVJPPrimal)
     )
-    outputs, last, residuals = _run(how, _forward, native.forward, {"train": True}, x, weights, state, lengths)
+    outputs, last, residuals = _run(how, _forward, native.forward, x, weights, state, lengths, train=True)
     # Whether anybody asks for the gradient of x: a structure, since residuals hold no booleans.
     asked = () if primals[0].perturbed else None
     return (outputs, last), (asked, (x, weights, state, lengths, outputs, residuals))
@@ -82,15 +82,16 @@ def _recur_backward(how: Recurrence, residuals: Any, gradients: Any) -> tuple[An
         gradients,
         is_leaf=lambda leaf: isinstance(leaf, SymbolicZero),
     )
-    options = {"input_gradient": asked is not None}
-    d_x, d_weights, d_state = _run(how, _backward, native.backward, options, *saved, d_outputs, d_state)
+    d_x, d_weights, d_state = _run(
+        how, _backward, native.backward, *saved, d_outputs, d_state, input_gradient=asked is not None
+    )
     return d_x, d_weights, d_state, None
 
 
 recur.defvjp(_recur_forward, _recur_backward, symbolic_zeros=True)
 
 
-def _run(how: Recurrence, code: Callable, compiled: Callable, options: dict[str, bool], *arguments: Any) -> Any:
+def _run(how: Recurrence, code: Callable, compiled: Callable, *arguments: Any, **options: bool) -> Any:
     code = partial(code, how, **options)
     if not how.native:
         return code(*arguments)
@@ -117,7 +118,7 @@ def _forward(
             hidden, cell = jnp.where(valid, hidden, state[0]), jnp.where(valid, cell, state[1])
         return (hidden, cell), (output, (*gates, cell) if train else ())
 
-    last, (outputs, residuals) = jax.lax.scan(step, state, (projected + _row(bias), valid), reverse=how.reverse)
+    last, (outputs, residuals) = jax.lax.scan(step, state, (projected + bias[None, None], valid), reverse=how.reverse)
     return jnp.swapaxes(outputs, 0, 1), last, residuals
 
 
@@ -228,7 +229,7 @@ class _GRU:
         return d_input, d_recurrent, d_hidden * z, d_cell
 
 
-_CELLS: dict[str, type[_Elman | _LSTM | _GRU]] = {"Elman": _Elman, "Lstm": _LSTM, "Gru": _GRU}
+_CELLS: dict[str, type[_Elman | _LSTM | _GRU]] = {"elman": _Elman, "lstm": _LSTM, "gru": _GRU}
 
 
 def _valid(x: Array, lengths: Array) -> tuple[Array, Array | None]:
@@ -261,7 +262,3 @@ def _product(how: Recurrence, a: Array, b: Array) -> Array:
 def _outer(how: Recurrence, a: Array, b: Array) -> Array:
     """Products over all steps and sequences, `[t, b, m], [t, b, n] → [m, n]`."""
     return _product(how, a.reshape(-1, a.shape[-1]).T, b.reshape(-1, b.shape[-1]))
-
-
-def _row(bias: Array) -> Array:
-    return bias[None, None]

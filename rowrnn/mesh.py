@@ -33,17 +33,15 @@ def one_device_per_core() -> None:
         jax.config.update("jax_num_cpu_devices", cores)
 
 
-def seed_mesh(
-    seeds: int, batch_size: int, devices: Sequence[jax.Device] | None = None, *, share_batches: bool = True
-) -> Mesh:
+def seed_mesh(seeds: int, batch_size: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Mesh `(seed, data)` over the devices, for so many seeds trained together with so large a batch each.
 
     The seed axis is the largest that divides both the seeds and the devices, the data axis the largest that divides
-    the batch and the devices left, 1 without `share_batches`; a device that fits neither stays idle.
+    the batch and the devices left; a device that fits neither stays idle.
     """
     devices = jax.devices() if devices is None else devices
     over_seeds = math.gcd(seeds, len(devices))
-    over_data = math.gcd(batch_size, len(devices) // over_seeds) if share_batches else 1
+    over_data = math.gcd(batch_size, len(devices) // over_seeds)
     used = np.asarray(devices[: over_seeds * over_data])
     return Mesh(used.reshape(over_seeds, over_data), (SEED, DATA))
 

@@ -23,7 +23,7 @@ from jaxtyping import Array, PyTree
 
 KERNELS = Path(__file__).with_name("kernels")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
-TARGETS = ("LstmForward", "LstmBackward", "GruForward", "GruBackward")
+TARGETS = ("lstm_forward", "lstm_backward", "gru_forward", "gru_backward")
 
 Arrays = tuple[Array, ...]
 
@@ -60,7 +60,7 @@ def _library(compiler: str) -> Path:
     macros = run(*FLAGS, "-dM", "-E", "-x", "c++", os.devnull)
     include = Path(jax.ffi.include_dir())
     header = (include / "xla/ffi/api/c_api.h").read_text()
-    sources = [path.read_text() for path in sorted(KERNELS.iterdir())]
+    sources = [path.read_text() for path in sorted([*KERNELS.glob("*.h"), *KERNELS.glob("*.cc")])]
     key = hashlib.sha256("\0".join([macros, header, *sources, *FLAGS]).encode()).hexdigest()[:16]
     directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rowrnn"
     library = directory / f"recurrence-{key}.so"
@@ -79,7 +79,7 @@ def forward(
     """Runs a cell over sequences: outputs `[b, t, h]`, the last state and, to train, the residuals of `backward`.
 
     Args:
-        cell: "Lstm" or "Gru".
+        cell: "lstm" or "gru".
         x: sequences `[b, t, d]`.
         weights: input kernel `[d, gates·h]`, bias `[gates·h]`, recurrent kernel `[h, gates·h]`, and the bias of the
             recurrent product's last gate, `[h]` of a GRU, `[0]` of an LSTM.
@@ -96,7 +96,7 @@ def forward(
         kept = ((steps, b, hidden),) * 4 + ((steps, b, has_cell),) if train else ((0,),) * 5
         shapes = ((b, steps, hidden), (b, hidden), (b, has_cell), *kept)
         outputs, last_hidden, last_cell, *residuals = _call(
-            f"{cell}Forward", shapes, x, *weights, *state, lengths, reverse=reverse
+            f"{cell}_forward", shapes, x, *weights, *state, lengths, reverse=reverse
         )
         return (outputs, (last_hidden, last_cell)), tuple(residuals) if train else (), ()
 
@@ -124,7 +124,7 @@ def backward(
         x, state, lengths, outputs, d_outputs, d_state = of_batch
         shapes = (x.shape if input_gradient else (0,), *(a.shape for a in (*weights, *state)))
         arguments = (x, *weights, *state, lengths, outputs, *residuals, d_outputs, *d_state)
-        d_x, *d = _call(f"{cell}Backward", shapes, *arguments, reverse=reverse)
+        d_x, *d = _call(f"{cell}_backward", shapes, *arguments, reverse=reverse)
         return (d_x if input_gradient else jnp.zeros_like(x), tuple(d[4:])), (), tuple(d[:4])
 
     of_batch = (x, state, lengths, outputs, d_outputs, d_state)

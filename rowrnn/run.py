@@ -131,10 +131,10 @@ class Run:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
 
-    def save(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> None:
+    def save(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike] | None = None) -> None:
         """Writes `results.json` and `arrays.npz`, each whole or not at all."""
         with _whole(self.directory / ARRAYS) as file:
-            np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(a) for name, a in arrays.items()})
+            np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(a) for name, a in (arrays or {}).items()})
         with _whole(self.directory / RESULTS) as file:
             file.write(json.dumps(results, indent=1, default=_plain).encode() + b"\n")
 

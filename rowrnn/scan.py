@@ -8,7 +8,7 @@ where it can, else fused, else plain; `explain` tells which and why.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +20,13 @@ from rowrnn.cells import GRU, LSTM, Cell, Elman, LSTMState
 from rowrnn.fused import Recurrence, recur
 from rowrnn.typing import Lengths, Outputs, State
 
-Backend = Literal["auto", "plain", "fused", "native", "cudnn"]
+BACKENDS = ("auto", "plain", "fused", "native", "cudnn")
 
 default_backend = jax.make_user_context("auto")
 """Backend of the scans inside: `with default_backend("plain"): ...`."""
 
 # Exactly these: a subclass may step otherwise.
-_NAMES: dict[type[Cell], str] = {Elman: "Elman", LSTM: "Lstm", GRU: "Gru"}
+_NAMES: dict[type[Cell], str] = {Elman: "elman", LSTM: "lstm", GRU: "gru"}
 
 
 def scan(
@@ -50,7 +50,7 @@ def scan(
             Past its length a sequence's state is frozen and its outputs are zero, whatever the padding holds.
         reverse: run from the last valid step to the first; outputs stay aligned with their inputs.
         backend: what computes it, see this module; `default_backend`'s, "auto", where not given. Only "plain" has
-            forward-mode and higher derivatives on every platform.
+            forward-mode derivatives; "native" and "cudnn" have first derivatives only.
         checkpoint_every: keep the state after every so many steps only, and compute the steps between anew for the
             gradient: for t steps about √t saves most memory, and costs another forward pass (Chen et al. 2016).
         compute_dtype: dtype to which the factors of every product are rounded, as bfloat16; sums, gates and states
@@ -76,9 +76,7 @@ def scan(
     if backend == "plain":
         run = partial(_plain, cell, reverse)
     else:
-        run = partial(
-            _gated, cell, backend, Recurrence(_NAMES[type(cell)], reverse, backend == "native", compute_dtype)
-        )
+        run = partial(_on_arrays, cell, backend, reverse, compute_dtype)
     with jax.named_scope("rowrnn.scan"):
         if checkpoint_every is None or checkpoint_every >= x.shape[1]:
             return run(x, state, lengths)
@@ -99,9 +97,10 @@ def _choose(cell: Cell, x: Array, backend: str | None, compute_dtype: DTypeLike 
     backend = default_backend.value if backend is None else backend
     dtype = jnp.result_type(x, *jax.tree.leaves(cell))
     what = f"a {dtype} {type(cell).__name__}" + (f" in {jnp.dtype(compute_dtype)}" if compute_dtype else "")
+    in_float32 = dtype == jnp.float32 and compute_dtype is None
+    platform = jax.default_backend()
 
     def hindrance(backend: str) -> str:
-        platform = jax.default_backend()
         if backend == "plain":
             return f"it rounds nothing to {jnp.dtype(compute_dtype)}" if compute_dtype else ""
         if type(cell) not in _NAMES:
@@ -109,13 +108,14 @@ def _choose(cell: Cell, x: Array, backend: str | None, compute_dtype: DTypeLike 
         if backend == "fused":
             return ""
         if backend == "cudnn":
-            return cudnn.unavailable() if what == "a float32 LSTM" else f"it runs a float32 LSTM, not {what}"
-        if what not in ("a float32 LSTM", "a float32 GRU"):
+            fits = in_float32 and type(cell) is LSTM
+            return cudnn.unavailable() if fits else f"it runs a float32 LSTM, not {what}"
+        if not in_float32 or type(cell) is Elman:
             return f"it runs a float32 LSTM or GRU, not {what}"
         return native.unavailable() if platform == "cpu" else f"it runs on a CPU, and JAX on {platform}"
 
-    if backend not in get_args(Backend):
-        raise ValueError(f"scan knows no backend {backend!r}; there are {', '.join(get_args(Backend))}.")
+    if backend not in BACKENDS:
+        raise ValueError(f"scan knows no backend {backend!r}; there are {', '.join(BACKENDS)}.")
     if backend != "auto":
         if reason := hindrance(backend):
             raise ValueError(f"scan cannot take the backend {backend!r}: {reason}.")
@@ -151,7 +151,15 @@ def _plain(cell: Cell, reverse: bool, x: Array, state: State, lengths: Array) ->
     return jnp.swapaxes(outputs, 0, 1), state
 
 
-def _gated(cell: Any, backend: str, how: Recurrence, x: Array, state: State, lengths: Array) -> tuple[Array, State]:
+def _on_arrays(
+    cell: Any,
+    backend: str,
+    reverse: bool,
+    compute_dtype: DTypeLike | None,
+    x: Array,
+    state: State,
+    lengths: Array,
+) -> tuple[Array, State]:
     """A cell of ours in the arrays that its recurrence takes: weights, and a state of two halves."""
     dtype = jnp.result_type(x, *jax.tree.leaves(cell))
     lstm = isinstance(cell, LSTM)
@@ -164,8 +172,9 @@ def _gated(cell: Any, backend: str, how: Recurrence, x: Array, state: State, len
     halves = state if lstm else (state, jnp.zeros((x.shape[0], 0), dtype))
     x, weights, halves = jax.tree.map(lambda a: a.astype(dtype), (x, weights, tuple(halves)))
     if backend == "cudnn":
-        outputs, last = cudnn.lstm(x, weights, halves, lengths, reverse=how.reverse)
+        outputs, last = cudnn.lstm(x, weights, halves, lengths, reverse=reverse)
     else:
+        how = Recurrence(_NAMES[type(cell)], reverse, backend == "native", compute_dtype)
         outputs, last = recur(how, x, weights, halves, lengths)
     return outputs, LSTMState(*last) if lstm else last[0]
 
@@ -193,10 +202,10 @@ def _in_segments(
     if reverse and whole < t:
         state, last = segment(state, rest)
     starts = jnp.arange(0, whole, steps, dtype=lengths.dtype)
-    segments = jnp.swapaxes(x[:, :whole].reshape(b, -1, steps, d), 0, 1), starts
+    segments = jnp.swapaxes(x[:, :whole].reshape(b, t // steps, steps, d), 0, 1), starts
     # Inside a loop nothing is computed once for both passes, which is what the barrier would prevent.
     state, outputs = jax.lax.scan(jax.checkpoint(segment, prevent_cse=False), state, segments, reverse=reverse)
-    outputs = jnp.swapaxes(outputs, 0, 1).reshape(b, whole, -1)
+    outputs = jnp.swapaxes(outputs, 0, 1).reshape(b, whole, outputs.shape[-1])
     if not reverse and whole < t:
         state, last = segment(state, rest)
     return outputs if last is None else jnp.concatenate([outputs, last], axis=1), state

@@ -120,7 +120,6 @@ def fit(
     on_compiled: Callable[[], None] = lambda: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     devices: Sequence[jax.Device] | None = None,
-    share_batches: bool = True,
 ) -> Fit:
     """Trains one model for each key, all together.
 
@@ -135,8 +134,6 @@ def fit(
         on_compiled: called when the epoch is compiled, before its first step.
         on_epoch: called after each epoch.
         devices: what to train on; all devices where not given.
-        share_batches: whether devices that the seeds leave over share each batch. A recurrence compiled for the CPU has
-            all its cores on one device, and small batches lose by being shared.
 
     Raises:
         InputError: if a batch is larger than the training set, or arrays of a split differ in length.
@@ -150,7 +147,7 @@ def fit(
         )
     steps = examples // recipe.batch_size
     optimizer = recipe.optimizer(steps * recipe.epochs)
-    mesh = seed_mesh(len(keys), recipe.batch_size, devices, share_batches=share_batches)
+    mesh = seed_mesh(len(keys), recipe.batch_size, devices)
     over_seeds, everywhere = NamedSharding(mesh, P(SEED)), NamedSharding(mesh, P())
 
     def begin(key: Array) -> TrainState:

@@ -67,7 +67,7 @@ def test_medians_to_an_accuracy():
         return {"library": "rowrnn", "cell": "gru", "seed": seed, **reached, "final_accuracy": final}
 
     runs = [training(0, 4.0, 0.99), training(1, None, 0.98), training(2, 6.0, 0.991)]
-    assert table(runs)[1] == ["GRU, rowrnn", "2.0", "2.0", "6.0", "8.0", "98.70"]
+    assert table(runs)[1] == ["GRU, rowrnn", "2.0", "2.0", "6.0", "8.0", "99.00"]
     assert table(runs[:2])[1][3:5] == ["-", "-"]
 
 
@@ -130,7 +130,7 @@ def test_time_to_accuracy_runs(tmp_path):
 def test_module_cost_runs(tmp_path):
     import module_cost
 
-    # Both ways are checked to compute the same before they are timed. Adam of optax multiplies floats by counts.
+    # Adam of optax multiplies floats by counts.
     with jax.numpy_dtype_promotion("standard"):
         module_cost.main(module_cost.Options(batch=4, hidden=8, rounds=1, steps=1, output=tmp_path / "run"))
     results = json.loads((tmp_path / "run" / "results.json").read_text())

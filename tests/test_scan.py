@@ -231,6 +231,25 @@ def test_no_sequences(kind):
     assert {leaf.shape for leaf in jax.tree.leaves(last)} == {(0, HIDDEN)}
 
 
+@pytest.mark.parametrize("every", [None, 3])
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_no_sequences_have_no_gradient(kind, every):
+    # As wide as a vector of any processor, where few sequences go a way of their own.
+    cell, x = make_cell(kind, hidden=16), jnp.zeros((0, STEPS, FEATURES))
+    gradient = jax.grad(lambda cell: scan(cell, x, checkpoint_every=every)[0].sum())(cell)
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(gradient))
+
+
+@needs_compiler
+def test_native_passes_every_nan_on():
+    # The lowest bits of a NaN may hold anything.
+    nan = np.array([0x7FC00001], np.uint32).view(np.float32)
+    x = np.zeros((1, 1, FEATURES), np.float32)
+    x[0, 0, 0] = nan[0]
+    outputs, _ = scan(make_cell("lstm"), x, backend="native")
+    assert np.isnan(outputs).all()
+
+
 # Padding. The bits are compared: the same program, run on two paddings, has no reason to differ.
 
 
@@ -418,7 +437,7 @@ def test_explain_says_what_auto_takes_and_why():
 def test_auto_takes_native_on_a_cpu():
     cell, x = make_cell("gru"), jnp.zeros((BATCH, STEPS, FEATURES))
     assert explain(cell, x) == "native: a float32 GRU on a CPU"
-    assert "rowrnn.GruForward" in jax.jit(partial(scan, cell)).lower(x).as_text()
+    assert "rowrnn.gru_forward" in jax.jit(partial(scan, cell)).lower(x).as_text()
 
 
 @pytest.mark.parametrize(
@@ -508,7 +527,7 @@ def test_native_is_one_call_each_way_whatever_the_steps(kind):
         assert "while" not in program
         # Nobody asks for the gradient of x, and nothing multiplies for it.
         assert "dot_general" not in program
-        return program.count(f"@rowrnn.{kind.capitalize()}")
+        return program.count(f"@rowrnn.{kind}")
 
     assert calls(3) == calls(50) == 2
 

@@ -210,8 +210,6 @@ def test_the_mesh_spreads_seeds_first_and_then_the_batch(seeds, batch, devices, 
     mesh = seed_mesh(seeds, batch, [jax.devices()[0]] * devices)
     assert mesh.devices.shape == shape
     assert mesh.axis_names == ("seed", "data")
-    apart = seed_mesh(seeds, batch, [jax.devices()[0]] * devices, share_batches=False)
-    assert apart.devices.shape == (shape[0], 1)
 
 
 def explode(model, batch, key):

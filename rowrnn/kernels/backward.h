@@ -79,12 +79,10 @@ struct Backward {
     }
   }
 
-  int64_t step_of(int64_t i) const { return s.reverse ? s.t - 1 - i : i; }
-
   // Gradients of the gates of the units [from, to) at the i-th step, as rows from `first` of those that wait.
   void differentiate(const Rows& rows, int64_t i, int64_t first, int64_t from, int64_t to) const {
     for (int r = 0; r < rows.count; ++r)
-      of_row(rows.origin + r, step_of(i), rows.left + (first + r) * row, rows.d_gates + (first + r) * wide,
+      of_row(rows.origin + r, s.step(i), rows.left + (first + r) * row, rows.d_gates + (first + r) * wide,
              rows.d_hidden + r * hp, rows.d_cell + r * hp, from, to);
   }
 
@@ -92,7 +90,7 @@ struct Backward {
     if (!s.d_x) return;
     clear(rows.d_x, rows.count * dp);
     add_product(rows.count, dp, columns, rows.d_gates + first * wide, wide, 1, input, kTile, columns * kTile, rows.d_x, dp);
-    for (int r = 0; r < rows.count; ++r) copy(s.d_x + s.at(rows.origin + r, step_of(i)) * s.d, rows.d_x + r * dp, s.d);
+    for (int r = 0; r < rows.count; ++r) copy(s.d_x + s.at(rows.origin + r, s.step(i)) * s.d, rows.d_x + r * dp, s.d);
   }
 
   // Gradients of the weights of one part of the left side, of rows that have waited.

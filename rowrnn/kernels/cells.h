@@ -19,10 +19,11 @@ struct Call {
 
   int64_t hp() const { return padded(h); }
   int64_t row() const { return d + 1 + hp(); }  // a row of the left side, its hidden state padded
+  int64_t step(int64_t i) const { return reverse ? t - 1 - i : i; }
   int64_t at(int64_t sequence, int64_t step) const { return sequence * t + step; }
   int64_t saved(int64_t sequence, int64_t step) const { return (step * b + sequence) * h; }
   // Few rows use each weight so seldom that transposing it would take longer than its products as it lies.
-  bool few() const { return b <= 4 && h % kLanes == 0; }
+  bool few() const { return b > 0 && b <= 4 && h % kLanes == 0; }
   // Where one of the parts of the units begins, in whole vectors.
   int64_t part(int part, int parts) const { return h / kLanes * part / parts * kLanes; }
   int64_t valid(int64_t sequence) const { return lengths ? std::clamp<int64_t>(lengths[sequence], 0, t) : t; }

@@ -85,10 +85,8 @@ struct Forward {
     return rows;
   }
 
-  int64_t step_of(int64_t i) const { return s.reverse ? s.t - 1 - i : i; }
-
   void take_inputs(const Rows& rows, int64_t i) const {
-    const int64_t step = step_of(i);
+    const int64_t step = s.step(i);
     for (int r = 0; r < rows.count; ++r)
       if (step < s.valid(rows.origin + r))
         copy(rows.left[i % 2] + r * s.row(), s.x + s.at(rows.origin + r, step) * s.d, s.d);
@@ -96,7 +94,7 @@ struct Forward {
 
   // The i-th step of the units that begin with j.
   void advance(const Rows& rows, int64_t i, int64_t j) const {
-    const int64_t row = s.row(), hp = s.hp(), step = step_of(i);
+    const int64_t row = s.row(), hp = s.hp(), step = s.step(i);
     const int n = std::min<int64_t>(kLanes, s.h - j);
     float *now = rows.left[i % 2], *next = rows.left[(i + 1) % 2];
     blocks(rows.count, [&](int top, auto height) {
@@ -112,11 +110,10 @@ struct Forward {
         const Vector hidden = valid ? Cell::apply(gate[m], before, cell) : before;
         store(next + r * row + s.d + 1 + j, hidden);
         store(s.outputs + at * s.h + j, valid ? hidden : Vector{}, n);
-        if (!valid) continue;
         if (Cell::kCell) store(rows.cells + r * hp + j, cell);
         if (!s.gates[0]) continue;
         const int64_t saved = s.saved(rows.origin + r, step) + j;
-        for (int g = 0; g < 4; ++g) store(s.gates[g] + saved, gate[m][g], n);
+        for (int g = 0; g < 4; ++g) store(s.gates[g] + saved, valid ? gate[m][g] : Vector{}, n);
         if (Cell::kCell) store(s.cells + saved, cell, n);
       }
     });

@@ -90,7 +90,7 @@ auto backward_binding() {
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(LstmForward, forward<Lstm>, forward_binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(LstmBackward, backward<Lstm>, backward_binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(GruForward, forward<Gru>, forward_binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(GruBackward, backward<Gru>, backward_binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lstm_forward, forward<Lstm>, forward_binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lstm_backward, backward<Lstm>, backward_binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_forward, forward<Gru>, forward_binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_backward, backward<Gru>, backward_binding());

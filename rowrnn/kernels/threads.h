@@ -16,11 +16,13 @@
 
 namespace {
 
-constexpr int kSpins = 20000;  // about a millisecond: what is waited for is nearly done, and sleeping would take longer
+constexpr int kSpins = 20000;  // turns to wait for what is nearly done: sleeping would take longer
 
 inline void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
 #endif
 }
 
@@ -62,7 +64,7 @@ void in_stages(xla::ffi::ThreadPool& pool, int64_t stages, int parts, F&& f) {
   const auto work = [progress, parts, &f](int64_t stage, int own, bool helper) {
     for (int i = 0; stage > 0 && progress->done[stage - 1].load(std::memory_order_acquire) < parts; ++i) {
       if (i < kSpins) pause();
-      else if (helper) return false;
+      else if (helper && i > 20 * kSpins) return false;  // the thread is needed elsewhere
       else std::this_thread::yield();
     }
     for (int i = 0; i < parts; ++i) {

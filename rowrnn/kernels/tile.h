@@ -72,7 +72,8 @@ inline Vector sigmoid(Vector x) {
   p = p * f + 2.40226479e-01f;
   p = p * f + 6.93147203e-01f;
   p = p * f + 1.0f;
-  return 1.0f / (1.0f + (Vector)((Integers)p + ((Integers)shifted << 23)));
+  const Vector result = 1.0f / (1.0f + (Vector)((Integers)p + ((Integers)shifted << 23)));
+  return x == x ? result : x;  // The payload of a NaN would take part in the sum of exponents.
 }
 
 int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
