@@ -152,8 +152,7 @@ def main(options: Options) -> None:
         run.save(results, arrays)
         console.print(summary_table(results))
         for row in results["summary"]:
-            spread = " x ".join(f"{count} for {axis}" for axis, count in row["devices"].items())
-            console.print(f"{row['model']}: {row['computed_by']}; devices: {spread}.")
+            console.print(f"{row['model']}: {row['computed_by']}; devices: {row['devices']}.")
         from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
 
         pictures = ", ".join(picture.name for picture in draw(run.directory))
@@ -238,8 +237,8 @@ def train_and_examine(
         "test_accuracy": interval(hits.mean(axis=1)),
         "validation_accuracy": interval(validation.max(axis=0)),
         "train_seconds": seconds.sum(),
-        "seconds_to_98": seconds_to(0.98, validation, seconds),
-        "seconds_to_99": seconds_to(0.99, validation, seconds),
+        "seconds_to_98": fitted.seconds_to(0.98),
+        "seconds_to_99": fitted.seconds_to(0.99),
         "compile_seconds": fitted.compile_seconds,
         "seconds_to_first_step": ready[0] + seconds[0] / (len(train) // options.batch),
         "train_images_per_second": images_per_epoch * len(seconds) / seconds.sum(),
@@ -267,9 +266,7 @@ def train_and_examine(
 
 def computed_by(model: Classifier | CNN) -> str:
     """The backend of a model's recurrence, and why."""
-    if isinstance(model, CNN):
-        return "XLA"
-    return explain(model.rows.cell, jnp.zeros((1, 1, model.rows.cell.features)))
+    return "XLA" if isinstance(model, CNN) else explain(model.rows.cell, jnp.zeros((1, 1, model.rows.cell.features)))
 
 
 def devices_for(backend: str, seeds: int) -> Sequence[jax.Device]:
@@ -297,12 +294,6 @@ def read_along(models: Any, options: Options, data: Dataset) -> Arrays:
     image = as_float(data.test.images[options.example][None])
     gates = {f"gate/{name}": gate[0] for name, gate in model.rows.gates(image).items()}
     return {**gates, "probability": jax.nn.softmax(model.logits_by_row(image)[0])}
-
-
-def seconds_to(accuracy: float, validation: np.ndarray, seconds: np.ndarray) -> float | None:
-    """Training seconds until the mean validation accuracy over seeds `[epochs, seeds]` reached `accuracy`."""
-    reached = np.flatnonzero(validation.mean(axis=1) >= accuracy)
-    return float(seconds[: reached[0] + 1].sum()) if reached.size else None
 
 
 if __name__ == "__main__":

@@ -107,6 +107,11 @@ class Fit(NamedTuple):
     memory_bytes: int
     devices: dict[str, int]
 
+    def seconds_to(self, score: float) -> float | None:
+        """Training seconds until the mean validation score over seeds reached this one; None if it never did."""
+        reached = [number for number, epoch in enumerate(self.epochs, 1) if epoch.score.mean() >= score]
+        return sum(epoch.seconds for epoch in self.epochs[: reached[0]]) if reached else None
+
 
 def fit(
     init: Callable[[Any], Any],

@@ -14,7 +14,7 @@ from rowrnn.errors import InputError
 from rowrnn.evaluate import compile_evaluation, evaluate
 from rowrnn.mesh import seed_mesh
 from rowrnn.models import Classifier
-from rowrnn.train import Recipe, fit
+from rowrnn.train import Epoch, Fit, Recipe, fit
 
 
 @pytest.fixture(autouse=True)
@@ -210,6 +210,14 @@ def test_the_mesh_spreads_seeds_first_and_then_the_batch(seeds, batch, devices, 
     mesh = seed_mesh(seeds, batch, [jax.devices()[0]] * devices)
     assert mesh.devices.shape == shape
     assert mesh.axis_names == ("seed", "data")
+
+
+def test_seconds_until_the_mean_over_seeds_reached_a_score():
+    epochs = [
+        Epoch(n, {}, np.array(scores), 10.0 * n) for n, scores in enumerate([(0.5, 0.7), (0.9, 0.5), (0.9, 0.9)], 1)
+    ]
+    fitted = Fit(None, epochs, 0.0, 0, {})
+    assert [fitted.seconds_to(score) for score in (0.6, 0.65, 0.9, 0.95)] == [10, 30, 60, None]
 
 
 def explode(model, batch, key):
