@@ -55,6 +55,8 @@ class Options:
     """Rounds in which every contender is timed once."""
     round_seconds: float = 0.15
     """Least time of a contender in a round."""
+    least_steps: int = 8
+    """Least steps of a contender in a round."""
     threads: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     """Threads of each contender."""
     output: Path = Path("runs/scan_speed")
@@ -94,7 +96,12 @@ def main(options: Options) -> None:
                 **run.environment(),
                 "peer_versions": versions(),
                 "threads": options.threads,
-                "protocol": {**PROTOCOL, "rounds": options.rounds, "round_seconds": options.round_seconds},
+                "protocol": {
+                    **PROTOCOL,
+                    "rounds": options.rounds,
+                    "round_seconds": options.round_seconds,
+                    "least_steps": options.least_steps,
+                },
                 "cells": [],
             }
             for case in progress.track(cases(options.quick), description="cases"):
@@ -133,10 +140,10 @@ def measure(case: Case, contenders: Iterable[Contender], options: Options) -> di
         for name, seconds, mib in peer.ask(prepare=case._asdict()):
             peer.ask(variant=name, steps=2)
             once = peer.ask(variant=name, steps=1)[0]
-            steps = max(1, math.ceil(options.round_seconds / max(once, 1e-6) / 2))
+            steps = steps_in(options.round_seconds / 2, once, options)
             timed[name] = (peer.ask(variant=name, steps=steps)[0] / steps, seconds, mib)
         name = min(timed, key=lambda name: timed[name][0])
-        best[peer.name] = name, max(1, math.ceil(options.round_seconds / timed[name][0]))
+        best[peer.name] = name, steps_in(options.round_seconds, timed[name][0], options)
         compile_seconds[peer.name], memory[peer.name] = timed[name][1:]
     milliseconds: dict[str, list[float]] = {peer.name: [] for peer in peers}
     faults: dict[str, list[float]] = {peer.name: [] for peer in peers}
@@ -159,6 +166,11 @@ def measure(case: Case, contenders: Iterable[Contender], options: Options) -> di
         "memory_mib": memory,
         "page_faults": {name: float(np.median(counts)) for name, counts in faults.items()},
     }
+
+
+def steps_in(seconds: float, one_step: float, options: Options) -> int:
+    """Steps that take so long, and enough of them that what a jitted loop allocates once does not count."""
+    return max(options.least_steps, math.ceil(seconds / max(one_step, 1e-6)))
 
 
 def against_best(row: Mapping[str, Any]) -> float:

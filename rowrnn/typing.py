@@ -1,8 +1,9 @@
 """Array types, named once.
 
 An axis has one spelling everywhere: `b` batch, `t` steps, `d` features of a step, `h w c` height, width and
-channels of an image, `hidden` the size of a cell's state, `n` examples of a data set. Outside `scan` sequences are
-batch-major, `[b, t, d]`; time-major arrays, `[t, b, d]`, are private to `scan` and its backends. A cell takes any leading axes.
+channels of an image, `hidden` the size of a cell's state, `n` examples of a data set. Sequences are
+batch-major, `[b, t, d]`; time-major arrays, `[t, b, d]`, are private to `scan` and its backends. A cell takes any
+leading axes.
 """
 
 from jaxtyping import Array, Float, Int, PyTree

@@ -107,7 +107,9 @@ def test_scan_speed_runs(monkeypatch, tmp_path):
     from layers import Case
 
     monkeypatch.setattr(scan_speed, "cases", lambda quick: [Case("gru", 4, 8, 3, 2, "train")])
-    scan_speed.main(scan_speed.Options(rounds=1, round_seconds=1e-4, peers=("flax nnx",), output=tmp_path / "run"))
+    scan_speed.main(
+        scan_speed.Options(rounds=1, round_seconds=1e-4, least_steps=1, peers=("flax nnx",), output=tmp_path / "run")
+    )
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     (found,) = results["cells"]
     assert results["finished"]
