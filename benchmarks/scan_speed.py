@@ -2,9 +2,10 @@
 
 Every contender runs in a process of its own, with the same batch, dtype and threads; each is compiled and warmed up,
 shows the faster of its ways to be called (step by step, or many steps in one jitted loop; JAX's also with the batch cut
-over the cores), and is then timed in rounds that take turns. Medians are compared.
+over the cores), and is then timed in rounds that take turns. Medians are compared. Some processes are slow throughout,
+by chance: the committed results are medians of three runs, joined.
 
-    python benchmarks/scan_speed.py            half an hour: the committed results
+    python benchmarks/scan_speed.py            half an hour; three runs, joined with --join, are the committed results
     python benchmarks/scan_speed.py --quick    a minute: four cases
     python -m rowrnn publish runs/scan_speed   renews results/ and README from a finished run
 """
@@ -12,8 +13,9 @@ over the cores), and is then timed in rounds that take turns. Medians are compar
 import itertools
 import math
 import os
+import statistics
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -28,7 +30,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from rowrnn.errors import InputError
-from rowrnn.report import plain_table
+from rowrnn.report import load, plain_table
 from rowrnn.run import Run, run_experiment
 
 CELLS, BATCHES, HIDDEN = ("lstm", "gru"), (1, 32, 128, 512), (32, 128, 256)
@@ -63,6 +65,8 @@ class Options:
     """Directory for results and picture; one that is taken is kept, and the next free name used."""
     peers: tuple[str, ...] = PEERS
     """Libraries to compare with."""
+    join: tuple[Path, ...] = ()
+    """Finished runs to join instead of measuring: of every time the median over the runs, each of fresh processes."""
     quick: bool = False
     """Preset: four cases, three rounds."""
 
@@ -87,7 +91,9 @@ def main(options: Options) -> None:
             raise InputError(f"There is no peer {name!r}; there are {', '.join(PEERS)}.")
         if package := missing(name):
             raise InputError(f"{package} is not installed: pip install 'rowrnn[bench]', or choose others with --peers.")
-    peers = [Contender(name, options.threads) for name in ("rowrnn", "checkpoints", *options.peers, "floor")]
+    names = ("rowrnn", "checkpoints", *options.peers, "floor")
+    peers = [] if options.join else [Contender(name, options.threads) for name in names]
+    finished = [load(directory)[0]["cells"] for directory in options.join]
     try:
         with Run(options.output) as run, Progress(console=console) as progress:
             results: dict[str, Any] = {
@@ -101,17 +107,18 @@ def main(options: Options) -> None:
                     "rounds": options.rounds,
                     "round_seconds": options.round_seconds,
                     "least_steps": options.least_steps,
+                    "runs": max(1, len(finished)),
                 },
                 "cells": [],
             }
-            for case in progress.track(cases(options.quick), description="cases"):
-                results["cells"].append(measure(case, peers, options))
+            for number, case in enumerate(progress.track(cases(options.quick), description="cases")):
+                row = joined([cells[number] for cells in finished]) if finished else measure(case, peers, options)
+                results["cells"].append(row)
                 results["summary"] = summary(results["cells"])
                 results["table"] = table(results["cells"])
                 run.save(results)
                 progress.console.print(line(results["cells"][-1]))
-            results["finished"] = True
-            run.save(results)
+            run.save({**results, "finished": True})
             draw(results["cells"], run.directory / "ratios.png")
         console.print(plain_table(results["table"]))
         for row in results["summary"]:
@@ -166,6 +173,18 @@ def measure(case: Case, contenders: Iterable[Contender], options: Options) -> di
         "memory_mib": memory,
         "page_faults": {name: float(np.median(counts)) for name, counts in faults.items()},
     }
+
+
+def joined(rows: Sequence[Any]) -> Any:
+    """What several runs measured in one case: medians of numbers, of words the most frequent."""
+    first = rows[0]
+    if isinstance(first, dict):
+        return {name: joined([row[name] for row in rows]) for name in first}
+    if isinstance(first, list):
+        return [joined(values) for values in zip(*rows, strict=True)]
+    if isinstance(first, int | float):
+        return statistics.median(rows)
+    return statistics.mode(rows)
 
 
 def steps_in(seconds: float, one_step: float, options: Options) -> int:

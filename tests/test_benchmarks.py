@@ -119,6 +119,17 @@ def test_scan_speed_runs(monkeypatch, tmp_path):
     assert (tmp_path / "run" / "ratios.png").is_file()
 
 
+def test_joined_runs_are_medians():
+    import scan_speed
+
+    rows = [row("lstm", "train", 1, ours, 4.0, flax, 1.0) for ours, flax in ((1.0, 9.0), (5.0, 2.0), (2.0, 3.0))]
+    for variant, each in zip(("a", "b", "a"), rows, strict=True):
+        each["variants"] = {"torch": variant}
+    joined = scan_speed.joined(rows)
+    assert (joined["rowrnn_ms"], joined["peers"]) == (2.0, {"torch": 4.0, "flax nnx": 3.0})
+    assert (joined["batch"], joined["cell"], joined["variants"]) == (1, "lstm", {"torch": "a"})
+
+
 def test_time_to_accuracy_runs(tmp_path):
     import time_to_accuracy
 
