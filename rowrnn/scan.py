@@ -1,9 +1,10 @@
 """The one door through which everything recurrent goes: `scan(cell, x)`.
 
-Behind it are backends. "plain" is `jax.lax.scan` over the cell's own step, differentiated by JAX: any cell, any
-transformation. "fused" is `rowrnn.fused`: Elman, LSTM and GRU with backward passes derived by hand. "native" is the
-same, on a CPU in compiled code (`rowrnn.native`). "cudnn" is NVIDIA's library for a float32 LSTM. "auto" takes native
-where it can, else fused, else plain; `explain` tells which and why.
+Behind it are backends. "plain" loops over the cell's own step, differentiated by JAX: any cell, any transformation.
+"fused" is `rowrnn.fused`: Elman, LSTM and GRU, and linear cells step by step, with backward passes derived by hand.
+"native" is the same for LSTM and GRU, on a CPU in compiled code (`rowrnn.native`). "parallel" computes linear cells in
+parallel over time. "cudnn" is NVIDIA's library for a float32 LSTM. "auto" takes the fastest of those that can;
+`explain` tells which and why.
 """
 
 from collections.abc import Callable
@@ -12,21 +13,24 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, DTypeLike
 
-from rowrnn import cudnn, native
-from rowrnn.cells import GRU, LSTM, Cell, Elman, LSTMState
+from rowrnn import cudnn, loop, native
+from rowrnn.arguments import as_marks, as_state, check_sequence, column, compacted, taken, valid_steps
+from rowrnn.cells import GRU, LSTM, Cell, Elman, LinearCell, LSTMState
 from rowrnn.fused import Recurrence, recur
-from rowrnn.typing import Lengths, Outputs, State
+from rowrnn.linear_recurrence import linear_recurrence
+from rowrnn.typing import Outputs, State
 
-BACKENDS = ("auto", "plain", "fused", "native", "cudnn")
+BACKENDS = ("auto", "plain", "fused", "native", "parallel", "cudnn")
 
 default_backend = jax.make_user_context("auto")
 """Backend of the scans inside: `with default_backend("plain"): ...`."""
 
 # Exactly these: a subclass may step otherwise.
 _NAMES: dict[type[Cell], str] = {Elman: "elman", LSTM: "lstm", GRU: "gru"}
+
+Run = Callable[..., tuple[State, tuple[Array, State | None]]]
 
 
 def scan(
@@ -35,7 +39,11 @@ def scan(
     *,
     initial_state: State | None = None,
     lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
     reverse: bool = False,
+    hold_outputs: bool = False,
+    return_states: bool = False,
     backend: str | None = None,
     checkpoint_every: int | None = None,
     compute_dtype: DTypeLike | None = None,
@@ -44,11 +52,16 @@ def scan(
 
     Args:
         cell: any of `rowrnn.cells`.
-        x: sequences `[b, t, d]`, `t ≥ 1`, `d = cell.features`.
+        x: sequences `[b, t, d]`, of a `ConvCell` `[b, t, h, w, d]`, `t ≥ 1`, `d = cell.features`.
         initial_state: the cell's state before the first step, its arrays `[b, hidden]`; zeros where not given.
         lengths: number of valid steps of each sequence, integers `[b]` between 0 and t; all t where not given.
-            Past its length a sequence's state is frozen and its outputs are zero, whatever the padding holds.
+        mask: which steps are valid, booleans `[b, t]`; all where not given. At the others, wherever they lie, a
+            sequence's state is held and its output is zero, whatever the step contains.
+        resets: which steps begin an episode, booleans `[b, t]`: the state is zero before such a step, and with
+            `reverse` after it.
         reverse: run from the last valid step to the first; outputs stay aligned with their inputs.
+        hold_outputs: show the last valid step's output at steps that are not valid, zeros only before the first.
+        return_states: return the state after every step, its arrays `[b, t, hidden]`, in place of the last.
         backend: what computes it, see this module; `default_backend`'s, "auto", where not given. Only "plain" has
             forward-mode derivatives; "native" and "cudnn" have first derivatives only.
         checkpoint_every: keep the state after every so many steps only, and compute the steps between anew for the
@@ -62,49 +75,91 @@ def scan(
     Raises:
         ValueError: if a shape does not fit, if `lengths`, where known outside `jax.jit`, leaves [0, t], or if a backend
             cannot run this scan here.
-        TypeError: if `x` is not floating point or `lengths` not integer.
+        TypeError: if `x` is not floating point, `lengths` not integer, or `mask` or `resets` not boolean.
     """
     x = jnp.asarray(x)
-    _check_sequence(cell, x)
+    check_sequence(x, cell.features, cell.num_feature_axes)
     state = cell.initial_state(cell.project(x[:, 0]))
     if initial_state is not None:
-        state = _as_state(initial_state, like=state)
-    lengths = jnp.zeros((0,), jnp.int32) if lengths is None else _as_lengths(lengths, x)
+        state = as_state(initial_state, like=state)
+    within, valid = valid_steps(x, lengths, mask)
+    if resets is not None:
+        resets = as_marks("resets", resets, x)
+        resets = resets if within is None else resets & within
+        # On the way back it is the step before an episode's first one that must not see the episode.
+        resets = jnp.pad(resets[:, 1:], ((0, 0), (0, 1))) if reverse else resets
     if checkpoint_every is not None and checkpoint_every < 1:
         raise ValueError(f"scan expected checkpoint_every of at least 1 step, not {checkpoint_every}.")
-    backend, _ = _choose(cell, x, backend, compute_dtype)
-    if backend == "plain":
-        run = partial(_plain, cell, reverse)
+    backend, _ = _choose(cell, x, backend, compute_dtype, resets is not None, return_states)
+
+    inputs, back = (x, valid, resets), None
+    if isinstance(cell, LinearCell) and backend != "plain":
+        run = partial(_linear, cell, backend == "parallel", reverse)
+    elif backend == "plain":
+        run = partial(loop.run, cell, reverse, states=return_states)
     else:
         run = partial(_on_arrays, cell, backend, reverse, compute_dtype)
+        if mask is not None and valid is not None:  # Its gaps are moved to the end: these backends know lengths.
+            order, prefix, back = compacted(valid)
+            inputs = taken(x, order), prefix, None
     with jax.named_scope("rowrnn.scan"):
         if checkpoint_every is None or checkpoint_every >= x.shape[1]:
-            return run(x, state, lengths)
-        return _in_segments(run, x, state, lengths, reverse, checkpoint_every)
+            last, (outputs, states) = run(state, inputs)
+        else:
+            last, (outputs, states) = _in_segments(run, state, inputs, reverse, checkpoint_every)
+    outputs = outputs if back is None else taken(outputs, back)
+    if hold_outputs and valid is not None:
+        outputs = _held(outputs, valid, reverse)
+    return outputs, states if return_states else last
 
 
-def explain(cell: Cell, x: ArrayLike, *, backend: str | None = None, compute_dtype: DTypeLike | None = None) -> str:
+def explain(
+    cell: Cell,
+    x: ArrayLike,
+    *,
+    resets: bool = False,
+    return_states: bool = False,
+    backend: str | None = None,
+    compute_dtype: DTypeLike | None = None,
+) -> str:
     """Which backend `scan` takes for these arguments, and why.
+
+    Args:
+        cell: as for `scan`.
+        x: as for `scan`.
+        resets: whether there are any.
+        return_states: as for `scan`.
+        backend: as for `scan`.
+        compute_dtype: as for `scan`.
 
     Raises:
         ValueError: if a backend that is asked for cannot run this scan here.
     """
-    return ": ".join(_choose(cell, jnp.asarray(x), backend, compute_dtype))
+    return ": ".join(_choose(cell, jnp.asarray(x), backend, compute_dtype, resets, return_states))
 
 
-def _choose(cell: Cell, x: Array, backend: str | None, compute_dtype: DTypeLike | None) -> tuple[str, str]:
+def _choose(
+    cell: Cell, x: Array, backend: str | None, compute_dtype: DTypeLike | None, resets: bool, return_states: bool
+) -> tuple[str, str]:
     """A backend and the reason for it."""
     backend = default_backend.value if backend is None else backend
     dtype = jnp.result_type(x, *jax.tree.leaves(cell))
     what = f"a {dtype} {type(cell).__name__}" + (f" in {jnp.dtype(compute_dtype)}" if compute_dtype else "")
     in_float32 = dtype == jnp.float32 and compute_dtype is None
     platform = jax.default_backend()
+    linear = isinstance(cell, LinearCell)
 
     def hindrance(backend: str) -> str:
+        if backend == "parallel" or (backend == "fused" and linear):
+            if not linear:
+                return f"{type(cell).__name__} is no linear cell"
+            return f"it rounds nothing to {jnp.dtype(compute_dtype)}" if compute_dtype else ""
         if backend == "plain":
             return f"it rounds nothing to {jnp.dtype(compute_dtype)}" if compute_dtype else ""
         if type(cell) not in _NAMES:
             return f"{type(cell).__name__} is none of {', '.join(known.__name__ for known in _NAMES)}"
+        if resets or return_states:
+            return f"it has no {'resets' if resets else 'states to return but the last'}"
         if backend == "fused":
             return ""
         if backend == "cudnn":
@@ -120,6 +175,9 @@ def _choose(cell: Cell, x: Array, backend: str | None, compute_dtype: DTypeLike 
         if reason := hindrance(backend):
             raise ValueError(f"scan cannot take the backend {backend!r}: {reason}.")
         return backend, "asked for"
+    if linear and not hindrance("parallel"):
+        # On a CPU one step after the other reads each coefficient once, from the cache.
+        return ("fused" if platform == "cpu" else "parallel"), f"{what} on {platform}"
     not_native, not_fused = hindrance("native"), hindrance("fused")
     if not not_native:
         return "native", f"{what} on a CPU"
@@ -130,37 +188,17 @@ def _choose(cell: Cell, x: Array, backend: str | None, compute_dtype: DTypeLike 
     return "plain", not_fused
 
 
-def _plain(cell: Cell, reverse: bool, x: Array, state: State, lengths: Array) -> tuple[Array, State]:
-    """The cell's own step in a loop, differentiated by JAX."""
-    x = jnp.swapaxes(x, 0, 1)
-    valid = None
-    if lengths.size:
-        valid = (jnp.arange(x.shape[0], dtype=lengths.dtype)[:, None] < lengths[None, :])[:, :, None]
-        # Masked before the product: its gradient multiplies the padding by zero, and 0 · NaN is NaN.
-        x = jnp.where(valid, x, jnp.zeros_like(x))
-
-    def step(state: State, inputs: tuple[Array, Array | None]) -> tuple[State, Array]:
-        projected, valid = inputs
-        stepped, output = cell.step(state, projected)
-        if valid is None:
-            return stepped, output
-        frozen = jax.tree.map(lambda new, old: jnp.where(valid, new, old), stepped, state)
-        return frozen, jnp.where(valid, output, jnp.zeros_like(output))
-
-    state, outputs = jax.lax.scan(step, state, (cell.project(x), valid), reverse=reverse)
-    return jnp.swapaxes(outputs, 0, 1), state
-
-
 def _on_arrays(
     cell: Any,
     backend: str,
     reverse: bool,
     compute_dtype: DTypeLike | None,
-    x: Array,
     state: State,
-    lengths: Array,
-) -> tuple[Array, State]:
-    """A cell of ours in the arrays that its recurrence takes: weights, and a state of two halves."""
+    inputs: tuple[Array, Array | None, Any],
+) -> tuple[State, tuple[Array, None]]:
+    """A cell of ours in the arrays that its recurrence takes: weights, a state of two halves, and lengths."""
+    x, valid, _ = inputs
+    lengths = jnp.zeros((0,), jnp.int32) if valid is None else valid.sum(axis=1, dtype=jnp.int32)
     dtype = jnp.result_type(x, *jax.tree.leaves(cell))
     lstm = isinstance(cell, LSTM)
     weights = (
@@ -176,82 +214,61 @@ def _on_arrays(
     else:
         how = Recurrence(_NAMES[type(cell)], reverse, backend == "native", compute_dtype)
         outputs, last = recur(how, x, weights, halves, lengths)
-    return outputs, LSTMState(*last) if lstm else last[0]
+    return LSTMState(*last) if lstm else last[0], (outputs, None)
+
+
+def _linear(
+    cell: LinearCell, parallel: bool, reverse: bool, state: Array, inputs: tuple[Array, Array | None, Array | None]
+) -> tuple[Array, tuple[Array, Array]]:
+    """A cell whose steps are known before the first: a step that is not valid multiplies by 1 and adds 0."""
+    x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
+    if valid is not None:
+        x = jnp.where(column(valid, x), x, jnp.zeros_like(x))
+    decay, drive = cell.coefficients(cell.project(x))
+    if valid is not None:
+        decay = jnp.where(column(valid, decay), decay, jnp.ones_like(decay))
+        drive = jnp.where(column(valid, drive), drive, jnp.zeros_like(drive))
+    if resets is not None:
+        decay = jnp.where(column(resets, decay), jnp.zeros_like(decay), decay)
+    states = linear_recurrence(decay, drive, state, reverse, parallel)
+    outputs = states if valid is None else jnp.where(column(valid, states), states, jnp.zeros_like(states))
+    return states[0 if reverse else -1], (jnp.swapaxes(outputs, 0, 1), jnp.swapaxes(states, 0, 1))
 
 
 def _in_segments(
-    run: Callable[[Array, State, Array], tuple[Array, State]],
-    x: Array,
-    state: State,
-    lengths: Array,
-    reverse: bool,
-    steps: int,
-) -> tuple[Array, State]:
+    run: Run, state: State, inputs: Any, reverse: bool, steps: int
+) -> tuple[State, tuple[Array, State | None]]:
     """Segments of so many steps, of which only the first state is kept for the gradient; a shorter one at the end."""
-    b, t, d = x.shape
-    whole = t // steps * steps
+    b, t = inputs[0].shape[:2]
+    count = t // steps
 
-    def segment(state: State, inputs: tuple[Array, Array]) -> tuple[State, Array]:
-        x, start = inputs
-        within = jnp.clip(lengths - start, 0, x.shape[1])
-        outputs, state = run(x, state, within)
-        return state, outputs
+    def cut(a: Array) -> Array:
+        return jnp.swapaxes(a[:, : count * steps].reshape(b, count, steps, *a.shape[2:]), 0, 1)
 
-    rest = x[:, whole:], jnp.asarray(whole, lengths.dtype)
-    last: Array | None = None
-    if reverse and whole < t:
-        state, last = segment(state, rest)
-    starts = jnp.arange(0, whole, steps, dtype=lengths.dtype)
-    segments = jnp.swapaxes(x[:, :whole].reshape(b, t // steps, steps, d), 0, 1), starts
+    def joined(a: Array) -> Array:
+        return jnp.swapaxes(a, 0, 1).reshape(b, count * steps, *a.shape[3:])
+
+    rest = jax.tree.map(lambda a: a[:, count * steps :], inputs) if t % steps else None
+    shown: Any = None
+    if reverse and rest is not None:
+        state, shown = run(state, rest)
     # Inside a loop nothing is computed once for both passes, which is what the barrier would prevent.
-    state, outputs = jax.lax.scan(jax.checkpoint(segment, prevent_cse=False), state, segments, reverse=reverse)
-    outputs = jnp.swapaxes(outputs, 0, 1).reshape(b, whole, outputs.shape[-1])
-    if not reverse and whole < t:
-        state, last = segment(state, rest)
-    return outputs if last is None else jnp.concatenate([outputs, last], axis=1), state
+    segment = jax.checkpoint(run, prevent_cse=False)
+    state, whole = jax.lax.scan(segment, state, jax.tree.map(cut, inputs), reverse=reverse)
+    whole = jax.tree.map(joined, whole)
+    if not reverse and rest is not None:
+        state, shown = run(state, rest)
+    return state, whole if shown is None else jax.tree.map(lambda *a: jnp.concatenate(a, axis=1), whole, shown)
 
 
-def _check_sequence(cell: Cell, x: Array) -> None:
-    if x.ndim != 3 or x.shape[1] < 1 or x.shape[2] != cell.features:
-        raise ValueError(
-            f"scan expected sequences of shape [b, t, d] with at least one step and d = {cell.features} features, "
-            f"and was given {_shape(x)}."
-        )
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(
-            f"scan expected floating-point sequences and was given {x.dtype}: convert and scale them first."
-        )
-
-
-def _as_lengths(lengths: ArrayLike, x: Array) -> Lengths:
-    # Values are known only outside a transformation; inside, a length outside [0, t] acts as the nearest bound.
-    known = None if isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
-    batch, steps = x.shape[:2]
-    if jnp.shape(lengths) != (batch,):
-        raise ValueError(f"scan expected one length for each of {batch} sequences, [{batch}], not {_shape(lengths)}.")
-    if not jnp.issubdtype(jnp.result_type(lengths), jnp.integer):
-        raise TypeError(f"scan expected integer lengths and was given {jnp.result_type(lengths)}.")
-    if known is not None and batch and not ((known >= 0) & (known <= steps)).all():
-        raise ValueError(
-            f"scan expected lengths between 0 and t = {steps}, the number of steps; they run from "
-            f"{known.min()} to {known.max()}. Cut the lengths or pad the sequences."
-        )
-    return jnp.asarray(lengths).astype(jnp.int32)  # A narrow dtype may be too small to count the steps.
-
-
-def _as_state(state: State, like: State) -> State:
-    if jax.tree.structure(state) != jax.tree.structure(like):
-        raise ValueError(
-            f"scan expected an initial state of the form {jax.tree.map(_shape, like)}, "
-            f"and was given {jax.tree.map(_shape, state)}."
-        )
-    for given, expected in zip(jax.tree.leaves(state), jax.tree.leaves(like), strict=True):
-        if jnp.shape(given) != expected.shape:
-            raise ValueError(
-                f"scan expected an initial state of shape {_shape(expected)} and was given {_shape(given)}."
-            )
-    return jax.tree.map(lambda given, expected: jnp.asarray(given, expected.dtype), state, like)
-
-
-def _shape(x: ArrayLike) -> str:
-    return str(list(jnp.shape(x)))
+def _held(outputs: Array, valid: Array, reverse: bool) -> Array:
+    """At steps that are not valid the output of the valid one that was run before; zero before the first."""
+    steps = jnp.arange(valid.shape[1], dtype=jnp.int32)[None, :]
+    if reverse:
+        last = jax.lax.cummin(jnp.where(valid, steps, valid.shape[1]), axis=1, reverse=True)
+        none = last == valid.shape[1]
+    else:
+        last = jax.lax.cummax(jnp.where(valid, steps, -1), axis=1)
+        none = last < 0
+    held = taken(outputs, jnp.where(none, 0, last))
+    return jnp.where(column(none, held), jnp.zeros_like(held), held)

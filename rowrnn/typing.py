@@ -3,7 +3,7 @@
 An axis has one spelling everywhere: `b` batch, `t` steps, `d` features of a step, `h w c` height, width and
 channels of an image, `hidden` the size of a cell's state, `n` examples of a data set. Sequences are
 batch-major, `[b, t, d]`; time-major arrays, `[t, b, d]`, are private to `scan` and its backends. A cell takes any
-leading axes.
+leading axes; one over maps has `h w` before the last.
 """
 
 from jaxtyping import Array, Float, Int, PyTree
@@ -12,7 +12,8 @@ Images = Float[Array, "b h w c"]
 Lengths = Int[Array, "b"]
 Logits = Float[Array, "b classes"]
 Sequence = Float[Array, "b t d"]
-Outputs = Float[Array, "b t hidden"]
+Outputs = Float[Array, "b t *grid hidden"]
 Hidden = Float[Array, "*b hidden"]
+Shown = Float[Array, "*b outputs"]
 Projected = Float[Array, "*b gates"]
 State = PyTree[Float[Array, "..."]]

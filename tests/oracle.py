@@ -2,66 +2,118 @@
 
 Nothing here is shared with the package: every gate has its own matrices `W [hidden, d]`, `U [hidden, hidden]` and
 bias, and every sequence and step its own turn. States are tuples of `[b, hidden]` arrays: `(h,)`, or `(h, c)` for
-the LSTM.
+an LSTM.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-GATES = {"elman": ("h",), "lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n")}
-STATES = {"elman": 1, "lstm": 2, "gru": 1}
+LSTMS = ("lstm", "peephole_lstm", "projected_lstm", "layer_norm_lstm")
+GATES = {
+    "elman": ("h",),
+    **dict.fromkeys(LSTMS, ("i", "f", "g", "o")),
+    **dict.fromkeys(("gru", "layer_norm_gru", "reset_first_gru"), ("r", "z", "n")),
+    "mgu": ("f", "n"),
+    "min_gru": ("z", "n"),
+    "min_lstm": ("f", "i", "n"),
+    "rg_lru": ("r", "i", "n"),
+}
+STATES = {kind: 2 if kind in LSTMS else 1 for kind in GATES}
 
 
 def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
 
+def normalised(a, scale):
+    centred = a - a.mean()
+    return scale * centred / np.sqrt((centred * centred).mean() + 1e-5)
+
+
 def step(kind, parameters, x, state):
-    """Next state of one sequence: x `[d]`, state a tuple of `[hidden]`; its first array is the output."""
-    hidden = len(state[0])
-    W, U, b = {}, {}, {}
-    for index, gate in enumerate(GATES[kind]):
-        columns = slice(index * hidden, (index + 1) * hidden)
-        W[gate] = parameters["input_kernel"][:, columns].T
-        U[gate] = parameters["recurrent_kernel"][:, columns].T
-        b[gate] = parameters["bias"][columns]
+    """Next state of one sequence: x `[d]`, state a tuple of arrays; its first array is the output."""
+    gates = GATES[kind]
+    hidden = len(parameters["bias"]) // len(gates)
     h = state[0]
+    wx, uh, b, U = {}, {}, {}, {}
+    for index, gate in enumerate(gates):
+        columns = slice(index * hidden, (index + 1) * hidden)
+        b[gate] = parameters["bias"][columns]
+        wx[gate] = parameters["input_kernel"][:, columns].T.dot(x)
+        if "recurrent_kernel" in parameters:
+            U[gate] = parameters["recurrent_kernel"][:, columns].T
+            uh[gate] = U[gate].dot(h)
+        if kind.startswith("layer_norm"):
+            wx[gate] = normalised(wx[gate], parameters["input_scale"][columns])
+            uh[gate] = normalised(uh[gate], parameters["recurrent_scale"][columns])
+    a = {gate: wx[gate] + b[gate] for gate in gates}
     if kind == "elman":
-        return (np.tanh(W["h"].dot(x) + U["h"].dot(h) + b["h"]),)
-    if kind == "lstm":
+        return (np.tanh(a["h"] + uh["h"]),)
+    if kind in LSTMS:
         c = state[1]
-        i = sigmoid(W["i"].dot(x) + U["i"].dot(h) + b["i"])
-        f = sigmoid(W["f"].dot(x) + U["f"].dot(h) + b["f"])
-        g = np.tanh(W["g"].dot(x) + U["g"].dot(h) + b["g"])
-        o = sigmoid(W["o"].dot(x) + U["o"].dot(h) + b["o"])
-        new_c = f * c + i * g
-        return o * np.tanh(new_c), new_c
-    r = sigmoid(W["r"].dot(x) + U["r"].dot(h) + b["r"])
-    z = sigmoid(W["z"].dot(x) + U["z"].dot(h) + b["z"])
-    n = np.tanh(W["n"].dot(x) + b["n"] + r * (U["n"].dot(h) + parameters["candidate_bias"]))
+        p_i, p_f, p_o = parameters.get("peephole", np.zeros((3, hidden)))
+        i = sigmoid(a["i"] + uh["i"] + p_i * c)
+        f = sigmoid(a["f"] + uh["f"] + p_f * c)
+        new_c = f * c + i * np.tanh(a["g"] + uh["g"])
+        o = sigmoid(a["o"] + uh["o"] + p_o * new_c)
+        shown = new_c
+        if kind == "layer_norm_lstm":
+            shown = normalised(new_c, parameters["cell_scale"]) + parameters["cell_bias"]
+        new_h = o * np.tanh(shown)
+        return parameters["projection_kernel"].T.dot(new_h) if kind == "projected_lstm" else new_h, new_c
+    if kind == "mgu":
+        f = sigmoid(a["f"] + uh["f"])
+        return ((1 - f) * h + f * np.tanh(a["n"] + U["n"].dot(f * h)),)
+    if kind == "min_gru":
+        z = sigmoid(a["z"])
+        return ((1 - z) * h + z * a["n"],)
+    if kind == "min_lstm":
+        f, i = sigmoid(a["f"]), sigmoid(a["i"])
+        return (f / (f + i) * h + i / (f + i) * a["n"],)
+    if kind == "rg_lru":
+        decay = np.exp(-8 * np.log(1 + np.exp(parameters["decay"])) * sigmoid(a["r"]))
+        return (decay * h + np.sqrt(1 - decay * decay) * sigmoid(a["i"]) * a["n"],)
+    r, z = sigmoid(a["r"] + uh["r"]), sigmoid(a["z"] + uh["z"])
+    if kind == "reset_first_gru":
+        n = np.tanh(a["n"] + U["n"].dot(r * h))
+    else:
+        n = np.tanh(a["n"] + r * (uh["n"] + parameters["candidate_bias"]))
     return ((1 - z) * n + z * h,)
 
 
-def run(kind, parameters, x, initial=None, lengths=None, reverse=False):
+def sizes(kind, parameters):
+    """Sizes of the arrays of a state; the first is that of an output."""
+    hidden = len(parameters["bias"]) // len(GATES[kind])
+    outputs = parameters["projection_kernel"].shape[1] if kind == "projected_lstm" else hidden
+    return (outputs, hidden)[: STATES[kind]]
+
+
+def run(kind, parameters, x, initial=None, lengths=None, reverse=False, mask=None, resets=None):
     """Outputs `[b, t, hidden]` and the last state, a tuple of `[b, hidden]`.
 
-    Only the first `lengths[k]` steps of sequence k are taken, backwards from the last of them with `reverse`; the
-    outputs of the others stay zero. Complex input gives complex output, which `gradients` needs.
+    Only the first `lengths[k]` steps of sequence k that `mask[k]` marks are taken, backwards from the last of them with
+    `reverse`; the outputs of the others stay zero. Where `resets[k]` marks an episode's first step, its state is zero
+    before it, and backwards after it. Complex input gives complex output, which `gradients` needs.
     """
     dtype = np.result_type(np.float64, x, *parameters.values(), *(initial or ()))
     parameters = {name: np.asarray(value, dtype) for name, value in parameters.items()}
     x = np.asarray(x, dtype)
     batch, steps, _ = x.shape
-    hidden = parameters["recurrent_kernel"].shape[0]
-    outputs = np.zeros((batch, steps, hidden), dtype)
-    last = tuple(np.zeros((batch, hidden), dtype) for _ in range(STATES[kind]))
+    of_state = sizes(kind, parameters)
+    outputs = np.zeros((batch, steps, of_state[0]), dtype)
+    last = tuple(np.zeros((batch, size), dtype) for size in of_state)
     for k in range(batch):
-        state = tuple(np.zeros(hidden, dtype) if initial is None else initial[n][k] for n in range(STATES[kind]))
-        valid = list(range(steps if lengths is None else lengths[k]))
-        for t in reversed(valid) if reverse else valid:
-            state = step(kind, parameters, x[k, t], state)
-            outputs[k, t] = state[0]
+        zeros = tuple(np.zeros(size, dtype) for size in of_state)
+        state = zeros if initial is None else tuple(array[k] for array in initial)
+        within = list(range(steps if lengths is None else lengths[k]))
+        for t in reversed(within) if reverse else within:
+            first = t + 1 if reverse else t  # On the way back an episode's first step has just been left.
+            if resets is not None and first in within and resets[k, first]:
+                state = zeros
+            if mask is None or mask[k, t]:
+                state = step(kind, parameters, x[k, t], state)
+                outputs[k, t] = state[0]
         for n in range(STATES[kind]):
             last[n][k] = state[n]
     return outputs, last
@@ -107,11 +159,24 @@ def gradients(kind, parameters, x, initial, weights, **options):
 
 # The way from a cell to the oracle.
 
+NAMES = (
+    "input_kernel",
+    "recurrent_kernel",
+    "bias",
+    "candidate_bias",
+    "peephole",
+    "projection_kernel",
+    "input_scale",
+    "recurrent_scale",
+    "cell_scale",
+    "cell_bias",
+    "decay",
+)
+
 
 def parameters_of(cell):
     """Parameters of a cell (or a gradient of that form) as float64 arrays by name."""
-    names = ("input_kernel", "recurrent_kernel", "bias", "candidate_bias")
-    return {name: np.asarray(getattr(cell, name)[...], np.float64) for name in names if hasattr(cell, name)}
+    return {name: np.asarray(getattr(cell, name)[...], np.float64) for name in NAMES if hasattr(cell, name)}
 
 
 def draw(rng, *shape):

@@ -1,6 +1,7 @@
 """Cells by the step: against the oracle, against Flax's own cells, and as plain pytrees."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,25 +9,13 @@ import numpy as np
 import oracle
 import pytest
 from flax import nnx
+from problem import BATCH, FEATURES, HIDDEN, KINDS, STEPS, make_cell, make_state, quick_jit
 
-from rowrnn.cells import CELLS, GRU, LSTM, LSTMState
+from rowrnn.cells import CELLS, GRU, LSTM, GatedCell, LSTMState, ProjectedLSTM
 from rowrnn.scan import scan
 
-BATCH, STEPS, FEATURES, HIDDEN = 3, 4, 3, 5
-KINDS = sorted(CELLS)
-# Gradient programs compile for a second and run for microseconds: LLVM's optimizations only cost time here.
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
-
-def make_cell(kind, dtype=jnp.float32, seed=0):
-    make = partial(CELLS[kind], FEATURES, HIDDEN, dtype=dtype)
-    return oracle.random_cell(lambda: make(rngs=nnx.Rngs(0)), np.random.default_rng(seed))
-
-
-def make_state(kind, arrays, dtype=None):
-    """The oracle's tuple as the cell's own state."""
-    arrays = [jnp.asarray(a, dtype) for a in arrays]
-    return LSTMState(*arrays) if kind == "lstm" else arrays[0]
+NAMED = sorted(CELLS)
+GATED = [kind for kind in NAMED if issubclass(CELLS[kind], GatedCell)]
 
 
 @pytest.mark.parametrize("leading", [(), (2,), (2, 3)], ids=str)
@@ -34,7 +23,7 @@ def make_state(kind, arrays, dtype=None):
 def test_step_is_the_textbook_equation(kind, leading):
     rng = np.random.default_rng(1)
     x = oracle.draw(rng, *leading, FEATURES)
-    initial = [oracle.draw(rng, *leading, HIDDEN) for _ in range(oracle.STATES[kind])]
+    initial = [oracle.draw(rng, *leading, n) for n in oracle.sizes(kind, oracle.parameters_of(make_cell(kind)))]
     with jax.enable_x64(True):
         cell = make_cell(kind, jnp.float64)
         state, output = cell.step(make_state(kind, initial), cell.project(jnp.asarray(x)))
@@ -51,14 +40,20 @@ def test_step_is_the_textbook_equation(kind, leading):
             np.testing.assert_allclose(called[index], value, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NAMED)
 def test_project_is_the_input_half_of_all_gates(kind):
     with jax.enable_x64(True):
         cell = make_cell(kind, jnp.float64)
         x = oracle.draw(np.random.default_rng(2), STEPS, BATCH, FEATURES)
         projected = cell.project(jnp.asarray(x))
     parameters = oracle.parameters_of(cell)
-    expected = np.einsum("tbd,dk->tbk", x, parameters["input_kernel"]) + parameters["bias"]
+    expected = np.einsum("tbd,dk->tbk", x, parameters["input_kernel"])
+    if "input_scale" in parameters:
+        blocks = expected.reshape(STEPS, BATCH, -1, HIDDEN)
+        centred = blocks - blocks.mean(-1, keepdims=True)
+        expected = (centred / np.sqrt(centred.var(-1, keepdims=True) + 1e-5)).reshape(expected.shape)
+        expected = expected * parameters["input_scale"]
+    expected = expected + parameters["bias"]
     assert projected.shape == (STEPS, BATCH, len(oracle.GATES[kind]) * HIDDEN)
     np.testing.assert_allclose(projected, expected, rtol=0, atol=1e-14)
 
@@ -71,8 +66,9 @@ def test_lstm_gates_recompute_the_step():
     hidden, memory, x = oracle.draw(rng, BATCH, HIDDEN), oracle.draw(rng, BATCH, HIDDEN), oracle.draw(rng, BATCH, 3)
     with jax.enable_x64(True):
         cell = make_cell("lstm", jnp.float64)
-        gates = cell.gates(jnp.asarray(hidden), cell.project(jnp.asarray(x)))
-        state, _ = cell.step(LSTMState(jnp.asarray(hidden), jnp.asarray(memory)), cell.project(jnp.asarray(x)))
+        before = LSTMState(jnp.asarray(hidden), jnp.asarray(memory))
+        gates = cell.gates(before, cell.project(jnp.asarray(x)))
+        state, _ = cell.step(before, cell.project(jnp.asarray(x)))
     assert tuple(gates) == cell.gate_names == ("input", "forget", "cell", "output")
     i, f, g, o = (np.asarray(gates[name]) for name in ("input", "forget", "cell", "output"))
     np.testing.assert_allclose(state.cell, f * memory + i * g, rtol=0, atol=1e-15)
@@ -101,6 +97,32 @@ def test_gru_gates_recompute_the_step():
     np.testing.assert_allclose(z, oracle.sigmoid((from_x + from_h)[:, HIDDEN : 2 * HIDDEN]), rtol=0, atol=1e-14)
     inside = from_h[:, 2 * HIDDEN :] + p["candidate_bias"]
     np.testing.assert_allclose(n, np.tanh(from_x[:, 2 * HIDDEN :] + r * inside), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gates_are_named_and_of_the_state(kind):
+    cell = make_cell(kind)
+    projected = cell.project(jnp.ones((BATCH, FEATURES)))
+    gates = cell.gates(cell.initial_state(projected), projected)
+    assert tuple(gates) == cell.gate_names
+    assert {gate.shape for gate in gates.values()} == {(BATCH, HIDDEN)}
+
+
+@pytest.mark.parametrize("kind", [*GATED, "projected_lstm"])
+def test_keep_hides_units_from_products_only(kind):
+    rng = np.random.default_rng(11)
+    with jax.enable_x64(True):
+        cell = make_cell(kind, jnp.float64)
+        projected = cell.project(jnp.asarray(oracle.draw(rng, BATCH, FEATURES)))
+        initial = [oracle.draw(rng, BATCH, n) for n in oracle.sizes(kind, oracle.parameters_of(cell))]
+        keep = np.zeros(initial[0].shape)
+        keep[:, 1] = 2.0
+        state, _ = cell.step(make_state(kind, initial), projected, jnp.asarray(keep))
+        # The same weights with what is hidden taken out of the recurrent kernel, and the rest twice as large.
+        cell.recurrent_kernel[...] = cell.recurrent_kernel[...] * keep[0][:, None]
+        expected, _ = cell.step(make_state(kind, initial), projected)
+    for leaf, other in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(leaf, other, rtol=0, atol=1e-14)
 
 
 def test_elman_gate_is_the_new_state():
@@ -224,11 +246,11 @@ def test_cells_run_in_nnx_rnn(kind, reverse):
         np.testing.assert_allclose(theirs, leaf, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NAMED)
 def test_initialize_carry_is_zero_and_needs_no_stream(kind):
     cell = make_cell(kind)
     carry = cell.initialize_carry((BATCH, FEATURES))
-    assert isinstance(carry, LSTMState) == (kind == "lstm")
+    assert isinstance(carry, LSTMState) == (kind in oracle.LSTMS)
     for leaf in jax.tree.leaves(carry):
         assert leaf.shape == (BATCH, HIDDEN)
         assert leaf.dtype == jnp.float32
@@ -239,9 +261,9 @@ def test_initialize_carry_is_zero_and_needs_no_stream(kind):
 # Initial parameters.
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", GATED)
 def test_recurrent_kernels_start_orthogonal_by_gate(kind):
-    cell = CELLS[kind](FEATURES, HIDDEN, rngs=nnx.Rngs(7))
+    cell: Any = CELLS[kind](FEATURES, HIDDEN, rngs=nnx.Rngs(7))
     assert cell.recurrent_kernel.shape == (HIDDEN, len(oracle.GATES[kind]) * HIDDEN)
     blocks = np.split(oracle.parameters_of(cell)["recurrent_kernel"], len(oracle.GATES[kind]), axis=1)
     for n, block in enumerate(blocks):
@@ -258,6 +280,9 @@ def test_input_kernel_starts_with_unit_variance_of_the_projection():
 
 
 def test_biases_start_at_zero_but_the_forget_gate_at_one():
+    for kind in NAMED:
+        bias = oracle.parameters_of(CELLS[kind](FEATURES, HIDDEN, rngs=nnx.Rngs(0)))["bias"]
+        assert bias.any() == (kind in oracle.LSTMS)
     bias = oracle.parameters_of(LSTM(FEATURES, HIDDEN, rngs=nnx.Rngs(0)))["bias"]
     np.testing.assert_array_equal(bias, np.repeat([0.0, 1.0, 0.0, 0.0], HIDDEN))
     bias = oracle.parameters_of(LSTM(FEATURES, HIDDEN, forget_bias=-2.5, rngs=nnx.Rngs(0)))["bias"]
@@ -270,30 +295,53 @@ def test_biases_start_at_zero_but_the_forget_gate_at_one():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NAMED)
 def test_parameters_have_the_dtype_asked_for(kind, dtype):
     cell = CELLS[kind](FEATURES, HIDDEN, dtype=dtype, rngs=nnx.Rngs(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(cell)} == {jnp.dtype(dtype)}
 
 
 @pytest.mark.parametrize(("features", "hidden"), [(0, 5), (3, 0), (-1, 5), (3, -2)])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NAMED)
 def test_sizes_must_be_positive(kind, features, hidden):
-    with pytest.raises(ValueError, match=rf"(?i){kind} needs at least.*features={features} and hidden={hidden}"):
+    with pytest.raises(
+        ValueError, match=rf"(?i){kind.replace('_', '')} needs at least.*features={features} and hidden={hidden}"
+    ):
         CELLS[kind](features, hidden, rngs=nnx.Rngs(0))
+
+
+def test_a_projection_is_no_larger_than_the_state():
+    for projection in (0, HIDDEN + 1):
+        with pytest.raises(ValueError, match=rf"between 1 and hidden = {HIDDEN} features, not {projection}"):
+            ProjectedLSTM(FEATURES, HIDDEN, projection, rngs=nnx.Rngs(0))
+
+
+def test_rg_lru_starts_slow():
+    # a between 0.9 and 0.999 where the recurrence gate is open, by the definition of `decay`.
+    decay = oracle.parameters_of(CELLS["rg_lru"](1, 1000, rngs=nnx.Rngs(0)))["decay"]
+    slowest = np.exp(-8 * np.log1p(np.exp(decay)))
+    assert 0.9 <= slowest.min() < 0.905
+    assert 0.994 < slowest.max() <= 0.9991
 
 
 # Plain pytrees: JAX's own transformations take a cell as they take a dict of arrays.
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NAMED)
 def test_leaves_are_the_parameters_and_nothing_else(kind):
     cell = make_cell(kind)
     leaves = jax.tree.leaves(cell)
     assert all(isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
-    gates = len(oracle.GATES[kind])
-    expected = [(FEATURES, gates * HIDDEN), (HIDDEN, gates * HIDDEN), (gates * HIDDEN,)]
-    assert sorted(leaf.shape for leaf in leaves) == sorted(expected + [(HIDDEN,)] * (kind == "gru"))
+    wide = len(oracle.GATES[kind]) * HIDDEN
+    expected = [(FEATURES, wide), (wide,), *[(HIDDEN, wide)] * (kind in GATED)]
+    expected += {
+        "gru": [(HIDDEN,)],
+        "peephole_lstm": [(3, HIDDEN)],
+        "layer_norm_lstm": [(wide,), (wide,), (HIDDEN,), (HIDDEN,)],
+        "layer_norm_gru": [(HIDDEN,), (wide,), (wide,)],
+        "rg_lru": [(HIDDEN,)],
+    }.get(kind, [])
+    assert sorted(leaf.shape for leaf in leaves) == sorted(expected)
 
 
 def test_grad_of_a_module_is_a_module():
@@ -308,7 +356,7 @@ def test_grad_of_a_module_is_a_module():
 
 
 @pytest.mark.parametrize("transform", ["vmap", "lax.scan"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NAMED)
 def test_stacked_cells_run_as_an_ensemble(kind, transform):
     rng = np.random.default_rng(9)
     x = oracle.draw(rng, BATCH, FEATURES)

@@ -14,119 +14,123 @@ from hypothesis import strategies as st
 from jax.experimental import rnn
 from jax.extend.core import jaxprs_in_params
 from jax.sharding import NamedSharding, PartitionSpec
+from problem import (
+    BATCH,
+    EPISODES,
+    FEATURES,
+    GAPS,
+    HIDDEN,
+    KINDS,
+    RAGGED,
+    STEPS,
+    Problem,
+    deviation,
+    flat,
+    make_cell,
+    quick_jit,
+)
 
 from rowrnn import cudnn, native
 from rowrnn.cells import CELLS, LSTM, LSTMState
 from rowrnn.scan import default_backend, explain, scan
 
-BATCH, STEPS, FEATURES, HIDDEN = 3, 4, 3, 5
-KINDS = sorted(CELLS)
+FUSED = ("elman", "gru", "lstm")
+LINEAR = ("min_gru", "min_lstm", "rg_lru")
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 every_cell = pytest.mark.parametrize("kind", KINDS)
+fused_cell = pytest.mark.parametrize("kind", FUSED)
 needs_compiler = pytest.mark.skipif(bool(native.unavailable()), reason=native.unavailable())
-in_float32 = pytest.mark.parametrize(
-    ("kind", "backend"),
-    [(kind, backend) for kind in KINDS for backend in ("plain", "fused")]
-    + [pytest.param(kind, "native", marks=needs_compiler) for kind in ("gru", "lstm")],
-)
-# Gradient programs compile for a second and run for microseconds: LLVM's optimizations only cost time here.
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+ON_STEPS = {
+    "full, from zeros": {"given_state": False},
+    "ragged, reverse": {"lengths": RAGGED, "reverse": True},
+    "gaps": {"mask": GAPS},
+    "gaps, ragged, reverse": {"mask": GAPS, "lengths": RAGGED, "reverse": True},
+}
+WITH_EPISODES = {
+    "episodes, gaps, ragged": {"resets": EPISODES, "mask": GAPS, "lengths": RAGGED},
+    "episodes, ragged, reverse": {"resets": EPISODES, "lengths": RAGGED, "reverse": True},
+}
+CASES = [
+    pytest.param(kind, backend, options, id=f"{kind}-{backend}-{name}")
+    for backend, kinds, cases in (
+        ("plain", KINDS, {**ON_STEPS, **WITH_EPISODES}),
+        ("fused", FUSED, {**ON_STEPS, "full, reverse": {"reverse": True}, "ragged": {"lengths": RAGGED}}),
+        ("fused", LINEAR, {**ON_STEPS, **WITH_EPISODES}),
+        ("parallel", LINEAR, {**ON_STEPS, **WITH_EPISODES}),
+    )
+    for kind in kinds
+    for name, options in cases.items()
+]
+IN_FLOAT32 = [
+    *((kind, "plain") for kind in KINDS),
+    *((kind, "fused") for kind in (*FUSED, *LINEAR)),
+    *((kind, "parallel") for kind in LINEAR),
+    *(pytest.param(kind, "native", marks=needs_compiler) for kind in ("gru", "lstm")),
+]
 
 
-def make_cell(kind, dtype=jnp.float32, features=FEATURES, hidden=HIDDEN, seed=0):
-    make = partial(CELLS[kind], features, hidden, dtype=dtype)
-    scale = 0.5 if hidden < 16 else 2.0**-4  # A wide cell of large weights is chaotic: rounding errors grow.
-    return oracle.random_cell(lambda: make(rngs=nnx.Rngs(0)), np.random.default_rng(seed), scale)
-
-
-def make_state(kind, arrays):
-    """The oracle's tuple as the cell's own state."""
-    return None if arrays is None else LSTMState(*arrays) if kind == "lstm" else arrays[0]
-
-
-class Problem:
-    """Random parameters, sequences and weights of the loss, the same for the cell and for the oracle."""
-
-    def __init__(
-        self, kind, sizes=(BATCH, STEPS, FEATURES, HIDDEN), lengths=None, given_state=True, reverse=False, **options
-    ):
-        batch, steps, features, hidden = sizes
-        self.options = options
-        draw = partial(oracle.draw, np.random.default_rng(1))
-        states = tuple(draw(batch, hidden) for _ in range(oracle.STATES[kind]))
-        self.kind, self.lengths, self.reverse = kind, lengths, reverse
-        self.x = draw(batch, steps, features)
-        self.initial = states if given_state else None
-        self.weights = [draw(batch, steps, hidden), *(draw(batch, hidden) for _ in states)]
-        self.make_cell = partial(make_cell, kind, features=features, hidden=hidden)
-        self.parameters = oracle.parameters_of(self.make_cell())
-
-    def arguments(self, dtype):
-        initial = None if self.initial is None else [jnp.asarray(s, dtype) for s in self.initial]
-        return self.make_cell(dtype), jnp.asarray(self.x, dtype), make_state(self.kind, initial)
-
-    def run(self, cell, x, state):
-        lengths = None if self.lengths is None else jnp.asarray(self.lengths)
-        outputs, last = scan(cell, x, initial_state=state, lengths=lengths, reverse=self.reverse, **self.options)
-        return [outputs, *jax.tree.leaves(last)]
-
-    def loss(self, cell, x, state):
-        values = self.run(cell, x, state)
-        weights = [jnp.asarray(weight, x.dtype) for weight in self.weights]
-        return sum((weight * value).sum() for weight, value in zip(weights, values, strict=True)), values
-
-    def expected_values(self):
-        options = {"lengths": self.lengths, "reverse": self.reverse}
-        outputs, last = oracle.run(self.kind, self.parameters, self.x, self.initial, **options)
-        return [outputs, *last]
-
-    def expected_gradients(self):
-        options = {"lengths": self.lengths, "reverse": self.reverse}
-        by_parameters, by_x, by_initial = oracle.gradients(
-            self.kind, self.parameters, self.x, self.initial, self.weights, **options
-        )
-        return [*by_parameters.values(), by_x, *(by_initial or ())]
-
-
-def flat(cell, x, state):
-    """Arrays of `(cell, x, state)`, or of its gradients, in the oracle's order."""
-    return [*oracle.parameters_of(cell).values(), np.asarray(x), *map(np.asarray, jax.tree.leaves(state))]
-
-
-def deviation(actual, expected):
-    chex.assert_trees_all_equal_shapes(list(actual), list(expected))
-    return max(np.abs(np.asarray(a, np.float64) - np.asarray(e)).max() for a, e in zip(actual, expected, strict=True))
-
-
-@pytest.mark.parametrize("given_state", [False, True], ids=["zeros", "given"])
-@pytest.mark.parametrize("lengths", [None, (2, 0, 4)], ids=["full", "ragged"])
-@both_directions
-@pytest.mark.parametrize("backend", ["plain", "fused"])
-@every_cell
-def test_values_and_gradients_are_the_oracles(kind, backend, reverse, lengths, given_state):
-    problem = Problem(kind, lengths=lengths, given_state=given_state, reverse=reverse, backend=backend)
+@pytest.mark.parametrize(("kind", "backend", "options"), CASES)
+def test_values_and_gradients_are_the_oracles(kind, backend, options):
+    problem = Problem(kind, backend=backend, **options)
     with jax.enable_x64(True):
-        arguments = problem.arguments(jnp.float64)
-        gradients, values = quick_jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
-    assert {leaf.dtype for leaf in jax.tree.leaves((values, gradients))} == {jnp.dtype(jnp.float64)}
+        values, gradients = problem.solve(jnp.float64)
     assert deviation(values, problem.expected_values()) < 1e-12
-    assert deviation(flat(*gradients), problem.expected_gradients()) < 1e-12
+    assert deviation(gradients, problem.expected_gradients()) < 1e-12
 
 
-@pytest.mark.parametrize(
-    ("lengths", "given_state"), [(None, False), ((2, 0, 4), True)], ids=["full from zeros", "ragged from a state"]
-)
-@both_directions
-@in_float32
-def test_float32(kind, backend, reverse, lengths, given_state):
-    problem = Problem(kind, lengths=lengths, given_state=given_state, reverse=reverse, backend=backend)
-    arguments = problem.arguments(jnp.float32)
-    gradients, values = quick_jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
-    without_gradients = jax.jit(problem.run)(*arguments)
-    assert {leaf.dtype for leaf in jax.tree.leaves((values, gradients))} == {jnp.dtype(jnp.float32)}
+@pytest.mark.parametrize("case", ["full, from zeros", "gaps, ragged, reverse"])
+@pytest.mark.parametrize(("kind", "backend"), IN_FLOAT32)
+def test_float32(kind, backend, case):
+    problem = Problem(kind, backend=backend, **ON_STEPS[case])
+    values, gradients = problem.solve(jnp.float32)
+    without_gradients = jax.jit(problem.run)(*problem.arguments(jnp.float32))
     assert deviation(values, problem.expected_values()) < 1e-5
     assert deviation(without_gradients, problem.expected_values()) < 1e-5
-    assert deviation(flat(*gradients), problem.expected_gradients()) < 1e-5
+    assert deviation(gradients, problem.expected_gradients()) < 1e-5
+
+
+@pytest.mark.parametrize("case", ["ragged", "gaps, reverse"])
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+@needs_compiler
+def test_native_runs_over_lengths_and_gaps(kind, case):
+    options = {"ragged": {"lengths": RAGGED}, "gaps, reverse": {"mask": GAPS, "reverse": True}}[case]
+    problem = Problem(kind, backend="native", **options)
+    values, gradients = problem.solve(jnp.float32)
+    assert deviation(values, problem.expected_values()) < 1e-5
+    assert deviation(gradients, problem.expected_gradients()) < 1e-5
+
+
+# What is shown: outputs held over gaps, and the state after every step.
+
+
+@pytest.mark.parametrize("backend", ["plain", "auto"])
+@both_directions
+def test_outputs_are_held_over_gaps(reverse, backend):
+    options = {"lengths": (3, 0, 4), "mask": GAPS, "reverse": reverse}
+    problem = Problem("gru", backend=backend, hold_outputs=True, **options)
+    outputs = problem.run(*problem.arguments(jnp.float32))[0]
+    shown, _ = oracle.run("gru", problem.parameters, problem.x, problem.initial, **options)
+    for k in range(BATCH):
+        last = np.zeros(HIDDEN)
+        for t in reversed(range(STEPS)) if reverse else range(STEPS):
+            last = shown[k, t] if GAPS[k, t] and t < options["lengths"][k] else last
+            np.testing.assert_allclose(outputs[k, t], last, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("every", [None, 3])
+@both_directions
+@pytest.mark.parametrize("kind", ["lstm", "layer_norm_gru", "min_gru"])
+def test_every_state_on_request(kind, reverse, every):
+    options = {"lengths": RAGGED, "mask": GAPS, "reverse": reverse}
+    problem = Problem(kind, return_states=True, checkpoint_every=every, **options)
+    _, *states = problem.run(*problem.arguments(jnp.float32))
+    for t in range(STEPS):
+        # The state after step t is the last one of a run that ends there.
+        marks = GAPS & ((np.arange(STEPS) >= t) if reverse else (np.arange(STEPS) <= t))
+        _, expected = oracle.run(kind, problem.parameters, problem.x, problem.initial, **{**options, "mask": marks})
+        for state, value in zip(states, expected, strict=True):
+            np.testing.assert_allclose(state[:, t], value, rtol=0, atol=1e-5)
 
 
 # Wider than a vector and higher than a group of rows, each by a remainder, so that tiles of every height and width and
@@ -140,12 +144,11 @@ def test_float32(kind, backend, reverse, lengths, given_state):
 def test_native_is_as_exact_as_autodiff_and_bitwise_repeatable(kind, sizes):
     lengths = np.random.default_rng(8).integers(0, sizes[1] + 1, sizes[0])
     problem = Problem(kind, sizes, lengths=lengths, reverse=True)
-    run = jax.jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))
 
     def results(backend, dtype):
         with default_backend(backend):
-            gradients, values = run(*problem.arguments(dtype))
-        return [np.asarray(array) for array in (*values, *flat(*gradients))]
+            values, gradients = problem.solve(dtype, jax.jit)
+        return [np.asarray(array) for array in (*values, *gradients)]
 
     with jax.enable_x64(True):
         exact = results("plain", jnp.float64)
@@ -161,19 +164,28 @@ def test_native_is_as_exact_as_autodiff_and_bitwise_repeatable(kind, sizes):
 
 
 @pytest.mark.parametrize("every", [1, 2, 3, 4, 9])
-@pytest.mark.parametrize(("kind", "backend"), [("lstm", "fused"), ("gru", "plain"), ("gru", "auto")])
+@pytest.mark.parametrize(
+    ("kind", "backend", "options"),
+    [
+        ("lstm", "fused", {"lengths": RAGGED}),
+        ("gru", "plain", {"mask": GAPS, "resets": EPISODES}),
+        ("gru", "auto", {"mask": GAPS, "lengths": RAGGED}),
+        ("min_lstm", "parallel", {"mask": GAPS, "resets": EPISODES}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 @both_directions
-def test_checkpoints_change_nothing(kind, backend, reverse, every):
-    problem = Problem(kind, lengths=(2, 0, 4), reverse=reverse, backend=backend, checkpoint_every=every)
-    gradients, values = quick_jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))(
-        *problem.arguments(jnp.float32)
-    )
+def test_checkpoints_change_nothing(kind, backend, options, reverse, every):
+    problem = Problem(kind, reverse=reverse, backend=backend, checkpoint_every=every, **options)
+    values, gradients = problem.solve(jnp.float32)
     assert deviation(values, problem.expected_values()) < 1e-5
-    assert deviation(flat(*gradients), problem.expected_gradients()) < 1e-5
+    assert deviation(gradients, problem.expected_gradients()) < 1e-5
 
 
-@pytest.mark.parametrize("backend", ["plain", "fused"])
-@every_cell
+@pytest.mark.parametrize(
+    ("kind", "backend"),
+    [*((kind, "plain") for kind in KINDS), *((kind, "fused") for kind in FUSED), ("min_gru", "parallel")],
+)
 def test_second_derivatives(kind, backend):
     problem = Problem(kind, (1, 2, 1, 1), backend=backend)
     with jax.enable_x64(True):
@@ -196,7 +208,7 @@ def test_second_derivatives(kind, backend):
 
 @every_cell
 def test_forward_mode(kind):
-    problem = Problem(kind, lengths=(2, 0, 4), reverse=True, backend="plain")
+    problem = Problem(kind, lengths=RAGGED, mask=GAPS, resets=EPISODES, reverse=True, backend="plain")
     rng = np.random.default_rng(2)
     with jax.enable_x64(True):
         arguments = problem.arguments(jnp.float64)
@@ -220,15 +232,14 @@ def test_axes_of_one(kind, sizes):
         values = jax.jit(problem.run)(*arguments)
         assert deviation(values, problem.expected_values()) < 1e-12
         if max(sizes) == 1:
-            gradients, _ = quick_jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
-            assert deviation(flat(*gradients), problem.expected_gradients()) < 1e-12
+            assert deviation(problem.solve(jnp.float64)[1], problem.expected_gradients()) < 1e-12
 
 
 @every_cell
 def test_no_sequences(kind):
     outputs, last = scan(make_cell(kind), np.zeros((0, STEPS, FEATURES), np.float32), lengths=np.zeros(0, np.int32))
-    assert outputs.shape == (0, STEPS, HIDDEN)
-    assert {leaf.shape for leaf in jax.tree.leaves(last)} == {(0, HIDDEN)}
+    assert outputs.shape == (0, STEPS, oracle.sizes(kind, oracle.parameters_of(make_cell(kind)))[0])
+    assert {leaf.shape[0] for leaf in jax.tree.leaves(last)} == {0}
 
 
 @pytest.mark.parametrize("every", [None, 3])
@@ -443,7 +454,7 @@ def test_auto_takes_native_on_a_cpu():
 @pytest.mark.parametrize(
     ("backend", "options", "message"),
     [
-        ("warp", {}, r"knows no backend 'warp'; there are auto, plain, fused, native, cudnn"),
+        ("warp", {}, r"knows no backend 'warp'; there are auto, plain, fused, native, parallel, cudnn"),
         ("cudnn", {}, r"'cudnn': cuDNN needs a CUDA GPU, and JAX runs on cpu here"),
         (
             "native",
@@ -474,15 +485,12 @@ def test_cudnn_weights_are_in_its_order():
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
 
 
-@every_cell
+@fused_cell
 def test_products_in_bfloat16_keep_sums_and_states_in_float32(kind):
-    problem = Problem(kind, lengths=(2, 0, 4), compute_dtype=jnp.bfloat16)
-    gradients, values = quick_jit(jax.grad(problem.loss, argnums=(0, 1, 2), has_aux=True))(
-        *problem.arguments(jnp.float32)
-    )
-    assert {leaf.dtype for leaf in jax.tree.leaves((values, gradients))} == {jnp.dtype(jnp.float32)}
+    problem = Problem(kind, lengths=RAGGED, compute_dtype=jnp.bfloat16)
+    values, gradients = problem.solve(jnp.float32)
     assert 1e-5 < deviation(values, problem.expected_values()) < 0.05
-    assert deviation(flat(*gradients), problem.expected_gradients()) < 0.3
+    assert deviation(gradients, problem.expected_gradients()) < 0.3
 
 
 # The program, not the clock.
@@ -497,7 +505,7 @@ def equations(jaxpr):
 
 
 @pytest.mark.parametrize("steps", [7, 50])
-@every_cell
+@fused_cell
 def test_fused_keeps_few_residuals_and_multiplies_once_a_step(kind, steps):
     def products(equations):
         return sum(equation.primitive.name == "dot_general" for equation in equations)
@@ -544,7 +552,7 @@ def test_lowers_for_every_platform(kind, platform):
 
     arguments = make_cell(kind), jnp.zeros((BATCH, STEPS, FEATURES)), jnp.asarray([4, 0, 2])
     # Compiled code of this machine cannot be exported.
-    with default_backend("fused" if platform == "cpu" else "auto"):
+    with default_backend("auto" if platform != "cpu" else "fused" if kind in (*FUSED, *LINEAR) else "plain"):
         exported = jax.export.export(jax.jit(gradient), platforms=[platform])(*arguments)
     assert exported.platforms == (platform,)
 
@@ -591,6 +599,43 @@ def test_lengths_that_do_not_fit(lengths, error, message):
         scan(make_cell("gru"), zeros(BATCH, STEPS, FEATURES), lengths=lengths)
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"mask": np.ones((BATCH, 3), bool)}, ValueError, r"a mask of shape \[b, t\] = \[3, 4\].*not \[3, 3\]"),
+        ({"mask": np.ones(STEPS, bool)}, ValueError, r"a mask of shape .*not \[4\]"),
+        ({"mask": np.ones((BATCH, STEPS), np.int32)}, TypeError, "a mask of booleans and was given int32"),
+        ({"resets": np.ones((2, STEPS), bool)}, ValueError, r"resets of shape .*not \[2, 4\]"),
+        ({"resets": np.ones((BATCH, STEPS), np.float32)}, TypeError, "resets of booleans and was given float32"),
+    ],
+)
+def test_marks_that_do_not_fit(options, error, message):
+    with pytest.raises(error, match=message):
+        scan(make_cell("gru"), zeros(BATCH, STEPS, FEATURES), **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "backend", "options", "message"),
+    [
+        ("gru", "native", {"resets": EPISODES}, "'native': it has no resets"),
+        ("lstm", "fused", {"return_states": True}, "'fused': it has no states to return but the last"),
+        ("gru", "parallel", {}, "'parallel': GRU is no linear cell"),
+        ("mgu", "fused", {}, "'fused': MGU is none of Elman, LSTM, GRU"),
+        ("min_gru", "native", {}, "'native': MinGRU is none of Elman, LSTM, GRU"),
+    ],
+)
+def test_backends_that_lack_what_is_asked(kind, backend, options, message):
+    with pytest.raises(ValueError, match=message):
+        scan(make_cell(kind), zeros(BATCH, STEPS, FEATURES), backend=backend, **options)
+
+
+def test_explain_knows_what_is_asked():
+    cell, x = make_cell("gru"), jnp.zeros((BATCH, STEPS, FEATURES))
+    assert explain(cell, x, resets=True) == "plain: it has no resets"
+    assert explain(cell, x, return_states=True) == "plain: it has no states to return but the last"
+    assert explain(make_cell("rg_lru"), x, resets=True) == "fused: a float32 RGLRU on cpu"
+
+
 def test_shapes_are_checked_inside_jit_too():
     run = jax.jit(partial(scan, make_cell("gru")))
     with pytest.raises(ValueError, match=r"d = 3 features, and was given \[3, 4, 2\]"):
@@ -617,7 +662,7 @@ def test_initial_states_that_do_not_fit(kind, state, message):
         scan(make_cell(kind), zeros(BATCH, STEPS, FEATURES), initial_state=state)
 
 
-@in_float32
+@pytest.mark.parametrize(("kind", "backend"), IN_FLOAT32)
 def test_nan_in_a_valid_step_is_not_swallowed(kind, backend):
     x = oracle.draw(np.random.default_rng(10), BATCH, STEPS, FEATURES).astype(np.float32)
     x[1, 2, 0] = np.nan

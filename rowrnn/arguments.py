@@ -1,0 +1,100 @@
+"""What `rowrnn.scan` is given, checked and brought into one form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
+
+from rowrnn.typing import Lengths, State
+
+
+def check_sequence(x: Array, features: int, num_feature_axes: int) -> None:
+    """Refuses sequences that do not fit a cell."""
+    axes = "d" if num_feature_axes == 1 else "h, w, d"
+    if x.ndim != 2 + num_feature_axes or x.shape[1] < 1 or x.shape[-1] != features:
+        raise ValueError(
+            f"scan expected sequences of shape [b, t, {axes}] with at least one step and d = {features} features, "
+            f"and was given {shape(x)}."
+        )
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(
+            f"scan expected floating-point sequences and was given {x.dtype}: convert and scale them first."
+        )
+
+
+def as_lengths(lengths: ArrayLike, x: Array) -> Lengths:
+    """Lengths as int32 `[b]`, checked against the sequences."""
+    # Values are known only outside a transformation; inside, a length outside [0, t] acts as the nearest bound.
+    known = None if isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
+    batch, steps = x.shape[:2]
+    if jnp.shape(lengths) != (batch,):
+        raise ValueError(f"scan expected one length for each of {batch} sequences, [{batch}], not {shape(lengths)}.")
+    if not jnp.issubdtype(jnp.result_type(lengths), jnp.integer):
+        raise TypeError(f"scan expected integer lengths and was given {jnp.result_type(lengths)}.")
+    if known is not None and batch and not ((known >= 0) & (known <= steps)).all():
+        raise ValueError(
+            f"scan expected lengths between 0 and t = {steps}, the number of steps; they run from "
+            f"{known.min()} to {known.max()}. Cut the lengths or pad the sequences."
+        )
+    return jnp.asarray(lengths).astype(jnp.int32)  # A narrow dtype may be too small to count the steps.
+
+
+def as_marks(name: str, marks: ArrayLike, x: Array) -> Bool[Array, "b t"]:
+    """A mask or resets as booleans `[b, t]`, checked against the sequences."""
+    if jnp.shape(marks) != x.shape[:2]:
+        raise ValueError(
+            f"scan expected {name} of shape [b, t] = {list(x.shape[:2])}, a boolean for each step, not {shape(marks)}."
+        )
+    if jnp.result_type(marks) != jnp.bool_:
+        raise TypeError(f"scan expected {name} of booleans and was given {jnp.result_type(marks)}.")
+    return jnp.asarray(marks)
+
+
+def valid_steps(
+    x: Array, lengths: ArrayLike | None, mask: ArrayLike | None
+) -> tuple[Bool[Array, "b t"] | None, Bool[Array, "b t"] | None]:
+    """Which steps lie within the lengths, and which of them the mask marks too; None where all do."""
+    within = (
+        None if lengths is None else jnp.arange(x.shape[1], dtype=jnp.int32)[None, :] < as_lengths(lengths, x)[:, None]
+    )
+    if mask is None:
+        return within, within
+    mask = as_marks("a mask", mask, x)
+    return within, mask if within is None else mask & within
+
+
+def as_state(state: State, like: State) -> State:
+    """An initial state in the dtype and form of the cell's own."""
+    if jax.tree.structure(state) != jax.tree.structure(like):
+        raise ValueError(
+            f"scan expected an initial state of the form {jax.tree.map(shape, like)}, "
+            f"and was given {jax.tree.map(shape, state)}."
+        )
+    for given, expected in zip(jax.tree.leaves(state), jax.tree.leaves(like), strict=True):
+        if jnp.shape(given) != expected.shape:
+            raise ValueError(f"scan expected an initial state of shape {shape(expected)} and was given {shape(given)}.")
+    return jax.tree.map(lambda given, expected: jnp.asarray(given, expected.dtype), state, like)
+
+
+def compacted(mask: Bool[Array, "b t"]) -> tuple[Int[Array, "b t"], Bool[Array, "b t"], Int[Array, "b t"]]:
+    """How to run over the marked steps alone: which step comes when, which places they take then, and the way back.
+
+    The marked steps come first and in order, so that sequences with gaps are sequences with lengths.
+    """
+    order = jnp.argsort(~mask, axis=1, stable=True)
+    return order, jnp.take_along_axis(mask, order, axis=1), jnp.argsort(order, axis=1)
+
+
+def taken(x: Array, order: Array) -> Array:
+    """The steps of each sequence in this order: `x[k, order[k, t]]`."""
+    return jnp.take_along_axis(x, order.reshape(*order.shape, *(1,) * (x.ndim - 2)), axis=1)
+
+
+def shape(x: ArrayLike) -> str:
+    """A shape as text."""
+    return str(list(jnp.shape(x)))
+
+
+def column(marks: Array, like: Float[Array, "b *features"]) -> Array:
+    """Marks `[b]` with as many axes as `like`."""
+    return marks.reshape(*marks.shape, *(1,) * (like.ndim - marks.ndim))

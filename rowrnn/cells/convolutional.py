@@ -1,0 +1,79 @@
+"""Cells over maps: ConvLSTM and ConvGRU, the equations of `LSTM` and `GRU` with convolutions for products."""
+
+from typing import Any
+
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float
+
+from rowrnn.cells.cell import Cell, row
+from rowrnn.cells.gated import GRU, LSTM, kept
+from rowrnn.convolution import convolve
+
+Maps = Float[Array, "*b h w c"]
+GateMaps = Float[Array, "*b h w gates"]
+
+
+class ConvCell(Cell):
+    """A cell over maps: a step's input is `[..., h, w, features]`, its state and output `[..., h, w, hidden]`.
+
+    Padding is "same" and the stride 1: input and state keep their height and width. Kernels are
+    `[kh, kw, features, gates·hidden]` and `[kh, kw, hidden, gates·hidden]`.
+
+    Args:
+        features: number of input channels.
+        hidden: number of channels of the state.
+        kernel: height and width of both kernels, odd.
+        dtype: dtype of the parameters.
+        rngs: source of the initial parameters.
+
+    Raises:
+        ValueError: if a number is not positive or a side of the kernel is even.
+    """
+
+    num_feature_axes = 3
+    recurrent_kernel: nnx.Param
+
+    def __init__(
+        self, features: int, hidden: int, kernel: tuple[int, int] = (3, 3), *, rngs: nnx.Rngs, **options: Any
+    ) -> None:
+        if min(kernel) < 1 or not all(side % 2 for side in kernel):
+            raise ValueError(f"{type(self).__name__} needs a kernel of odd sides, not {kernel}.")
+        self.kernel = kernel
+        super().__init__(features, hidden, rngs=rngs, **options)
+
+    def project(self, x: Maps) -> GateMaps:
+        """Input half of every gate, for all steps at once: `[..., h, w, features] → [..., h, w, gates·hidden]`."""
+        product = _same(x, self.input_kernel[...])
+        return product + row(self.bias[...], product)
+
+    def recur(self, hidden: Maps, keep: Maps | None = None) -> GateMaps:
+        """Recurrent half of every gate: `[..., h, w, hidden] → [..., h, w, gates·hidden]`."""
+        return _same(kept(hidden, keep), self.recurrent_kernel[...])
+
+    def _input_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "kh kw c gates"]:
+        return self._kernel_init(self.features, rngs, dtype)
+
+    def _recurrent_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "kh kw c gates"]:
+        return self._kernel_init(self.hidden, rngs, dtype)
+
+    def _kernel_init(self, channels: int, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "kh kw c gates"]:
+        shape = (*self.kernel, channels, len(self.gate_names) * self.hidden)
+        return nnx.initializers.lecun_normal()(rngs.params(), shape, dtype)
+
+
+class ConvLSTM(ConvCell, LSTM):
+    """Convolutional LSTM (Shi et al. 2015), without peepholes. The state is an `LSTMState` of maps.
+
+    Args:
+        forget_bias: initial value of b_f; the others as `ConvCell`.
+    """
+
+
+class ConvGRU(ConvCell, GRU):
+    """Convolutional GRU (Ballas et al. 2016) with the reset after the product. The state is a map."""
+
+
+def _same(x: Maps, kernel: Float[Array, "kh kw c gates"]) -> GateMaps:
+    padding = tuple((side // 2, side // 2) for side in kernel.shape[:2])
+    maps = convolve(x.reshape(-1, *x.shape[-3:]), kernel, (1, 1), padding)
+    return maps.reshape(*x.shape[:-1], kernel.shape[-1])

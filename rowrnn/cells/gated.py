@@ -1,0 +1,176 @@
+"""Cells whose gates see the hidden state: Elman, LSTM, GRU and MGU."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float
+
+from rowrnn.cells.cell import Cell, row
+from rowrnn.typing import Hidden, Projected, Shown, State
+
+
+class GatedCell(Cell):
+    """A cell with a recurrent kernel, gates side by side as in the input kernel.
+
+    Its `gates` and `step` take one argument more: `keep`, `[..., outputs]`, multiplies the hidden state where it enters
+    a product, and there only (variational dropout, Gal & Ghahramani 2016).
+    """
+
+    def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
+        super().__init__(features, hidden, dtype=dtype, rngs=rngs)
+        self.recurrent_kernel = nnx.Param(self._recurrent_init(rngs, dtype))
+
+    def _recurrent_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "outputs gates"]:
+        return orthogonal_blocks(rngs.params(), len(self.gate_names), self.hidden, dtype)
+
+    def recur(self, hidden: Shown, keep: Shown | None = None) -> Projected:
+        """Recurrent half of every gate: `[..., hidden] → [..., gates·hidden]`; `keep` multiplies the hidden state."""
+        return kept(hidden, keep) @ self.recurrent_kernel[...]
+
+
+class Elman(GatedCell):
+    """The simple recurrent network, kept to show what gates are for (Elman 1990, "Finding structure in time").
+
+        h' = tanh(W x + U h + b)
+
+    The state is `h`, `[..., hidden]`.
+    """
+
+    gate_names = ("candidate",)
+
+    def gates(self, state: State, projected: Projected, keep: Shown | None = None) -> dict[str, Hidden]:
+        return {"candidate": jnp.tanh(projected + self.recur(state, keep))}
+
+    def step(self, state: State, projected: Projected, keep: Shown | None = None) -> tuple[State, Shown]:
+        hidden = self.gates(state, projected, keep)["candidate"]
+        return hidden, hidden
+
+
+class LSTMState(NamedTuple):
+    """State of an LSTM: what it shows, `hidden`, and what it keeps, `cell`, both `[..., hidden]`."""
+
+    hidden: Array
+    cell: Array
+
+
+class LSTM(GatedCell):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997) with a forget gate (Gers et al. 2000).
+
+        i = σ(W_i x + U_i h + b_i)      f = σ(W_f x + U_f h + b_f)
+        g = tanh(W_g x + U_g h + b_g)   o = σ(W_o x + U_o h + b_o)
+        c' = f ⊙ c + i ⊙ g              h' = o ⊙ tanh(c')
+
+    Gate order on the last axis of the kernels: input, forget, cell (g), output. The state is an `LSTMState`.
+
+    Args:
+        forget_bias: initial value of b_f; 1 keeps the memory open at the start (Jozefowicz et al. 2015).
+    """
+
+    gate_names = ("input", "forget", "cell", "output")
+
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        *,
+        forget_bias: float = 1.0,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        super().__init__(features, hidden, dtype=dtype, rngs=rngs)
+        self.bias[...] = self.bias[...].at[hidden : 2 * hidden].set(forget_bias)
+
+    def gates(self, state: LSTMState, projected: Projected, keep: Shown | None = None) -> dict[str, Hidden]:
+        i, f, g, o = jnp.split(projected + self.recur(state.hidden, keep), 4, axis=-1)
+        return {"input": nnx.sigmoid(i), "forget": nnx.sigmoid(f), "cell": jnp.tanh(g), "output": nnx.sigmoid(o)}
+
+    def step(self, state: LSTMState, projected: Projected, keep: Shown | None = None) -> tuple[LSTMState, Shown]:
+        gate = self.gates(state, projected, keep)
+        cell = gate["forget"] * state.cell + gate["input"] * gate["cell"]
+        hidden = self._shown(gate["output"], cell)
+        return LSTMState(hidden, cell), hidden
+
+    def _shown(self, gate: Hidden, cell: Hidden) -> Shown:
+        """What the output gate lets through."""
+        return gate * jnp.tanh(cell)
+
+    def initial_state(self, projected: Projected) -> LSTMState:
+        zeros = jnp.zeros_like(projected[..., : self.hidden])
+        return LSTMState(zeros[..., : self.outputs], zeros)
+
+
+class GRU(GatedCell):
+    """Gated recurrent unit (Cho et al. 2014) in the cuDNN and torch form: the reset comes after the product.
+
+        r = σ(W_r x + U_r h + b_r)      z = σ(W_z x + U_z h + b_z)
+        n = tanh(W_n x + b_n + r ⊙ (U_n h + b_hn))
+        h' = (1 − z) ⊙ n + z ⊙ h
+
+    Gate order on the last axis of the kernels: reset, update, candidate (n). `b_hn`, the bias inside the reset, is
+    `candidate_bias`. The state is `h`, `[..., hidden]`.
+    """
+
+    gate_names = ("reset", "update", "candidate")
+
+    def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
+        super().__init__(features, hidden, dtype=dtype, rngs=rngs)
+        self.candidate_bias = nnx.Param(jnp.zeros((hidden,), dtype))
+
+    def gates(self, state: State, projected: Projected, keep: Shown | None = None) -> dict[str, Hidden]:
+        x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)
+        h_r, h_z, h_n = jnp.split(self.recur(state, keep), 3, axis=-1)
+        reset, update = nnx.sigmoid(x_r + h_r), nnx.sigmoid(x_z + h_z)
+        candidate = jnp.tanh(x_n + reset * (h_n + row(self.candidate_bias[...], h_n)))
+        return {"reset": reset, "update": update, "candidate": candidate}
+
+    def step(self, state: State, projected: Projected, keep: Shown | None = None) -> tuple[State, Shown]:
+        gate = self.gates(state, projected, keep)
+        hidden = toward(gate["candidate"], gate["update"], state)
+        return hidden, hidden
+
+
+class MGU(GatedCell):
+    """Minimal gated unit (Zhou et al. 2016, "Minimal gated unit for recurrent neural networks"): one gate.
+
+        f = σ(W_f x + U_f h + b_f)      n = tanh(W_n x + U_n (f ⊙ h) + b_n)
+        h' = (1 − f) ⊙ h + f ⊙ n
+
+    Gate order on the last axis of the kernels: forget, candidate (n). The state is `h`, `[..., hidden]`.
+    """
+
+    gate_names = ("forget", "candidate")
+
+    def gates(self, state: State, projected: Projected, keep: Shown | None = None) -> dict[str, Hidden]:
+        x_f, x_n = jnp.split(projected, 2, axis=-1)
+        recurrent_f, recurrent_n = jnp.split(self.recurrent_kernel[...], 2, axis=-1)
+        seen = kept(state, keep)
+        forget = nnx.sigmoid(x_f + seen @ recurrent_f)
+        return {"forget": forget, "candidate": jnp.tanh(x_n + (forget * seen) @ recurrent_n)}
+
+    def step(self, state: State, projected: Projected, keep: Shown | None = None) -> tuple[State, Shown]:
+        gate = self.gates(state, projected, keep)
+        hidden = toward(state, gate["forget"], gate["candidate"])
+        return hidden, hidden
+
+
+def kept(hidden: Shown, keep: Shown | None) -> Shown:
+    """The hidden state as a product sees it."""
+    return hidden if keep is None else hidden * keep
+
+
+def toward(start: Hidden, gate: Hidden, end: Hidden) -> Hidden:
+    """`(1 − gate) ⊙ start + gate ⊙ end` with one product less."""
+    return start + gate * (end - start)
+
+
+def orthogonal_blocks(
+    key: Array, gates: int, hidden: int, dtype: DTypeLike, rows: int | None = None
+) -> Float[Array, "rows blocks"]:
+    """One orthogonal matrix a gate, side by side (Saxe et al. 2013): each gate's recurrence starts norm-preserving."""
+    orthogonal = nnx.initializers.orthogonal()
+    drawn = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32  # There is no QR in half precision.
+    shape = (hidden if rows is None else rows, hidden)
+    blocks = [orthogonal(k, shape, drawn) for k in jax.random.split(key, gates)]
+    return jnp.concatenate(blocks, axis=1).astype(dtype)

@@ -1,0 +1,173 @@
+"""Variants of LSTM and GRU: peepholes, a projected state, layer normalisation, and the reset before the product."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, DTypeLike, Float
+
+from rowrnn.cells.cell import row
+from rowrnn.cells.gated import GRU, LSTM, GatedCell, LSTMState, kept, orthogonal_blocks, toward
+from rowrnn.typing import Hidden, Projected, Shown, State
+
+
+class PeepholeLSTM(LSTM):
+    """An LSTM whose gates see its cell (Gers & Schmidhuber 2000, "Recurrent nets that time and count").
+
+        i = σ(… + p_i ⊙ c)      f = σ(… + p_f ⊙ c)      o = σ(… + p_o ⊙ c')
+
+    and otherwise as `LSTM`. The weights p are `peephole`, `[3, hidden]`: input, forget, output.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        *,
+        forget_bias: float = 1.0,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        super().__init__(features, hidden, forget_bias=forget_bias, dtype=dtype, rngs=rngs)
+        self.peephole = nnx.Param(nnx.initializers.normal(hidden**-0.5)(rngs.params(), (3, hidden), dtype))
+
+    def gates(self, state: LSTMState, projected: Projected, keep: Shown | None = None) -> dict[str, Hidden]:
+        i, f, g, o = jnp.split(projected + self.recur(state.hidden, keep), 4, axis=-1)
+        p_i, p_f, p_o = (row(p, g) for p in self.peephole[...])
+        i, f, g = nnx.sigmoid(i + p_i * state.cell), nnx.sigmoid(f + p_f * state.cell), jnp.tanh(g)
+        o = nnx.sigmoid(o + p_o * (f * state.cell + i * g))
+        return {"input": i, "forget": f, "cell": g, "output": o}
+
+
+class ProjectedLSTM(LSTM):
+    """An LSTM with a projected output (Sak et al. 2014), torch's `proj_size`: many cells, a small recurrent product.
+
+        h' = P (o ⊙ tanh(c'))
+
+    and otherwise as `LSTM`. The state is an `LSTMState` of hidden `[..., projection]` and cell `[..., hidden]`.
+
+    Args:
+        projection: size of an output.
+
+    Raises:
+        ValueError: if `projection` is not between 1 and `hidden`.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        projection: int,
+        *,
+        forget_bias: float = 1.0,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if not 1 <= projection <= hidden:
+            raise ValueError(f"A projection has between 1 and hidden = {hidden} features, not {projection}.")
+        self.projection = projection
+        super().__init__(features, hidden, forget_bias=forget_bias, dtype=dtype, rngs=rngs)
+        self.projection_kernel = nnx.Param(nnx.initializers.lecun_normal()(rngs.params(), (hidden, projection), dtype))
+
+    @property
+    def outputs(self) -> int:
+        return self.projection
+
+    def _recurrent_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "projection gates"]:
+        return orthogonal_blocks(rngs.params(), len(self.gate_names), self.hidden, dtype, rows=self.projection)
+
+    def _shown(self, gate: Hidden, cell: Hidden) -> Shown:
+        return super()._shown(gate, cell) @ self.projection_kernel[...]
+
+
+class LayerNormLSTM(LSTM):
+    """An LSTM with layer normalisation (Ba et al. 2016, equations 20 to 22), each gate normalised on its own.
+
+        gates from LN(W x) + LN(U h) + b        h' = o ⊙ tanh(LN(c'))
+
+    The gains are `input_scale` and `recurrent_scale`, `[4·hidden]`, and `cell_scale`; `cell_bias` is that of LN(c').
+    """
+
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        *,
+        forget_bias: float = 1.0,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        super().__init__(features, hidden, forget_bias=forget_bias, dtype=dtype, rngs=rngs)
+        self.input_scale, self.recurrent_scale = _scales(self, dtype)
+        self.cell_scale = nnx.Param(jnp.ones((hidden,), dtype))
+        self.cell_bias = nnx.Param(jnp.zeros((hidden,), dtype))
+
+    def project(self, x: Float[Array, "*b d"]) -> Projected:
+        return _project(self, x)
+
+    def recur(self, hidden: Shown, keep: Shown | None = None) -> Projected:
+        return _normalised(super().recur(hidden, keep), self.recurrent_scale[...], self.hidden)
+
+    def _shown(self, gate: Hidden, cell: Hidden) -> Shown:
+        normal = _normalised(cell, self.cell_scale[...], self.hidden)
+        return super()._shown(gate, normal + row(self.cell_bias[...], normal))
+
+
+class LayerNormGRU(GRU):
+    """A GRU with layer normalisation (Ba et al. 2016), each gate normalised on its own.
+
+        gates from LN(W x) + b and LN(U h)
+
+    and otherwise as `GRU`. The gains are `input_scale` and `recurrent_scale`, `[3·hidden]`.
+    """
+
+    def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
+        super().__init__(features, hidden, dtype=dtype, rngs=rngs)
+        self.input_scale, self.recurrent_scale = _scales(self, dtype)
+
+    def project(self, x: Float[Array, "*b d"]) -> Projected:
+        return _project(self, x)
+
+    def recur(self, hidden: Shown, keep: Shown | None = None) -> Projected:
+        return _normalised(super().recur(hidden, keep), self.recurrent_scale[...], self.hidden)
+
+
+class ResetFirstGRU(GatedCell):
+    """The GRU as first published (Cho et al. 2014), with the reset before the product; Keras' `reset_after=False`.
+
+        n = tanh(W_n x + U_n (r ⊙ h) + b_n)
+
+    and otherwise as `GRU`, which is faster: here a step has two products, one after the other.
+    """
+
+    gate_names = ("reset", "update", "candidate")
+
+    def gates(self, state: State, projected: Projected, keep: Shown | None = None) -> dict[str, Hidden]:
+        x_g, x_n = jnp.split(projected, (2 * self.hidden,), axis=-1)
+        recurrent_g, recurrent_n = jnp.split(self.recurrent_kernel[...], (2 * self.hidden,), axis=-1)
+        seen = kept(state, keep)
+        reset, update = jnp.split(nnx.sigmoid(x_g + seen @ recurrent_g), 2, axis=-1)
+        candidate = jnp.tanh(x_n + (reset * seen) @ recurrent_n)
+        return {"reset": reset, "update": update, "candidate": candidate}
+
+    def step(self, state: State, projected: Projected, keep: Shown | None = None) -> tuple[State, Shown]:
+        gate = self.gates(state, projected, keep)
+        hidden = toward(gate["candidate"], gate["update"], state)
+        return hidden, hidden
+
+
+def _scales(cell: GatedCell, dtype: DTypeLike) -> tuple[nnx.Param, nnx.Param]:
+    columns = len(cell.gate_names) * cell.hidden
+    return nnx.Param(jnp.ones((columns,), dtype)), nnx.Param(jnp.ones((columns,), dtype))
+
+
+def _project(cell: LayerNormLSTM | LayerNormGRU, x: Float[Array, "*b d"]) -> Projected:
+    product = _normalised(x @ cell.input_kernel[...], cell.input_scale[...], cell.hidden)
+    return product + row(cell.bias[...], product)
+
+
+def _normalised(x: Float[Array, "*b k"], scale: Float[Array, "k"], hidden: int) -> Float[Array, "*b k"]:
+    """Mean 0 and variance 1 within every `hidden` features, times the scale."""
+    blocks = x.reshape(*x.shape[:-1], x.shape[-1] // hidden, hidden)
+    centred = blocks - blocks.mean(axis=-1, keepdims=True)
+    normal = centred * lax.rsqrt((centred * centred).mean(axis=-1, keepdims=True) + 1e-5)
+    return normal.reshape(x.shape) * row(scale, x)

@@ -1,0 +1,72 @@
+"""The linear recurrence `h' = a ⊙ h + b`, in parallel over time or step by step, and its gradient by hand.
+
+With δ the gradient of the loss, the gradients of the states obey the same recurrence backwards,
+
+    δh_t = δy_t + a_{t+1} ⊙ δh_{t+1},      δb_t = δh_t,      δa_t = δh_t ⊙ h_{t-1},
+
+so that the outputs are the only residuals besides a.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Coefficients = Float[Array, "t b hidden"]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def linear_recurrence(
+    decay: Coefficients, drive: Coefficients, initial: Float[Array, "b hidden"], reverse: bool, parallel: bool
+) -> Coefficients:
+    """States after every step, time-major `[t, b, hidden]`.
+
+    Args:
+        decay: a of every step.
+        drive: b of every step.
+        initial: state before the first step.
+        reverse: from the last step to the first.
+        parallel: in about 2·log₂ t operations on all steps (Blelloch 1990) instead of t on one.
+    """
+    if not parallel:
+
+        def step(state: Array, coefficients: tuple[Array, Array]) -> tuple[Array, Array]:
+            state = coefficients[0] * state + coefficients[1]
+            return state, state
+
+        return jax.lax.scan(step, initial, (decay, drive), reverse=reverse)[1]
+
+    def combine(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+        return first[0] * second[0], second[0] * first[1] + second[1]
+
+    product, states = jax.lax.associative_scan(combine, (decay, drive), reverse=reverse)
+    return product * initial[None] + states
+
+
+def _forward(
+    decay: Array, drive: Array, initial: Array, reverse: bool, parallel: bool
+) -> tuple[Array, tuple[Array, Array, Array]]:
+    states = linear_recurrence(decay, drive, initial, reverse, parallel)
+    return states, (decay, states, initial)
+
+
+def _backward(
+    reverse: bool, parallel: bool, residuals: tuple[Array, Array, Array], d_states: Array
+) -> tuple[Array, Array, Array]:
+    decay, states, initial = residuals
+    # A step's decay acts on the gradient of the step before it.
+    after = _shifted(decay, jnp.zeros_like(initial), not reverse)
+    d = linear_recurrence(after, d_states, jnp.zeros_like(initial), not reverse, parallel)
+    first = -1 if reverse else 0
+    return d * _shifted(states, initial, reverse), d, decay[first] * d[first]
+
+
+linear_recurrence.defvjp(_forward, _backward)
+
+
+def _shifted(array: Array, initial: Array, reverse: bool) -> Array:
+    """What the step before held, `initial` at the first."""
+    if reverse:
+        return jnp.concatenate([array[1:], initial[None]])
+    return jnp.concatenate([initial[None], array[:-1]])

@@ -1,0 +1,46 @@
+"""The loop over a cell's own step, differentiated by JAX: for any cell, with resets and every state on request."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from rowrnn.arguments import column
+from rowrnn.cells import Cell
+from rowrnn.typing import State
+
+
+def run(
+    cell: Cell, reverse: bool, state: State, inputs: tuple[Array, Array | None, Array | None], *, states: bool
+) -> tuple[State, tuple[Array, State | None]]:
+    """The last state, outputs `[b, t, ...]`, and where asked the state after every step, its arrays `[b, t, ...]`.
+
+    Args:
+        cell: any cell.
+        reverse: from the last valid step to the first.
+        state: state before the first step.
+        inputs: sequences `[b, t, ...]`, which steps are valid, `[b, t]` or None, and before which the state is zero
+            again, `[b, t]` or None.
+        states: whether to return every state.
+    """
+    x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
+    if valid is not None:
+        # Masked before the product: its gradient multiplies the padding by zero, and 0 · NaN is NaN.
+        x = jnp.where(column(valid, x), x, jnp.zeros_like(x))
+
+    def step(state: State, inputs: Any) -> tuple[State, Any]:
+        projected, valid, reset = inputs
+        if reset is not None:
+            state = _where(reset, jax.tree.map(jnp.zeros_like, state), state)
+        stepped, output = cell.step(state, projected)
+        if valid is not None:
+            stepped, output = _where(valid, stepped, state), _where(valid, output, jnp.zeros_like(output))
+        return stepped, (output, stepped if states else None)
+
+    last, every = jax.lax.scan(step, state, (cell.project(x), valid, resets), reverse=reverse)
+    return last, jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), every)
+
+
+def _where(marks: Array, chosen: State, other: State) -> State:
+    return jax.tree.map(lambda a, b: jnp.where(column(marks, a), a, b), chosen, other)
