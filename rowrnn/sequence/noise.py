@@ -1,0 +1,62 @@
+"""Noise of training: probabilities, keys, and a cell whose state is dropped or held."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from rowrnn.cells import Cell
+from rowrnn.cells.gated import toward
+from rowrnn.typing import Shown, State
+
+
+class NoisyCell(Cell):
+    """A cell under noise, as `Recurrent` runs it.
+
+    Args:
+        cell: the cell.
+        keep: multiplies the hidden state where it enters a product, `[b, outputs]`.
+        sizes: sizes of the arrays of a state, if units are held; how much of each is held comes beside the features of
+            a step.
+    """
+
+    def __init__(self, cell: Cell, keep: Array | None, sizes: Sequence[int]) -> None:
+        self.cell, self.keep, self.sizes = cell, keep, tuple(sizes)
+        self.features = cell.features + sum(sizes)
+        self.bias = cell.bias
+
+    @property
+    def outputs(self) -> int:
+        return self.cell.outputs
+
+    def project(self, x: Float[Array, "*b d"]) -> Any:
+        edges = np.cumsum([self.cell.features, *self.sizes]).tolist()
+        x, *holds, _ = jnp.split(x, edges, axis=-1)
+        return self.cell.project(x), holds
+
+    def step(self, state: State, projected: Any) -> tuple[State, Shown]:
+        projected, holds = projected
+        dropping = () if self.keep is None else (self.keep,)
+        stepped, output = self.cell.step(state, projected, *dropping)
+        if not holds:
+            return stepped, output
+        old, structure = jax.tree.flatten(state)
+        new = [toward(a, hold, b) for a, hold, b in zip(jax.tree.leaves(stepped), holds, old, strict=True)]
+        return jax.tree.unflatten(structure, new), new[0]
+
+    def initial_state(self, projected: Any) -> State:
+        return self.cell.initial_state(projected[0])
+
+
+def check_rate(name: str, rate: float) -> None:
+    """Refuses what is no probability below 1."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"{name} is a probability in [0, 1), not {rate}.")
+
+
+def split(key: Array | None, count: int) -> Sequence[Array | None]:
+    """So many keys of one, or so many times none."""
+    return [None] * count if key is None else list(jax.random.split(key, count))

@@ -1,0 +1,117 @@
+"""A cell over sequences in one direction, with what is learned of its start and the noise of its training."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, ArrayLike, Key
+
+from rowrnn.arguments import check_sequence
+from rowrnn.cells import Cell, GatedCell
+from rowrnn.scan import scan
+from rowrnn.sequence.noise import NoisyCell, check_rate, split
+from rowrnn.typing import Outputs, State
+
+
+class Recurrent(nnx.Module):
+    """A cell over sequences in one direction.
+
+    Args:
+        cell: any of `rowrnn.cells`.
+        reverse: from the last valid step to the first.
+        learned_state: whether the state before the first step is a parameter, zero at the start of training.
+        recurrent_dropout: probability with which a unit of the hidden state is hidden from the recurrent product, the
+            same units at all steps of a sequence (variational dropout, Gal & Ghahramani 2016).
+        zoneout: probability with which a unit of the state keeps its value at a step (Krueger et al. 2017); without a
+            key it moves by the mean.
+
+    Both kinds of noise act inside the loop, which then runs on the backend "plain".
+
+    Raises:
+        ValueError: if a probability is not in [0, 1), or the cell has no recurrent product to drop from.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        *,
+        reverse: bool = False,
+        learned_state: bool = False,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+    ) -> None:
+        for name, rate in (("recurrent_dropout", recurrent_dropout), ("zoneout", zoneout)):
+            check_rate(name, rate)
+            if rate and cell.num_feature_axes != 1:
+                raise ValueError(f"{name} is for cells over vectors, not for {type(cell).__name__}.")
+        if recurrent_dropout and not isinstance(cell, GatedCell):
+            raise ValueError(f"{type(cell).__name__} has no recurrent product that recurrent_dropout could act on.")
+        self.cell = cell
+        self.reverse = reverse
+        self.recurrent_dropout = recurrent_dropout
+        self.zoneout = zoneout
+        self.learned_state = learned_state
+        if learned_state:
+            if cell.num_feature_axes != 1:
+                raise ValueError(f"learned_state is for cells over vectors, not for {type(cell).__name__}.")
+            zeros = cell.initial_state(jnp.zeros((1, cell.bias.size), cell.bias.dtype))
+            self.state = nnx.List([nnx.Param(zero[0]) for zero in jax.tree.leaves(zeros)])
+
+    @property
+    def features(self) -> int:
+        """Number of features of a step."""
+        return self.cell.features
+
+    @property
+    def num_feature_axes(self) -> int:
+        """Number of axes of a step's input and of its output."""
+        return self.cell.num_feature_axes
+
+    @property
+    def outputs(self) -> int:
+        """Number of features of an output."""
+        return self.cell.outputs
+
+    def __call__(
+        self, x: ArrayLike, *, initial_state: State | None = None, key: Key[Array, ""] | None = None, **options: Any
+    ) -> tuple[Outputs, State]:
+        """Outputs `[b, t, outputs]` and last state of sequences `[b, t, features]`.
+
+        Args:
+            x: sequences.
+            initial_state: state before the first step; the learned one, or zeros, where not given.
+            key: randomness of dropout and zoneout.
+            options: those of `rowrnn.scan`.
+
+        Raises:
+            ValueError, TypeError: as `rowrnn.scan`.
+        """
+        x, cell = jnp.asarray(x), self.cell
+        if initial_state is None and self.learned_state:
+            initial_state = self._broadcast_state(len(x))
+        if self.zoneout or (self.recurrent_dropout and key is not None):
+            check_sequence(x, cell.features, cell.num_feature_axes)
+            x, cell = self._noisy(x, key)
+        return scan(cell, x, initial_state=initial_state, reverse=self.reverse, **options)
+
+    def _noisy(self, x: Array, key: Array | None) -> tuple[Array, NoisyCell]:
+        """Sequences with the noise of every step beside its features, and the cell that takes them apart."""
+        hold_key, keep_key = split(key, 2)
+        keep, holds = None, []
+        if keep_key is not None and self.recurrent_dropout:
+            rate = self.recurrent_dropout
+            keep = jax.random.bernoulli(keep_key, 1 - rate, (len(x), self.cell.outputs)).astype(x.dtype) / (1 - rate)
+        if self.zoneout:
+            state = jax.eval_shape(lambda x: self.cell.initial_state(self.cell.project(x[:, 0])), x)
+            for number, leaf in enumerate(jax.tree.leaves(state)):
+                hold = jnp.full((*x.shape[:2], leaf.shape[-1]), self.zoneout, x.dtype)
+                if hold_key is not None:
+                    hold = jax.random.bernoulli(jax.random.fold_in(hold_key, number), hold).astype(x.dtype)
+                holds.append(hold)
+        return jnp.concatenate([x, *holds], axis=-1), NoisyCell(self.cell, keep, [hold.shape[-1] for hold in holds])
+
+    def _broadcast_state(self, batch: int) -> State:
+        cell = self.cell
+        structure = jax.tree.structure(cell.initial_state(jnp.zeros((1, cell.bias.size), cell.bias.dtype)))
+        return jax.tree.unflatten(structure, [jnp.tile(leaf[...][None], (batch, 1)) for leaf in self.state])
