@@ -1,17 +1,25 @@
-"""Images as sequences: a row of pixels is one time step.
+"""Images as sequences: a row of pixels is one time step, or what another order makes one.
 
-An image `[h, w, c]` is a sequence of `h` steps with `w·c` features, read from the top.
+An image `[h, w, c]` is a sequence of `h` steps with `w·c` features, read from the top (`Rows`); `ImageScan` reads it in
+any order of `rowrnn.orders`, and `ReNet` from all four sides.
 """
 
 import math
+from collections.abc import Callable, Hashable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, ArrayLike, DTypeLike, Shaped
+from jaxtyping import Array, ArrayLike, DTypeLike, Float, Shaped
 
 from rowrnn.cells import GRU, LSTM, Cell
+from rowrnn.orders import ORDERS, Order
 from rowrnn.scan import scan
+from rowrnn.sequence import Bidirectional, Recurrent, Stack
 from rowrnn.typing import Hidden, Outputs, State
+
+Grid = Float[Array, "b gh gw k"]
 
 
 def rows(images: ArrayLike) -> Shaped[Array, "b t d"]:
@@ -71,9 +79,9 @@ class Rows(nnx.Module):
     def gates(self, images: ArrayLike) -> dict[str, Outputs]:
         """Activations of the cell's gates at every row, by name, each `[b, h, hidden]`: what the cell did and when."""
         x = rows(images)
-        outputs = self(images)
-        # A gate sees the hidden state before its row, and what a cell shows is its hidden state.
-        before = jnp.concatenate([jnp.zeros_like(outputs[:, :1]), outputs[:, :-1]], axis=1)
+        _, after = scan(self.cell, x, return_states=True)
+        # A gate sees the state before its row.
+        before = jax.tree.map(lambda a: jnp.concatenate([jnp.zeros_like(a[:, :1]), a[:, :-1]], axis=1), after)
         return self.cell.gates(before, self.cell.project(x))
 
     def _row(self, row: ArrayLike) -> Hidden:
@@ -120,3 +128,130 @@ class RowGRU(Rows):
 
     def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
         super().__init__(GRU(features, hidden, dtype=dtype, rngs=rngs))
+
+
+class ImageScan(nnx.Module):
+    """Runs a layer over images in an order; its outputs lie on the grid of the image again.
+
+    Args:
+        layer: a layer of `rowrnn.sequence`, or a cell, which becomes a `Recurrent` one; its `features` those of a step.
+        order: a name of `rowrnn.orders.ORDERS`, or a function `(height, width, **options) → Order`.
+        options: those of the order, as `patch=(4, 4)`.
+
+    Raises:
+        ValueError: for an unknown order.
+    """
+
+    def __init__(
+        self,
+        layer: Cell | Recurrent | Bidirectional | Stack,
+        order: str | Callable[..., Order] = "rows",
+        **options: Hashable,
+    ) -> None:
+        if isinstance(order, str):
+            if order not in ORDERS:
+                raise ValueError(f"There is no order {order!r}; there are {', '.join(ORDERS)}.")
+            order = ORDERS[order]
+        self.layer = Recurrent(layer) if isinstance(layer, Cell) else layer
+        self.order = order
+        self.options = tuple(options.items())
+
+    @property
+    def outputs(self) -> int:
+        """Number of features of an output."""
+        return self.layer.outputs
+
+    def __call__(
+        self,
+        images: ArrayLike,
+        *,
+        heights: ArrayLike | None = None,
+        widths: ArrayLike | None = None,
+        **options: Any,
+    ) -> tuple[Grid, State]:
+        """Outputs on the order's grid, `[b, gh, gw, outputs]`, and the layer's last state, `[b·n, ...]`.
+
+        Args:
+            images: floating-point images `[b, h, w, c]`.
+            heights: number of valid rows of each image, `[b]`; what lies below has no influence. All where not given.
+            widths: number of valid columns of each image, `[b]`. All where not given.
+            options: those of the layer's call.
+
+        Raises:
+            ValueError: if a shape does not fit the layer, or patches do not divide the images.
+        """
+        images = jnp.asarray(images)
+        if images.ndim != 4:
+            raise ValueError(f"A batch of images has shape [b, h, w, c], not {list(images.shape)}.")
+        order = self.order(*images.shape[1:3], **dict(self.options))
+        mask = None
+        if heights is not None or widths is not None:
+            within, mask = order.valid(heights, widths, len(images))
+            images = jnp.where(within[..., None], images, jnp.zeros_like(images))
+        outputs, state = self.layer(order.sequences(images), mask=mask, **options)
+        return order.grid(outputs), state
+
+
+class ReNet(nnx.Module):
+    """A layer that sees an image from all four sides (Visin et al. 2015): every column of patches is read downwards and
+    upwards, then every row of what came of it from the left and from the right.
+
+    It keeps the grid, so that it can stand in place of a convolution block, and be stacked.
+
+    Args:
+        features: channels of an image.
+        hidden: size of the state of each of the four cells; an output has twice as many features.
+        patch: height and width of a patch.
+        cell: class of `rowrnn.cells`.
+        rngs: source of the initial parameters.
+        options: those of the cell.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        patch: tuple[int, int] = (2, 2),
+        *,
+        cell: type[Cell] = GRU,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ) -> None:
+        def both(features: int) -> Bidirectional:
+            return Bidirectional(*(cell(features, hidden, rngs=rngs, **options) for _ in range(2)))
+
+        self.patch = patch
+        self.vertical = ImageScan(both(math.prod(patch) * features), "down", patch=patch)
+        self.horizontal = ImageScan(both(2 * hidden), "across")
+
+    @property
+    def outputs(self) -> int:
+        """Number of features of an output."""
+        return self.horizontal.outputs
+
+    def __call__(
+        self,
+        images: ArrayLike,
+        *,
+        heights: ArrayLike | None = None,
+        widths: ArrayLike | None = None,
+        **options: Any,
+    ) -> tuple[Grid, State]:
+        """Outputs on the grid of patches, `[b, h / patch, w / patch, 2·hidden]`, and the last states of both sweeps.
+
+        Args:
+            images: as for `ImageScan`.
+            heights: as for `ImageScan`; a patch that has any valid pixel is valid.
+            widths: as for `ImageScan`.
+            options: those of a layer's call.
+
+        Raises:
+            ValueError: if a shape does not fit, or patches do not divide the images.
+        """
+        grid, there = self.vertical(images, heights=heights, widths=widths, **options)
+        heights, widths = (
+            None if sizes is None else -(-jnp.asarray(sizes) // side)
+            for sizes, side in zip((heights, widths), self.patch, strict=True)
+        )
+        grid, back = self.horizontal(grid, heights=heights, widths=widths, **options)
+        return grid, (there, back)

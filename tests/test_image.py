@@ -6,9 +6,12 @@ import numpy as np
 import oracle
 import pytest
 from flax import nnx
+from problem import make_cell
 
 from rowrnn.cells import GRU, LSTM, Elman
-from rowrnn.image import RowGRU, RowLSTM, Rows, rows
+from rowrnn.image import ImageScan, ReNet, RowGRU, RowLSTM, Rows, rows
+from rowrnn.orders import ORDERS, Order
+from rowrnn.sequence import Recurrent, Stack
 
 BATCH, HEIGHT, WIDTH, CHANNELS, HIDDEN = 3, 4, 3, 2, 5
 KINDS = {
@@ -172,3 +175,166 @@ def test_an_empty_batch_gives_empty_outputs():
     layer = make_layer("gru", WIDTH)
     assert layer(jnp.zeros((0, HEIGHT, WIDTH))).shape == (0, HEIGHT, HIDDEN)
     assert layer.initial_state(jnp.zeros((0, WIDTH))).shape == (0, HIDDEN)
+
+
+# Other orders.
+
+
+def scan_of(order, layer=None, **options):
+    features = WIDTH * CHANNELS if layer is None else layer.features
+    return ImageScan(make_cell("gru", features=features) if layer is None else layer, order, **options)
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_rows_of_an_image_scan_are_rows(kind):
+    layer = make_layer(kind, WIDTH * CHANNELS)
+    images = make_images(BATCH, HEIGHT, WIDTH, CHANNELS)
+    grid, state = ImageScan(layer.cell)(images)
+    np.testing.assert_array_equal(grid[:, :, 0], layer(images))
+    np.testing.assert_array_equal(jax.tree.leaves(state)[0], layer(images)[:, -1])
+
+
+def test_columns_are_rows_of_the_image_turned():
+    images = make_images(BATCH, HEIGHT, WIDTH, CHANNELS)
+    cell = make_cell("gru", features=HEIGHT * CHANNELS)
+    grid, _ = ImageScan(cell, "columns")(images)
+    assert grid.shape == (BATCH, 1, WIDTH, HIDDEN)
+    np.testing.assert_allclose(grid[:, 0], Rows(cell)(images.swapaxes(1, 2)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", ["across", "down"])
+def test_lines_are_sequences_of_their_own(order):
+    images = make_images(BATCH, HEIGHT, WIDTH, CHANNELS)
+    cell = make_cell("lstm", features=CHANNELS)
+    grid, state = ImageScan(cell, order)(images)
+    lines = (
+        images.reshape(-1, WIDTH, CHANNELS)
+        if order == "across"
+        else images.swapaxes(1, 2).reshape(-1, HEIGHT, CHANNELS)
+    )
+    expected, last = oracle.run("lstm", oracle.parameters_of(cell), lines)
+    shape = (BATCH, HEIGHT, WIDTH, HIDDEN) if order == "across" else (BATCH, WIDTH, HEIGHT, HIDDEN)
+    expected = expected.reshape(shape) if order == "across" else expected.reshape(shape).swapaxes(1, 2)
+    np.testing.assert_allclose(grid, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(state.hidden, last[0], rtol=0, atol=1e-5)
+
+
+def test_an_own_order_and_a_stack():
+    def upwards(height, width):
+        rows = ORDERS["rows"](height, width)
+        return Order(rows.size, rows.pixels[:, ::-1], rows.places[::-1])
+
+    images = make_images(BATCH, HEIGHT, WIDTH, CHANNELS)
+    layer = Stack([make_cell("gru", features=WIDTH * CHANNELS), make_cell("gru", features=HIDDEN)])
+    grid, _ = ImageScan(layer, upwards)(images)
+    expected, _ = layer(rows(images[:, ::-1]))
+    np.testing.assert_allclose(grid[:, ::-1, 0], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("order", sorted({*ORDERS} - {"permuted", "permuted_rows", "diagonal", "snake"}))
+def test_images_of_other_sizes_are_the_cut_ones(order, reverse):
+    size, heights, widths = (4, 6), (2, 4, 4), (6, 4, 2)
+    images = make_images(BATCH, *size, CHANNELS)
+    features = ORDERS[order](*size).pixels.shape[-1] * CHANNELS
+    layer = ImageScan(Recurrent(make_cell("gru", features=features), reverse=reverse), order)
+    grid, _ = layer(
+        np.where(within_sizes(size, heights, widths)[..., None], images, np.nan).astype(np.float32),
+        heights=np.asarray(heights),
+        widths=np.asarray(widths),
+    )
+    assert np.isfinite(grid).all()
+    for k, (h, w) in enumerate(zip(heights, widths, strict=True)):
+        # A step takes a whole row or column, so that only where it takes one pixel both sizes can be cut.
+        cut = images[k : k + 1, :h, :w]
+        if order == "rows":
+            cut = np.pad(cut, ((0, 0), (0, 0), (0, size[1] - w), (0, 0)))
+        if order == "columns":
+            cut = np.pad(cut, ((0, 0), (0, size[0] - h), (0, 0), (0, 0)))
+        expected, _ = layer(cut)
+        gh, gw = expected.shape[1:3]
+        np.testing.assert_allclose(grid[k : k + 1, :gh, :gw], expected, rtol=0, atol=1e-5)
+        assert not np.asarray(grid)[k, gh:].any()
+        assert not np.asarray(grid)[k, :, gw:].any()
+
+
+def within_sizes(size, heights, widths):
+    rows, columns = np.arange(size[0])[None, :, None], np.arange(size[1])[None, None, :]
+    return (rows < np.asarray(heights)[:, None, None]) & (columns < np.asarray(widths)[:, None, None])
+
+
+def make_renet(hidden=4, patch=(2, 2), **options):
+    return oracle.random_cell(
+        lambda: ReNet(CHANNELS, hidden, patch, rngs=nnx.Rngs(0), **options), np.random.default_rng(0)
+    )
+
+
+@pytest.mark.parametrize("cell", [GRU, LSTM], ids=["gru", "lstm"])
+def test_renet_is_four_sweeps_of_the_oracle(cell):
+    kind = cell.__name__.lower()
+    layer = make_renet(patch=(2, 3), cell=cell)
+    images = make_images(BATCH, 4, 6, CHANNELS)
+    grid, _ = layer(images)
+    patches = images.reshape(BATCH, 2, 2, 2, 3, CHANNELS).transpose(0, 1, 3, 2, 4, 5).reshape(BATCH, 2, 2, -1)
+
+    def both_ways(sequences, bidirectional):
+        return np.concatenate(
+            [
+                oracle.run(kind, oracle.parameters_of(side.cell), sequences, reverse=side.reverse)[0]
+                for side in (bidirectional.forward, bidirectional.backward)
+            ],
+            axis=-1,
+        )
+
+    columns = patches.transpose(0, 2, 1, 3).reshape(BATCH * 2, 2, -1)
+    down = both_ways(columns, layer.vertical.layer).reshape(BATCH, 2, 2, -1).transpose(0, 2, 1, 3)
+    across = both_ways(down.reshape(BATCH * 2, 2, -1), layer.horizontal.layer)
+    np.testing.assert_allclose(grid, across.reshape(BATCH, 2, 2, -1), rtol=0, atol=1e-5)
+
+
+def test_renet_sees_the_whole_image_and_a_row_scan_what_lies_above():
+    images = jnp.asarray(make_images(1, 6, 4, CHANNELS))
+
+    def influence(layer):
+        """Of every place of the grid, which pixels change it: `[gh, gw, h, w]`."""
+        by_pixel = jax.jacrev(lambda images: layer(images)[0][0])(images)
+        return np.abs(by_pixel[:, :, :, 0]).max(axis=(2, 5)) > 0
+
+    assert influence(make_renet()).all()
+    seen = influence(scan_of("rows", make_cell("gru", features=4 * CHANNELS)))
+    row, pixel_row = np.arange(6)[:, None], np.arange(6)[None, :]
+    np.testing.assert_array_equal(seen.all(axis=(1, 3)), pixel_row <= row)
+    np.testing.assert_array_equal(seen.any(axis=(1, 3)), pixel_row <= row)
+
+
+def test_renets_stack_like_convolution_blocks():
+    images = make_images(BATCH, 8, 4, CHANNELS)
+    first = make_renet(hidden=3)
+    second = oracle.random_cell(lambda: ReNet(6, 5, (2, 1), rngs=nnx.Rngs(0)), np.random.default_rng(1))
+    grid, _ = second(first(images)[0])
+    assert grid.shape == (BATCH, 2, 2, 10)
+
+
+def test_renet_of_images_of_other_sizes_is_that_of_the_cut_ones():
+    layer = make_renet()
+    heights, widths = (4, 2, 3), (6, 4, 5)  # Patches of 2x2: the last image ends within one.
+    images = make_images(BATCH, 4, 6, CHANNELS)
+    within = within_sizes((4, 6), heights, widths)[..., None]
+    grid, _ = layer(
+        np.where(within, images, np.nan).astype(np.float32), heights=np.asarray(heights), widths=np.asarray(widths)
+    )
+    for k, (h, w) in enumerate([(4, 6), (2, 4), (4, 6)]):
+        expected, _ = layer(np.where(within, images, 0)[k : k + 1, :h, :w])
+        np.testing.assert_allclose(grid[k : k + 1, : h // 2, : w // 2], expected, rtol=0, atol=1e-5)
+        assert not np.asarray(grid)[k, h // 2 :].any()
+
+
+def test_image_scans_that_do_not_fit():
+    with pytest.raises(ValueError, match="There is no order 'zigzag'; there are rows, columns, pixels"):
+        ImageScan(make_cell("gru"), "zigzag")
+    with pytest.raises(ValueError, match=r"shape \[b, h, w, c\], not \[3, 4, 3\]"):
+        scan_of("rows")(jnp.zeros((3, 4, 3)))
+    with pytest.raises(ValueError, match=r"d = 6 features, and was given \[1, 4, 8\]"):
+        scan_of("rows")(jnp.zeros((1, HEIGHT, 4, CHANNELS)))
+    with pytest.raises(ValueError, match="Patches of 2x2 do not divide an image of 5x4"):
+        make_renet()(jnp.zeros((1, 5, 4, CHANNELS)))

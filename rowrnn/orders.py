@@ -1,0 +1,190 @@
+"""In which order the pixels of an image come: index maps from the grid of pixels to sequences and back.
+
+An order knows height and width only. `ORDERS` names the functions `(height, width, **options) → Order` that make one.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
+
+HOLE = -1
+
+
+class Order(NamedTuple):
+    """Which pixels make which step of which sequence.
+
+    Args:
+        size: height and width of the image.
+        pixels: `[n, t, p]`: the p pixels, numbered row by row, of each of t steps of n sequences; -1 is no pixel.
+        places: `[gh, gw]`: the step, numbered sequence by sequence, whose output lies at each place of a grid over the
+            image.
+    """
+
+    size: tuple[int, int]
+    pixels: Int[np.ndarray, "n t p"]
+    places: Int[np.ndarray, "gh gw"]
+
+    def sequences(self, images: Shaped[Array, "b h w c"]) -> Shaped[Array, "bn t d"]:
+        """Images as sequences `[b·n, t, p·c]`; where there is no pixel they are zero.
+
+        Raises:
+            ValueError: if the images have another size.
+        """
+        b, h, w, c = images.shape
+        self._check((h, w))
+        n, t, p = self.pixels.shape
+        x = images.reshape(b, h * w, c)[:, self.pixels.ravel()]
+        if (self.pixels == HOLE).any():
+            x = jnp.where((self.pixels.ravel() != HOLE)[None, :, None], x, jnp.zeros_like(x))
+        return x.reshape(b * n, t, p * c)
+
+    def images(self, sequences: Shaped[Array, "bn t d"]) -> Shaped[Array, "b h w c"]:
+        """The images of sequences: the inverse of `sequences`, exactly."""
+        n, t, p = self.pixels.shape
+        c = sequences.shape[-1] // p
+        # Every pixel is in one place, so that a permutation without holes leads back.
+        back = np.full(self.size[0] * self.size[1], HOLE)
+        places = self.pixels.ravel()
+        back[places[places != HOLE]] = np.flatnonzero(places != HOLE)
+        x = sequences.reshape(-1, n * t * p, c)[:, back]
+        return x.reshape(-1, *self.size, c)
+
+    def valid(
+        self, heights: ArrayLike | None, widths: ArrayLike | None, batch: int
+    ) -> tuple[Bool[Array, "b h w"], Bool[Array, "bn t"]]:
+        """Which pixels lie within images of these heights and widths, and which steps have any.
+
+        Raises:
+            ValueError, TypeError: if there is not one integer for each image.
+        """
+        within = jnp.ones((batch, *self.size), bool)
+        for name, sizes, axis in (("heights", heights, 0), ("widths", widths, 1)):
+            if sizes is None:
+                continue
+            if jnp.shape(sizes) != (batch,):
+                raise ValueError(f"Expected one of {name} for each of {batch} images, not {list(jnp.shape(sizes))}.")
+            if not jnp.issubdtype(jnp.result_type(sizes), jnp.integer):
+                raise TypeError(f"Expected integer {name}, not {jnp.result_type(sizes)}.")
+            numbers = np.arange(self.size[axis]).reshape((1, -1, 1) if axis == 0 else (1, 1, -1))
+            within &= numbers < jnp.asarray(sizes)[:, None, None]
+        steps = self.sequences(within[..., None]).any(axis=-1)
+        return within, steps
+
+    def when(self) -> Int[np.ndarray, "h w"]:
+        """The step that reads each pixel."""
+        sequences, steps, pixels = self.pixels.shape
+        step = np.broadcast_to(np.arange(steps)[None, :, None], (sequences, steps, pixels))
+        seen = np.zeros(self.size[0] * self.size[1], int)
+        seen[self.pixels[self.pixels != HOLE]] = step[self.pixels != HOLE]
+        return seen.reshape(self.size)
+
+    def grid(self, outputs: Float[Array, "bn t k"]) -> Float[Array, "b gh gw k"]:
+        """Outputs of steps on the grid of the image, `[b, gh, gw, k]`."""
+        n, t, _ = self.pixels.shape
+        return outputs.reshape(-1, n * t, outputs.shape[-1])[:, self.places]
+
+    def _check(self, size: tuple[int, int]) -> None:
+        if size != self.size:
+            raise ValueError(f"This order is for images of {self.size[0]}x{self.size[1]}, not {size[0]}x{size[1]}.")
+
+
+def rows(height: int, width: int) -> Order:
+    """A row a step, from the top. Outputs lie on a grid of one column."""
+    return Order((height, width), _numbers(height, width)[None], np.arange(height)[:, None])
+
+
+def columns(height: int, width: int) -> Order:
+    """A column a step, from the left. Outputs lie on a grid of one row."""
+    return Order((height, width), _numbers(height, width).T[None], np.arange(width)[None, :])
+
+
+def patches(height: int, width: int, patch: tuple[int, int] = (1, 1)) -> Order:
+    """A patch a step, row of patches by row, each from the left: with `(1, 1)` pixel by pixel."""
+    blocks = _patches(height, width, patch)
+    return _one_sequence((height, width), blocks, np.arange(blocks.shape[0] * blocks.shape[1]))
+
+
+def snake(height: int, width: int, patch: tuple[int, int] = (1, 1)) -> Order:
+    """A patch a step, row of patches by row, from the left and from the right by turns: each step touches the last."""
+    blocks = _patches(height, width, patch)
+    numbers = np.arange(blocks.shape[0] * blocks.shape[1]).reshape(blocks.shape[:2])
+    numbers[1::2] = numbers[1::2, ::-1]
+    return _one_sequence((height, width), blocks, numbers.ravel())
+
+
+def permuted(height: int, width: int, patch: tuple[int, int] = (1, 1), seed: int = 0) -> Order:
+    """A patch a step, in an order drawn once from the seed: permuted sequential MNIST with `(1, 1)`."""
+    blocks = _patches(height, width, patch)
+    return _one_sequence(
+        (height, width), blocks, np.random.default_rng(seed).permutation(blocks.shape[0] * blocks.shape[1])
+    )
+
+
+def permuted_rows(height: int, width: int, seed: int = 0) -> Order:
+    """A row a step, in an order drawn once from the seed."""
+    order = np.random.default_rng(seed).permutation(height)
+    return Order((height, width), _numbers(height, width)[order][None], np.argsort(order)[:, None])
+
+
+def diagonal(height: int, width: int) -> Order:
+    """An anti-diagonal a step, from the upper left corner: the skewed image of PixelRNN (van den Oord et al. 2016).
+
+    Step `t` holds the pixels of which row plus column is t, that of row i at place i; corners have holes.
+    """
+    numbers, steps = _numbers(height, width), height + width - 1
+    row, step = np.meshgrid(np.arange(height), np.arange(steps), indexing="xy")
+    column = step - row
+    within = (column >= 0) & (column < width)
+    pixels = np.where(within, numbers[row, np.clip(column, 0, width - 1)], HOLE)
+    places = np.arange(height)[:, None] + np.arange(width)[None, :]
+    return Order((height, width), pixels[None], places)
+
+
+def across(height: int, width: int, patch: tuple[int, int] = (1, 1)) -> Order:
+    """Every row of patches a sequence of its own, a patch a step, from the left."""
+    blocks = _patches(height, width, patch)
+    return Order((height, width), blocks, np.arange(blocks.shape[0] * blocks.shape[1]).reshape(blocks.shape[:2]))
+
+
+def down(height: int, width: int, patch: tuple[int, int] = (1, 1)) -> Order:
+    """Every column of patches a sequence of its own, a patch a step, from the top."""
+    blocks = _patches(height, width, patch).swapaxes(0, 1)
+    return Order((height, width), blocks, np.arange(blocks.shape[0] * blocks.shape[1]).reshape(blocks.shape[:2]).T)
+
+
+ORDERS: dict[str, Callable[..., Order]] = {
+    "rows": rows,
+    "columns": columns,
+    "pixels": patches,
+    "snake": snake,
+    "diagonal": diagonal,
+    "permuted": permuted,
+    "permuted_rows": permuted_rows,
+    "across": across,
+    "down": down,
+}
+
+
+def _numbers(height: int, width: int) -> Int[np.ndarray, "h w"]:
+    return np.arange(height * width).reshape(height, width)
+
+
+def _patches(height: int, width: int, patch: tuple[int, int]) -> Int[np.ndarray, "gh gw p"]:
+    """Pixels of each patch of a grid, row by row.
+
+    Raises:
+        ValueError: if patches do not divide the image.
+    """
+    if min(patch) < 1 or height % patch[0] or width % patch[1]:
+        raise ValueError(f"Patches of {patch[0]}x{patch[1]} do not divide an image of {height}x{width}.")
+    blocks = _numbers(height, width).reshape(height // patch[0], patch[0], width // patch[1], patch[1])
+    return blocks.swapaxes(1, 2).reshape(height // patch[0], width // patch[1], -1)
+
+
+def _one_sequence(size: tuple[int, int], blocks: np.ndarray, order: np.ndarray) -> Order:
+    """All patches in one sequence; `order` is which comes when."""
+    flat = blocks.reshape(-1, blocks.shape[-1])
+    return Order(size, flat[order][None], np.argsort(order).reshape(blocks.shape[:2]))
