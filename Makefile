@@ -1,11 +1,12 @@
 # `make run` sets up and runs the main job; `make test` sets up, checks style and types, and passes the tests;
-# `make bench` sets up the peers and measures speed against them.
+# `make test-interop` sets up torch and Keras and compares with them; `make bench` measures speed against all peers;
+# `make docs` writes the reference to build/docs.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test bench clean
+.PHONY: run test test-interop bench docs clean
 
 run: $(VENV)/.installed
 	$(BIN)/python experiments/mnist_rows.py $(ARGS)
@@ -16,11 +17,17 @@ test: $(VENV)/.installed-test
 	$(BIN)/pyrefly check --progress-bar=no
 	$(BIN)/python -m pytest $(ARGS)
 
+test-interop: $(VENV)/.installed-test $(VENV)/.installed-bench
+	$(BIN)/python -m pytest tests/interop_torch.py tests/interop_keras.py $(ARGS)
+
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/scan_speed.py $(ARGS)
 	$(BIN)/python benchmarks/time_to_accuracy.py $(ARGS)
 	$(BIN)/python benchmarks/seeds_together.py $(ARGS)
 	$(BIN)/python benchmarks/module_cost.py
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/pdoc --docformat google --output-directory build/docs rowrnn
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
@@ -37,4 +44,8 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	touch $@

@@ -1,0 +1,51 @@
+"""Weights in safetensors files, by torch's names: no code is run by reading one."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from rowrnn.errors import InputError
+from rowrnn.interop.torch import from_torch, to_torch
+from rowrnn.sequence import Stack
+
+
+def load(path: Path) -> Stack:
+    """The stack whose weights a safetensors file holds, one written by `save` or from a torch state dict.
+
+    Raises:
+        InputError: if the file cannot be read, is not in that format, or does not hold a recurrence.
+    """
+    try:
+        arrays = load_file(path)
+    except (OSError, SafetensorError) as error:
+        advice = ""
+        if path.suffix in (".pt", ".pth", ".pkl", ".bin", ".ckpt"):
+            advice = (
+                " A pickle can run code when it is read: convert it with torch.load(..., weights_only=True) and "
+                "safetensors.torch.save_file."
+            )
+        raise InputError(f"{path} cannot be read as safetensors ({error}).{advice}") from None
+    return from_torch(arrays)
+
+
+def save(layer: Any, path: Path) -> None:
+    """Writes the weights of a layer that torch knows.
+
+    Args:
+        layer: as for `to_torch`.
+        path: the file.
+
+    Raises:
+        InputError: if torch has no such recurrence, or the file cannot be written.
+    """
+    arrays = {name: np.ascontiguousarray(array) for name, array in to_torch(layer).items()}
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        save_file(arrays, partial)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written ({error}).") from None

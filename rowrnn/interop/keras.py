@@ -1,0 +1,92 @@
+"""Keras' `SimpleRNN`, `LSTM`, `GRU`, `ConvLSTM2D` and `Bidirectional` by their `get_weights()`.
+
+Keras keeps `[kernel, recurrent kernel, bias]`; an LSTM's gates lie as ours, a GRU's as z r n. A GRU with `reset_after`,
+the default, has two rows of biases, the second inside the reset; without, it is our `ResetFirstGRU`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import ArrayLike
+
+from rowrnn.cells import GRU, LSTM, Cell, ConvLSTM, Elman, ResetFirstGRU
+from rowrnn.errors import InputError
+from rowrnn.interop.arrays import checked, made, numpy_of
+from rowrnn.sequence import Bidirectional, Recurrent
+
+_NAMES = ("kernel", "recurrent_kernel", "bias")
+
+
+def from_keras(weights: Sequence[ArrayLike]) -> Recurrent | Bidirectional:
+    """The layer whose weights `layer.get_weights()` holds: three arrays, or six of a `Bidirectional`.
+
+    Raises:
+        InputError: if there are more or fewer arrays, or shapes do not fit.
+    """
+    if len(weights) == 6:
+        return Bidirectional(_cell(weights[:3]), _cell(weights[3:]))
+    if len(weights) != 3:
+        raise InputError(f"A Keras recurrence has 3 arrays, {', '.join(_NAMES)}, or twice as many, not {len(weights)}.")
+    return Recurrent(_cell(weights))
+
+
+def _cell(weights: Sequence[ArrayLike]) -> Cell:
+    kernel, recurrent, bias = (np.asarray(array) for array in weights)
+    for name, array in (("kernel", kernel), ("recurrent_kernel", recurrent)):
+        if array.ndim not in (2, 4):
+            raise InputError(f"{name} has shape {list(array.shape)}, expected two axes or four.")
+    features, columns = kernel.shape[-2:]
+    hidden = recurrent.shape[-2]
+    gates, odd = divmod(columns, hidden)
+    if odd or gates not in (1, 3, 4) or (kernel.ndim == 4 and gates != 4):
+        raise InputError(
+            f"kernel has {columns} columns for a hidden size of {hidden}: a SimpleRNN has as many, a GRU 3 times and "
+            "an LSTM or ConvLSTM2D 4 times as many."
+        )
+    expected = {
+        "kernel": (*kernel.shape[:-2], features, columns),
+        "recurrent_kernel": (*kernel.shape[:-2], hidden, columns),
+        "bias": (2, columns) if gates == 3 and bias.ndim == 2 else (columns,),
+    }
+    checked("a Keras recurrence", dict(zip(_NAMES, (kernel, recurrent, bias), strict=True)), expected)
+    if kernel.ndim == 4:
+        return made(
+            ConvLSTM, features, hidden, kernel.shape[:2], input_kernel=kernel, recurrent_kernel=recurrent, bias=bias
+        )
+    if gates != 3:
+        kind = {1: Elman, 4: LSTM}[gates]
+        return made(kind, features, hidden, input_kernel=kernel, recurrent_kernel=recurrent, bias=bias)
+    kernels = {"input_kernel": _swapped(kernel), "recurrent_kernel": _swapped(recurrent)}
+    if bias.ndim == 1:
+        return made(ResetFirstGRU, features, hidden, **kernels, bias=_swapped(bias))
+    first, second = _swapped(bias)
+    second, candidate = second.copy(), second[2 * hidden :]
+    second[2 * hidden :] = 0
+    return made(GRU, features, hidden, **kernels, bias=first + second, candidate_bias=candidate)
+
+
+def to_keras(layer: Recurrent | Bidirectional | Cell) -> list[np.ndarray]:
+    """Arrays for `layer.set_weights`; of a GRU for one with `reset_after`, of a `ResetFirstGRU` for one without.
+
+    Raises:
+        InputError: if Keras has no such layer.
+    """
+    if isinstance(layer, Bidirectional):
+        return to_keras(layer.forward.cell) + to_keras(layer.backward.cell)
+    cell = layer.cell if isinstance(layer, Recurrent) else layer
+    if type(cell) not in (Elman, LSTM, GRU, ResetFirstGRU, ConvLSTM):
+        raise InputError(f"Keras has no layer of {type(cell).__name__}.")
+    arrays = [numpy_of(cell, name) for name in ("input_kernel", "recurrent_kernel", "bias")]
+    if not isinstance(cell, GRU | ResetFirstGRU):
+        return arrays
+    if isinstance(cell, GRU):
+        second = np.zeros_like(arrays[2])
+        second[2 * cell.hidden :] = numpy_of(cell, "candidate_bias")
+        arrays[2] = np.stack([arrays[2], second])
+    return [_swapped(array) for array in arrays]
+
+
+def _swapped(array: np.ndarray) -> np.ndarray:
+    """The first two of three gates on the last axis exchanged: r z n and z r n."""
+    first, second, last = np.split(array, 3, axis=-1)
+    return np.concatenate([second, first, last], axis=-1)

@@ -1,0 +1,73 @@
+"""`flax.nnx`'s cells: `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` and `GRUCell`, which has no `b_hn`."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from rowrnn.cells import GRU, LSTM, Cell, Elman
+from rowrnn.errors import InputError
+from rowrnn.interop.arrays import made, numpy_of
+
+
+def from_nnx(cell: Any) -> Any:
+    """The cell of the same weights.
+
+    Raises:
+        InputError: if the cell is none of those of this module.
+    """
+    sizes = getattr(cell, "in_features", None), getattr(cell, "hidden_features", None)
+    if isinstance(cell, nnx.LSTMCell):
+        inputs = cell.ii, cell.if_, cell.ig, cell.io
+        recurrent = cell.hi, cell.hf, cell.hg, cell.ho
+        return made(
+            LSTM,
+            *sizes,
+            input_kernel=np.concatenate([np.asarray(dense.kernel[...]) for dense in inputs], axis=1),
+            recurrent_kernel=np.concatenate([np.asarray(dense.kernel[...]) for dense in recurrent], axis=1),
+            bias=np.concatenate([np.asarray(dense.bias) for dense in recurrent]),
+        )
+    kinds: dict[type, tuple[type[Cell], str]] = {
+        nnx.SimpleCell: (Elman, "dense_i"),
+        nnx.OptimizedLSTMCell: (LSTM, "dense_h"),
+        nnx.GRUCell: (GRU, "dense_i"),
+    }
+    if type(cell) not in kinds:
+        raise InputError(f"{type(cell).__name__} is no cell of flax.nnx that is known here.")
+    kind, biased = kinds[type(cell)]
+    arrays = {
+        "input_kernel": np.asarray(cell.dense_i.kernel[...]),
+        "recurrent_kernel": np.asarray(cell.dense_h.kernel[...]),
+        "bias": np.asarray(getattr(cell, biased).bias[...]),
+    }
+    if kind is GRU:
+        arrays["candidate_bias"] = np.zeros(cell.hidden_features, arrays["bias"].dtype)
+    return made(kind, *sizes, **arrays)
+
+
+def to_nnx(cell: Any) -> nnx.RNNCellBase:
+    """The cell of `flax.nnx` of the same weights: `SimpleCell`, `OptimizedLSTMCell` or `GRUCell`.
+
+    Raises:
+        InputError: if flax.nnx has no such cell, or a GRU has a bias `b_hn` other than zero, which its cell lacks.
+    """
+    kinds: dict[type[Cell], tuple[type, str]] = {
+        Elman: (nnx.SimpleCell, "dense_i"),
+        LSTM: (nnx.OptimizedLSTMCell, "dense_h"),
+        GRU: (nnx.GRUCell, "dense_i"),
+    }
+    if type(cell) not in kinds:
+        raise InputError(f"flax.nnx has no cell of {type(cell).__name__}.")
+    if isinstance(cell, GRU) and numpy_of(cell, "candidate_bias").any():
+        raise InputError(
+            "flax.nnx's GRUCell has no bias b_hn inside the reset, and this GRU's is not zero: use rowrnn's own cell, "
+            "which runs in flax.nnx.RNN, or linen's."
+        )
+    kind, biased = kinds[type(cell)]
+    dtype = cell.bias.dtype
+    made: Any = kind(cell.features, cell.hidden, dtype=dtype, param_dtype=dtype, rngs=nnx.Rngs(0))
+    made.dense_i.kernel[...] = jnp.asarray(cell.input_kernel[...])
+    made.dense_h.kernel[...] = jnp.asarray(cell.recurrent_kernel[...])
+    getattr(made, biased).bias[...] = jnp.asarray(cell.bias[...])
+    return made

@@ -1,0 +1,142 @@
+"""torch's `nn.RNN`, `nn.LSTM` and `nn.GRU` by their state dicts.
+
+torch keeps a matrix `[gates·hidden, d]` for each product and a bias for each, gates in our order. Of an RNN and an LSTM
+only the sum of the biases counts; of a GRU the candidate's recurrent bias is one of its own.
+"""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import ArrayLike
+
+from rowrnn.cells import GRU, LSTM, Cell, Elman, ProjectedLSTM
+from rowrnn.errors import InputError
+from rowrnn.interop.arrays import checked, made, numpy_of
+from rowrnn.sequence import Bidirectional, Recurrent, Stack
+
+_BY_GATES: dict[int, type[Cell]] = {1: Elman, 3: GRU, 4: LSTM}
+
+
+def from_torch(state: Mapping[str, ArrayLike]) -> Stack:
+    """The stack whose weights a torch module's `state_dict()` holds, of any number of layers and both directions.
+
+    Args:
+        state: arrays by torch's names, `weight_ih_l0` and so on; without biases they are zero.
+
+    Raises:
+        InputError: if names are missing or unknown, or shapes do not fit.
+    """
+    for name in ("weight_ih_l0", "weight_hh_l0"):
+        if name not in state:
+            raise InputError(f"These are not the weights of a torch recurrence: {name} is missing.")
+        if np.ndim(state[name]) != 2:
+            raise InputError(f"{name} has shape {list(np.shape(state[name]))}, expected two axes.")
+    projected, biased = "weight_hr_l0" in state, "bias_ih_l0" in state
+    hidden = np.shape(state["weight_hr_l0" if projected else "weight_hh_l0"])[1]
+    gates, odd = divmod(np.shape(state["weight_ih_l0"])[0], hidden)
+    if odd or gates not in _BY_GATES or (projected and gates != 4):
+        raise InputError(
+            f"weight_ih_l0 has {np.shape(state['weight_ih_l0'])[0]} rows for a hidden size of {hidden}: an RNN has as "
+            "many, a GRU 3 times and an LSTM 4 times as many."
+        )
+    numbers = [int(found[1]) for name in state if (found := re.fullmatch(r"weight_ih_l(\d+)", name))]
+    layers, directions = max(numbers) + 1, 1 + ("weight_ih_l0_reverse" in state)
+    outputs = np.shape(state["weight_hr_l0"])[0] if projected else hidden
+    features = np.shape(state["weight_ih_l0"])[1]
+    suffixes = [
+        (f"l{layer}{reverse}", features if layer == 0 else directions * outputs)
+        for layer in range(layers)
+        for reverse in ("", "_reverse")[:directions]
+    ]
+    expected: dict[str, tuple[int, ...]] = {}
+    for suffix, width in suffixes:
+        expected[f"weight_ih_{suffix}"] = gates * hidden, width
+        expected[f"weight_hh_{suffix}"] = gates * hidden, outputs
+        if biased:
+            expected[f"bias_ih_{suffix}"] = expected[f"bias_hh_{suffix}"] = (gates * hidden,)
+        if projected:
+            expected[f"weight_hr_{suffix}"] = outputs, hidden
+    arrays = checked("a torch recurrence", state, expected)
+    cells = [_cell(_BY_GATES[gates], width, hidden, suffix, arrays) for suffix, width in suffixes]
+    return Stack(
+        [
+            Bidirectional(*cells[n : n + 2]) if directions == 2 else Recurrent(cells[n])
+            for n in range(0, len(cells), directions)
+        ]
+    )
+
+
+def _cell(kind: type[Cell], features: int, hidden: int, suffix: str, arrays: Mapping[str, np.ndarray]) -> Cell:
+    kernels = {
+        "input_kernel": arrays[f"weight_ih_{suffix}"].T,
+        "recurrent_kernel": arrays[f"weight_hh_{suffix}"].T,
+    }
+    zeros = np.zeros(kernels["input_kernel"].shape[1], kernels["input_kernel"].dtype)
+    first, second = arrays.get(f"bias_ih_{suffix}", zeros), arrays.get(f"bias_hh_{suffix}", zeros)
+    if kind is GRU:
+        candidate = slice(2 * hidden, None)
+        bias = first + np.where(np.arange(3 * hidden) < 2 * hidden, second, 0).astype(second.dtype)
+        return made(GRU, features, hidden, **kernels, bias=bias, candidate_bias=second[candidate])
+    if f"weight_hr_{suffix}" not in arrays:
+        return made(kind, features, hidden, **kernels, bias=first + second)
+    projection = arrays[f"weight_hr_{suffix}"]
+    sizes = features, hidden, len(projection)
+    return made(ProjectedLSTM, *sizes, **kernels, bias=first + second, projection_kernel=projection.T)
+
+
+def to_torch(stack: Stack | Bidirectional | Recurrent | Cell) -> dict[str, np.ndarray]:
+    """Arrays by torch's names, for `load_state_dict` after `torch.from_numpy`.
+
+    Raises:
+        InputError: if torch has no such recurrence.
+    """
+    layers = list(stack.layers) if isinstance(stack, Stack) else [stack]
+    if isinstance(stack, Stack) and stack.connection != "plain":
+        raise InputError(f"torch's recurrences have no {stack.connection} connections.")
+    directions = 1 + isinstance(layers[0], Bidirectional)
+    arrays: dict[str, np.ndarray] = {}
+    kinds = set()
+    for number, layer in enumerate(layers):
+        for cell, reverse in zip(_directions(layer, directions), ("", "_reverse"), strict=False):
+            kinds.add((type(cell), cell.hidden, cell.outputs))
+            arrays |= _arrays(cell, f"l{number}{reverse}")
+    if len(kinds) > 1:
+        raise InputError("All layers of a torch recurrence have cells of one class and size.")
+    return arrays
+
+
+def _directions(layer: Stack | Bidirectional | Recurrent | Cell, directions: int) -> list[Cell]:
+    if isinstance(layer, Bidirectional) and directions == 2:
+        if layer.merge != "concatenate":
+            raise InputError(
+                f"torch concatenates the outputs of both directions; this layer takes their {layer.merge}."
+            )
+        layers = [layer.forward, layer.backward]
+    elif isinstance(layer, Recurrent | Cell) and directions == 1:
+        layers = [layer]
+    else:
+        raise InputError("All layers of a torch recurrence have one direction, or all have both.")
+    if directions == 1 and isinstance(layer, Recurrent) and layer.reverse:
+        raise InputError("A torch recurrence of one direction does not run in reverse.")
+    if any(isinstance(layer, Recurrent) and layer.learned_state for layer in layers):
+        raise InputError("torch's recurrences have no learned initial state.")
+    return [layer.cell if isinstance(layer, Recurrent) else layer for layer in layers]
+
+
+def _arrays(cell: Cell, suffix: str) -> dict[str, np.ndarray]:
+    if type(cell) not in (Elman, LSTM, GRU, ProjectedLSTM):
+        raise InputError(f"torch has no recurrence of {type(cell).__name__}.")
+    bias = numpy_of(cell, "bias")
+    second = np.zeros_like(bias)
+    if isinstance(cell, GRU):
+        second[2 * cell.hidden :] = numpy_of(cell, "candidate_bias")
+    arrays = {
+        f"weight_ih_{suffix}": np.ascontiguousarray(numpy_of(cell, "input_kernel").T),
+        f"weight_hh_{suffix}": np.ascontiguousarray(numpy_of(cell, "recurrent_kernel").T),
+        f"bias_ih_{suffix}": bias,
+        f"bias_hh_{suffix}": second,
+    }
+    if isinstance(cell, ProjectedLSTM):
+        arrays[f"weight_hr_{suffix}"] = np.ascontiguousarray(numpy_of(cell, "projection_kernel").T)
+    return arrays
