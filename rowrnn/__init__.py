@@ -1,8 +1,29 @@
 """Row-by-row recurrent vision for JAX and Flax."""
 
-from rowrnn.cells import CELLS, GRU, LSTM, Cell, Elman, LSTMState
-from rowrnn.image import RowGRU, RowLSTM, Rows, rows
+from rowrnn import interop
+from rowrnn.cells import (
+    CELLS,
+    GRU,
+    LSTM,
+    MGU,
+    RGLRU,
+    Cell,
+    ConvGRU,
+    ConvLSTM,
+    Elman,
+    LayerNormGRU,
+    LayerNormLSTM,
+    LSTMState,
+    MinGRU,
+    MinLSTM,
+    PeepholeLSTM,
+    ProjectedLSTM,
+    ResetFirstGRU,
+)
+from rowrnn.image import ImageScan, ReNet, RowGRU, RowLSTM, Rows, rows
+from rowrnn.program import export
 from rowrnn.scan import default_backend, explain, scan
+from rowrnn.sequence import Bidirectional, Recurrent, Stack, stack
 
 __version__ = "0.1.0"
 
@@ -10,14 +31,33 @@ __all__ = [
     "CELLS",
     "GRU",
     "LSTM",
+    "MGU",
+    "RGLRU",
+    "Bidirectional",
     "Cell",
+    "ConvGRU",
+    "ConvLSTM",
     "Elman",
+    "ImageScan",
     "LSTMState",
+    "LayerNormGRU",
+    "LayerNormLSTM",
+    "MinGRU",
+    "MinLSTM",
+    "PeepholeLSTM",
+    "ProjectedLSTM",
+    "ReNet",
+    "Recurrent",
+    "ResetFirstGRU",
     "RowGRU",
     "RowLSTM",
     "Rows",
+    "Stack",
     "default_backend",
     "explain",
+    "export",
+    "interop",
     "rows",
     "scan",
+    "stack",
 ]

@@ -1,4 +1,4 @@
-"""Commands: `python -m rowrnn draw RUN` and `publish RUN` on finished runs, `python -m rowrnn native`."""
+"""Commands: `python -m rowrnn draw RUN`, `export RUN MODEL FILE` and `publish RUN` on finished runs, and `native`."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import tyro
 from rich.console import Console
 from tyro.extras import SubcommandApp
 
-from rowrnn import native, report
+from rowrnn import native, program, report
 from rowrnn.plots import draw
 from rowrnn.run import exit_on_error
 
@@ -24,6 +24,22 @@ def draw_run(run: tyro.conf.Positional[Path]) -> None:
     Console().print(report.summary_table(results))
     for picture in draw(run):
         print(picture)
+
+
+@app.command(name="export")
+def export_model(
+    run: tyro.conf.Positional[Path], model: tyro.conf.Positional[str], file: tyro.conf.Positional[Path], seed: int = 0
+) -> None:
+    """Writes a trained model of a run as one file that runs without rowrnn: jax.export.deserialize(...).call(images).
+
+    Args:
+        run: directory of the run.
+        model: name of the model, as "Row LSTM".
+        file: where to write.
+        seed: which of the run's seeds, from 0.
+    """
+    program.export_kept(run, model, file, seed)
+    print(f"{file}: {file.stat().st_size:,} bytes. Run it with jax.export.deserialize(bytearray(data)).call(images).")
 
 
 @app.command
