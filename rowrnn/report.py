@@ -70,6 +70,12 @@ def plain_table(rows: Sequence[Sequence[str]]) -> Table:
     return _filled(Table(box=box.SIMPLE_HEAD, padding=(0, 1)), rows)
 
 
+def accuracy(score: Mapping[str, Any]) -> str:
+    """An accuracy over seeds, as `interval` gives it, in percent."""
+    mean = f"{100 * score['mean']:.2f}"
+    return mean if score["ci95"] is None else f"{mean} ± {100 * score['ci95']:.2f}"
+
+
 def _filled(table: Table, rows: Sequence[Sequence[str]]) -> Table:
     header, *body = rows
     for number, name in enumerate(header):
@@ -134,7 +140,7 @@ def _cells(results: Results) -> list[tuple[str, ...]]:
     return [
         (
             row["model"],
-            _accuracy(row["test_accuracy"]),
+            accuracy(row["test_accuracy"]),
             f"{row['parameters']:,}",
             _seconds(row["seconds_to_98"]),
             _seconds(row["seconds_to_99"]),
@@ -144,11 +150,6 @@ def _cells(results: Results) -> list[tuple[str, ...]]:
         )
         for row in results["summary"]
     ]
-
-
-def _accuracy(accuracy: Mapping[str, Any]) -> str:
-    mean = f"{100 * accuracy['mean']:.2f}"
-    return mean if accuracy["ci95"] is None else f"{mean} ± {100 * accuracy['ci95']:.2f}"
 
 
 def _seconds(seconds: float | None) -> str:

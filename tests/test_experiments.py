@@ -1,5 +1,6 @@
 """The main experiment as a person runs it, tiny: what it writes, what it refuses, what an interruption leaves."""
 
+import importlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapes7
+import tyro
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "experiments" / "mnist_rows.py"
@@ -19,7 +21,8 @@ sys.path.insert(0, str(SCRIPT.parent))
 
 import mnist_rows  # noqa: E402  (experiments are scripts, no package)
 
-from rowrnn import native  # noqa: E402
+from rowrnn import native, program  # noqa: E402
+from rowrnn.data import as_float, load  # noqa: E402
 from rowrnn.errors import InputError  # noqa: E402
 
 # Where the tests themselves run in the background, their children ignore Ctrl-C unless they ask for it.
@@ -31,8 +34,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def start(*arguments, **options):
-    command = [sys.executable, "-c", HEARING, str(SCRIPT), *map(str, arguments)]
+def start(*arguments, script=SCRIPT, **options):
+    command = [sys.executable, "-c", HEARING, str(script), *map(str, arguments)]
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "2", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options
@@ -148,6 +151,95 @@ def test_ctrl_c_keeps_what_was_finished(data_dir, tmp_path):
     assert [row["model"] for row in results["summary"]] == ["Row GRU"]
     assert f"what was finished is in {tmp_path / 'run' / 'results.json'}" in errors
     assert "Traceback" not in errors
+
+
+def test_a_trained_model_is_exported_from_the_run(finished, data_dir, tmp_path):
+    directory, _, results = finished
+    command = [sys.executable, "-m", "rowrnn", "export", str(directory), "Row LSTM", str(tmp_path / "row_lstm.jax")]
+    subprocess.run([*command, "--seed", "1"], check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    test = load("shapes7", data_dir).test
+    logits = program.load(tmp_path / "row_lstm.jax")(as_float(test.images))
+    right = float((np.asarray(logits).argmax(axis=-1) == np.asarray(test.labels)).mean())
+    assert right == pytest.approx(results["summary"][0]["test_accuracy"]["values"][1])
+
+
+# The other experiments, tiny.
+
+
+def run_script(name, data_dir, output, *arguments):
+    script = SCRIPT.with_name(f"{name}.py")
+    common = ("--dataset", "shapes7", "--data-dir", data_dir, "--output", output)
+    code, output_text, errors = run(*common, *arguments, script=script)
+    assert code == 0, errors
+    results = json.loads((output / "results.json").read_text())
+    assert results["finished"]
+    assert results["experiment"] == name
+    for path in output.glob("*.png"):
+        assert path.name in output_text.replace("\n", "")
+    return results, {path.name for path in output.glob("*.png")}
+
+
+def test_directions(data_dir, tmp_path):
+    arguments = ("--directions", "both_ways", "snake", "renet", "--params", "6000", "--epochs", "2")
+    results, pictures = run_script(
+        "directions", data_dir, tmp_path / "run", *arguments, "--seeds", "2", "--batch", "16"
+    )
+    assert pictures == {"orders.png", "accuracy.png", "learning_curves.png"}
+    # Images of 12x20 pixels: patches of 4x4, and of 2x2 for ReNet.
+    assert [(row["sequences"], row["steps"]) for row in results["summary"]] == [(1, 12), (1, 15), (10, 6)]
+    for row in results["summary"]:
+        assert row["test_accuracy"]["mean"] > 0.3, row
+        assert abs(row["parameters"] - 6000) <= 0.03 * 6000
+    best = max(results["summary"], key=lambda row: row["test_accuracy"]["mean"])
+    assert results["table"][1][0] == best["model"]
+    assert len(list((tmp_path / "run" / "models").iterdir())) == 6
+
+
+def test_pixels(data_dir, tmp_path):
+    arguments = ("--hidden", "6", "--epochs", "1", "--batch", "32", "--cell", "min_gru")
+    results, pictures = run_script("pixels", data_dir, tmp_path / "run", *arguments)
+    assert pictures == {"learning_curves.png"}
+    assert [row["model"] for row in results["summary"]] == ["sequential MinGRU", "permuted MinGRU"]
+    assert {row["steps"] for row in results["summary"]} == {240}
+
+
+def test_memory(data_dir, tmp_path):
+    arguments = ("--cells", "GRU", "RG-LRU", "--hidden", "16", "--delay", "6", "--longest", "12", "--epochs", "3")
+    results, pictures = run_script(
+        "memory", data_dir, tmp_path / "run", *arguments, "--filler", "noise", "--batch", "16"
+    )
+    assert pictures == {"accuracy.png", "gradients.png"}
+    assert {0, 6, 12} <= set(results["delays"])
+    for row in results["summary"]:
+        assert len(row["test_accuracy"]) == len(results["delays"])
+        assert row["test_accuracy"][0]["mean"] > 0.25, row
+    with np.load(tmp_path / "run" / "arrays.npz") as arrays:
+        assert arrays["GRU/start"].shape == (12 + 6,)
+        assert (arrays["RG-LRU/end"] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        ("directions", ["--directions", "row"], "There is no 'row'. Did you mean 'rows'"),
+        ("directions", ["--cell", "gro"], "There is no 'gro'. Did you mean 'gru'"),
+        (
+            "directions",
+            ["--patch", "5"],
+            "Patches of 5x5 do not divide .* 28x28. Take other ones with --patch",
+        ),
+        ("directions", ["--renet-patch", "4"], "Patches of 16x16 do not divide an image of 28x28"),
+        ("pixels", ["--cell", "gro"], "There is no cell 'gro'; there are elman"),
+        ("memory", ["--cells", "lstm"], "There is no cell 'lstm'; there are Elman, GRU"),
+        ("memory", ["--delay", "0"], "--delay is 0; expected at least 1"),
+    ],
+)
+def test_wrong_options_of_the_others(name, wrong, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    script = importlib.import_module(name)
+    with pytest.raises(InputError, match=message):
+        script.main(tyro.cli(script.Options, args=wrong))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_explains_every_option():

@@ -9,8 +9,10 @@ from flax import nnx
 
 from rowrnn.cells import CELLS, GRU, LSTM
 from rowrnn.errors import InputError
-from rowrnn.models import CNN, Classifier, parameters, solve_width
-from rowrnn.models.cnn import _conv_as_product, _max_pool
+from rowrnn.image import ImageScan, ReNet
+from rowrnn.models import CNN, Classifier, ScanClassifier, parameters, solve_width
+from rowrnn.models.cnn import _max_pool
+from rowrnn.sequence import Bidirectional
 
 
 def randomized(model, seed=0):
@@ -46,6 +48,33 @@ def test_another_pooling_is_refused():
         Classifier(GRU(8, 6, rngs=rngs), 3, pooling="max", rngs=rngs)
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_scan_classifier_is_its_layers_pooled_and_one_linear_map(name, pooling, images):
+    rngs = nnx.Rngs(0)
+    both = Bidirectional(*(CELLS[name](12, 6, rngs=rngs) for _ in range(2)))
+    layers = [ImageScan(CELLS[name](2, 3, rngs=rngs), "down"), ImageScan(both, "rows")]
+    model = randomized(ScanClassifier(layers, 3, pooling=pooling, rngs=rngs))
+    x = np.asarray(images).transpose(0, 2, 1, 3).reshape(12, 5, 2)
+    below, _ = oracle.run(name, oracle.parameters_of(model.layers[0].layer.cell), x)
+    rows = below.reshape(3, 4, 5, 3).transpose(0, 2, 1, 3).reshape(3, 5, 12)
+    sides = [
+        oracle.run(name, oracle.parameters_of(side.cell), rows, reverse=side.reverse)
+        for side in (model.layers[1].layer.forward, model.layers[1].layer.backward)
+    ]
+    shown = [outputs.mean(axis=1) if pooling == "mean" else state[0] for outputs, state in sides]
+    kernel, bias = (np.float64(p[...]) for p in (model.head.kernel, model.head.bias))
+    np.testing.assert_allclose(model(images), np.concatenate(shown, axis=-1) @ kernel + bias, atol=1e-5)
+
+
+def test_scan_classifiers_that_cannot_be():
+    rngs = nnx.Rngs(0)
+    with pytest.raises(ValueError, match="pools by last or mean, not by 'max'"):
+        ScanClassifier([ImageScan(GRU(8, 6, rngs=rngs))], 3, pooling="max", rngs=rngs)
+    with pytest.raises(ValueError, match="ends in many places: pool by mean"):
+        ScanClassifier([ReNet(1, 6, rngs=rngs)], 3, rngs=rngs)
+
+
 def test_dropout_needs_a_key_and_keeps_the_mean(images):
     rngs = nnx.Rngs(0)
     model = randomized(Classifier(LSTM(8, 6, rngs=rngs), 3, dropout=0.4, rngs=rngs))
@@ -56,30 +85,6 @@ def test_dropout_needs_a_key_and_keeps_the_mean(images):
     # Features are scaled by 1 / (1 - 0.4) where kept, so that the mean over keys is the model without dropout.
     error = 5 * np.std(dropped, axis=0) / np.sqrt(4000)
     assert (np.abs(dropped.mean(axis=0) - model(images)) < error).all()
-
-
-@pytest.mark.parametrize(("size", "stride"), [(5, 2), (3, 1), (3, 2), (1, 1)])
-@pytest.mark.parametrize("shape", [(2, 8, 7, 3), (1, 5, 5, 1)])
-def test_convolution_as_product_is_the_convolution(shape, size, stride):
-    rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.normal(size=shape), jnp.float32)
-    kernel = jnp.asarray(rng.normal(size=(size, size, shape[-1], 4)), jnp.float32)
-    padding = ((size // 2, size // 2),) * 2
-
-    def library(x, kernel):
-        return jax.lax.conv_general_dilated(
-            x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-
-    def ours(x, kernel):
-        return _conv_as_product(x, kernel, (stride, stride), padding)
-
-    expected, library_vjp = jax.vjp(library, x, kernel)
-    found, vjp = jax.vjp(ours, x, kernel)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    cotangent = jnp.asarray(rng.normal(size=expected.shape), jnp.float32)
-    for a, b in zip(vjp(cotangent), library_vjp(cotangent), strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-5)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 6, 3), (2, 5, 7, 1), (1, 1, 1, 2)])

@@ -2,6 +2,7 @@
 
 from rowrnn.models.classifier import Classifier
 from rowrnn.models.cnn import CNN
+from rowrnn.models.scan_classifier import ScanClassifier
 from rowrnn.models.width import parameters, solve_width
 
-__all__ = ["CNN", "Classifier", "parameters", "solve_width"]
+__all__ = ["CNN", "Classifier", "ScanClassifier", "parameters", "solve_width"]

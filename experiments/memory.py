@@ -1,0 +1,299 @@
+"""How long does a recurrent cell remember?
+
+A digit is shown, a row a step, then n rows that say nothing, and only then the cell is asked which digit it was. Each
+cell learns with delays of up to `--delay` rows, log-uniform, and is then asked after n = 0 … `--longest`. Beside the
+accuracy stands the vanishing gradient: the norm of the gradient of the loss with respect to each row, at the start of
+training and at its end.
+
+    python experiments/memory.py            a quarter of an hour on 2 cores
+    python experiments/memory.py --full     an hour or two: the committed results
+    python experiments/memory.py --quick    a minute: does it run?
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, Int
+from rich.console import Console
+
+from rowrnn import GRU, LSTM, RGLRU, Cell, Elman, LSTMState, MinGRU, explain, scan
+from rowrnn.data import Dataset, as_float, load
+from rowrnn.errors import InputError
+from rowrnn.evaluate import evaluate
+from rowrnn.mesh import one_device_per_core
+from rowrnn.models import parameters
+from rowrnn.progress import LiveTable
+from rowrnn.report import accuracy, interval, plain_table
+from rowrnn.run import Run, peak_memory, run_experiment, seconds_since_start
+from rowrnn.train import Epoch, Recipe, fit
+from rowrnn.trial import PROTOCOL, TrainingOptions, devices_for
+
+CELLS: dict[str, Callable[..., Cell]] = {
+    "Elman": Elman,
+    "GRU": GRU,
+    "LSTM, forget bias 0": partial(LSTM, forget_bias=0.0),
+    "LSTM, forget bias 1": partial(LSTM, forget_bias=1.0),
+    "LSTM, forget bias 3": partial(LSTM, forget_bias=3.0),
+    "MinGRU": MinGRU,
+    "RG-LRU": RGLRU,
+}
+DELAYS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+GRADIENT_IMAGES = 200
+
+
+@dataclass(frozen=True)
+class Options(TrainingOptions):
+    """Each cell sees a digit, waits, and is asked which one it was."""
+
+    cells: tuple[str, ...] = tuple(CELLS)
+    """Cells to ask: Elman, GRU, "LSTM, forget bias 0" (1, 3), MinGRU, RG-LRU."""
+    hidden: int = 64
+    """Size of a cell's state."""
+    delay: int = 200
+    """Most rows between the digit and the question in training."""
+    longest: int = 1000
+    """Most rows between them in the test."""
+    filler: Literal["blank", "noise"] = "blank"
+    """What the rows between show: nothing, or uniform noise."""
+    epochs: int = 4
+    """Passes over the training set."""
+    seeds: int = 2
+    """Models of each kind, trained together, each from its own seed."""
+    learning_rate: float = 3e-3
+    """Peak learning rate of AdamW."""
+    train_images: int | None = 10_000
+    """Train on so many images only; all where not given."""
+    test_images: int | None = 2_000
+    """Ask about so many test images only; all where not given."""
+    output: Path = Path("runs/memory")
+    """Directory for results and pictures; one that is taken is kept, and the next free name used."""
+    quick: bool = False
+    """Preset: tiny cells, one epoch, delays of up to 20 rows."""
+    full: bool = False
+    """Preset: delays of up to 500 rows in training and 2,000 in the test, three seeds, every test image."""
+
+
+PRESETS = {
+    "quick": {"hidden": 8, "delay": 20, "longest": 40, "epochs": 1, "train_images": 1_000, "test_images": 500},
+    "full": {"delay": 500, "longest": 2000, "seeds": 3, "epochs": 12, "train_images": 20_000, "test_images": None},
+}
+
+
+class Questions(NamedTuple):
+    """Images, their labels, and after how many rows each is asked about."""
+
+    images: Any
+    labels: Any
+    delays: Any
+
+
+class Witness(nnx.Module):
+    """A cell and what it says of its last state."""
+
+    def __init__(self, cell: Cell, classes: int, *, rngs: nnx.Rngs) -> None:
+        self.cell = cell
+        self.head = nnx.Linear(cell.outputs, classes, rngs=rngs)
+
+    def __call__(self, rows: Float[Array, "b t d"], lengths: Int[Array, "b"]) -> Float[Array, "b classes"]:
+        """Logits after the last of its rows."""
+        _, last = scan(self.cell, rows, lengths=lengths)
+        return self.head(last.hidden if isinstance(last, LSTMState) else last)
+
+
+def main(options: Options) -> None:
+    """Trains, asks and draws what the options ask for."""
+    check(options)
+    one_device_per_core()
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    data = load(options.dataset, options.data_dir)
+    delays = sorted({options.longest, *(n for n in (*DELAYS, options.delay) if n < options.longest)})
+    with Run(options.output) as run:
+        results: dict[str, Any] = {
+            "experiment": "memory",
+            "finished": False,
+            **run.environment(),
+            "data": {**data.describe(), "train": len(data.train.first(options.train_images))},
+            "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
+            "delays": delays,
+            "summary": [],
+        }
+        arrays: dict[str, np.ndarray] = {}
+        with LiveTable(console, options.epochs) as table:
+            for title in options.cells:
+                row, slopes = examine(title, delays, options, data, table)
+                results["summary"].append(row)
+                results["table"] = table_of(results["summary"], delays, options)
+                results["peak_memory_mib"] = peak_memory() / 2**20
+                arrays |= {f"{title}/{when}": norms for when, norms in slopes.items()}
+                run.save(results, arrays)
+        results["finished"] = True
+        results["seconds"] = seconds_since_start()
+        run.save(results, arrays)
+        console.print(plain_table(results["table"]))
+        pictures = ", ".join(draw(results, arrays, options, run.directory))
+        console.print(f"In {run.directory}: results.json, arrays.npz, {pictures}.")
+
+
+def check(options: Options) -> None:
+    """Refuses options that cannot be meant."""
+    for title in options.cells:
+        if title not in CELLS:
+            raise InputError(f"There is no cell {title!r}; there are {', '.join(CELLS)}.")
+    if not options.cells:
+        raise InputError(f"Name at least one cell of {', '.join(CELLS)}.")
+    options.check("hidden", "delay", "longest", "test_images")
+
+
+def examine(
+    title: str, delays: list[int], options: Options, data: Dataset, table: LiveTable
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Trains all seeds of a cell: its line of the summary, and gradient norms `[rows]` at the start and the end."""
+    _, width, channels = data.shape
+    train, test = data.train.first(options.train_images), data.test.first(options.test_images)
+
+    def init(key: Array) -> Witness:
+        rngs = nnx.Rngs(key)
+        return Witness(CELLS[title](width * channels, options.hidden, rngs=rngs), data.classes, rngs=rngs)
+
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    size, backend = parameters(shapes), explain(shapes.cell, jnp.zeros((1, 1, width * channels)))
+    devices = devices_for(backend, options.seeds)
+    held_out = data.validation
+    validation = Questions(held_out.images, held_out.labels, drawn_delays(options, len(held_out)))
+    recipe = Recipe(options.epochs, options.batch, options.learning_rate, weight_decay=options.weight_decay)
+    keys = jax.vmap(jax.random.key)(jnp.arange(options.seed, options.seed + options.seeds, dtype=jnp.uint32))
+
+    def on_epoch(epoch: Epoch) -> None:
+        images, score = len(train) * options.seeds, epoch.score.mean()
+        table.epoch(title, size, epoch.number, epoch.metrics["loss"].mean(), score, images, epoch.seconds)
+
+    table.compiling(title, size)
+    asked = partial(loss, options), partial(correct, options, options.delay), train, validation
+    fitted = fit(init, *asked, recipe, keys, on_epoch=on_epoch, devices=devices)
+    answers = []
+    for n in delays:
+        questions = Questions(test.images, test.labels, np.full(len(test), n, np.int32))
+        right = evaluate(partial(correct, options, n), fitted.models, questions, devices=devices)
+        answers.append(right.mean(axis=1))
+    begun = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[init(key) for key in keys])
+    few = test.first(GRADIENT_IMAGES)
+    slopes = {
+        when: evaluate(partial(slope_by_row, options), models, few, devices=devices).mean(axis=(0, 1))
+        for when, models in (("start", begun), ("end", fitted.models))
+    }
+    row = {
+        "model": title,
+        "parameters": size,
+        "width": options.hidden,
+        "seeds": options.seeds,
+        "test_accuracy": [interval(values) for values in answers],
+        "validation_accuracy": interval(np.stack([epoch.score for epoch in fitted.epochs]).max(axis=0)),
+        "train_seconds": sum(epoch.seconds for epoch in fitted.epochs),
+        "computed_by": backend,
+    }
+    return row, slopes
+
+
+def drawn_delays(options: Options, count: int) -> Int[np.ndarray, "n"]:
+    """Delays for the validation images, the same for every cell."""
+    drawn = np.random.default_rng(0).uniform(0, np.log(options.delay + 1), count)
+    return np.floor(np.exp(drawn) - 1).astype(np.int32)
+
+
+def shown(options: Options, images: Array, delay: int, key: Array) -> Float[Array, "b t d"]:
+    """The rows of images and the rows that follow, `[b, h + delay, w·c]`."""
+    rows = as_float(images).reshape(*images.shape[:2], -1)
+    blank = jnp.zeros((rows.shape[0], delay, rows.shape[2]))
+    after = jax.random.uniform(key, blank.shape) if options.filler == "noise" else blank
+    return jnp.concatenate([rows, after], axis=1)
+
+
+def loss(options: Options, model: Witness, batch: Any, key: Array) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """Mean cross-entropy after delays drawn log-uniformly."""
+    delay_key, noise_key = jax.random.split(key)
+    drawn = jax.random.uniform(delay_key, (len(batch.images),), maxval=float(np.log(options.delay + 1)))
+    delays = (jnp.exp(drawn) - 1).astype(jnp.int32)
+    rows = shown(options, batch.images, options.delay, noise_key)
+    logits = model(rows, batch.images.shape[1] + delays)
+    mean = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+    return mean, {"loss": mean}
+
+
+def correct(options: Options, longest: int, model: Witness, batch: Questions) -> Float[Array, "b"]:
+    """1 where the answer after an image's delay, `longest` at most, is right, else 0."""
+    rows = shown(options, batch.images, longest, jax.random.key(0))
+    logits = model(rows, batch.images.shape[1] + batch.delays)
+    return (logits.argmax(axis=-1) == batch.labels).astype(jnp.float32)
+
+
+def slope_by_row(options: Options, model: Witness, batch: Any) -> Float[Array, "b t"]:
+    """Norm of the gradient of each image's loss with respect to its rows, after the longest delay of training."""
+    rows = shown(options, batch.images, options.delay, jax.random.key(0))
+    lengths = jnp.full((len(rows),), rows.shape[1], jnp.int32)
+
+    def total(rows: Array) -> Array:
+        return optax.softmax_cross_entropy_with_integer_labels(model(rows, lengths), batch.labels).sum()
+
+    return jnp.linalg.norm(jax.grad(total)(rows), axis=-1)
+
+
+def table_of(rows: list[dict[str, Any]], delays: list[int], options: Options) -> list[list[str]]:
+    """Accuracy of every cell after some of the delays, as text."""
+    asked = [n for n in delays if n in (0, 10, 50, 100, 200, 500, 1000, options.delay, options.longest)]
+    table = [["test accuracy % after rows", *map(str, asked)]]
+    return table + [[row["model"], *(accuracy(row["test_accuracy"][delays.index(n)]) for n in asked)] for row in rows]
+
+
+def draw(results: dict[str, Any], arrays: dict[str, np.ndarray], options: Options, directory: Path) -> list[str]:
+    """Accuracy after each delay, and the vanishing gradient; returns the pictures' names."""
+    import matplotlib.pyplot as plt  # It takes long to import: not before training.
+
+    from rowrnn.plots import COLORS, STYLE
+
+    with plt.rc_context(STYLE), plt.ioff():
+        figure, axes = plt.subplots(figsize=(8, 4.5))
+        delays = np.asarray(results["delays"])
+        for color, row in zip(COLORS, results["summary"], strict=False):
+            mean = 100 * np.array([score["mean"] for score in row["test_accuracy"]])
+            ci95 = 100 * np.array([score["ci95"] or 0 for score in row["test_accuracy"]])
+            axes.plot(delays, mean, marker="o", markersize=3, color=color, label=row["model"])
+            axes.fill_between(delays, mean - ci95, mean + ci95, color=color, alpha=0.15, linewidth=0)
+        axes.axvline(options.delay, color="grey", linestyle=":", linewidth=1, label="longest in training")
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set(
+            title="How long does a cell remember?",
+            xlabel=f"{options.filler} rows between the digit and the question",
+            ylabel="test accuracy (%)",
+            ylim=(0, 102),
+        )
+        axes.legend(fontsize=8, loc="lower left")
+        figure.savefig(directory / "accuracy.png")
+        plt.close(figure)
+
+        figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
+        for axes, when in zip(panels, ("start", "end"), strict=True):
+            for color, row in zip(COLORS, results["summary"], strict=False):
+                norms = np.maximum(arrays[f"{row['model']}/{when}"], 1e-30)
+                axes.plot(np.arange(1, len(norms) + 1), norms, color=color, label=row["model"], linewidth=1)
+            axes.set(title=f"at the {when} of training", xlabel="row", yscale="log", ylim=(1e-20, None))
+            axes.axvline(results["data"]["shape"][0], color="grey", linestyle=":", label="the digit ends")
+        panels[0].set_ylabel("norm of the loss's gradient")
+        panels[1].legend(fontsize=8)
+        figure.suptitle("The vanishing gradient: how much does each row still matter to the answer at the end?")
+        figure.savefig(directory / "gradients.png")
+        plt.close(figure)
+    return ["accuracy.png", "gradients.png"]
+
+
+if __name__ == "__main__":
+    run_experiment(Options, main, PRESETS)

@@ -1,0 +1,146 @@
+"""Images pixel by pixel: 784 steps of one number, in reading order and in a fixed random order.
+
+Sequential and permuted MNIST (Le et al. 2015) ask how far back a recurrent network can look: the last pixel comes 783
+steps after the first. Published for an LSTM are 98.9 % (sequential) and 95.1 % (permuted).
+
+    python experiments/pixels.py --full     hours on 2 cores: the committed results
+    python experiments/pixels.py            a quarter of an hour: a smaller cell, fewer epochs
+    python experiments/pixels.py --quick    a minute: does it run?
+"""
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax.numpy as jnp
+import tyro
+from flax import nnx
+from rich.console import Console
+
+from rowrnn import CELLS, ImageScan, Recurrent, explain
+from rowrnn.data import Augmentation, Dataset, as_float, load
+from rowrnn.errors import InputError
+from rowrnn.mesh import one_device_per_core
+from rowrnn.models import ScanClassifier
+from rowrnn.models.scan_classifier import Pooling
+from rowrnn.program import keep
+from rowrnn.progress import LiveTable
+from rowrnn.report import accuracy, plain_table
+from rowrnn.run import Run, peak_memory, run_experiment, seconds_since_start
+from rowrnn.trial import PROTOCOL, TrialOptions, run_trial
+
+ORDERS = {"sequential": "pixels", "permuted": "permuted"}
+
+
+@dataclass(frozen=True)
+class Options(TrialOptions):
+    """One cell reads images pixel by pixel."""
+
+    orders: tuple[Literal["sequential", "permuted"], ...] = ("sequential", "permuted")
+    """Orders of the pixels: sequential, permuted."""
+    permutation: int = 0
+    """Seed of the permutation."""
+    cell: str = "gru"
+    """Cell that reads: gru, lstm or another of rowrnn.CELLS."""
+    hidden: int = 64
+    """Size of its state."""
+    pooling: Pooling = "mean"
+    """What the head reads: the last state, or the mean over all steps."""
+    epochs: int = 5
+    """Passes over the training set."""
+    seeds: int = 1
+    """Models of each order, trained together, each from its own seed."""
+    learning_rate: float = 4e-3
+    """Peak learning rate of AdamW."""
+    augmentation: Annotated[Augmentation, tyro.conf.arg(name="")] = Augmentation()
+    output: Path = Path("runs/pixels")
+    """Directory for results and pictures; one that is taken is kept, and the next free name used."""
+    quick: bool = False
+    """Preset: a tiny cell, one epoch, 2,000 images."""
+    full: bool = False
+    """Preset: hidden size 128, 30 epochs, two seeds."""
+
+
+PRESETS = {
+    "quick": {"hidden": 8, "epochs": 1, "train_images": 2_000},
+    "full": {"hidden": 128, "epochs": 30, "seeds": 2},
+}
+
+
+def main(options: Options) -> None:
+    """Trains, scores and draws what the options ask for."""
+    if options.cell not in CELLS:
+        raise InputError(f"There is no cell {options.cell!r}; there are {', '.join(CELLS)}.")
+    if not options.orders:
+        raise InputError(f"Name at least one order of {', '.join(ORDERS)}.")
+    options.check("hidden")
+    one_device_per_core()
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    data = load(options.dataset, options.data_dir)
+    cell = CELLS[options.cell](data.shape[2], options.hidden, rngs=nnx.Rngs(0))
+    with Run(options.output) as run:
+        results: dict[str, Any] = {
+            "experiment": "pixels",
+            "finished": False,
+            **run.environment(),
+            "data": {**data.describe(), "train": len(data.train.first(options.train_images))},
+            "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
+            "summary": [],
+            "curves": {},
+        }
+        with LiveTable(console, options.epochs) as table:
+            for order in options.orders:
+                title, make = f"{order} {type(cell).__name__}", partial(build, order, options, data)
+                backend = explain(cell, jnp.zeros((1, 1, cell.features)))
+                about = {"width": options.hidden, "steps": data.shape[0] * data.shape[1]}
+                trial = run_trial(title, make, options, data, table, computed_by=backend, about=about)
+                results["summary"].append(trial.row)
+                results["curves"][title] = trial.curve
+                results["table"] = table_of(results["summary"])
+                results["peak_memory_mib"] = peak_memory() / 2**20
+                keep(run.directory, title, trial.models, as_float(data.test.images[:1]), lambda model, x: model(x))
+                run.save(results)
+        results["finished"] = True
+        results["seconds"] = seconds_since_start()
+        run.save(results)
+        console.print(plain_table(results["table"]))
+        import matplotlib.pyplot as plt  # It takes long to import: not before training.
+
+        from rowrnn.plots import STYLE, learning_curves
+
+        with plt.rc_context(STYLE), plt.ioff():
+            learning_curves(results).savefig(run.directory / "learning_curves.png")
+        console.print(f"In {run.directory}: results.json, models, learning_curves.png.")
+
+
+def build(order: str, options: Options, data: Dataset, rngs: nnx.Rngs) -> ScanClassifier:
+    """A model that reads in this order."""
+    layer = Recurrent(CELLS[options.cell](data.shape[2], options.hidden, rngs=rngs))
+    how = {"seed": options.permutation} if order == "permuted" else {}
+    scan = ImageScan(layer, ORDERS[order], **how)
+    return ScanClassifier([scan], data.classes, pooling=options.pooling, dropout=options.dropout, rngs=rngs)
+
+
+def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Accuracy and cost of each order, as text."""
+    table = [["order, cell", "test\naccuracy %", "para-\nmeters", "width", "steps", "s an\nepoch", "memory\nMiB"]]
+    for row in rows:
+        table.append(
+            [
+                row["model"],
+                accuracy(row["test_accuracy"]),
+                f"{row['parameters']:,}",
+                str(row["width"]),
+                str(row["steps"]),
+                f"{row['train_seconds'] / row['epochs'] / row['seeds']:.1f}",
+                f"{row['memory_mib']:,.0f}",
+            ]
+        )
+    return table
+
+
+if __name__ == "__main__":
+    run_experiment(Options, main, PRESETS)

@@ -1,0 +1,62 @@
+"""A classifier that reads an image in any order: layers over it, pooled, one linear head."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array
+
+from rowrnn.cells import LSTMState
+from rowrnn.image import ImageScan, ReNet
+from rowrnn.typing import Hidden, Images, Logits, State
+
+Pooling = Literal["last", "mean"]
+
+
+class ScanClassifier(nnx.Module):
+    """Image classifier of layers that read the image, or what the layer below made of it, in their orders.
+
+    Args:
+        layers: `ImageScan` or `ReNet`, from the bottom up.
+        classes: number of classes.
+        pooling: what the head reads of the top layer: where each direction ended, "last", or the mean over its grid.
+        dropout: probability with which a pooled feature is dropped while training.
+        rngs: source of the head's initial parameters.
+
+    Raises:
+        ValueError: for another pooling, or for "last" of a layer that reads an image as several sequences.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[ImageScan | ReNet],
+        classes: int,
+        *,
+        pooling: str = "last",
+        dropout: float = 0.0,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if pooling not in get_args(Pooling):
+            raise ValueError(f"ScanClassifier pools by {' or '.join(get_args(Pooling))}, not by {pooling!r}.")
+        if pooling == "last" and isinstance(layers[-1], ReNet):
+            raise ValueError("A ReNet ends in many places: pool by mean.")
+        self.layers = nnx.List(layers)
+        self.head = nnx.Linear(layers[-1].outputs, classes, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout)
+        self.pooling = pooling
+
+    def __call__(self, images: Images, *, key: Array | None = None) -> Logits:
+        """Logits `[b, classes]` of images `[b, h, w, c]`; with a `key`, as in training, features are dropped."""
+        grid, state = images, None
+        for layer in self.layers:
+            grid, state = layer(grid)
+        pooled = grid.mean(axis=(1, 2)) if self.pooling == "mean" else _ends(state)
+        return self.head(self.dropout(pooled, deterministic=key is None, rngs=key))
+
+
+def _ends(state: State) -> Hidden:
+    """The hidden state where each direction ended, side by side."""
+    if isinstance(state, LSTMState):
+        return state.hidden
+    return jnp.concatenate([_ends(each) for each in state], axis=-1) if isinstance(state, tuple) else state

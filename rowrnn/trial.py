@@ -1,0 +1,198 @@
+"""One model of an experiment on image classification: several seeds trained together, chosen and scored alike."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from flax import nnx
+from jaxtyping import Float
+
+from rowrnn.classification import correct, cross_entropy, predict
+from rowrnn.data import Augmentation, Dataset
+from rowrnn.errors import InputError
+from rowrnn.evaluate import compile_evaluation
+from rowrnn.models import parameters
+from rowrnn.progress import LiveTable
+from rowrnn.report import interval
+from rowrnn.run import seconds_since_start
+from rowrnn.train import Epoch, Recipe, fit
+
+PROTOCOL = {
+    "validation": "a fixed random part of the training set, not trained on",
+    "selection": "of each seed the weights of the epoch with the best validation accuracy, the later of equals",
+    "test": "scored once, at the end, on every test image",
+    "seconds": "of training with its validation, all seeds together, compilation apart; seconds_to_98 and _99 until "
+    "the mean validation accuracy over seeds was reached at the end of an epoch",
+    "memory_mib": "what XLA plans for an epoch of all seeds: data, state and temporaries",
+}
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How models are trained, and on what."""
+
+    epochs: int = 4
+    """Passes over the training set."""
+    seeds: int = 4
+    """Models of each kind, trained together, each from its own seed."""
+    seed: int = 0
+    """First seed: everything random follows from it."""
+    batch: int = 64
+    """Images per training step."""
+    learning_rate: float = 6e-3
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 1e-2
+    """Decoupled weight decay of kernels."""
+    dataset: str = "mnist"
+    """Data set: mnist is bundled; any other image classification set comes from TensorFlow Datasets."""
+    data_dir: Path | None = None
+    """Directory of TensorFlow Datasets; its own default where not given."""
+    train_images: int | None = None
+    """Train on so many images only; all where not given."""
+
+    def check(self, *counts: str) -> None:
+        """Refuses options that cannot be meant; `counts` names further ones that are at least 1 where given.
+
+        Raises:
+            InputError: naming the option.
+        """
+        for name in (*counts, "seeds", "batch", "epochs", "train_images"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"--{name.replace('_', '-')} is {value}; expected at least 1.")
+        if not 0 <= self.seed < 2**32 - self.seeds:
+            raise InputError(f"--seed {self.seed} is out of range; expected one from 0 to 2^32.")
+
+
+@dataclass(frozen=True)
+class TrialOptions(TrainingOptions):
+    """How image classifiers are trained, and on what."""
+
+    dropout: float = 0.1
+    """Probability with which a feature before the head is dropped while training."""
+    augmentation: Annotated[Augmentation, tyro.conf.arg(name="")] = Augmentation(shift=1.0)
+
+    def check(self, *counts: str) -> None:
+        super().check(*counts)
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"--dropout is {self.dropout}; expected a dropout in [0, 1).")
+
+
+class Trial(NamedTuple):
+    """What came of training a model.
+
+    Args:
+        row: its line of the summary.
+        curve: metrics after every epoch, each with a last axis of seeds.
+        models: the chosen weights, with a leading axis of seeds.
+        logits: of every test image.
+    """
+
+    row: dict[str, Any]
+    curve: dict[str, Any]
+    models: Any
+    logits: Float[np.ndarray, "seeds n classes"]
+
+
+def run_trial(
+    title: str,
+    build: Callable[[nnx.Rngs], Any],
+    options: TrialOptions,
+    data: Dataset,
+    table: LiveTable,
+    *,
+    computed_by: str = "XLA",
+    about: Mapping[str, Any] | None = None,
+) -> Trial:
+    """Trains all seeds of a model and scores them on the test set.
+
+    Args:
+        title: name of the model.
+        build: random streams to a model, `(images, key=...)` to logits.
+        options: how to train it.
+        data: what to train and test on.
+        table: where to show how it is doing.
+        computed_by: the backend of the model's recurrence, and why.
+        about: further entries of the model's line of the summary.
+
+    Raises:
+        InputError, FloatingPointError: as `rowrnn.train.fit`.
+    """
+    train = data.train.first(options.train_images)
+    recipe = Recipe(options.epochs, options.batch, options.learning_rate, weight_decay=options.weight_decay)
+    images_per_epoch = len(train) // options.batch * options.batch * options.seeds
+    size = parameters(jax.eval_shape(lambda: build(nnx.Rngs(0))))
+    ready = []
+
+    def on_epoch(epoch: Epoch) -> None:
+        loss, accuracy = epoch.metrics["loss"].mean(), epoch.score.mean()
+        table.epoch(title, size, epoch.number, loss, accuracy, images_per_epoch, epoch.seconds)
+
+    table.compiling(title, size)
+    fitted = fit(
+        lambda key: build(nnx.Rngs(key)),
+        partial(cross_entropy, augmentation=options.augmentation),
+        correct,
+        train,
+        data.validation,
+        recipe,
+        jax.vmap(jax.random.key)(jnp.arange(options.seed, options.seed + options.seeds, dtype=jnp.uint32)),
+        on_compiled=lambda: ready.append(seconds_since_start()),
+        on_epoch=on_epoch,
+        devices=devices_for(computed_by, options.seeds),
+    )
+    logits, inference_seconds = _timed_answers(fitted.models, data)
+    seconds = np.array([epoch.seconds for epoch in fitted.epochs])
+    validation = np.stack([epoch.score for epoch in fitted.epochs])
+    hits = logits.argmax(axis=-1) == np.asarray(data.test.labels)
+    row = {
+        "model": title,
+        "parameters": size,
+        **(about or {}),
+        "seeds": options.seeds,
+        "epochs": options.epochs,
+        "test_accuracy": interval(hits.mean(axis=1)),
+        "validation_accuracy": interval(validation.max(axis=0)),
+        "train_seconds": seconds.sum(),
+        "seconds_to_98": fitted.seconds_to(0.98),
+        "seconds_to_99": fitted.seconds_to(0.99),
+        "compile_seconds": fitted.compile_seconds,
+        "seconds_to_first_step": ready[0] + seconds[0] / (len(train) // options.batch),
+        "train_images_per_second": images_per_epoch * len(seconds) / seconds.sum(),
+        "inference_images_per_second": logits.shape[0] * logits.shape[1] / inference_seconds,
+        "memory_mib": fitted.memory_bytes / 2**20,
+        "devices": fitted.devices,
+        "computed_by": computed_by,
+    }
+    curve = {
+        "loss": np.stack([epoch.metrics["loss"] for epoch in fitted.epochs]),
+        "training_accuracy": np.stack([epoch.metrics["accuracy"] for epoch in fitted.epochs]),
+        "validation_accuracy": validation,
+        "seconds": seconds,
+    }
+    return Trial(row, curve, fitted.models, logits)
+
+
+def devices_for(computed_by: str, seeds: int) -> Sequence[jax.Device]:
+    """What to train on: compiled code has all cores on one device, and loses where devices share a batch."""
+    devices = jax.devices()
+    return devices[: math.gcd(seeds, len(devices))] if computed_by.startswith("native") else devices
+
+
+def _timed_answers(models: Any, data: Dataset) -> tuple[Float[np.ndarray, "seeds n classes"], float]:
+    """Logits of every test image, and the median seconds to compute them all."""
+    answer = compile_evaluation(predict, models, data.test)
+    logits, times = answer(), []
+    for _ in range(3):
+        started = time.perf_counter()
+        answer()
+        times.append(time.perf_counter() - started)
+    return logits, float(np.median(times))
