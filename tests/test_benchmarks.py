@@ -165,3 +165,13 @@ def test_seeds_together_runs(monkeypatch, tmp_path):
     (row,) = json.loads((tmp_path / "run" / "results.json").read_text())["summary"]
     assert row["seconds"]["ratio"] > 0
     assert row["train_seconds"]["together"] > 0
+
+
+def test_stack_cost_runs(tmp_path):
+    import stack_cost
+
+    tiny = {"cells": ("gru",), "batch": 3, "hidden": 4, "steps": 5, "rounds": 1, "updates": 1}
+    stack_cost.main(stack_cost.Options(**tiny, output=tmp_path / "run"))
+    (case,) = json.loads((tmp_path / "run" / "results.json").read_text())["cases"]
+    assert [row["feature"] for row in case["features"]] == list(stack_cost.FEATURES)
+    assert all(row["ratio"] > 0 for row in case["features"])

@@ -1,0 +1,164 @@
+"""What do masks, both directions and stacks cost beside plain layers?
+
+A step of training (forward, backward, gradient descent) of the layer with the feature, against the sum of the times of
+the plain layers, one for each layer and direction, with inputs of the same width. They take turns in one process.
+
+    python benchmarks/stack_cost.py            two minutes: the committed results
+    python -m rowrnn publish runs/stack_cost   renews results/ and README from a finished run
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from rich.console import Console
+from rich.progress import track
+
+from rowrnn import CELLS, Cell, explain, stack
+from rowrnn.errors import InputError
+from rowrnn.report import plain_table
+from rowrnn.run import Run, run_experiment
+
+PROTOCOL = {
+    "plain": "the sum over layers and directions of the time of one layer from the first step to the last, every step "
+    "valid, with the gradient of its input where there is a layer below",
+    "ratio": "median over rounds of plain ÷ feature within a round: 1 is no cost, 2 half the speed",
+    "mask": "one step in five is not valid, at random; lengths: uniform from 1 to t",
+}
+FEATURES: dict[str, dict[str, Any]] = {
+    "lengths": {},
+    "mask": {},
+    "both directions": {"bidirectional": True},
+    "2 layers": {"layers": 2},
+    "2 layers, both directions, mask": {"layers": 2, "bidirectional": True},
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Times layers with masks, directions and stacks against plain ones."""
+
+    cells: tuple[str, ...] = ("lstm", "gru", "min_gru")
+    """Cells of the layers."""
+    batch: int = 128
+    """Sequences of a step."""
+    hidden: int = 128
+    """Hidden units of each direction."""
+    steps: int = 28
+    """Steps of a sequence, of as many features."""
+    rounds: int = 11
+    """Rounds in which each is timed once."""
+    updates: int = 10
+    """Updates in a round."""
+    output: Path = Path("runs/stack_cost")
+    """Directory for results; one that is taken is kept, and the next free name used."""
+
+
+def main(options: Options) -> None:
+    """Times every feature of every cell, and prints the table."""
+    for name in ("batch", "hidden", "steps", "rounds", "updates"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
+    for name in options.cells:
+        if name not in CELLS:
+            raise InputError(f"There is no cell {name!r}; there are {', '.join(CELLS)}.")
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    with Run(options.output) as run:
+        results: dict[str, Any] = {
+            "experiment": "stack_cost",
+            "finished": False,
+            **run.environment(),
+            "protocol": {**PROTOCOL, **asdict(options)},
+            "cases": [],
+        }
+        for cell in track(options.cells, "cells", console=console):
+            results["cases"].append(measure(CELLS[cell], options))
+        results["table"] = table(results["cases"])
+        results["finished"] = True
+        run.save(results)
+    console.print(plain_table(results["table"]))
+    console.print(f"In {run.directory}: results.json.")
+
+
+def measure(cell: type[Cell], options: Options) -> dict[str, Any]:
+    """Medians of the plain layers and of every feature, and of their ratios."""
+    hidden, d = options.hidden, options.steps
+    plain = {width: update_of(cell, width, options, {}, {}) for width in (d, hidden, 2 * hidden)}
+    features = {name: update_of(cell, d, options, made, steps_of(name, options)) for name, made in FEATURES.items()}
+    seconds: dict[Any, list[float]] = {name: [] for name in (*plain, *features)}
+    for number in range(options.rounds):
+        for name, update in list({**plain, **features}.items())[:: 1 if number % 2 else -1]:
+            started = time.perf_counter()
+            jax.block_until_ready(update())
+            seconds[name].append((time.perf_counter() - started) / options.updates)
+    rows = []
+    for name, made in FEATURES.items():
+        directions, layers = 1 + made.get("bidirectional", False), made.get("layers", 1)
+        widths = [d, *[directions * hidden] * (layers - 1)]
+        expected = directions * np.sum([seconds[width] for width in widths], axis=0)
+        ratio = float(np.median(expected / np.asarray(seconds[name])))
+        milliseconds = {"plain": 1e3 * float(np.median(expected)), "feature": 1e3 * float(np.median(seconds[name]))}
+        rows.append({"feature": name, "milliseconds": milliseconds, "ratio": ratio})
+    example = cell(d, hidden, rngs=nnx.Rngs(0))
+    return {"cell": cell.__name__, "computed_by": explain(example, jnp.zeros((1, 1, d))), "features": rows}
+
+
+def steps_of(feature: str, options: Options) -> dict[str, Any]:
+    """Lengths or the mask of a feature."""
+    rng = np.random.default_rng(0)
+    if "mask" in feature:
+        return {"mask": jnp.asarray(rng.random((options.batch, options.steps)) < 0.8)}
+    if feature == "lengths":
+        return {"lengths": jnp.asarray(rng.integers(1, options.steps + 1, options.batch))}
+    return {}
+
+
+def update_of(
+    cell: type[Cell], width: int, options: Options, made: dict[str, Any], steps: dict[str, Any]
+) -> Callable[[], Any]:
+    """Updates of a layer in one jitted loop, compiled and warmed up."""
+    layer = stack(cell, width, options.hidden, **made, rngs=nnx.Rngs(0))
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(options.batch, options.steps, width)), jnp.float32)
+    # The plain layer of a stack's upper part passes a gradient on, and what it is given changes.
+    below = width != options.steps
+
+    def loss(layer: Any, x: Any, steps: Any) -> Any:
+        return (layer(x, **steps)[0] ** 2).mean()
+
+    def update(carry: Any, _: None) -> tuple[Any, None]:
+        layer, x, steps = carry
+        by_layer, by_x = jax.grad(loss, argnums=(0, 1))(layer, x, steps) if below else (jax.grad(loss)(*carry), None)
+        layer = jax.tree.map(lambda p, g: p - 1e-3 * g, layer, by_layer)
+        return (layer, x if by_x is None else x - 1e-3 * by_x, steps), None
+
+    @jax.jit
+    def updates(layer: Any, x: Any, steps: Any) -> Any:
+        return jax.lax.scan(update, (layer, x, steps), None, length=options.updates)[0][:2]
+
+    jax.block_until_ready(updates(layer, x, steps))
+    return lambda: updates(layer, x, steps)
+
+
+def table(cases: list[dict[str, Any]]) -> list[list[str]]:
+    """Header and rows: times of the plain layers and with the feature, and their ratio."""
+    rows = [
+        [
+            f"{case['cell']}, {row['feature']}",
+            *(f"{row['milliseconds'][name]:.2f}" for name in ("plain", "feature")),
+            f"{row['ratio']:.2f}",
+        ]
+        for case in cases
+        for row in case["features"]
+    ]
+    return [["", "plain layers ms", "ms", "ratio"], *rows]
+
+
+if __name__ == "__main__":
+    run_experiment(Options, main, {})
