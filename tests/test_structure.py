@@ -15,14 +15,17 @@ PACKAGE = ROOT / "rowrnn"
 # From the bottom up: a module may import from those before its own group, or a neighbour named beside it.
 ORDER = [
     {"typing", "errors"},
-    {"mesh", "native"},
-    {"cells", "data", "fused", "cudnn"},
+    {"mesh", "native", "convolution", "linear_recurrence"},
+    {"cells", "data", "fused", "cudnn", "orders"},
+    {"arguments"},
+    {"loop"},
     {"scan"},
-    {"image"},
+    {"sequence", "program"},
+    {"image", "interop"},
     {"models"},
     {"evaluate", "run", "classification", "progress"},
     {"train", "report"},
-    {"plots"},
+    {"trial", "plots"},
     {"__main__", "__init__"},
 ]
 # These know arrays and files only, never a cell or a model.
@@ -54,7 +57,7 @@ def test_imports_go_one_way(path):
     for name in imports(path) - {here}:
         assert level[name] < level[here], f"{path.name} imports {name}"
         if here in BELOW_CELLS:
-            assert name not in {"cells", "scan", "image", "models", "classification"}
+            assert name not in {"cells", "scan", "sequence", "image", "models", "classification"}
 
 
 def test_the_tables_and_pictures_of_the_readme_are_the_committed_results():
@@ -72,3 +75,14 @@ def test_the_tables_and_pictures_of_the_readme_are_the_committed_results():
 def test_no_file_is_two_rooms():
     for path in (*PACKAGE.rglob("*.py"), *ROOT.glob("experiments/*.py"), *ROOT.glob("benchmarks/*.py")):
         assert len(path.read_text().splitlines()) <= 300, path
+
+
+def test_the_features_of_the_readme_link_to_their_tests():
+    table = (ROOT / "README.md").read_text().split("<!-- the features -->")[1].split("<!-- /the features -->")[0]
+    _, _, *rows = table.strip().splitlines()
+    for row in rows:
+        assert row.count("|") == 9, row
+        links = re.findall(r'\[yes\]\((tests/\w+\.py) "(\w+)"\)', row)
+        assert len(links) == 1, row
+        for path, test in links:
+            assert f"def {test}(" in (ROOT / path).read_text(), test
