@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import rowrnn
+
 ROOT = Path(__file__).parents[1]
 FIRST_STEPS = """
 import jax.numpy as jnp
@@ -45,6 +47,17 @@ def test_the_wheel_holds_the_package_its_data_and_licences(wheel):
     assert names == expected | {"rowrnn/data/LICENSE-MNIST"}
     licences = [name for name in zipfile.ZipFile(wheel).namelist() if "licenses/" in name]
     assert len(licences) == 2
+
+
+def test_the_reference_has_every_public_name(tmp_path):
+    command = [sys.executable, "-m", "pdoc", "--docformat", "google", "--output-directory", str(tmp_path), "rowrnn"]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    page = (tmp_path / "rowrnn.html").read_text()
+    for name in rowrnn.__all__:
+        if name != "interop":  # A package of its own, with a page of its own.
+            assert f'id="{name}"' in page, name
+    for name in rowrnn.interop.__all__:
+        assert (tmp_path / "rowrnn" / "interop" / f"{name}.html").exists(), name
 
 
 def test_the_installed_wheel_works_in_an_empty_directory(wheel, tmp_path):
