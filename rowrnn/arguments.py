@@ -85,9 +85,29 @@ def compacted(mask: Bool[Array, "b t"]) -> tuple[Int[Array, "b t"], Bool[Array, 
     return order, jnp.take_along_axis(mask, order, axis=1), jnp.argsort(order, axis=1)
 
 
-def taken(x: Array, order: Array) -> Array:
-    """The steps of each sequence in this order: `x[k, order[k, t]]`."""
-    return jnp.take_along_axis(x, order.reshape(*order.shape, *(1,) * (x.ndim - 2)), axis=1)
+@jax.custom_vjp
+def permuted(x: Array, order: Array, back: Array) -> Array:
+    """The steps of each sequence in this order, `x[k, order[k, t]]`; `back` is the inverse order.
+
+    The gradient of a gather is a scatter, which is slow; that of a permutation is its inverse.
+    """
+    return taken(x, order)
+
+
+def _permuted_forward(x: Array, order: Array, back: Array) -> tuple[Array, Array]:
+    return taken(x, order), back
+
+
+def _permuted_backward(back: Array, d: Array) -> tuple[Array, None, None]:
+    return taken(d, back), None, None
+
+
+permuted.defvjp(_permuted_forward, _permuted_backward)
+
+
+def taken(x: Array, steps: Array) -> Array:
+    """Steps of each sequence: `x[k, steps[k, t]]`."""
+    return jnp.take_along_axis(x, steps.reshape(*steps.shape, *(1,) * (x.ndim - 2)), axis=1)
 
 
 def shape(x: ArrayLike) -> str:

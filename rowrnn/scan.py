@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, DTypeLike
 
 from rowrnn import cudnn, loop, native
-from rowrnn.arguments import as_marks, as_state, check_sequence, column, compacted, taken, valid_steps
+from rowrnn.arguments import as_marks, as_state, check_sequence, column, compacted, permuted, taken, valid_steps
 from rowrnn.cells import GRU, LSTM, Cell, Elman, LinearCell, LSTMState
 from rowrnn.fused import Recurrence, recur
 from rowrnn.linear_recurrence import linear_recurrence
@@ -92,7 +92,7 @@ def scan(
         raise ValueError(f"scan expected checkpoint_every of at least 1 step, not {checkpoint_every}.")
     backend, _ = _choose(cell, x, backend, compute_dtype, resets is not None, return_states)
 
-    inputs, back = (x, valid, resets), None
+    inputs, way = (x, valid, resets), None
     if isinstance(cell, LinearCell) and backend != "plain":
         run = partial(_linear, cell, backend == "parallel", reverse)
     elif backend == "plain":
@@ -101,13 +101,13 @@ def scan(
         run = partial(_on_arrays, cell, backend, reverse, compute_dtype)
         if mask is not None and valid is not None:  # Its gaps are moved to the end: these backends know lengths.
             order, prefix, back = compacted(valid)
-            inputs = taken(x, order), prefix, None
+            inputs, way = (permuted(x, order, back), prefix, None), (back, order)
     with jax.named_scope("rowrnn.scan"):
         if checkpoint_every is None or checkpoint_every >= x.shape[1]:
             last, (outputs, states) = run(state, inputs)
         else:
             last, (outputs, states) = _in_segments(run, state, inputs, reverse, checkpoint_every)
-    outputs = outputs if back is None else taken(outputs, back)
+    outputs = outputs if way is None else permuted(outputs, *way)
     if hold_outputs and valid is not None:
         outputs = _held(outputs, valid, reverse)
     return outputs, states if return_states else last
