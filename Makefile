@@ -25,6 +25,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/time_to_accuracy.py $(ARGS)
 	$(BIN)/python benchmarks/seeds_together.py $(ARGS)
 	$(BIN)/python benchmarks/module_cost.py
+	$(BIN)/python benchmarks/stack_cost.py
 
 docs: $(VENV)/.installed-test
 	$(BIN)/pdoc --docformat google --output-directory build/docs rowrnn

@@ -90,27 +90,29 @@ def main(options: Options) -> None:
 def measure(cell: type[Cell], options: Options) -> dict[str, Any]:
     """Medians of the plain layers and of every feature, and of their ratios."""
     hidden, d = options.hidden, options.steps
-    plain = {width: update_of(cell, width, options, {}, {}) for width in (d, hidden, 2 * hidden)}
-    features = {name: update_of(cell, d, options, made, steps_of(name, options)) for name, made in FEATURES.items()}
+    plain = {"first": update_of(cell, d, options, {}, {})}
+    for directions in (1, 2):
+        plain[f"upper {directions}"] = update_of(cell, directions * hidden, options, {}, {}, below=True)
+    features = {name: update_of(cell, d, options, made, valid_of(name, options)) for name, made in FEATURES.items()}
     seconds: dict[Any, list[float]] = {name: [] for name in (*plain, *features)}
     for number in range(options.rounds):
         for name, update in list({**plain, **features}.items())[:: 1 if number % 2 else -1]:
             started = time.perf_counter()
             jax.block_until_ready(update())
             seconds[name].append((time.perf_counter() - started) / options.updates)
-    rows = []
-    for name, made in FEATURES.items():
+    rows: list[dict[str, Any]] = []
+    for feature, made in FEATURES.items():
         directions, layers = 1 + made.get("bidirectional", False), made.get("layers", 1)
-        widths = [d, *[directions * hidden] * (layers - 1)]
-        expected = directions * np.sum([seconds[width] for width in widths], axis=0)
-        ratio = float(np.median(expected / np.asarray(seconds[name])))
-        milliseconds = {"plain": 1e3 * float(np.median(expected)), "feature": 1e3 * float(np.median(seconds[name]))}
-        rows.append({"feature": name, "milliseconds": milliseconds, "ratio": ratio})
+        alone = ["first", *[f"upper {directions}"] * (layers - 1)]
+        expected = directions * np.sum([seconds[name] for name in alone], axis=0)
+        ratio = float(np.median(expected / np.asarray(seconds[feature])))
+        milliseconds = {"plain": 1e3 * float(np.median(expected)), "feature": 1e3 * float(np.median(seconds[feature]))}
+        rows.append({"feature": feature, "milliseconds": milliseconds, "ratio": ratio})
     example = cell(d, hidden, rngs=nnx.Rngs(0))
     return {"cell": cell.__name__, "computed_by": explain(example, jnp.zeros((1, 1, d))), "features": rows}
 
 
-def steps_of(feature: str, options: Options) -> dict[str, Any]:
+def valid_of(feature: str, options: Options) -> dict[str, Any]:
     """Lengths or the mask of a feature."""
     rng = np.random.default_rng(0)
     if "mask" in feature:
@@ -121,29 +123,27 @@ def steps_of(feature: str, options: Options) -> dict[str, Any]:
 
 
 def update_of(
-    cell: type[Cell], width: int, options: Options, made: dict[str, Any], steps: dict[str, Any]
+    cell: type[Cell], width: int, options: Options, made: dict[str, Any], valid: dict[str, Any], *, below: bool = False
 ) -> Callable[[], Any]:
-    """Updates of a layer in one jitted loop, compiled and warmed up."""
+    """Updates of a layer in one jitted loop, compiled and warmed up; a layer `below` it would take a gradient."""
     layer = stack(cell, width, options.hidden, **made, rngs=nnx.Rngs(0))
     x = jnp.asarray(np.random.default_rng(1).normal(size=(options.batch, options.steps, width)), jnp.float32)
-    # The plain layer of a stack's upper part passes a gradient on, and what it is given changes.
-    below = width != options.steps
 
-    def loss(layer: Any, x: Any, steps: Any) -> Any:
-        return (layer(x, **steps)[0] ** 2).mean()
+    def loss(layer: Any, x: Any, valid: Any) -> Any:
+        return (layer(x, **valid)[0] ** 2).mean()
 
     def update(carry: Any, _: None) -> tuple[Any, None]:
-        layer, x, steps = carry
-        by_layer, by_x = jax.grad(loss, argnums=(0, 1))(layer, x, steps) if below else (jax.grad(loss)(*carry), None)
+        layer, x, valid = carry
+        by_layer, by_x = jax.grad(loss, argnums=(0, 1))(layer, x, valid) if below else (jax.grad(loss)(*carry), None)
         layer = jax.tree.map(lambda p, g: p - 1e-3 * g, layer, by_layer)
-        return (layer, x if by_x is None else x - 1e-3 * by_x, steps), None
+        return (layer, x if by_x is None else x - 1e-3 * by_x, valid), None
 
     @jax.jit
-    def updates(layer: Any, x: Any, steps: Any) -> Any:
-        return jax.lax.scan(update, (layer, x, steps), None, length=options.updates)[0][:2]
+    def updates(layer: Any, x: Any, valid: Any) -> Any:
+        return jax.lax.scan(update, (layer, x, valid), None, length=options.updates)[0][:2]
 
-    jax.block_until_ready(updates(layer, x, steps))
-    return lambda: updates(layer, x, steps)
+    jax.block_until_ready(updates(layer, x, valid))
+    return lambda: updates(layer, x, valid)
 
 
 def table(cases: list[dict[str, Any]]) -> list[list[str]]:

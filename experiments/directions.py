@@ -117,7 +117,7 @@ def main(options: Options) -> None:
                 results["curves"][title] = trial.curve
                 results["peak_memory_mib"] = peak_memory() / 2**20
                 results["table"] = table_of(results["summary"])
-                keep(run.directory, title, trial.models, as_float(data.test.images[:1]), lambda model, x: model(x))
+                keep(run.directory, title, trial.models, as_float(data.test.images[:1]))
                 run.save(results)
         results["finished"] = True
         results["seconds"] = seconds_since_start()

@@ -34,11 +34,12 @@ from rowrnn.mesh import one_device_per_core
 from rowrnn.models import parameters
 from rowrnn.progress import LiveTable
 from rowrnn.report import accuracy, interval, plain_table
-from rowrnn.run import Run, peak_memory, run_experiment, seconds_since_start
+from rowrnn.run import Run, run_experiment, seconds_since_start
 from rowrnn.train import Epoch, Recipe, fit
-from rowrnn.trial import PROTOCOL, TrainingOptions, devices_for
+from rowrnn.trial import TrainingOptions, devices_for
 
-CELLS: dict[str, Callable[..., Cell]] = {
+GRADIENT_IMAGES = 200
+CONTENDERS: dict[str, Callable[..., Cell]] = {
     "Elman": Elman,
     "GRU": GRU,
     "LSTM, forget bias 0": partial(LSTM, forget_bias=0.0),
@@ -47,15 +48,20 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "MinGRU": MinGRU,
     "RG-LRU": RGLRU,
 }
+PROTOCOL = {
+    "validation": "images not trained on, each after a delay of its own",
+    "selection": "of each seed the weights of the epoch with the best validation accuracy, the later of equals",
+    "test": "asked at the end, after every delay about the same test images",
+    "gradients": f"mean norm over {GRADIENT_IMAGES} test images and all seeds, after the longest delay of training",
+}
 DELAYS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
-GRADIENT_IMAGES = 200
 
 
 @dataclass(frozen=True)
 class Options(TrainingOptions):
     """Each cell sees a digit, waits, and is asked which one it was."""
 
-    cells: tuple[str, ...] = tuple(CELLS)
+    cells: tuple[str, ...] = tuple(CONTENDERS)
     """Cells to ask: Elman, GRU, "LSTM, forget bias 0" (1, 3), MinGRU, RG-LRU."""
     hidden: int = 64
     """Size of a cell's state."""
@@ -130,14 +136,12 @@ def main(options: Options) -> None:
         arrays: dict[str, np.ndarray] = {}
         with LiveTable(console, options.epochs) as table:
             for title in options.cells:
-                row, slopes = examine(title, delays, options, data, table)
+                row, norms = examine(title, delays, options, data, table)
                 results["summary"].append(row)
                 results["table"] = table_of(results["summary"], delays, options)
-                results["peak_memory_mib"] = peak_memory() / 2**20
-                arrays |= {f"{title}/{when}": norms for when, norms in slopes.items()}
+                arrays |= {f"{title}/{when}": of_row for when, of_row in norms.items()}
                 run.save(results, arrays)
-        results["finished"] = True
-        results["seconds"] = seconds_since_start()
+        results |= {"finished": True, "seconds": seconds_since_start()}
         run.save(results, arrays)
         console.print(plain_table(results["table"]))
         pictures = ", ".join(draw(results, arrays, options, run.directory))
@@ -147,10 +151,10 @@ def main(options: Options) -> None:
 def check(options: Options) -> None:
     """Refuses options that cannot be meant."""
     for title in options.cells:
-        if title not in CELLS:
-            raise InputError(f"There is no cell {title!r}; there are {', '.join(CELLS)}.")
+        if title not in CONTENDERS:
+            raise InputError(f"There is no cell {title!r}; there are {', '.join(CONTENDERS)}.")
     if not options.cells:
-        raise InputError(f"Name at least one cell of {', '.join(CELLS)}.")
+        raise InputError(f"Name at least one cell of {', '.join(CONTENDERS)}.")
     options.check("hidden", "delay", "longest", "test_images")
 
 
@@ -163,13 +167,12 @@ def examine(
 
     def init(key: Array) -> Witness:
         rngs = nnx.Rngs(key)
-        return Witness(CELLS[title](width * channels, options.hidden, rngs=rngs), data.classes, rngs=rngs)
+        return Witness(CONTENDERS[title](width * channels, options.hidden, rngs=rngs), data.classes, rngs=rngs)
 
     shapes = jax.eval_shape(init, jax.random.key(0))
     size, backend = parameters(shapes), explain(shapes.cell, jnp.zeros((1, 1, width * channels)))
     devices = devices_for(backend, options.seeds)
-    held_out = data.validation
-    validation = Questions(held_out.images, held_out.labels, drawn_delays(options, len(held_out)))
+    validation = Questions(data.validation.images, data.validation.labels, drawn_delays(options, len(data.validation)))
     recipe = Recipe(options.epochs, options.batch, options.learning_rate, weight_decay=options.weight_decay)
     keys = jax.vmap(jax.random.key)(jnp.arange(options.seed, options.seed + options.seeds, dtype=jnp.uint32))
 
@@ -178,19 +181,20 @@ def examine(
         table.epoch(title, size, epoch.number, epoch.metrics["loss"].mean(), score, images, epoch.seconds)
 
     table.compiling(title, size)
-    asked = partial(loss, options), partial(correct, options, options.delay), train, validation
-    fitted = fit(init, *asked, recipe, keys, on_epoch=on_epoch, devices=devices)
+    score = partial(correct, options, options.delay)
+    fitted = fit(
+        init, partial(loss, options), score, train, validation, recipe, keys, on_epoch=on_epoch, devices=devices
+    )
     answers = []
     for n in delays:
         questions = Questions(test.images, test.labels, np.full(len(test), n, np.int32))
         right = evaluate(partial(correct, options, n), fitted.models, questions, devices=devices)
         answers.append(right.mean(axis=1))
-    begun = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[init(key) for key in keys])
-    few = test.first(GRADIENT_IMAGES)
-    slopes = {
-        when: evaluate(partial(slope_by_row, options), models, few, devices=devices).mean(axis=(0, 1))
-        for when, models in (("start", begun), ("end", fitted.models))
-    }
+    begun = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(init, keys))
+    norms = {}
+    for when, models in (("start", begun), ("end", fitted.models)):
+        of_images = evaluate(partial(gradient_norms, options), models, test.first(GRADIENT_IMAGES), devices=devices)
+        norms[when] = of_images.mean(axis=(0, 1))
     row = {
         "model": title,
         "parameters": size,
@@ -201,7 +205,7 @@ def examine(
         "train_seconds": sum(epoch.seconds for epoch in fitted.epochs),
         "computed_by": backend,
     }
-    return row, slopes
+    return row, norms
 
 
 def drawn_delays(options: Options, count: int) -> Int[np.ndarray, "n"]:
@@ -236,7 +240,7 @@ def correct(options: Options, longest: int, model: Witness, batch: Questions) ->
     return (logits.argmax(axis=-1) == batch.labels).astype(jnp.float32)
 
 
-def slope_by_row(options: Options, model: Witness, batch: Any) -> Float[Array, "b t"]:
+def gradient_norms(options: Options, model: Witness, batch: Any) -> Float[Array, "b t"]:
     """Norm of the gradient of each image's loss with respect to its rows, after the longest delay of training."""
     rows = shown(options, batch.images, options.delay, jax.random.key(0))
     lengths = jnp.full((len(rows),), rows.shape[1], jnp.int32)
@@ -256,18 +260,15 @@ def table_of(rows: list[dict[str, Any]], delays: list[int], options: Options) ->
 
 def draw(results: dict[str, Any], arrays: dict[str, np.ndarray], options: Options, directory: Path) -> list[str]:
     """Accuracy after each delay, and the vanishing gradient; returns the pictures' names."""
-    import matplotlib.pyplot as plt  # It takes long to import: not before training.
-
-    from rowrnn.plots import COLORS, STYLE
+    from rowrnn.plots import COLORS, STYLE, plt  # Matplotlib takes long to import: not before training.
 
     with plt.rc_context(STYLE), plt.ioff():
         figure, axes = plt.subplots(figsize=(8, 4.5))
-        delays = np.asarray(results["delays"])
         for color, row in zip(COLORS, results["summary"], strict=False):
             mean = 100 * np.array([score["mean"] for score in row["test_accuracy"]])
             ci95 = 100 * np.array([score["ci95"] or 0 for score in row["test_accuracy"]])
-            axes.plot(delays, mean, marker="o", markersize=3, color=color, label=row["model"])
-            axes.fill_between(delays, mean - ci95, mean + ci95, color=color, alpha=0.15, linewidth=0)
+            axes.plot(results["delays"], mean, marker="o", markersize=3, color=color, label=row["model"])
+            axes.fill_between(results["delays"], mean - ci95, mean + ci95, color=color, alpha=0.15, linewidth=0)
         axes.axvline(options.delay, color="grey", linestyle=":", linewidth=1, label="longest in training")
         axes.set_xscale("symlog", linthresh=1)
         axes.set(

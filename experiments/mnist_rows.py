@@ -110,13 +110,13 @@ def main(options: Options) -> None:
                 backend = computed_by(jax.eval_shape(lambda make=make: make(nnx.Rngs(0))))
                 about = {"width": units}
                 trial = run_trial(title, make, options, data, table, computed_by=backend, about=about)
-                results.setdefault("seconds_to_first_step", trial.row.pop("seconds_to_first_step"))
+                results.setdefault("seconds_to_first_step", trial.seconds_to_first_step)
                 results["summary"].append(trial.row)
                 results["curves"][title] = trial.curve
                 examined = {**examine(trial.logits, data.test), **read_along(name, trial.models, options, data)}
                 arrays |= {f"{title}/{key}": array for key, array in examined.items()}
                 results["peak_memory_mib"] = peak_memory() / 2**20
-                keep(run.directory, title, trial.models, as_float(data.test.images[:1]), lambda model, x: model(x))
+                keep(run.directory, title, trial.models, as_float(data.test.images[:1]))
                 run.save(results, arrays)
         results["finished"] = True
         results["seconds"] = seconds_since_start()

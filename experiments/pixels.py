@@ -32,7 +32,7 @@ from rowrnn.report import accuracy, plain_table
 from rowrnn.run import Run, peak_memory, run_experiment, seconds_since_start
 from rowrnn.trial import PROTOCOL, TrialOptions, run_trial
 
-ORDERS = {"sequential": "pixels", "permuted": "permuted"}
+ORDER_OF = {"sequential": "pixels", "permuted": "permuted"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def main(options: Options) -> None:
     if options.cell not in CELLS:
         raise InputError(f"There is no cell {options.cell!r}; there are {', '.join(CELLS)}.")
     if not options.orders:
-        raise InputError(f"Name at least one order of {', '.join(ORDERS)}.")
+        raise InputError(f"Name at least one order of {', '.join(ORDER_OF)}.")
     options.check("hidden")
     one_device_per_core()
     console = Console(width=None if sys.stdout.isatty() else 130)
@@ -101,7 +101,7 @@ def main(options: Options) -> None:
                 results["curves"][title] = trial.curve
                 results["table"] = table_of(results["summary"])
                 results["peak_memory_mib"] = peak_memory() / 2**20
-                keep(run.directory, title, trial.models, as_float(data.test.images[:1]), lambda model, x: model(x))
+                keep(run.directory, title, trial.models, as_float(data.test.images[:1]))
                 run.save(results)
         results["finished"] = True
         results["seconds"] = seconds_since_start()
@@ -120,7 +120,7 @@ def build(order: str, options: Options, data: Dataset, rngs: nnx.Rngs) -> ScanCl
     """A model that reads in this order."""
     layer = Recurrent(CELLS[options.cell](data.shape[2], options.hidden, rngs=rngs))
     how = {"seed": options.permutation} if order == "permuted" else {}
-    scan = ImageScan(layer, ORDERS[order], **how)
+    scan = ImageScan(layer, ORDER_OF[order], **how)
     return ScanClassifier([scan], data.classes, pooling=options.pooling, dropout=options.dropout, rngs=rngs)
 
 

@@ -8,6 +8,7 @@ from rowrnn.cells import (
     MGU,
     RGLRU,
     Cell,
+    ConvCell,
     ConvGRU,
     ConvLSTM,
     Elman,
@@ -21,6 +22,7 @@ from rowrnn.cells import (
     ResetFirstGRU,
 )
 from rowrnn.image import ImageScan, ReNet, RowGRU, RowLSTM, Rows, rows
+from rowrnn.orders import Order
 from rowrnn.program import export
 from rowrnn.scan import default_backend, explain, scan
 from rowrnn.sequence import Bidirectional, Recurrent, Stack, stack
@@ -35,6 +37,7 @@ __all__ = [
     "RGLRU",
     "Bidirectional",
     "Cell",
+    "ConvCell",
     "ConvGRU",
     "ConvLSTM",
     "Elman",
@@ -44,6 +47,7 @@ __all__ = [
     "LayerNormLSTM",
     "MinGRU",
     "MinLSTM",
+    "Order",
     "PeepholeLSTM",
     "ProjectedLSTM",
     "ReNet",

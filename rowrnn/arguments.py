@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool
 
 from rowrnn.typing import Lengths, State
 
@@ -76,45 +76,6 @@ def as_state(state: State, like: State) -> State:
     return jax.tree.map(lambda given, expected: jnp.asarray(given, expected.dtype), state, like)
 
 
-def compacted(mask: Bool[Array, "b t"]) -> tuple[Int[Array, "b t"], Bool[Array, "b t"], Int[Array, "b t"]]:
-    """How to run over the marked steps alone: which step comes when, which places they take then, and the way back.
-
-    The marked steps come first and in order, so that sequences with gaps are sequences with lengths.
-    """
-    order = jnp.argsort(~mask, axis=1, stable=True)
-    return order, jnp.take_along_axis(mask, order, axis=1), jnp.argsort(order, axis=1)
-
-
-@jax.custom_vjp
-def permuted(x: Array, order: Array, back: Array) -> Array:
-    """The steps of each sequence in this order, `x[k, order[k, t]]`; `back` is the inverse order.
-
-    The gradient of a gather is a scatter, which is slow; that of a permutation is its inverse.
-    """
-    return taken(x, order)
-
-
-def _permuted_forward(x: Array, order: Array, back: Array) -> tuple[Array, Array]:
-    return taken(x, order), back
-
-
-def _permuted_backward(back: Array, d: Array) -> tuple[Array, None, None]:
-    return taken(d, back), None, None
-
-
-permuted.defvjp(_permuted_forward, _permuted_backward)
-
-
-def taken(x: Array, steps: Array) -> Array:
-    """Steps of each sequence: `x[k, steps[k, t]]`."""
-    return jnp.take_along_axis(x, steps.reshape(*steps.shape, *(1,) * (x.ndim - 2)), axis=1)
-
-
 def shape(x: ArrayLike) -> str:
     """A shape as text."""
     return str(list(jnp.shape(x)))
-
-
-def column(marks: Array, like: Float[Array, "b *features"]) -> Array:
-    """Marks `[b]` with as many axes as `like`."""
-    return marks.reshape(*marks.shape, *(1,) * (like.ndim - marks.ndim))

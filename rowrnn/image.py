@@ -14,6 +14,7 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, DTypeLike, Float, Shaped
 
 from rowrnn.cells import GRU, LSTM, Cell
+from rowrnn.masking import zeroed
 from rowrnn.orders import ORDERS, Order
 from rowrnn.scan import scan
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
@@ -187,7 +188,7 @@ class ImageScan(nnx.Module):
         mask = None
         if heights is not None or widths is not None:
             within, mask = order.valid(heights, widths, len(images))
-            images = jnp.where(within[..., None], images, jnp.zeros_like(images))
+            images = zeroed(images, within)
         outputs, state = self.layer(order.sequences(images), mask=mask, **options)
         return order.grid(outputs), state
 

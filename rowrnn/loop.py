@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from rowrnn.arguments import column
 from rowrnn.cells import Cell
+from rowrnn.masking import over, zeroed
 from rowrnn.typing import State
 
 
@@ -25,22 +25,18 @@ def run(
         states: whether to return every state.
     """
     x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
-    if valid is not None:
-        # Masked before the product: its gradient multiplies the padding by zero, and 0 · NaN is NaN.
-        x = jnp.where(column(valid, x), x, jnp.zeros_like(x))
+    # Zeroed before the product: its gradient multiplies the padding by zero, and 0 · NaN is NaN.
+    x = zeroed(x, valid)
 
     def step(state: State, inputs: Any) -> tuple[State, Any]:
         projected, valid, reset = inputs
         if reset is not None:
-            state = _where(reset, jax.tree.map(jnp.zeros_like, state), state)
+            state = jax.tree.map(lambda a: zeroed(a, ~reset), state)
         stepped, output = cell.step(state, projected)
         if valid is not None:
-            stepped, output = _where(valid, stepped, state), _where(valid, output, jnp.zeros_like(output))
+            stepped = jax.tree.map(lambda new, old: jnp.where(over(valid, new), new, old), stepped, state)
+            output = zeroed(output, valid)
         return stepped, (output, stepped if states else None)
 
     last, every = jax.lax.scan(step, state, (cell.project(x), valid, resets), reverse=reverse)
     return last, jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), every)
-
-
-def _where(marks: Array, chosen: State, other: State) -> State:
-    return jax.tree.map(lambda a, b: jnp.where(column(marks, a), a, b), chosen, other)

@@ -4,7 +4,7 @@
 apart (`keep`), and `export_kept` puts one seed's into the program.
 """
 
-import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from safetensors.flax import load_file, save_file
 
 from rowrnn.errors import InputError
 from rowrnn.scan import default_backend
+from rowrnn.whole_file import whole_file
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 FOLDER = "models"
@@ -29,9 +30,9 @@ def export(
 ) -> None:
     """Writes a model and its weights as one file, for batches of any size.
 
-    Where rowrnn is not installed, `jax.export.deserialize(Path(path).read_bytes()).call(x)` runs it; `load` does the
-    same. Named tuples come out as plain ones. Recurrences are loops of XLA: code compiled for this machine does not
-    travel.
+    Where rowrnn is not installed, `jax.export.deserialize(bytearray(Path(path).read_bytes())).call(x)` runs it;
+    `load` does the same. Named tuples come out as plain ones. Recurrences are loops of XLA: code compiled for this
+    machine does not travel.
 
     Args:
         model: a function of arrays, as every module of this package.
@@ -57,30 +58,28 @@ def load(path: Path | str) -> Callable[..., PyTree[Array]]:
     return _read(Path(path)).call
 
 
-def keep(directory: Path, name: str, models: Any, example: Any, apply: Callable[[Any, Any], Any]) -> None:
+def keep(directory: Path, name: str, models: Any, example: Any) -> None:
     """Keeps the models of a run in its directory: `models/NAME.jax` and, with a leading axis of seeds, their weights.
 
     Args:
         directory: directory of the run.
         name: name of the model.
-        models: a pytree of arrays with a leading axis of seeds.
-        example: an argument of `apply`, its first axis the batch.
-        apply: `(model, example)` to outputs.
+        models: functions of an array, a pytree of arrays with a leading axis of seeds.
+        example: what they are called with, its first axis the batch.
     """
     paths, structure = jax.tree_util.tree_flatten_with_path(models)
-    weights = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+    weights = {jax.tree_util.keystr(path, simple=True, separator="."): jnp.asarray(leaf) for path, leaf in paths}
+    names = list(weights)
 
     def of_weights(weights: dict[str, Array], x: Array) -> Any:
-        return apply(jax.tree.unflatten(structure, list(weights.values())), x)
+        return jax.tree.unflatten(structure, [weights[name] for name in names])(x)
 
-    # A dict is flattened by its keys: the order of the names, not that of the model's own leaves.
-    names = list(weights)
     shapes = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in weights.items()}
-    arguments = shapes, *_of_any_batch([example])
-    program = _program(lambda w, x: of_weights({name: w[name] for name in names}, x), arguments, PLATFORMS)
+    program = _program(of_weights, (shapes, *_of_any_batch([example])), PLATFORMS)
     (directory / FOLDER).mkdir(exist_ok=True)
-    stem = directory / FOLDER / _stem(name)
-    save_file({name: jnp.asarray(leaf) for name, leaf in weights.items()}, stem.with_suffix(".safetensors"))
+    stem = directory / FOLDER / _file_name(name)
+    with whole_file(stem.with_suffix(".safetensors")) as path:
+        save_file(weights, path)
     _write(stem.with_suffix(".jax"), program.serialize())
 
 
@@ -96,7 +95,7 @@ def export_kept(run: Path, name: str, path: Path, seed: int = 0) -> None:
     Raises:
         InputError: if the run has no such model or seed, or a file cannot be read or written.
     """
-    stem = run / FOLDER / _stem(name)
+    stem = run / FOLDER / _file_name(name)
     kept = sorted(file.stem for file in (run / FOLDER).glob("*.jax"))
     if stem.name not in kept:
         raise InputError(f"{run} keeps no model {name!r}; it keeps {', '.join(kept) or 'none'}.")
@@ -146,14 +145,12 @@ def _read(path: Path) -> jax_export.Exported:
 
 
 def _write(path: Path, data: bytes | bytearray) -> None:
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            partial.write_bytes(data)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise InputError(f"{path} cannot be written ({error.strerror}).") from None
 
 
-def _stem(name: str) -> str:
-    return name.lower().replace(" ", "_")
+def _file_name(name: str) -> str:
+    return re.sub(r"\W+", "_", name.lower())

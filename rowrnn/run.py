@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,6 +22,7 @@ import tyro
 from jaxtyping import ArrayLike
 
 from rowrnn.errors import InputError
+from rowrnn.whole_file import whole_file
 
 RESULTS, ARRAYS, CLAIM = "results.json", "arrays.npz", ".running"
 PACKAGES = ("rowrnn", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -133,10 +134,10 @@ class Run:
 
     def save(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike] | None = None) -> None:
         """Writes `results.json` and `arrays.npz`, each whole or not at all."""
-        with _whole(self.directory / ARRAYS) as file:
+        with whole_file(self.directory / ARRAYS) as path, path.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(a) for name, a in (arrays or {}).items()})
-        with _whole(self.directory / RESULTS) as file:
-            file.write(json.dumps(results, indent=1, default=_plain).encode() + b"\n")
+        with whole_file(self.directory / RESULTS) as path:
+            path.write_text(json.dumps(results, indent=1, default=_plain) + "\n")
 
     def environment(self) -> dict[str, Any]:
         """What this run is: command, time, versions and devices."""
@@ -154,18 +155,6 @@ def peak_memory() -> int:
     """Largest resident memory of this process so far, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name only when it is completely written."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _plain(value: Any) -> Any:

@@ -1,10 +1,10 @@
 """The one door through which everything recurrent goes: `scan(cell, x)`.
 
 Behind it are backends. "plain" loops over the cell's own step, differentiated by JAX: any cell, any transformation.
-"fused" is `rowrnn.fused`: Elman, LSTM and GRU, and linear cells step by step, with backward passes derived by hand.
-"native" is the same for LSTM and GRU, on a CPU in compiled code (`rowrnn.native`). "parallel" computes linear cells in
-parallel over time. "cudnn" is NVIDIA's library for a float32 LSTM. "auto" takes the fastest of those that can;
-`explain` tells which and why.
+"fused" has backward passes derived by hand: Elman, LSTM and GRU (`rowrnn.fused`), and linear cells step by step
+(`rowrnn.linear_recurrence`). "native" is the same for LSTM and GRU, on a CPU in compiled code (`rowrnn.native`).
+"parallel" computes linear cells in parallel over time. "cudnn" is NVIDIA's library for a float32 LSTM. "auto" takes the
+fastest of those that can; `explain` tells which and why.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, DTypeLike
 
 from rowrnn import cudnn, loop, native
-from rowrnn.arguments import as_marks, as_state, check_sequence, column, compacted, permuted, taken, valid_steps
+from rowrnn.arguments import as_marks, as_state, check_sequence, valid_steps
 from rowrnn.cells import GRU, LSTM, Cell, Elman, LinearCell, LSTMState
 from rowrnn.fused import Recurrence, recur
 from rowrnn.linear_recurrence import linear_recurrence
+from rowrnn.masking import compacted, held, over, permuted, zeroed
 from rowrnn.typing import Outputs, State
 
 BACKENDS = ("auto", "plain", "fused", "native", "parallel", "cudnn")
@@ -53,7 +54,7 @@ def scan(
     Args:
         cell: any of `rowrnn.cells`.
         x: sequences `[b, t, d]`, of a `ConvCell` `[b, t, h, w, d]`, `t ≥ 1`, `d = cell.features`.
-        initial_state: the cell's state before the first step, its arrays `[b, hidden]`; zeros where not given.
+        initial_state: the cell's state before the first step, in the form of the cell's own; zeros where not given.
         lengths: number of valid steps of each sequence, integers `[b]` between 0 and t; all t where not given.
         mask: which steps are valid, booleans `[b, t]`; all where not given. At the others, wherever they lie, a
             sequence's state is held and its output is zero, whatever the step contains.
@@ -61,7 +62,8 @@ def scan(
             `reverse` after it.
         reverse: run from the last valid step to the first; outputs stay aligned with their inputs.
         hold_outputs: show the last valid step's output at steps that are not valid, zeros only before the first.
-        return_states: return the state after every step, its arrays `[b, t, hidden]`, in place of the last.
+        return_states: return the state after every step, its arrays with an axis of steps after the batch, in place
+            of the last.
         backend: what computes it, see this module; `default_backend`'s, "auto", where not given. Only "plain" has
             forward-mode derivatives; "native" and "cudnn" have first derivatives only.
         checkpoint_every: keep the state after every so many steps only, and compute the steps between anew for the
@@ -70,7 +72,8 @@ def scan(
             keep theirs. Not rounded where not given. "fused" only.
 
     Returns:
-        All outputs `[b, t, hidden]` and the last state (with `reverse`, that after the first step).
+        All outputs, `[b, t, outputs]`, of a `ConvCell` `[b, t, h, w, outputs]`, and the last state (with `reverse`,
+        that after the first step).
 
     Raises:
         ValueError: if a shape does not fit, if `lengths`, where known outside `jax.jit`, leaves [0, t], or if a backend
@@ -109,7 +112,7 @@ def scan(
             last, (outputs, states) = _in_segments(run, state, inputs, reverse, checkpoint_every)
     outputs = outputs if way is None else permuted(outputs, *way)
     if hold_outputs and valid is not None:
-        outputs = _held(outputs, valid, reverse)
+        outputs = held(outputs, valid, reverse)
     return outputs, states if return_states else last
 
 
@@ -150,11 +153,9 @@ def _choose(
     linear = isinstance(cell, LinearCell)
 
     def hindrance(backend: str) -> str:
-        if backend == "parallel" or (backend == "fused" and linear):
-            if not linear:
-                return f"{type(cell).__name__} is no linear cell"
-            return f"it rounds nothing to {jnp.dtype(compute_dtype)}" if compute_dtype else ""
-        if backend == "plain":
+        if backend == "parallel" and not linear:
+            return f"{type(cell).__name__} is no linear cell"
+        if backend in ("parallel", "plain") or (backend == "fused" and linear):
             return f"it rounds nothing to {jnp.dtype(compute_dtype)}" if compute_dtype else ""
         if type(cell) not in _NAMES:
             return f"{type(cell).__name__} is none of {', '.join(known.__name__ for known in _NAMES)}"
@@ -183,8 +184,11 @@ def _choose(
         return "native", f"{what} on a CPU"
     if not not_fused:
         return "fused", f"native is out, {not_native}"
-    if reason := hindrance("plain"):
-        raise ValueError(f"scan cannot compute in {jnp.dtype(compute_dtype)}: {not_fused}.")
+    if compute_dtype is not None:
+        raise ValueError(
+            f"scan cannot round the products of {type(cell).__name__} to {jnp.dtype(compute_dtype)}, which "
+            f"{', '.join(known.__name__ for known in _NAMES)} can: cast its parameters and inputs instead."
+        )
     return "plain", not_fused
 
 
@@ -222,17 +226,13 @@ def _linear(
 ) -> tuple[Array, tuple[Array, Array]]:
     """A cell whose steps are known before the first: a step that is not valid multiplies by 1 and adds 0."""
     x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
+    decay, drive = cell.coefficients(cell.project(zeroed(x, valid)))
     if valid is not None:
-        x = jnp.where(column(valid, x), x, jnp.zeros_like(x))
-    decay, drive = cell.coefficients(cell.project(x))
-    if valid is not None:
-        decay = jnp.where(column(valid, decay), decay, jnp.ones_like(decay))
-        drive = jnp.where(column(valid, drive), drive, jnp.zeros_like(drive))
-    if resets is not None:
-        decay = jnp.where(column(resets, decay), jnp.zeros_like(decay), decay)
+        decay, drive = jnp.where(over(valid, decay), decay, jnp.ones_like(decay)), zeroed(drive, valid)
+    decay = decay if resets is None else zeroed(decay, ~resets)
     states = linear_recurrence(decay, drive, state, reverse, parallel)
-    outputs = states if valid is None else jnp.where(column(valid, states), states, jnp.zeros_like(states))
-    return states[0 if reverse else -1], (jnp.swapaxes(outputs, 0, 1), jnp.swapaxes(states, 0, 1))
+    shown = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (zeroed(states, valid), states))
+    return states[0 if reverse else -1], shown
 
 
 def _in_segments(
@@ -259,16 +259,3 @@ def _in_segments(
     if not reverse and rest is not None:
         state, shown = run(state, rest)
     return state, whole if shown is None else jax.tree.map(lambda *a: jnp.concatenate(a, axis=1), whole, shown)
-
-
-def _held(outputs: Array, valid: Array, reverse: bool) -> Array:
-    """At steps that are not valid the output of the valid one that was run before; zero before the first."""
-    steps = jnp.arange(valid.shape[1], dtype=jnp.int32)[None, :]
-    if reverse:
-        last = jax.lax.cummin(jnp.where(valid, steps, valid.shape[1]), axis=1, reverse=True)
-        none = last == valid.shape[1]
-    else:
-        last = jax.lax.cummax(jnp.where(valid, steps, -1), axis=1)
-        none = last < 0
-    held = taken(outputs, jnp.where(none, 0, last))
-    return jnp.where(column(none, held), jnp.zeros_like(held), held)

@@ -79,6 +79,7 @@ class TrialOptions(TrainingOptions):
     dropout: float = 0.1
     """Probability with which a feature before the head is dropped while training."""
     augmentation: Annotated[Augmentation, tyro.conf.arg(name="")] = Augmentation(shift=1.0)
+    """Random changes of the training images."""
 
     def check(self, *counts: str) -> None:
         super().check(*counts)
@@ -94,12 +95,14 @@ class Trial(NamedTuple):
         curve: metrics after every epoch, each with a last axis of seeds.
         models: the chosen weights, with a leading axis of seeds.
         logits: of every test image.
+        seconds_to_first_step: from the start of the process to the end of the first training step.
     """
 
     row: dict[str, Any]
     curve: dict[str, Any]
     models: Any
     logits: Float[np.ndarray, "seeds n classes"]
+    seconds_to_first_step: float
 
 
 def run_trial(
@@ -165,7 +168,6 @@ def run_trial(
         "seconds_to_98": fitted.seconds_to(0.98),
         "seconds_to_99": fitted.seconds_to(0.99),
         "compile_seconds": fitted.compile_seconds,
-        "seconds_to_first_step": ready[0] + seconds[0] / (len(train) // options.batch),
         "train_images_per_second": images_per_epoch * len(seconds) / seconds.sum(),
         "inference_images_per_second": logits.shape[0] * logits.shape[1] / inference_seconds,
         "memory_mib": fitted.memory_bytes / 2**20,
@@ -178,7 +180,8 @@ def run_trial(
         "validation_accuracy": validation,
         "seconds": seconds,
     }
-    return Trial(row, curve, fitted.models, logits)
+    first_step = ready[0] + seconds[0] / (len(train) // options.batch)
+    return Trial(row, curve, fitted.models, logits, first_step)
 
 
 def devices_for(computed_by: str, seeds: int) -> Sequence[jax.Device]:

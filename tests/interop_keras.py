@@ -15,7 +15,7 @@ from flax import nnx
 
 from rowrnn.cells import GRU, LSTM, MGU, ConvLSTM, Elman, ResetFirstGRU
 from rowrnn.errors import InputError
-from rowrnn.interop.keras import from_keras, to_keras
+from rowrnn.interop import from_keras, to_keras
 
 # Keras' own variables under NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

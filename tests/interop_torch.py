@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rowrnn.interop import files
-from rowrnn.interop.torch import from_torch, to_torch
+from rowrnn import interop
+from rowrnn.interop import from_torch, to_torch
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
 
@@ -116,8 +116,8 @@ def test_without_biases():
 def test_safetensors_both_ways(tmp_path):
     module = make_torch("LSTM", 2, True)
     save_file(module.state_dict(), tmp_path / "torch.safetensors")
-    layer = files.load(tmp_path / "torch.safetensors")
-    files.save(layer, tmp_path / "ours.safetensors")
+    layer = interop.load(tmp_path / "torch.safetensors")
+    interop.save(layer, tmp_path / "ours.safetensors")
     module.load_state_dict(load_file(tmp_path / "ours.safetensors"))
     x = oracle.draw(np.random.default_rng(2), BATCH, STEPS, FEATURES).astype(np.float32)
     with torch.no_grad():

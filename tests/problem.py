@@ -35,6 +35,12 @@ def make_cell(kind, dtype=jnp.float32, features=FEATURES, hidden=HIDDEN, seed=0)
     return oracle.random_cell(lambda: make(rngs=nnx.Rngs(0)), np.random.default_rng(seed), scale)
 
 
+def randomized(make, dtype=jnp.float32, seed=0):
+    """The layer of `make()` with every parameter random, biases included."""
+    layer = oracle.random_cell(make, np.random.default_rng(seed))
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), layer)
+
+
 def make_state(kind, arrays, dtype=None):
     """The oracle's tuple as the cell's own state."""
     if arrays is None:

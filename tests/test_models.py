@@ -7,12 +7,12 @@ import oracle
 import pytest
 from flax import nnx
 
-from rowrnn.cells import CELLS, GRU, LSTM
+from rowrnn.cells import CELLS, GRU, LSTM, ProjectedLSTM
 from rowrnn.errors import InputError
 from rowrnn.image import ImageScan, ReNet
 from rowrnn.models import CNN, Classifier, ScanClassifier, parameters, solve_width
 from rowrnn.models.cnn import _max_pool
-from rowrnn.sequence import Bidirectional
+from rowrnn.sequence import Bidirectional, Stack
 
 
 def randomized(model, seed=0):
@@ -71,8 +71,18 @@ def test_scan_classifiers_that_cannot_be():
     rngs = nnx.Rngs(0)
     with pytest.raises(ValueError, match="pools by last or mean, not by 'max'"):
         ScanClassifier([ImageScan(GRU(8, 6, rngs=rngs))], 3, pooling="max", rngs=rngs)
-    with pytest.raises(ValueError, match="ends in many places: pool by mean"):
-        ScanClassifier([ReNet(1, 6, rngs=rngs)], 3, rngs=rngs)
+    both = Bidirectional(GRU(8, 6, rngs=rngs), GRU(8, 6, rngs=rngs), merge="sum")
+    for layer in (ReNet(1, 6, rngs=rngs), ImageScan(both), ImageScan(Stack([GRU(8, 6, rngs=rngs)]))):
+        with pytest.raises(ValueError, match=r"Pooling by last needs an ImageScan of .*: pool by mean"):
+            ScanClassifier([layer], 3, rngs=rngs)
+    model = ScanClassifier([ImageScan(GRU(1, 6, rngs=rngs), "across")], 3, rngs=rngs)
+    with pytest.raises(ValueError, match="reads an image as several sequences"):
+        model(jnp.zeros((2, 5, 4, 1)))
+
+
+def test_a_projected_cell_classifies(images):
+    rngs = nnx.Rngs(0)
+    assert Classifier(ProjectedLSTM(8, 6, 2, rngs=rngs), 3, rngs=rngs)(images).shape == (3, 3)
 
 
 def test_dropout_needs_a_key_and_keeps_the_mean(images):

@@ -56,8 +56,9 @@ def test_the_reference_has_every_public_name(tmp_path):
     for name in rowrnn.__all__:
         if name != "interop":  # A package of its own, with a page of its own.
             assert f'id="{name}"' in page, name
+    page = (tmp_path / "rowrnn" / "interop.html").read_text()
     for name in rowrnn.interop.__all__:
-        assert (tmp_path / "rowrnn" / "interop" / f"{name}.html").exists(), name
+        assert f'id="{name}"' in page, name
 
 
 def test_the_installed_wheel_works_in_an_empty_directory(wheel, tmp_path):

@@ -85,7 +85,7 @@ def test_models_of_images(make, tmp_path):
 def test_a_run_keeps_every_seed(tmp_path):
     models = [classifier(seed=seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
-    program.keep(tmp_path, "Row LSTM", stacked, images(1), lambda model, x: model(x))
+    program.keep(tmp_path, "Row LSTM", stacked, images(1))
     for seed in (0, 2):
         program.export_kept(tmp_path, "Row LSTM", tmp_path / "model.jax", seed)
         logits = program.load(tmp_path / "model.jax")(images(4))

@@ -620,6 +620,12 @@ def test_marks_that_do_not_fit(options, error, message):
         ("gru", "native", {"resets": EPISODES}, "'native': it has no resets"),
         ("lstm", "fused", {"return_states": True}, "'fused': it has no states to return but the last"),
         ("gru", "parallel", {}, "'parallel': GRU is no linear cell"),
+        (
+            "mgu",
+            "auto",
+            {"compute_dtype": jnp.bfloat16},
+            "round the products of MGU to bfloat16, which Elman, LSTM, GRU can",
+        ),
         ("mgu", "fused", {}, "'fused': MGU is none of Elman, LSTM, GRU"),
         ("min_gru", "native", {}, "'native': MinGRU is none of Elman, LSTM, GRU"),
     ],

@@ -10,18 +10,26 @@ import numpy as np
 import oracle
 import pytest
 from flax import nnx
-from problem import BATCH, FEATURES, GAPS, HIDDEN, KINDS, MAKERS, RAGGED, STEPS, make_cell, make_state, quick_jit
+from problem import (
+    BATCH,
+    FEATURES,
+    GAPS,
+    HIDDEN,
+    KINDS,
+    MAKERS,
+    RAGGED,
+    STEPS,
+    make_cell,
+    make_state,
+    quick_jit,
+    randomized,
+)
 
 from rowrnn.cells import GRU, LSTM, ConvGRU, Elman, MinGRU
 from rowrnn.scan import scan
 from rowrnn.sequence import Bidirectional, Recurrent, Stack, stack
 
 X = oracle.draw(np.random.default_rng(1), BATCH, STEPS, FEATURES)
-
-
-def randomized(make, dtype=jnp.float32, seed=0):
-    layer = oracle.random_cell(make, np.random.default_rng(seed))
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), layer)
 
 
 def both(kind, features=FEATURES, hidden=HIDDEN, **options):
@@ -155,7 +163,7 @@ def test_every_state_of_every_layer_on_request():
 def test_a_learned_state_is_that_of_every_sequence():
     layer = randomized(lambda: Recurrent(LSTM(FEATURES, HIDDEN, rngs=nnx.Rngs(0)), learned_state=True))
     parameters = oracle.parameters_of(layer.cell)
-    initial = [np.tile(np.float64(leaf[...]), (BATCH, 1)) for leaf in layer.state]
+    initial = [np.tile(np.float64(leaf), (BATCH, 1)) for leaf in jax.tree.leaves(layer.initial_state)]
     weights = oracle.draw(np.random.default_rng(4), BATCH, STEPS, HIDDEN)
     x = X.astype(np.float32)
     gradient = jax.jit(jax.grad(lambda layer: (layer(x)[0] * weights.astype(np.float32)).sum()))(layer)
@@ -163,10 +171,10 @@ def test_a_learned_state_is_that_of_every_sequence():
     np.testing.assert_allclose(layer(x)[0], expected, rtol=0, atol=1e-5)
     zeros = [np.zeros((BATCH, HIDDEN))] * 2
     by_initial: Any = oracle.gradients("lstm", parameters, X, initial, [weights, *zeros])[2]
-    for leaf, value in zip(gradient.state, by_initial, strict=True):
-        np.testing.assert_allclose(leaf[...], value.sum(axis=0), rtol=0, atol=1e-5)
+    for leaf, value in zip(jax.tree.leaves(gradient.initial_state), by_initial, strict=True):
+        np.testing.assert_allclose(leaf, value.sum(axis=0), rtol=0, atol=1e-5)
     fresh = Recurrent(GRU(FEATURES, HIDDEN, rngs=nnx.Rngs(0)), learned_state=True)
-    assert not any(leaf[...].any() for leaf in fresh.state)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(fresh.initial_state))
     np.testing.assert_array_equal(layer(x, initial_state=make_state("lstm", initial, jnp.float32))[0], layer(x)[0])
 
 

@@ -14,8 +14,8 @@ PACKAGE = ROOT / "rowrnn"
 
 # From the bottom up: a module may import from those before its own group, or a neighbour named beside it.
 ORDER = [
-    {"typing", "errors"},
-    {"mesh", "native", "convolution", "linear_recurrence"},
+    {"typing", "errors", "whole_file"},
+    {"mesh", "native", "convolution", "linear_recurrence", "masking"},
     {"cells", "data", "fused", "cudnn", "orders"},
     {"arguments"},
     {"loop"},

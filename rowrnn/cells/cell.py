@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
-from rowrnn.typing import Hidden, Projected, Shown, State
+from rowrnn.typing import Hidden, Output, Projected, State
 
 
 class Cell(nnx.Module):
@@ -56,7 +56,7 @@ class Cell(nnx.Module):
         """
         raise NotImplementedError
 
-    def step(self, state: State, projected: Projected) -> tuple[State, Shown]:
+    def step(self, state: State, projected: Projected) -> tuple[State, Output]:
         """One step: previous state and projected input `[..., gates·hidden]` to `(state, output)`."""
         raise NotImplementedError
 
@@ -70,7 +70,7 @@ class Cell(nnx.Module):
 
     # What `flax.nnx.RNN` asks of a cell.
 
-    def __call__(self, carry: State, x: Float[Array, "*b d"]) -> tuple[State, Shown]:
+    def __call__(self, carry: State, x: Float[Array, "*b d"]) -> tuple[State, Output]:
         """One step from a raw input `[..., d]`: `→ (carry, output)`."""
         return self.step(carry, self.project(x))
 

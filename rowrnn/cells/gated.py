@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
 from rowrnn.cells.cell import Cell, row
-from rowrnn.typing import Hidden, Projected, Shown, State
+from rowrnn.typing import Hidden, Output, Projected, State
 
 
 class GatedCell(Cell):
@@ -25,7 +25,7 @@ class GatedCell(Cell):
     def _recurrent_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "outputs gates"]:
         return orthogonal_blocks(rngs.params(), len(self.gate_names), self.hidden, dtype)
 
-    def recur(self, hidden: Shown, keep: Shown | None = None) -> Projected:
+    def recur(self, hidden: Output, keep: Output | None = None) -> Projected:
         """Recurrent half of every gate: `[..., hidden] → [..., gates·hidden]`; `keep` multiplies the hidden state."""
         return kept(hidden, keep) @ self.recurrent_kernel[...]
 
@@ -40,10 +40,10 @@ class Elman(GatedCell):
 
     gate_names = ("candidate",)
 
-    def gates(self, state: State, projected: Projected, keep: Shown | None = None) -> dict[str, Hidden]:
+    def gates(self, state: State, projected: Projected, keep: Output | None = None) -> dict[str, Hidden]:
         return {"candidate": jnp.tanh(projected + self.recur(state, keep))}
 
-    def step(self, state: State, projected: Projected, keep: Shown | None = None) -> tuple[State, Shown]:
+    def step(self, state: State, projected: Projected, keep: Output | None = None) -> tuple[State, Output]:
         hidden = self.gates(state, projected, keep)["candidate"]
         return hidden, hidden
 
@@ -82,17 +82,17 @@ class LSTM(GatedCell):
         super().__init__(features, hidden, dtype=dtype, rngs=rngs)
         self.bias[...] = self.bias[...].at[hidden : 2 * hidden].set(forget_bias)
 
-    def gates(self, state: LSTMState, projected: Projected, keep: Shown | None = None) -> dict[str, Hidden]:
+    def gates(self, state: LSTMState, projected: Projected, keep: Output | None = None) -> dict[str, Hidden]:
         i, f, g, o = jnp.split(projected + self.recur(state.hidden, keep), 4, axis=-1)
         return {"input": nnx.sigmoid(i), "forget": nnx.sigmoid(f), "cell": jnp.tanh(g), "output": nnx.sigmoid(o)}
 
-    def step(self, state: LSTMState, projected: Projected, keep: Shown | None = None) -> tuple[LSTMState, Shown]:
+    def step(self, state: LSTMState, projected: Projected, keep: Output | None = None) -> tuple[LSTMState, Output]:
         gate = self.gates(state, projected, keep)
         cell = gate["forget"] * state.cell + gate["input"] * gate["cell"]
         hidden = self._shown(gate["output"], cell)
         return LSTMState(hidden, cell), hidden
 
-    def _shown(self, gate: Hidden, cell: Hidden) -> Shown:
+    def _shown(self, gate: Hidden, cell: Hidden) -> Output:
         """What the output gate lets through."""
         return gate * jnp.tanh(cell)
 
@@ -118,14 +118,14 @@ class GRU(GatedCell):
         super().__init__(features, hidden, dtype=dtype, rngs=rngs)
         self.candidate_bias = nnx.Param(jnp.zeros((hidden,), dtype))
 
-    def gates(self, state: State, projected: Projected, keep: Shown | None = None) -> dict[str, Hidden]:
+    def gates(self, state: State, projected: Projected, keep: Output | None = None) -> dict[str, Hidden]:
         x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)
         h_r, h_z, h_n = jnp.split(self.recur(state, keep), 3, axis=-1)
         reset, update = nnx.sigmoid(x_r + h_r), nnx.sigmoid(x_z + h_z)
         candidate = jnp.tanh(x_n + reset * (h_n + row(self.candidate_bias[...], h_n)))
         return {"reset": reset, "update": update, "candidate": candidate}
 
-    def step(self, state: State, projected: Projected, keep: Shown | None = None) -> tuple[State, Shown]:
+    def step(self, state: State, projected: Projected, keep: Output | None = None) -> tuple[State, Output]:
         gate = self.gates(state, projected, keep)
         hidden = toward(gate["candidate"], gate["update"], state)
         return hidden, hidden
@@ -142,20 +142,20 @@ class MGU(GatedCell):
 
     gate_names = ("forget", "candidate")
 
-    def gates(self, state: State, projected: Projected, keep: Shown | None = None) -> dict[str, Hidden]:
+    def gates(self, state: State, projected: Projected, keep: Output | None = None) -> dict[str, Hidden]:
         x_f, x_n = jnp.split(projected, 2, axis=-1)
         recurrent_f, recurrent_n = jnp.split(self.recurrent_kernel[...], 2, axis=-1)
         seen = kept(state, keep)
         forget = nnx.sigmoid(x_f + seen @ recurrent_f)
         return {"forget": forget, "candidate": jnp.tanh(x_n + (forget * seen) @ recurrent_n)}
 
-    def step(self, state: State, projected: Projected, keep: Shown | None = None) -> tuple[State, Shown]:
+    def step(self, state: State, projected: Projected, keep: Output | None = None) -> tuple[State, Output]:
         gate = self.gates(state, projected, keep)
         hidden = toward(state, gate["forget"], gate["candidate"])
         return hidden, hidden
 
 
-def kept(hidden: Shown, keep: Shown | None) -> Shown:
+def kept(hidden: Output, keep: Output | None) -> Output:
     """The hidden state as a product sees it."""
     return hidden if keep is None else hidden * keep
 

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import DTypeLike
 
 from rowrnn.cells.cell import Cell, row
-from rowrnn.typing import Hidden, Projected, Shown, State
+from rowrnn.typing import Hidden, Output, Projected, State
 
 
 class LinearCell(Cell):
@@ -22,7 +22,7 @@ class LinearCell(Cell):
     def coefficients(self, projected: Projected) -> tuple[Hidden, Hidden]:
         """`a` and `b`, each `[..., hidden]`, of projected inputs `[..., gates·hidden]`."""
 
-    def step(self, state: State, projected: Projected) -> tuple[State, Shown]:
+    def step(self, state: State, projected: Projected) -> tuple[State, Output]:
         decay, drive = self.coefficients(projected)
         hidden = decay * state + drive
         return hidden, hidden

@@ -1,5 +1,7 @@
 """Variants of LSTM and GRU: peepholes, a projected state, layer normalisation, and the reset before the product."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
@@ -7,7 +9,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from rowrnn.cells.cell import row
 from rowrnn.cells.gated import GRU, LSTM, GatedCell, LSTMState, kept, orthogonal_blocks, toward
-from rowrnn.typing import Hidden, Projected, Shown, State
+from rowrnn.typing import Hidden, Output, Projected, State
 
 
 class PeepholeLSTM(LSTM):
@@ -30,7 +32,7 @@ class PeepholeLSTM(LSTM):
         super().__init__(features, hidden, forget_bias=forget_bias, dtype=dtype, rngs=rngs)
         self.peephole = nnx.Param(nnx.initializers.normal(hidden**-0.5)(rngs.params(), (3, hidden), dtype))
 
-    def gates(self, state: LSTMState, projected: Projected, keep: Shown | None = None) -> dict[str, Hidden]:
+    def gates(self, state: LSTMState, projected: Projected, keep: Output | None = None) -> dict[str, Hidden]:
         i, f, g, o = jnp.split(projected + self.recur(state.hidden, keep), 4, axis=-1)
         p_i, p_f, p_o = (row(p, g) for p in self.peephole[...])
         i, f, g = nnx.sigmoid(i + p_i * state.cell), nnx.sigmoid(f + p_f * state.cell), jnp.tanh(g)
@@ -75,60 +77,54 @@ class ProjectedLSTM(LSTM):
     def _recurrent_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "projection gates"]:
         return orthogonal_blocks(rngs.params(), len(self.gate_names), self.hidden, dtype, rows=self.projection)
 
-    def _shown(self, gate: Hidden, cell: Hidden) -> Shown:
+    def _shown(self, gate: Hidden, cell: Hidden) -> Output:
         return super()._shown(gate, cell) @ self.projection_kernel[...]
 
 
-class LayerNormLSTM(LSTM):
-    """An LSTM with layer normalisation (Ba et al. 2016, equations 20 to 22), each gate normalised on its own.
+class LayerNormCell(GatedCell):
+    """A gated cell with layer normalisation (Ba et al. 2016) of both halves of its gates, each gate on its own.
+
+    The gains are `input_scale` and `recurrent_scale`, `[gates·hidden]`.
+    """
+
+    def __init__(self, features: int, hidden: int, **options: Any) -> None:
+        super().__init__(features, hidden, **options)
+        self.input_scale = nnx.Param(jnp.ones_like(self.bias[...]))
+        self.recurrent_scale = nnx.Param(jnp.ones_like(self.bias[...]))
+
+    def project(self, x: Float[Array, "*b d"]) -> Projected:
+        product = _normalised(x @ self.input_kernel[...], self.input_scale[...], self.hidden)
+        return product + row(self.bias[...], product)
+
+    def recur(self, hidden: Output, keep: Output | None = None) -> Projected:
+        return _normalised(super().recur(hidden, keep), self.recurrent_scale[...], self.hidden)
+
+
+class LayerNormLSTM(LayerNormCell, LSTM):
+    """An LSTM with layer normalisation (Ba et al. 2016, equations 20 to 22).
 
         gates from LN(W x) + LN(U h) + b        h' = o ⊙ tanh(LN(c'))
 
-    The gains are `input_scale` and `recurrent_scale`, `[4·hidden]`, and `cell_scale`; `cell_bias` is that of LN(c').
+    Beside the gains of `LayerNormCell`, those of LN(c') are `cell_scale` and `cell_bias`, `[hidden]`.
     """
 
-    def __init__(
-        self,
-        features: int,
-        hidden: int,
-        *,
-        forget_bias: float = 1.0,
-        dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
-    ) -> None:
-        super().__init__(features, hidden, forget_bias=forget_bias, dtype=dtype, rngs=rngs)
-        self.input_scale, self.recurrent_scale = _scales(self, dtype)
-        self.cell_scale = nnx.Param(jnp.ones((hidden,), dtype))
-        self.cell_bias = nnx.Param(jnp.zeros((hidden,), dtype))
+    def __init__(self, features: int, hidden: int, **options: Any) -> None:
+        super().__init__(features, hidden, **options)
+        self.cell_scale = nnx.Param(jnp.ones_like(self.bias[...], shape=(hidden,)))
+        self.cell_bias = nnx.Param(jnp.zeros_like(self.bias[...], shape=(hidden,)))
 
-    def project(self, x: Float[Array, "*b d"]) -> Projected:
-        return _project(self, x)
-
-    def recur(self, hidden: Shown, keep: Shown | None = None) -> Projected:
-        return _normalised(super().recur(hidden, keep), self.recurrent_scale[...], self.hidden)
-
-    def _shown(self, gate: Hidden, cell: Hidden) -> Shown:
+    def _shown(self, gate: Hidden, cell: Hidden) -> Output:
         normal = _normalised(cell, self.cell_scale[...], self.hidden)
         return super()._shown(gate, normal + row(self.cell_bias[...], normal))
 
 
-class LayerNormGRU(GRU):
-    """A GRU with layer normalisation (Ba et al. 2016), each gate normalised on its own.
+class LayerNormGRU(LayerNormCell, GRU):
+    """A GRU with layer normalisation.
 
         gates from LN(W x) + b and LN(U h)
 
-    and otherwise as `GRU`. The gains are `input_scale` and `recurrent_scale`, `[3·hidden]`.
+    and otherwise as `GRU`.
     """
-
-    def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
-        super().__init__(features, hidden, dtype=dtype, rngs=rngs)
-        self.input_scale, self.recurrent_scale = _scales(self, dtype)
-
-    def project(self, x: Float[Array, "*b d"]) -> Projected:
-        return _project(self, x)
-
-    def recur(self, hidden: Shown, keep: Shown | None = None) -> Projected:
-        return _normalised(super().recur(hidden, keep), self.recurrent_scale[...], self.hidden)
 
 
 class ResetFirstGRU(GatedCell):
@@ -141,7 +137,7 @@ class ResetFirstGRU(GatedCell):
 
     gate_names = ("reset", "update", "candidate")
 
-    def gates(self, state: State, projected: Projected, keep: Shown | None = None) -> dict[str, Hidden]:
+    def gates(self, state: State, projected: Projected, keep: Output | None = None) -> dict[str, Hidden]:
         x_g, x_n = jnp.split(projected, (2 * self.hidden,), axis=-1)
         recurrent_g, recurrent_n = jnp.split(self.recurrent_kernel[...], (2 * self.hidden,), axis=-1)
         seen = kept(state, keep)
@@ -149,20 +145,10 @@ class ResetFirstGRU(GatedCell):
         candidate = jnp.tanh(x_n + (reset * seen) @ recurrent_n)
         return {"reset": reset, "update": update, "candidate": candidate}
 
-    def step(self, state: State, projected: Projected, keep: Shown | None = None) -> tuple[State, Shown]:
+    def step(self, state: State, projected: Projected, keep: Output | None = None) -> tuple[State, Output]:
         gate = self.gates(state, projected, keep)
         hidden = toward(gate["candidate"], gate["update"], state)
         return hidden, hidden
-
-
-def _scales(cell: GatedCell, dtype: DTypeLike) -> tuple[nnx.Param, nnx.Param]:
-    columns = len(cell.gate_names) * cell.hidden
-    return nnx.Param(jnp.ones((columns,), dtype)), nnx.Param(jnp.ones((columns,), dtype))
-
-
-def _project(cell: LayerNormLSTM | LayerNormGRU, x: Float[Array, "*b d"]) -> Projected:
-    product = _normalised(x @ cell.input_kernel[...], cell.input_scale[...], cell.hidden)
-    return product + row(cell.bias[...], product)
 
 
 def _normalised(x: Float[Array, "*b k"], scale: Float[Array, "k"], hidden: int) -> Float[Array, "*b k"]:

@@ -34,7 +34,7 @@ def checked(source: str, arrays: Mapping[str, ArrayLike], expected: Shapes) -> d
     return found
 
 
-def made(cell: type[Cell], *sizes: Any, **arrays: np.ndarray) -> Any:
+def cell_of(cell: type[Cell], *sizes: Any, **arrays: np.ndarray) -> Any:
     """A cell of these sizes and parameters, in the arrays' dtype."""
     dtype = jnp.asarray(arrays["input_kernel"]).dtype
     made = jax.eval_shape(lambda: cell(*sizes, dtype=dtype, rngs=nnx.Rngs(0)))

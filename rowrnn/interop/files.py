@@ -10,14 +10,16 @@ from safetensors.numpy import load_file, save_file
 from rowrnn.errors import InputError
 from rowrnn.interop.torch import from_torch, to_torch
 from rowrnn.sequence import Stack
+from rowrnn.whole_file import whole_file
 
 
-def load(path: Path) -> Stack:
+def load(path: Path | str) -> Stack:
     """The stack whose weights a safetensors file holds, one written by `save` or from a torch state dict.
 
     Raises:
         InputError: if the file cannot be read, is not in that format, or does not hold a recurrence.
     """
+    path = Path(path)
     try:
         arrays = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -31,7 +33,7 @@ def load(path: Path) -> Stack:
     return from_torch(arrays)
 
 
-def save(layer: Any, path: Path) -> None:
+def save(layer: Any, path: Path | str) -> None:
     """Writes the weights of a layer that torch knows.
 
     Args:
@@ -41,11 +43,10 @@ def save(layer: Any, path: Path) -> None:
     Raises:
         InputError: if torch has no such recurrence, or the file cannot be written.
     """
+    path = Path(path)
     arrays = {name: np.ascontiguousarray(array) for name, array in to_torch(layer).items()}
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        save_file(arrays, partial)
-        partial.replace(path)
+        with whole_file(path) as partial:
+            save_file(arrays, partial)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise InputError(f"{path} cannot be written ({error}).") from None

@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike
 
 from rowrnn.cells import GRU, LSTM, Cell, ConvLSTM, Elman, ResetFirstGRU
 from rowrnn.errors import InputError
-from rowrnn.interop.arrays import checked, made, numpy_of
+from rowrnn.interop.arrays import cell_of, checked, numpy_of
 from rowrnn.sequence import Bidirectional, Recurrent
 
 _NAMES = ("kernel", "recurrent_kernel", "bias")
@@ -50,19 +50,19 @@ def _cell(weights: Sequence[ArrayLike]) -> Cell:
     }
     checked("a Keras recurrence", dict(zip(_NAMES, (kernel, recurrent, bias), strict=True)), expected)
     if kernel.ndim == 4:
-        return made(
+        return cell_of(
             ConvLSTM, features, hidden, kernel.shape[:2], input_kernel=kernel, recurrent_kernel=recurrent, bias=bias
         )
     if gates != 3:
         kind = {1: Elman, 4: LSTM}[gates]
-        return made(kind, features, hidden, input_kernel=kernel, recurrent_kernel=recurrent, bias=bias)
+        return cell_of(kind, features, hidden, input_kernel=kernel, recurrent_kernel=recurrent, bias=bias)
     kernels = {"input_kernel": _swapped(kernel), "recurrent_kernel": _swapped(recurrent)}
     if bias.ndim == 1:
-        return made(ResetFirstGRU, features, hidden, **kernels, bias=_swapped(bias))
+        return cell_of(ResetFirstGRU, features, hidden, **kernels, bias=_swapped(bias))
     first, second = _swapped(bias)
     second, candidate = second.copy(), second[2 * hidden :]
     second[2 * hidden :] = 0
-    return made(GRU, features, hidden, **kernels, bias=first + second, candidate_bias=candidate)
+    return cell_of(GRU, features, hidden, **kernels, bias=first + second, candidate_bias=candidate)
 
 
 def to_keras(layer: Recurrent | Bidirectional | Cell) -> list[np.ndarray]:
@@ -72,7 +72,9 @@ def to_keras(layer: Recurrent | Bidirectional | Cell) -> list[np.ndarray]:
         InputError: if Keras has no such layer.
     """
     if isinstance(layer, Bidirectional):
-        return to_keras(layer.forward.cell) + to_keras(layer.backward.cell)
+        return to_keras(layer.forward) + to_keras(layer.backward)
+    if isinstance(layer, Recurrent) and layer.learned_state:
+        raise InputError("Keras' recurrences have no learned initial state.")
     cell = layer.cell if isinstance(layer, Recurrent) else layer
     if type(cell) not in (Elman, LSTM, GRU, ResetFirstGRU, ConvLSTM):
         raise InputError(f"Keras has no layer of {type(cell).__name__}.")

@@ -10,7 +10,7 @@ import numpy as np
 
 from rowrnn.cells import GRU, LSTM, Cell, Elman
 from rowrnn.errors import InputError
-from rowrnn.interop.arrays import checked, made, numpy_of
+from rowrnn.interop.arrays import cell_of, checked, numpy_of
 
 # Of each class the names of its gates in our order, and which products have a bias.
 _GATES: dict[type[Cell], tuple[str, ...]] = {Elman: ("",), LSTM: ("i", "f", "g", "o"), GRU: ("r", "z", "n")}
@@ -21,7 +21,7 @@ _BIASED: dict[type[Cell], tuple[str, ...]] = {
 }
 
 
-def from_linen(params: Mapping[str, Any]) -> Any:
+def from_linen(params: Mapping[str, Any]) -> Cell:
     """The cell whose weights a tree of a linen cell holds, `variables["params"]` or that of the cell in an `RNN`.
 
     Raises:
@@ -32,7 +32,10 @@ def from_linen(params: Mapping[str, Any]) -> Any:
     inputs = {name for name in params if name.startswith("i")}
     kind = next((kind for kind, gates in _GATES.items() if inputs == {f"i{gate}" for gate in gates}), None)
     if kind is None:
-        raise InputError(f"No cell of linen that is known here has the dense layers {', '.join(sorted(params))}.")
+        raise InputError(
+            f"No cell of linen that is known here, SimpleCell, LSTMCell, OptimizedLSTMCell or GRUCell, has the dense "
+            f"layers {', '.join(sorted(params))}."
+        )
     gates = _GATES[kind]
     first = f"i{gates[0]}/kernel"
     if first not in flat:
@@ -53,8 +56,8 @@ def from_linen(params: Mapping[str, Any]) -> Any:
 
     kernels = {"input_kernel": side_by_side("i"), "recurrent_kernel": side_by_side("h")}
     if kind is GRU:
-        return made(GRU, features, hidden, **kernels, bias=biases("i"), candidate_bias=arrays["hn/bias"])
-    return made(kind, features, hidden, **kernels, bias=biases("i") + biases("h"))
+        return cell_of(GRU, features, hidden, **kernels, bias=biases("i"), candidate_bias=arrays["hn/bias"])
+    return cell_of(kind, features, hidden, **kernels, bias=biases("i") + biases("h"))
 
 
 def to_linen(cell: Cell) -> dict[str, dict[str, np.ndarray]]:

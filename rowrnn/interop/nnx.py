@@ -8,7 +8,7 @@ from flax import nnx
 
 from rowrnn.cells import GRU, LSTM, Cell, Elman
 from rowrnn.errors import InputError
-from rowrnn.interop.arrays import made, numpy_of
+from rowrnn.interop.arrays import cell_of, numpy_of
 
 
 def from_nnx(cell: Any) -> Any:
@@ -17,11 +17,11 @@ def from_nnx(cell: Any) -> Any:
     Raises:
         InputError: if the cell is none of those of this module.
     """
-    sizes = getattr(cell, "in_features", None), getattr(cell, "hidden_features", None)
     if isinstance(cell, nnx.LSTMCell):
+        sizes = cell.in_features, cell.hidden_features
         inputs = cell.ii, cell.if_, cell.ig, cell.io
         recurrent = cell.hi, cell.hf, cell.hg, cell.ho
-        return made(
+        return cell_of(
             LSTM,
             *sizes,
             input_kernel=np.concatenate([np.asarray(dense.kernel[...]) for dense in inputs], axis=1),
@@ -34,8 +34,12 @@ def from_nnx(cell: Any) -> Any:
         nnx.GRUCell: (GRU, "dense_i"),
     }
     if type(cell) not in kinds:
-        raise InputError(f"{type(cell).__name__} is no cell of flax.nnx that is known here.")
+        raise InputError(
+            f"{type(cell).__name__} is no cell of flax.nnx that is known here; there are "
+            "SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell."
+        )
     kind, biased = kinds[type(cell)]
+    sizes = cell.in_features, cell.hidden_features
     arrays = {
         "input_kernel": np.asarray(cell.dense_i.kernel[...]),
         "recurrent_kernel": np.asarray(cell.dense_h.kernel[...]),
@@ -43,7 +47,7 @@ def from_nnx(cell: Any) -> Any:
     }
     if kind is GRU:
         arrays["candidate_bias"] = np.zeros(cell.hidden_features, arrays["bias"].dtype)
-    return made(kind, *sizes, **arrays)
+    return cell_of(kind, *sizes, **arrays)
 
 
 def to_nnx(cell: Any) -> nnx.RNNCellBase:

@@ -12,7 +12,7 @@ from jaxtyping import ArrayLike
 
 from rowrnn.cells import GRU, LSTM, Cell, Elman, ProjectedLSTM
 from rowrnn.errors import InputError
-from rowrnn.interop.arrays import checked, made, numpy_of
+from rowrnn.interop.arrays import cell_of, checked, numpy_of
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
 
 _BY_GATES: dict[int, type[Cell]] = {1: Elman, 3: GRU, 4: LSTM}
@@ -77,12 +77,12 @@ def _cell(kind: type[Cell], features: int, hidden: int, suffix: str, arrays: Map
     if kind is GRU:
         candidate = slice(2 * hidden, None)
         bias = first + np.where(np.arange(3 * hidden) < 2 * hidden, second, 0).astype(second.dtype)
-        return made(GRU, features, hidden, **kernels, bias=bias, candidate_bias=second[candidate])
+        return cell_of(GRU, features, hidden, **kernels, bias=bias, candidate_bias=second[candidate])
     if f"weight_hr_{suffix}" not in arrays:
-        return made(kind, features, hidden, **kernels, bias=first + second)
+        return cell_of(kind, features, hidden, **kernels, bias=first + second)
     projection = arrays[f"weight_hr_{suffix}"]
     sizes = features, hidden, len(projection)
-    return made(ProjectedLSTM, *sizes, **kernels, bias=first + second, projection_kernel=projection.T)
+    return cell_of(ProjectedLSTM, *sizes, **kernels, bias=first + second, projection_kernel=projection.T)
 
 
 def to_torch(stack: Stack | Bidirectional | Recurrent | Cell) -> dict[str, np.ndarray]:

@@ -33,7 +33,7 @@ class Classifier(nnx.Module):
         if pooling not in get_args(Pooling):
             raise ValueError(f"Classifier pools by {' or '.join(get_args(Pooling))}, not by {pooling!r}.")
         self.rows = Rows(cell)
-        self.head = nnx.Linear(cell.hidden, classes, rngs=rngs)
+        self.head = nnx.Linear(cell.outputs, classes, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
         self.pooling = pooling
 

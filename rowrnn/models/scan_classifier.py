@@ -1,7 +1,7 @@
 """A classifier that reads an image in any order: layers over it, pooled, one linear head."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import jax.numpy as jnp
 from flax import nnx
@@ -9,9 +9,9 @@ from jaxtyping import Array
 
 from rowrnn.cells import LSTMState
 from rowrnn.image import ImageScan, ReNet
+from rowrnn.models.classifier import Pooling
+from rowrnn.sequence import Bidirectional, Recurrent
 from rowrnn.typing import Hidden, Images, Logits, State
-
-Pooling = Literal["last", "mean"]
 
 
 class ScanClassifier(nnx.Module):
@@ -25,7 +25,8 @@ class ScanClassifier(nnx.Module):
         rngs: source of the head's initial parameters.
 
     Raises:
-        ValueError: for another pooling, or for "last" of a layer that reads an image as several sequences.
+        ValueError: for another pooling, or for "last" of a top layer other than an `ImageScan` of a `Recurrent` layer
+            or of a `Bidirectional` one that concatenates; when called, of one that reads an image as several sequences.
     """
 
     def __init__(
@@ -39,8 +40,11 @@ class ScanClassifier(nnx.Module):
     ) -> None:
         if pooling not in get_args(Pooling):
             raise ValueError(f"ScanClassifier pools by {' or '.join(get_args(Pooling))}, not by {pooling!r}.")
-        if pooling == "last" and isinstance(layers[-1], ReNet):
-            raise ValueError("A ReNet ends in many places: pool by mean.")
+        if pooling == "last" and not _has_ends(layers[-1]):
+            raise ValueError(
+                "Pooling by last needs an ImageScan of a Recurrent layer on top, or of a Bidirectional one that "
+                "concatenates: pool by mean."
+            )
         self.layers = nnx.List(layers)
         self.head = nnx.Linear(layers[-1].outputs, classes, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
@@ -52,7 +56,14 @@ class ScanClassifier(nnx.Module):
         for layer in self.layers:
             grid, state = layer(grid)
         pooled = grid.mean(axis=(1, 2)) if self.pooling == "mean" else _ends(state)
+        if len(pooled) != len(images):
+            raise ValueError("The top layer reads an image as several sequences, which have no one end: pool by mean.")
         return self.head(self.dropout(pooled, deterministic=key is None, rngs=key))
+
+
+def _has_ends(layer: ImageScan | ReNet) -> bool:
+    inner = layer.layer if isinstance(layer, ImageScan) else None
+    return isinstance(inner, Recurrent) or (isinstance(inner, Bidirectional) and inner.merge == "concatenate")
 
 
 def _ends(state: State) -> Hidden:

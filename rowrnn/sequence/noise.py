@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from rowrnn.cells import Cell
 from rowrnn.cells.gated import toward
-from rowrnn.typing import Shown, State
+from rowrnn.typing import Output, State
 
 
 class NoisyCell(Cell):
@@ -37,7 +37,7 @@ class NoisyCell(Cell):
         x, *holds, _ = jnp.split(x, edges, axis=-1)
         return self.cell.project(x), holds
 
-    def step(self, state: State, projected: Any) -> tuple[State, Shown]:
+    def step(self, state: State, projected: Any) -> tuple[State, Output]:
         projected, holds = projected
         dropping = () if self.keep is None else (self.keep,)
         stepped, output = self.cell.step(state, projected, *dropping)

@@ -41,9 +41,11 @@ class Recurrent(nnx.Module):
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
     ) -> None:
-        for name, rate in (("recurrent_dropout", recurrent_dropout), ("zoneout", zoneout)):
-            check_rate(name, rate)
-            if rate and cell.num_feature_axes != 1:
+        check_rate("recurrent_dropout", recurrent_dropout)
+        check_rate("zoneout", zoneout)
+        options = {"recurrent_dropout": recurrent_dropout, "zoneout": zoneout, "learned_state": learned_state}
+        for name, given in options.items():
+            if given and cell.num_feature_axes != 1:
                 raise ValueError(f"{name} is for cells over vectors, not for {type(cell).__name__}.")
         if recurrent_dropout and not isinstance(cell, GatedCell):
             raise ValueError(f"{type(cell).__name__} has no recurrent product that recurrent_dropout could act on.")
@@ -53,10 +55,7 @@ class Recurrent(nnx.Module):
         self.zoneout = zoneout
         self.learned_state = learned_state
         if learned_state:
-            if cell.num_feature_axes != 1:
-                raise ValueError(f"learned_state is for cells over vectors, not for {type(cell).__name__}.")
-            zeros = cell.initial_state(jnp.zeros((1, cell.bias.size), cell.bias.dtype))
-            self.state = nnx.List([nnx.Param(zero[0]) for zero in jax.tree.leaves(zeros)])
+            self.initial_state = nnx.data(jax.tree.map(nnx.Param, cell.initialize_carry((cell.features,))))
 
     @property
     def features(self) -> int:
@@ -89,7 +88,11 @@ class Recurrent(nnx.Module):
         """
         x, cell = jnp.asarray(x), self.cell
         if initial_state is None and self.learned_state:
-            initial_state = self._broadcast_state(len(x))
+            initial_state = jax.tree.map(
+                lambda learned: jnp.tile(learned[...][None], (len(x), 1)),
+                self.initial_state,
+                is_leaf=lambda leaf: isinstance(leaf, nnx.Param),
+            )
         if self.zoneout or (self.recurrent_dropout and key is not None):
             check_sequence(x, cell.features, cell.num_feature_axes)
             x, cell = self._noisy(x, key)
@@ -110,8 +113,3 @@ class Recurrent(nnx.Module):
                     hold = jax.random.bernoulli(jax.random.fold_in(hold_key, number), hold).astype(x.dtype)
                 holds.append(hold)
         return jnp.concatenate([x, *holds], axis=-1), NoisyCell(self.cell, keep, [hold.shape[-1] for hold in holds])
-
-    def _broadcast_state(self, batch: int) -> State:
-        cell = self.cell
-        structure = jax.tree.structure(cell.initial_state(jnp.zeros((1, cell.bias.size), cell.bias.dtype)))
-        return jax.tree.unflatten(structure, [jnp.tile(leaf[...][None], (batch, 1)) for leaf in self.state])

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
-from rowrnn.arguments import check_sequence, column, valid_steps
+from rowrnn.arguments import check_sequence, valid_steps
 from rowrnn.cells import Cell
+from rowrnn.masking import zeroed
 from rowrnn.sequence.bidirectional import Bidirectional
 from rowrnn.sequence.noise import check_rate, split
 from rowrnn.sequence.recurrent import Recurrent
@@ -87,7 +88,8 @@ class Stack(nnx.Module):
         """As `Recurrent`, with a state for each layer.
 
         Raises:
-            ValueError: if there are more or fewer initial states than layers.
+            ValueError: if there are more or fewer initial states than layers, or `hold_outputs` is asked of other than
+                plain connections.
         """
         states = [None] * len(self.layers) if initial_state is None else list(initial_state)
         if len(states) != len(self.layers):
@@ -98,8 +100,7 @@ class Stack(nnx.Module):
                 raise ValueError(f"hold_outputs is for layers and plain stacks, not for {self.connection} connections.")
             check_sequence(bottom, self.features, self.num_feature_axes)
             _, valid = valid_steps(bottom, options.get("lengths"), options.get("mask"))
-            if valid is not None:  # What a step that is not valid contains goes past no layer.
-                bottom = jnp.where(column(valid, bottom), bottom, jnp.zeros_like(bottom))
+            bottom = zeroed(bottom, valid)  # What a step that is not valid contains goes past no layer.
         below = bottom
         last, shown = [], []
         keys = split(key, 2 * len(self.layers))
