@@ -1,8 +1,9 @@
 """Does it matter in which order a recurrent network reads an image?
 
 One cell, one parameter budget, one recipe; what differs is the order: rows from the top or from the bottom, columns,
-rows both ways, a snake over patches, diagonals, rows in a fixed random order, and ReNet, which reads patches from all
-four sides. A table tells accuracy, seconds per epoch and memory, pictures show every order and how far it came.
+rows both ways, a snake over patches, diagonals, rows in a fixed random order, and ReNet, two layers that read patches
+from all four sides, pooled by the mean where the others end. A table tells accuracy, seconds per epoch and memory,
+pictures show every order and how far it came.
 
     python experiments/directions.py            about half an hour on 2 cores
     python experiments/directions.py --full     some hours: the committed results
@@ -193,7 +194,7 @@ def about(layer: ImageScan | ReNet, units: int, data: Dataset) -> dict[str, Any]
 
 HEADER = (
     *("order", "test\naccuracy %", "para-\nmeters", "width", "steps"),
-    *("s an\nepoch", "answers\nimages/s", "memory\nMiB"),
+    *("s an epoch\nof a seed", "answers\nimages/s", "memory\nMiB, all"),
 )
 
 
@@ -252,7 +253,8 @@ def picture_of_orders(results: dict[str, Any], options: Options) -> Any:
             # Side by side where there are several.
             y, x = centres_of(order)[:: -1 if backwards else 1].T + 1.4 * (number - (len(read) - 1) / 2)
             axes.plot(x, y, color="white", linewidth=1)
-            axes.annotate("", (x[-1], y[-1]), (x[-2], y[-2]), arrowprops={"arrowstyle": "-|>", "color": "white"})
+            if len(x) > 1:
+                axes.annotate("", (x[-1], y[-1]), (x[-2], y[-2]), arrowprops={"arrowstyle": "-|>", "color": "white"})
         axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
         axes.set_title(TITLES[name], fontsize=9)
     figure.suptitle("When each pixel is read: dark first, bright last", fontsize=10)

@@ -190,7 +190,7 @@ def examine(
         questions = Questions(test.images, test.labels, np.full(len(test), n, np.int32))
         right = evaluate(partial(correct, options, n), fitted.models, questions, devices=devices)
         answers.append(right.mean(axis=1))
-    begun = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(init, keys))
+    begun = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[init(jax.random.fold_in(key, 0)) for key in keys])
     norms = {}
     for when, models in (("start", begun), ("end", fitted.models)):
         of_images = evaluate(partial(gradient_norms, options), models, test.first(GRADIENT_IMAGES), devices=devices)
@@ -210,8 +210,8 @@ def examine(
 
 def drawn_delays(options: Options, count: int) -> Int[np.ndarray, "n"]:
     """Delays for the validation images, the same for every cell."""
-    drawn = np.random.default_rng(0).uniform(0, np.log(options.delay + 1), count)
-    return np.floor(np.exp(drawn) - 1).astype(np.int32)
+    drawn = np.random.default_rng(0).uniform(0, np.log(options.delay + 2), count)
+    return np.clip(np.exp(drawn).astype(np.int32) - 1, 0, options.delay)
 
 
 def shown(options: Options, images: Array, delay: int, key: Array) -> Float[Array, "b t d"]:
@@ -225,8 +225,8 @@ def shown(options: Options, images: Array, delay: int, key: Array) -> Float[Arra
 def loss(options: Options, model: Witness, batch: Any, key: Array) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Mean cross-entropy after delays drawn log-uniformly."""
     delay_key, noise_key = jax.random.split(key)
-    drawn = jax.random.uniform(delay_key, (len(batch.images),), maxval=float(np.log(options.delay + 1)))
-    delays = (jnp.exp(drawn) - 1).astype(jnp.int32)
+    drawn = jax.random.uniform(delay_key, (len(batch.images),), maxval=float(np.log(options.delay + 2)))
+    delays = jnp.clip(jnp.exp(drawn).astype(jnp.int32) - 1, 0, options.delay)
     rows = shown(options, batch.images, options.delay, noise_key)
     logits = model(rows, batch.images.shape[1] + delays)
     mean = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()

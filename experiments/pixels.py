@@ -77,6 +77,8 @@ def main(options: Options) -> None:
     if not options.orders:
         raise InputError(f"Name at least one order of {', '.join(ORDER_OF)}.")
     options.check("hidden")
+    if options.permutation < 0:
+        raise InputError(f"--permutation is {options.permutation}; expected a seed of at least 0.")
     one_device_per_core()
     console = Console(width=None if sys.stdout.isatty() else 130)
     data = load(options.dataset, options.data_dir)
@@ -126,7 +128,17 @@ def build(order: str, options: Options, data: Dataset, rngs: nnx.Rngs) -> ScanCl
 
 def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
     """Accuracy and cost of each order, as text."""
-    table = [["order, cell", "test\naccuracy %", "para-\nmeters", "width", "steps", "s an\nepoch", "memory\nMiB"]]
+    table = [
+        [
+            "order, cell",
+            "test\naccuracy %",
+            "para-\nmeters",
+            "width",
+            "steps",
+            "s an epoch\nof a seed",
+            "memory\nMiB, all",
+        ]
+    ]
     for row in rows:
         table.append(
             [

@@ -11,13 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, ArrayLike, DTypeLike, Float, Shaped
+from jaxtyping import Array, ArrayLike, DTypeLike, Float, Key, Shaped
 
 from rowrnn.cells import GRU, LSTM, Cell
 from rowrnn.masking import zeroed
 from rowrnn.orders import ORDERS, Order
 from rowrnn.scan import scan
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
+from rowrnn.sequence.noise import split_key
 from rowrnn.typing import Hidden, Outputs, State
 
 Grid = Float[Array, "b gh gw k"]
@@ -176,10 +177,11 @@ class ImageScan(nnx.Module):
             images: floating-point images `[b, h, w, c]`.
             heights: number of valid rows of each image, `[b]`; what lies below has no influence. All where not given.
             widths: number of valid columns of each image, `[b]`. All where not given.
-            options: those of the layer's call.
+            options: those of the layer's call other than `mask`.
 
         Raises:
-            ValueError: if a shape does not fit the layer, or patches do not divide the images.
+            ValueError: if a shape does not fit the layer, patches do not divide the images, or heights or widths, where
+                known outside `jax.jit`, leave the images.
         """
         images = jnp.asarray(images)
         if images.ndim != 4:
@@ -187,8 +189,10 @@ class ImageScan(nnx.Module):
         order = self.order(*images.shape[1:3], **dict(self.options))
         mask = None
         if heights is not None or widths is not None:
-            within, mask = order.valid(heights, widths, len(images))
+            within, mask = order.valid(heights, widths, images.shape[0])
             images = zeroed(images, within)
+        if "mask" in options:
+            raise ValueError("An ImageScan makes its mask of heights and widths; give these.")
         outputs, state = self.layer(order.sequences(images), mask=mask, **options)
         return order.grid(outputs), state
 
@@ -201,7 +205,7 @@ class ReNet(nnx.Module):
 
     Args:
         features: channels of an image.
-        hidden: size of the state of each of the four cells; an output has twice as many features.
+        hidden: size of the state of each of the four cells; an output has twice as many features as theirs.
         patch: height and width of a patch.
         cell: class of `rowrnn.cells`.
         rngs: source of the initial parameters.
@@ -223,7 +227,7 @@ class ReNet(nnx.Module):
 
         self.patch = patch
         self.vertical = ImageScan(both(math.prod(patch) * features), "down", patch=patch)
-        self.horizontal = ImageScan(both(2 * hidden), "across")
+        self.horizontal = ImageScan(both(self.vertical.outputs), "across")
 
     @property
     def outputs(self) -> int:
@@ -236,23 +240,29 @@ class ReNet(nnx.Module):
         *,
         heights: ArrayLike | None = None,
         widths: ArrayLike | None = None,
+        initial_state: tuple[State, State] | None = None,
+        key: Key[Array, ""] | None = None,
         **options: Any,
-    ) -> tuple[Grid, State]:
+    ) -> tuple[Grid, tuple[State, State]]:
         """Outputs on the grid of patches, `[b, h / patch, w / patch, 2·hidden]`, and the last states of both sweeps.
 
         Args:
             images: as for `ImageScan`.
             heights: as for `ImageScan`; a patch that has any valid pixel is valid.
             widths: as for `ImageScan`.
-            options: those of a layer's call.
+            initial_state: states before both sweeps.
+            key: randomness of training.
+            options: further ones of a layer's call.
 
         Raises:
-            ValueError: if a shape does not fit, or patches do not divide the images.
+            ValueError: as `ImageScan`.
         """
-        grid, there = self.vertical(images, heights=heights, widths=widths, **options)
-        heights, widths = (
-            None if sizes is None else -(-jnp.asarray(sizes) // side)
-            for sizes, side in zip((heights, widths), self.patch, strict=True)
-        )
-        grid, back = self.horizontal(grid, heights=heights, widths=widths, **options)
-        return grid, (there, back)
+        above, left = (None, None) if initial_state is None else initial_state
+        keys = split_key(key, 2)
+        sizes = {"heights": heights, "widths": widths}
+        grid, vertical = self.vertical(images, **sizes, initial_state=above, key=keys[0], **options)
+        for (name, given), side in zip(sizes.items(), self.patch, strict=True):
+            if given is not None:  # In a dtype of signs: a patch that is begun counts.
+                sizes[name] = (jnp.asarray(given).astype(jnp.int32) + (side - 1)) // side
+        grid, horizontal = self.horizontal(grid, **sizes, initial_state=left, key=keys[1], **options)
+        return grid, (vertical, horizontal)

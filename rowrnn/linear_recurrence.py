@@ -32,16 +32,21 @@ def linear_recurrence(
     if not parallel:
 
         def step(state: Array, coefficients: tuple[Array, Array]) -> tuple[Array, Array]:
-            state = coefficients[0] * state + coefficients[1]
+            state = _decayed(coefficients[0], state) + coefficients[1]
             return state, state
 
         return jax.lax.scan(step, initial, (decay, drive), reverse=reverse)[1]
 
     def combine(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
-        return first[0] * second[0], second[0] * first[1] + second[1]
+        return _decayed(second[0], first[0]), _decayed(second[0], first[1]) + second[1]
 
     product, states = jax.lax.associative_scan(combine, (decay, drive), reverse=reverse)
-    return product * initial[None] + states
+    return _decayed(product, jnp.broadcast_to(initial[None], product.shape)) + states
+
+
+def _decayed(decay: Array, state: Array) -> Array:
+    """`a ⊙ h`, and nothing of a state before a reset, where a is 0, not even its NaN."""
+    return jnp.where(decay == 0, jnp.zeros_like(state), decay * state)
 
 
 def _forward(
@@ -59,7 +64,7 @@ def _backward(
     after = _shifted(decay, jnp.zeros_like(initial), not reverse)
     d = linear_recurrence(after, d_states, jnp.zeros_like(initial), not reverse, parallel)
     first = -1 if reverse else 0
-    return d * _shifted(states, initial, reverse), d, decay[first] * d[first]
+    return d * _shifted(states, initial, reverse), d, _decayed(decay[first], d[first])
 
 
 linear_recurrence.defvjp(_forward, _backward)

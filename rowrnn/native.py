@@ -151,10 +151,12 @@ def _over_batch(call: Callable[..., Any], of_batch: PyTree, by_step: PyTree, wei
         *results, sums = call(*arguments)
         return *results, jax.tree.map(lambda a: jax.lax.psum(a, axes), sums)
 
-    specs = P(axes), P(None, axes), P()
-    return jax.shard_map(on_device, in_specs=specs, out_specs=specs, axis_names=set(axes), check_vma=False)(
-        of_batch, by_step, weights
-    )
+    examples, specs = len(of_batch[0]), (P(axes), P(None, axes), P())
+    # Lengths of none where all steps are valid: nothing to cut.
+    given = jax.tree.map(lambda a: P(axes) if len(a) == examples else P(), of_batch)
+    return jax.shard_map(
+        on_device, in_specs=(given, *specs[1:]), out_specs=specs, axis_names=set(axes), check_vma=False
+    )(of_batch, by_step, weights)
 
 
 def _batch_axes(x: Array) -> tuple[str, ...]:

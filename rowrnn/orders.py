@@ -4,8 +4,9 @@ An order knows height and width only. `ORDERS` names the functions `(height, wid
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
@@ -53,12 +54,12 @@ class Order(NamedTuple):
         return x.reshape(-1, *self.size, c)
 
     def valid(
-        self, heights: ArrayLike | None, widths: ArrayLike | None, batch: int
+        self, heights: ArrayLike | None, widths: ArrayLike | None, batch: Any
     ) -> tuple[Bool[Array, "b h w"], Bool[Array, "bn t"]]:
         """Which pixels lie within images of these heights and widths, and which steps have any.
 
         Raises:
-            ValueError, TypeError: if there is not one integer for each image.
+            ValueError, TypeError: if there is not one integer for each image, or one, where known, leaves the image.
         """
         within = jnp.ones((batch, *self.size), bool)
         for name, sizes, axis in (("heights", heights, 0), ("widths", widths, 1)):
@@ -68,8 +69,13 @@ class Order(NamedTuple):
                 raise ValueError(f"Expected one of {name} for each of {batch} images, not {list(jnp.shape(sizes))}.")
             if not jnp.issubdtype(jnp.result_type(sizes), jnp.integer):
                 raise TypeError(f"Expected integer {name}, not {jnp.result_type(sizes)}.")
-            numbers = np.arange(self.size[axis]).reshape((1, -1, 1) if axis == 0 else (1, 1, -1))
-            within &= numbers < jnp.asarray(sizes)[:, None, None]
+            known = None if isinstance(sizes, jax.core.Tracer) else np.asarray(sizes)
+            if known is not None and batch and not ((known >= 0) & (known <= self.size[axis])).all():
+                raise ValueError(
+                    f"Expected {name} between 0 and {self.size[axis]}; they run from {known.min()} to {known.max()}."
+                )
+            numbers = np.arange(self.size[axis]).astype(np.int32).reshape((1, -1, 1) if axis == 0 else (1, 1, -1))
+            within &= numbers < jnp.asarray(sizes).astype(jnp.int32)[:, None, None]
         steps = self.sequences(within[..., None]).any(axis=-1)
         return within, steps
 

@@ -32,7 +32,7 @@ def export(
 
     Where rowrnn is not installed, `jax.export.deserialize(bytearray(Path(path).read_bytes())).call(x)` runs it;
     `load` does the same. Named tuples come out as plain ones. Recurrences are loops of XLA: code compiled for this
-    machine does not travel.
+    machine does not travel. A model whose scans round to a `compute_dtype` cannot be exported.
 
     Args:
         model: a function of arrays, as every module of this package.

@@ -82,7 +82,8 @@ def scan(
     """
     x = jnp.asarray(x)
     check_sequence(x, cell.features, cell.num_feature_axes)
-    state = cell.initial_state(cell.project(x[:, 0]))
+    dtype = jnp.result_type(x, *jax.tree.leaves(cell))
+    state = jax.tree.map(lambda a: a.astype(dtype), cell.initial_state(cell.project(x[:, 0])))
     if initial_state is not None:
         state = as_state(initial_state, like=state)
     within, valid = valid_steps(x, lengths, mask)
@@ -90,13 +91,14 @@ def scan(
         resets = as_marks("resets", resets, x)
         resets = resets if within is None else resets & within
         # On the way back it is the step before an episode's first one that must not see the episode.
+        before_first = resets[:, 0]
         resets = jnp.pad(resets[:, 1:], ((0, 0), (0, 1))) if reverse else resets
     if checkpoint_every is not None and checkpoint_every < 1:
         raise ValueError(f"scan expected checkpoint_every of at least 1 step, not {checkpoint_every}.")
     backend, _ = _choose(cell, x, backend, compute_dtype, resets is not None, return_states)
 
     inputs, way = (x, valid, resets), None
-    if isinstance(cell, LinearCell) and backend != "plain":
+    if _is_linear(cell) and backend != "plain":
         run = partial(_linear, cell, backend == "parallel", reverse)
     elif backend == "plain":
         run = partial(loop.run, cell, reverse, states=return_states)
@@ -110,6 +112,8 @@ def scan(
             last, (outputs, states) = run(state, inputs)
         else:
             last, (outputs, states) = _in_segments(run, state, inputs, reverse, checkpoint_every)
+    if resets is not None and reverse:
+        last = jax.tree.map(lambda a: zeroed(a, ~before_first), last)
     outputs = outputs if way is None else permuted(outputs, *way)
     if hold_outputs and valid is not None:
         outputs = held(outputs, valid, reverse)
@@ -150,7 +154,7 @@ def _choose(
     what = f"a {dtype} {type(cell).__name__}" + (f" in {jnp.dtype(compute_dtype)}" if compute_dtype else "")
     in_float32 = dtype == jnp.float32 and compute_dtype is None
     platform = jax.default_backend()
-    linear = isinstance(cell, LinearCell)
+    linear = _is_linear(cell)
 
     def hindrance(backend: str) -> str:
         if backend == "parallel" and not linear:
@@ -192,6 +196,11 @@ def _choose(
     return "plain", not_fused
 
 
+def _is_linear(cell: Cell) -> bool:
+    # A subclass may step otherwise.
+    return isinstance(cell, LinearCell) and type(cell).step is LinearCell.step
+
+
 def _on_arrays(
     cell: Any,
     backend: str,
@@ -211,7 +220,7 @@ def _on_arrays(
         cell.recurrent_kernel[...],
         cell.candidate_bias[...] if isinstance(cell, GRU) else jnp.zeros((0,), dtype),
     )
-    halves = state if lstm else (state, jnp.zeros((x.shape[0], 0), dtype))
+    halves = state if lstm else (state, state[:, :0])
     x, weights, halves = jax.tree.map(lambda a: a.astype(dtype), (x, weights, tuple(halves)))
     if backend == "cudnn":
         outputs, last = cudnn.lstm(x, weights, halves, lengths, reverse=reverse)
@@ -222,11 +231,12 @@ def _on_arrays(
 
 
 def _linear(
-    cell: LinearCell, parallel: bool, reverse: bool, state: Array, inputs: tuple[Array, Array | None, Array | None]
+    cell: Any, parallel: bool, reverse: bool, state: Array, inputs: tuple[Array, Array | None, Array | None]
 ) -> tuple[Array, tuple[Array, Array]]:
     """A cell whose steps are known before the first: a step that is not valid multiplies by 1 and adds 0."""
     x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
-    decay, drive = cell.coefficients(cell.project(zeroed(x, valid)))
+    coefficients = cell.coefficients(cell.project(zeroed(x, valid)))
+    decay, drive = (coefficient.astype(state.dtype) for coefficient in coefficients)
     if valid is not None:
         decay, drive = jnp.where(over(valid, decay), decay, jnp.ones_like(decay)), zeroed(drive, valid)
     decay = decay if resets is None else zeroed(decay, ~resets)

@@ -114,6 +114,8 @@ def run(kind, parameters, x, initial=None, lengths=None, reverse=False, mask=Non
             if mask is None or mask[k, t]:
                 state = step(kind, parameters, x[k, t], state)
                 outputs[k, t] = state[0]
+        if reverse and resets is not None and within and resets[k, 0]:
+            state = zeros
         for n in range(STATES[kind]):
             last[n][k] = state[n]
     return outputs, last

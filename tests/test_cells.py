@@ -316,6 +316,12 @@ def test_a_projection_is_no_larger_than_the_state():
             ProjectedLSTM(FEATURES, HIDDEN, projection, rngs=nnx.Rngs(0))
 
 
+def test_layer_normalisation_of_large_half_precision():
+    cell = CELLS["layer_norm_lstm"](FEATURES, 64, dtype=jnp.float16, rngs=nnx.Rngs(0))
+    x = jnp.asarray(oracle.draw(np.random.default_rng(2), BATCH, FEATURES), jnp.float16)
+    np.testing.assert_allclose(cell.project(1000 * x), cell.project(x), rtol=0, atol=0.01)
+
+
 def test_rg_lru_starts_slow():
     # a between 0.9 and 0.999 where the recurrence gate is open, by the definition of `decay`.
     decay = oracle.parameters_of(CELLS["rg_lru"](1, 1000, rngs=nnx.Rngs(0)))["decay"]

@@ -321,7 +321,9 @@ def test_renet_of_images_of_other_sizes_is_that_of_the_cut_ones():
     images = make_images(BATCH, 4, 6, CHANNELS)
     within = within_sizes((4, 6), heights, widths)[..., None]
     grid, _ = layer(
-        np.where(within, images, np.nan).astype(np.float32), heights=np.asarray(heights), widths=np.asarray(widths)
+        np.where(within, images, np.nan).astype(np.float32),
+        heights=np.asarray(heights, np.uint8),
+        widths=np.asarray(widths),
     )
     for k, (h, w) in enumerate([(4, 6), (2, 4), (4, 6)]):
         expected, _ = layer(np.where(within, images, 0)[k : k + 1, :h, :w])
@@ -329,7 +331,26 @@ def test_renet_of_images_of_other_sizes_is_that_of_the_cut_ones():
         assert not np.asarray(grid)[k, h // 2 :].any()
 
 
+def test_renets_sweeps_have_states_and_keys_of_their_own():
+    layer = make_renet()
+    images = jnp.asarray(make_images(1, 4, 4, CHANNELS))
+    grid, (vertical, horizontal) = layer(images)
+    moved, _ = layer(images, initial_state=(vertical, jax.tree.map(jnp.zeros_like, horizontal)))
+    assert np.abs(moved - grid).max() > 1e-3
+    expected, _ = layer.vertical(images, initial_state=vertical)
+    expected, _ = layer.horizontal(expected)
+    np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-6)
+
+
 def test_image_scans_that_do_not_fit():
+    with pytest.raises(ValueError, match="Expected heights between 0 and 4; they run from 2 to 9"):
+        scan_of("rows")(jnp.zeros((2, HEIGHT, WIDTH, CHANNELS)), heights=np.asarray([9, 2]))
+    with pytest.raises(ValueError, match=r"one of widths for each of 2 images, not \[3\]"):
+        scan_of("rows")(jnp.zeros((2, HEIGHT, WIDTH, CHANNELS)), widths=np.asarray([1, 1, 1]))
+    with pytest.raises(TypeError, match="integer heights, not float32"):
+        scan_of("rows")(jnp.zeros((1, HEIGHT, WIDTH, CHANNELS)), heights=np.ones(1, np.float32))
+    with pytest.raises(ValueError, match="makes its mask of heights and widths"):
+        scan_of("rows")(jnp.zeros((1, HEIGHT, WIDTH, CHANNELS)), mask=np.ones((1, HEIGHT), bool))
     with pytest.raises(ValueError, match="There is no order 'zigzag'; there are rows, columns, pixels"):
         ImageScan(make_cell("gru"), "zigzag")
     with pytest.raises(ValueError, match=r"shape \[b, h, w, c\], not \[3, 4, 3\]"):

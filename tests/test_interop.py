@@ -88,6 +88,19 @@ class Other(nnx.RNNCellBase):
     """A cell of somebody else."""
 
 
+def test_cells_that_compute_otherwise():
+    with pytest.raises(InputError, match="adds its input to its state"):
+        from_nnx(nnx.SimpleCell(3, 3, residual=True, rngs=nnx.Rngs(0)))
+    with pytest.raises(InputError, match="another activation_fn than tanh"):
+        from_nnx(nnx.GRUCell(3, 3, activation_fn=nnx.relu, rngs=nnx.Rngs(0)))
+    with pytest.raises(InputError, match="another gate_fn than sigmoid"):
+        from_nnx(nnx.LSTMCell(3, 3, gate_fn=nnx.hard_sigmoid, rngs=nnx.Rngs(0)))
+    for layer in (Recurrent(make_cell("gru"), zoneout=0.1), Recurrent(make_cell("gru"), learned_state=True)):
+        for library, translate in (("torch", to_torch), ("Keras", interop.to_keras)):
+            with pytest.raises(InputError, match=f"{library}'s recurrences have no (zoneout|learned initial state)"):
+                translate(layer)
+
+
 def test_cells_flax_does_not_have():
     cell = MinGRU(2, 3, rngs=nnx.Rngs(0))
     with pytest.raises(InputError, match="linen has no cell of MinGRU"):
@@ -101,6 +114,11 @@ def test_cells_flax_does_not_have():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda tree: tree.update(bias=np.zeros(5)), "a tree of dense layers, not bias, hn"),
+        (
+            lambda tree: tree["ir"].update(kernel=np.zeros((2, 3, 5))),
+            r"ir/kernel has shape .2, 3, 5., expected two",
+        ),
         (lambda tree: tree.pop("hn"), "hn/kernel is missing; hn/bias is missing"),
         (lambda tree: tree["hr"].update(bias=np.zeros(HIDDEN)), "hr/bias is unknown"),
         (lambda tree: tree["in"].update(kernel=np.zeros((2, 9))), r"in/kernel has shape \[2, 9\], expected \[3, 5\]"),
@@ -182,7 +200,7 @@ def both(make=make_cell, **options):
         (lambda: make_cell("mgu"), "torch has no recurrence of MGU"),
         (lambda: both(merge="sum"), "torch concatenates the outputs of both directions; this layer takes their sum"),
         (lambda: Recurrent(make_cell("gru"), reverse=True), "of one direction does not run in reverse"),
-        (lambda: Recurrent(make_cell("gru"), learned_state=True), "have no learned initial state"),
+        (lambda: Recurrent(make_cell("gru"), learned_state=True), "torch's recurrences have no learned initial state"),
         (lambda: Stack([make_cell("gru")], connection="residual"), "have no residual connections"),
         (lambda: Stack([both(), make_cell("gru", features=10)]), "have one direction, or all have both"),
         (lambda: Stack([make_cell("gru"), make_cell("lstm", features=5)]), "cells of one class and size"),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from problem import KINDS, MAKERS, make_cell
+from problem import KINDS, MAKERS, make_cell, randomized
 
 import rowrnn
 from rowrnn import program
@@ -80,6 +80,22 @@ def test_models_of_images(make, tmp_path):
     found, expected = program.load(tmp_path / "model.jax")(images(3)), model(images(3))
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+def test_layers_of_any_batch(tmp_path):
+    learned = randomized(lambda: Recurrent(MAKERS["gru"](3, 4, rngs=nnx.Rngs(0)), learned_state=True))
+    rowrnn.export(learned, tmp_path / "learned.jax", np.ones((2, 5, 3), np.float32))
+    x = jnp.ones((7, 5, 3))
+    np.testing.assert_allclose(program.load(tmp_path / "learned.jax")(x)[0], learned(x)[0], rtol=0, atol=1e-6)
+    renet = randomized(lambda: ReNet(1, 3, (2, 2), rngs=nnx.Rngs(0)))
+
+    def of_sizes(images, heights):
+        return renet(images, heights=heights)[0]
+
+    rowrnn.export(of_sizes, tmp_path / "sizes.jax", images(1), np.ones(1, np.int32))
+    heights = np.asarray([2, 6, 0], np.int32)
+    found = program.load(tmp_path / "sizes.jax")(images(3), heights)
+    np.testing.assert_allclose(found, of_sizes(images(3), heights), rtol=0, atol=1e-6)
 
 
 def test_a_run_keeps_every_seed(tmp_path):

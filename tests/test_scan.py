@@ -344,6 +344,32 @@ def test_padded_sequences_are_the_cut_ones(kind):
     np.testing.assert_allclose(cut_outputs, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "backend"), [("gru", "plain"), *((k, b) for k in LINEAR for b in ("fused", "parallel"))]
+)
+def test_episodes_do_not_see_each_other(kind, backend, reverse):
+    cell = make_cell(kind)
+    x = oracle.draw(np.random.default_rng(10), BATCH, STEPS, FEATURES).astype(np.float32)
+    resets = np.zeros((BATCH, STEPS), bool)
+    resets[:, 2] = True
+    own, other = (slice(0, 2), slice(2, 4)) if reverse else (slice(2, 4), slice(0, 2))
+
+    @jax.jit
+    def solve(x):
+        def loss(cell, x):
+            outputs, _ = scan(cell, x, resets=resets, reverse=reverse, backend=backend)
+            return (outputs[:, own] ** 2).sum(), outputs
+
+        return jax.grad(loss, argnums=(0, 1), has_aux=True)(cell, x)
+
+    (_, by_x), outputs = solve(x)
+    assert not np.asarray(by_x)[:, other].any()
+    x[:, other] = np.nan
+    _, seen = solve(x)
+    np.testing.assert_array_equal(np.asarray(seen)[:, own], np.asarray(outputs)[:, own])
+
+
 # Under JAX's transformations, and other dtypes.
 
 
@@ -403,20 +429,36 @@ def test_bfloat16_cell_and_input_give_bfloat16(kind):
     ("backend", "axis"),
     [("fused", "Auto"), *(pytest.param("native", axis, marks=needs_compiler) for axis in ("Auto", "Explicit"))],
 )
-def test_batch_sharding_is_inherited(jit, backend, axis):
+@pytest.mark.parametrize(("kind", "ragged"), [("lstm", True), ("gru", False)])
+def test_batch_sharding_is_inherited(jit, backend, axis, kind, ragged):
     mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType[axis],))
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     with jax.set_mesh(mesh):
-        cell = jax.device_put(make_cell("lstm"), NamedSharding(mesh, PartitionSpec()))
+        cell = jax.device_put(make_cell(kind), NamedSharding(mesh, PartitionSpec()))
         x = oracle.draw(np.random.default_rng(7), 4, STEPS, FEATURES)
         x_sharded = jax.device_put(x.astype(np.float32), sharding)
-        lengths = jax.device_put(np.asarray([4, 0, 2, 1]), sharding)
+        lengths = jax.device_put(np.asarray([4, 0, 2, 1]), sharding) if ragged else None
         run = partial(scan, cell, backend=backend)
         outputs, last = (jax.jit(run) if jit else run)(x_sharded, lengths=lengths)
     for leaf in (outputs, *jax.tree.leaves(last)):
         assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
-    expected, _ = oracle.run("lstm", oracle.parameters_of(cell), x, lengths=(4, 0, 2, 1))
+    expected, _ = oracle.run(kind, oracle.parameters_of(cell), x, lengths=(4, 0, 2, 1) if ragged else None)
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("rg_lru", "decay"), ("peephole_lstm", "peephole"), ("mgu", "recurrent_kernel"), ("gru", "bias")]
+)
+@pytest.mark.parametrize("backend", ["plain", "auto"])
+def test_parameters_of_different_dtypes(kind, name, backend):
+    cell = jax.tree.map(lambda p: p.astype(jnp.bfloat16), make_cell(kind))
+    setattr(cell, name, nnx.Param(getattr(make_cell(kind), name)[...]))
+    x = jnp.asarray(oracle.draw(np.random.default_rng(6), BATCH, STEPS, FEATURES), jnp.bfloat16)
+    with jax.numpy_dtype_promotion("standard"):
+        outputs, last = scan(cell, x, backend=backend)
+    assert {leaf.dtype for leaf in jax.tree.leaves((outputs, last))} == {jnp.dtype(jnp.float32)}
+    expected, _ = oracle.run(kind, oracle.parameters_of(cell), np.asarray(x, np.float64))
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=0.05)
 
 
 def test_initial_state_takes_the_dtype_of_the_computation():
@@ -430,6 +472,23 @@ def test_initial_state_takes_the_dtype_of_the_computation():
 
 class Subclass(LSTM):
     """A cell that may step otherwise than its base."""
+
+
+class Bounded(CELLS["min_gru"]):
+    """A linear cell that shows another output."""
+
+    def step(self, state, projected):
+        state, output = super().step(state, projected)
+        return state, jnp.tanh(output)
+
+
+def test_a_cell_that_steps_otherwise_is_run_by_its_step():
+    cell = Bounded(FEATURES, HIDDEN, rngs=nnx.Rngs(0))
+    x = jnp.asarray(oracle.draw(np.random.default_rng(6), BATCH, STEPS, FEATURES), jnp.float32)
+    assert explain(cell, x) == "plain: Bounded is none of Elman, LSTM, GRU"
+    outputs, _ = scan(cell, x)
+    expected, _ = oracle.run("min_gru", oracle.parameters_of(cell), np.asarray(x))
+    np.testing.assert_allclose(outputs, np.tanh(expected), rtol=0, atol=1e-5)
 
 
 def test_explain_says_what_auto_takes_and_why():
@@ -523,6 +582,29 @@ def test_fused_keeps_few_residuals_and_multiplies_once_a_step(kind, steps):
     # weights' gradient; none for x, for whose gradient nobody asks.
     assert [products(body) for body in bodies] == [1, 1]
     assert products(equations(program)) == 6
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+def test_parallel_has_no_loop(kind):
+    def primitives(backend):
+        problem = Problem(kind, (BATCH, 40, FEATURES, HIDDEN), backend=backend)
+        cell, x, state = problem.arguments(jnp.float32)
+        program = jax.make_jaxpr(jax.grad(lambda cell: problem.loss(cell, x, state)[0]))(cell).jaxpr
+        return {equation.primitive.name for equation in equations(program)}
+
+    assert not {"scan", "while"} & primitives("parallel")
+    assert "scan" in primitives("fused")
+
+
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_checkpoints_keep_little(backend):
+    def planned(every):
+        problem = Problem("gru", (BATCH, 100, FEATURES, 16), backend=backend, checkpoint_every=every)
+        run = jax.jit(jax.grad(lambda *arguments: problem.loss(*arguments)[0]))
+        memory = run.lower(*problem.arguments(jnp.float32)).compile().memory_analysis()
+        return memory.temp_size_in_bytes
+
+    assert planned(10) < 0.5 * planned(None)
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm"])

@@ -268,6 +268,33 @@ def test_noise_passes_gradients_to_what_is_kept():
     assert float(difference) != 0
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
+def test_what_is_held_is_held_bit_by_bit(dtype):
+    cell = blank(MinGRU, bias=np.full(800, 40.0))
+    initial = jnp.full((2, 400), 0.3, dtype)
+    outputs, _ = Recurrent(jax.tree.map(lambda p: p.astype(dtype), cell), zoneout=0.01)(
+        NOTHING.astype(dtype), initial_state=initial, key=jax.random.key(0)
+    )
+    held = np.asarray(outputs)[:, 0] != 40
+    assert 1 <= held.sum() < 30  # 8 of 800 are expected.
+    np.testing.assert_array_equal(np.asarray(outputs)[:, 0][held], np.asarray(initial)[held])
+
+
+def test_a_stack_under_jit_grad_and_vmap():
+    layers = [deep("gru") for _ in range(2)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack([leaves[0], 0.5 * leaves[1]]), *layers)
+    x = jnp.asarray(X, jnp.float32)
+
+    def gradient(layer):
+        return jax.grad(lambda layer: (layer(x, mask=GAPS)[0] ** 2).sum())(layer)
+
+    together = jax.jit(jax.vmap(gradient))(stacked)
+    for number in range(2):
+        alone = gradient(jax.tree.map(lambda leaf, number=number: leaf[number], stacked))
+        one = jax.tree.map(lambda leaf, number=number: leaf[number], together)
+        chex.assert_trees_all_close(one, alone, rtol=1e-5, atol=1e-5)
+
+
 # Errors.
 
 
@@ -282,6 +309,7 @@ def test_noise_passes_gradients_to_what_is_kept():
             "to sum outputs of one size: forward has 3 → 5, backward 3 → 4",
         ),
         (lambda cell: Bidirectional(cell, make_cell("gru", features=2)), "forward has 3 → 5, backward 2 → 5"),
+        (lambda cell: Bidirectional(cell, ConvGRU(3, 5, rngs=nnx.Rngs(0))), "do not take the same sequences"),
         (lambda cell: Stack([]), "at least one layer"),
         (lambda cell: Stack([cell, cell]), "Layer 1 of the stack takes 3 features, and is given 5"),
         (lambda cell: Stack([cell], connection="dense"), "by plain, residual, skip, not by 'dense'"),
@@ -312,5 +340,8 @@ def test_calls_that_do_not_fit():
     residual = Stack([make_cell("gru")], connection="residual")
     with pytest.raises(ValueError, match=r"d = 3 features, and was given \[4\]"):
         residual(jnp.zeros(4), lengths=np.asarray([1]))
+    for options in ({"backend": "fused"}, {"compute_dtype": jnp.bfloat16}):
+        with pytest.raises(ValueError, match="zoneout and recurrent_dropout act inside the loop"):
+            layer(jnp.zeros((1, 2, FEATURES)), **options)
     with pytest.raises(ValueError, match="hold_outputs is for layers and plain stacks, not for residual"):
         residual(jnp.zeros((1, 2, FEATURES)), hold_outputs=True)

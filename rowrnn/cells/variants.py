@@ -153,7 +153,9 @@ class ResetFirstGRU(GatedCell):
 
 def _normalised(x: Float[Array, "*b k"], scale: Float[Array, "k"], hidden: int) -> Float[Array, "*b k"]:
     """Mean 0 and variance 1 within every `hidden` features, times the scale."""
-    blocks = x.reshape(*x.shape[:-1], x.shape[-1] // hidden, hidden)
+    # In float32 at least: squares leave the range of float16.
+    wide = x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
+    blocks = wide.reshape(*x.shape[:-1], x.shape[-1] // hidden, hidden)
     centred = blocks - blocks.mean(axis=-1, keepdims=True)
     normal = centred * lax.rsqrt((centred * centred).mean(axis=-1, keepdims=True) + 1e-5)
-    return normal.reshape(x.shape) * row(scale, x)
+    return normal.reshape(x.shape).astype(x.dtype) * row(scale, x)

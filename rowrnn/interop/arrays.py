@@ -43,6 +43,17 @@ def cell_of(cell: type[Cell], *sizes: Any, **arrays: np.ndarray) -> Any:
     return made
 
 
+def check_plain(library: str, layer: Any) -> None:
+    """Refuses what a layer does beside its cell and another library's does not.
+
+    Raises:
+        InputError: naming it.
+    """
+    for name, what in (("learned_state", "learned initial state"), ("zoneout", "zoneout")):
+        if getattr(layer, name, False):
+            raise InputError(f"{library}'s recurrences have no {what}.")
+
+
 def numpy_of(cell: Cell, name: str) -> np.ndarray:
     """A parameter of a cell, a copy that may be written to."""
     return np.array(getattr(cell, name)[...])

@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike
 
 from rowrnn.cells import GRU, LSTM, Cell, ConvLSTM, Elman, ResetFirstGRU
 from rowrnn.errors import InputError
-from rowrnn.interop.arrays import cell_of, checked, numpy_of
+from rowrnn.interop.arrays import cell_of, check_plain, checked, numpy_of
 from rowrnn.sequence import Bidirectional, Recurrent
 
 _NAMES = ("kernel", "recurrent_kernel", "bias")
@@ -19,6 +19,9 @@ _NAMES = ("kernel", "recurrent_kernel", "bias")
 
 def from_keras(weights: Sequence[ArrayLike]) -> Recurrent | Bidirectional:
     """The layer whose weights `layer.get_weights()` holds: three arrays, or six of a `Bidirectional`.
+
+    Weights do not tell a layer's activations, direction, merge mode or padding: they are taken to be Keras' own
+    defaults, and of a `ConvLSTM2D` the padding "same".
 
     Raises:
         InputError: if there are more or fewer arrays, or shapes do not fit.
@@ -68,13 +71,14 @@ def _cell(weights: Sequence[ArrayLike]) -> Cell:
 def to_keras(layer: Recurrent | Bidirectional | Cell) -> list[np.ndarray]:
     """Arrays for `layer.set_weights`; of a GRU for one with `reset_after`, of a `ResetFirstGRU` for one without.
 
+    `go_backwards` and `merge_mode` are for you to set in Keras.
+
     Raises:
         InputError: if Keras has no such layer.
     """
     if isinstance(layer, Bidirectional):
         return to_keras(layer.forward) + to_keras(layer.backward)
-    if isinstance(layer, Recurrent) and layer.learned_state:
-        raise InputError("Keras' recurrences have no learned initial state.")
+    check_plain("Keras", layer)
     cell = layer.cell if isinstance(layer, Recurrent) else layer
     if type(cell) not in (Elman, LSTM, GRU, ResetFirstGRU, ConvLSTM):
         raise InputError(f"Keras has no layer of {type(cell).__name__}.")

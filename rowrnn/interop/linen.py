@@ -28,6 +28,8 @@ def from_linen(params: Mapping[str, Any]) -> Cell:
         InputError: if names are missing or unknown, shapes do not fit, or the cell cannot be represented.
     """
     params = params.get("cell", params)
+    if not all(isinstance(arrays, Mapping) for arrays in params.values()):
+        raise InputError(f"A linen cell's parameters are a tree of dense layers, not {', '.join(sorted(params))}.")
     flat = {f"{layer}/{name}": array for layer, arrays in params.items() for name, array in arrays.items()}
     inputs = {name for name in params if name.startswith("i")}
     kind = next((kind for kind, gates in _GATES.items() if inputs == {f"i{gate}" for gate in gates}), None)
@@ -40,6 +42,8 @@ def from_linen(params: Mapping[str, Any]) -> Cell:
     first = f"i{gates[0]}/kernel"
     if first not in flat:
         raise InputError(f"These are not the weights of a linen cell: {first} is missing.")
+    if np.ndim(flat[first]) != 2:
+        raise InputError(f"{first} has shape {list(np.shape(flat[first]))}, expected two axes.")
     features, hidden = np.shape(flat[first])
     expected: dict[str, tuple[int, ...]] = {}
     for gate in gates:

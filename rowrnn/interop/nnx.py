@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -10,13 +11,20 @@ from rowrnn.cells import GRU, LSTM, Cell, Elman
 from rowrnn.errors import InputError
 from rowrnn.interop.arrays import cell_of, numpy_of
 
+_TANH, _SIGMOID = (jnp.tanh, nnx.tanh), (nnx.sigmoid, jax.nn.sigmoid)
+
 
 def from_nnx(cell: Any) -> Any:
     """The cell of the same weights.
 
     Raises:
-        InputError: if the cell is none of those of this module.
+        InputError: if the cell is none of those of this module, or has other activations.
     """
+    if getattr(cell, "residual", False):
+        raise InputError(f"This {type(cell).__name__} adds its input to its state, which no cell here does.")
+    for name, function, expected in (("activation_fn", "tanh", _TANH), ("gate_fn", "sigmoid", _SIGMOID)):
+        if getattr(cell, name, expected[0]) not in expected:
+            raise InputError(f"This {type(cell).__name__} has another {name} than {function}, which cells here have.")
     if isinstance(cell, nnx.LSTMCell):
         sizes = cell.in_features, cell.hidden_features
         inputs = cell.ii, cell.if_, cell.ig, cell.io

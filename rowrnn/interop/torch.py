@@ -12,38 +12,41 @@ from jaxtyping import ArrayLike
 
 from rowrnn.cells import GRU, LSTM, Cell, Elman, ProjectedLSTM
 from rowrnn.errors import InputError
-from rowrnn.interop.arrays import cell_of, checked, numpy_of
+from rowrnn.interop.arrays import cell_of, check_plain, checked, numpy_of
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
 
 _BY_GATES: dict[int, type[Cell]] = {1: Elman, 3: GRU, 4: LSTM}
 
 
-def from_torch(state: Mapping[str, ArrayLike]) -> Stack:
+def from_torch(state_dict: Mapping[str, ArrayLike]) -> Stack:
     """The stack whose weights a torch module's `state_dict()` holds, of any number of layers and both directions.
 
+    A state dict does not tell an `nn.RNN`'s nonlinearity: it is taken to be tanh.
+
     Args:
-        state: arrays by torch's names, `weight_ih_l0` and so on; without biases they are zero.
+        state_dict: arrays by torch's names, `weight_ih_l0` and so on; without biases they are zero.
 
     Raises:
         InputError: if names are missing or unknown, or shapes do not fit.
     """
     for name in ("weight_ih_l0", "weight_hh_l0"):
-        if name not in state:
+        if name not in state_dict:
             raise InputError(f"These are not the weights of a torch recurrence: {name} is missing.")
-        if np.ndim(state[name]) != 2:
-            raise InputError(f"{name} has shape {list(np.shape(state[name]))}, expected two axes.")
-    projected, biased = "weight_hr_l0" in state, "bias_ih_l0" in state
-    hidden = np.shape(state["weight_hr_l0" if projected else "weight_hh_l0"])[1]
-    gates, odd = divmod(np.shape(state["weight_ih_l0"])[0], hidden)
+        if np.ndim(state_dict[name]) != 2:
+            raise InputError(f"{name} has shape {list(np.shape(state_dict[name]))}, expected two axes.")
+    projected, biased = "weight_hr_l0" in state_dict, "bias_ih_l0" in state_dict
+    hidden = np.shape(state_dict["weight_hr_l0" if projected else "weight_hh_l0"])[1]
+    rows = np.shape(state_dict["weight_ih_l0"])[0]
+    gates, odd = divmod(rows, hidden)
     if odd or gates not in _BY_GATES or (projected and gates != 4):
         raise InputError(
-            f"weight_ih_l0 has {np.shape(state['weight_ih_l0'])[0]} rows for a hidden size of {hidden}: an RNN has as "
-            "many, a GRU 3 times and an LSTM 4 times as many."
+            f"weight_ih_l0 has {rows} rows for a hidden size of {hidden}: an RNN has as many, a GRU 3 times and an "
+            "LSTM 4 times as many."
         )
-    numbers = [int(found[1]) for name in state if (found := re.fullmatch(r"weight_ih_l(\d+)", name))]
-    layers, directions = max(numbers) + 1, 1 + ("weight_ih_l0_reverse" in state)
-    outputs = np.shape(state["weight_hr_l0"])[0] if projected else hidden
-    features = np.shape(state["weight_ih_l0"])[1]
+    numbers = [int(found[1]) for name in state_dict if (found := re.fullmatch(r"weight_ih_l(\d+)", name))]
+    layers, directions = max(numbers) + 1, 1 + ("weight_ih_l0_reverse" in state_dict)
+    outputs = np.shape(state_dict["weight_hr_l0"])[0] if projected else hidden
+    features = np.shape(state_dict["weight_ih_l0"])[1]
     suffixes = [
         (f"l{layer}{reverse}", features if layer == 0 else directions * outputs)
         for layer in range(layers)
@@ -57,7 +60,7 @@ def from_torch(state: Mapping[str, ArrayLike]) -> Stack:
             expected[f"bias_ih_{suffix}"] = expected[f"bias_hh_{suffix}"] = (gates * hidden,)
         if projected:
             expected[f"weight_hr_{suffix}"] = outputs, hidden
-    arrays = checked("a torch recurrence", state, expected)
+    arrays = checked("a torch recurrence", state_dict, expected)
     cells = [_cell(_BY_GATES[gates], width, hidden, suffix, arrays) for suffix, width in suffixes]
     return Stack(
         [
@@ -119,8 +122,8 @@ def _directions(layer: Stack | Bidirectional | Recurrent | Cell, directions: int
         raise InputError("All layers of a torch recurrence have one direction, or all have both.")
     if directions == 1 and isinstance(layer, Recurrent) and layer.reverse:
         raise InputError("A torch recurrence of one direction does not run in reverse.")
-    if any(isinstance(layer, Recurrent) and layer.learned_state for layer in layers):
-        raise InputError("torch's recurrences have no learned initial state.")
+    for each in layers:
+        check_plain("torch", each)
     return [layer.cell if isinstance(layer, Recurrent) else layer for layer in layers]
 
 

@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import Cell
-from rowrnn.sequence.noise import split
+from rowrnn.sequence.noise import split_key
 from rowrnn.sequence.recurrent import Recurrent
 from rowrnn.typing import Outputs, State
 
@@ -32,6 +32,8 @@ class Bidirectional(nnx.Module):
     def __init__(self, forward: Cell, backward: Cell, *, merge: str = "concatenate", **options: Any) -> None:
         if merge not in get_args(Merge):
             raise ValueError(f"Bidirectional merges by {', '.join(get_args(Merge))}, not by {merge!r}.")
+        if forward.num_feature_axes != backward.num_feature_axes:
+            raise ValueError(f"{type(forward).__name__} and {type(backward).__name__} do not take the same sequences.")
         if forward.features != backward.features or (merge != "concatenate" and forward.outputs != backward.outputs):
             raise ValueError(
                 f"Both directions need the same number of features, and to {merge} outputs of one size: forward has "
@@ -66,7 +68,7 @@ class Bidirectional(nnx.Module):
     ) -> tuple[Outputs, tuple[State, State]]:
         """As `Recurrent`, with a state of two."""
         there, back = (None, None) if initial_state is None else initial_state
-        key_there, key_back = split(key, 2)
+        key_there, key_back = split_key(key, 2)
         forward, last_there = self.forward(x, initial_state=there, key=key_there, **options)
         backward, last_back = self.backward(x, initial_state=back, key=key_back, **options)
         if self.merge == "concatenate":

@@ -44,7 +44,11 @@ class NoisyCell(Cell):
         if not holds:
             return stepped, output
         old, structure = jax.tree.flatten(state)
-        new = [toward(a, hold, b) for a, hold, b in zip(jax.tree.leaves(stepped), holds, old, strict=True)]
+        # Held is held, bit by bit; between, as without a key, it is the mean.
+        new = [
+            jnp.where(hold == 1, b, toward(a, hold, b))
+            for a, hold, b in zip(jax.tree.leaves(stepped), holds, old, strict=True)
+        ]
         return jax.tree.unflatten(structure, new), new[0]
 
     def initial_state(self, projected: Any) -> State:
@@ -57,6 +61,6 @@ def check_rate(name: str, rate: float) -> None:
         raise ValueError(f"{name} is a probability in [0, 1), not {rate}.")
 
 
-def split(key: Array | None, count: int) -> Sequence[Array | None]:
+def split_key(key: Array | None, count: int) -> Sequence[Array | None]:
     """So many keys of one, or so many times none."""
     return [None] * count if key is None else list(jax.random.split(key, count))

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Key
 from rowrnn.arguments import check_sequence
 from rowrnn.cells import Cell, GatedCell
 from rowrnn.scan import scan
-from rowrnn.sequence.noise import NoisyCell, check_rate, split
+from rowrnn.sequence.noise import NoisyCell, check_rate, split_key
 from rowrnn.typing import Outputs, State
 
 
@@ -89,27 +89,33 @@ class Recurrent(nnx.Module):
         x, cell = jnp.asarray(x), self.cell
         if initial_state is None and self.learned_state:
             initial_state = jax.tree.map(
-                lambda learned: jnp.tile(learned[...][None], (len(x), 1)),
+                lambda learned: jnp.broadcast_to(learned[...][None], (x.shape[0], learned.size)),
                 self.initial_state,
                 is_leaf=lambda leaf: isinstance(leaf, nnx.Param),
             )
         if self.zoneout or (self.recurrent_dropout and key is not None):
             check_sequence(x, cell.features, cell.num_feature_axes)
+            if options.get("backend") not in (None, "auto", "plain") or options.get("compute_dtype") is not None:
+                raise ValueError(
+                    "zoneout and recurrent_dropout act inside the loop: they need the backend 'plain', without "
+                    "compute_dtype."
+                )
             x, cell = self._noisy(x, key)
+            options["backend"] = "plain"
         return scan(cell, x, initial_state=initial_state, reverse=self.reverse, **options)
 
     def _noisy(self, x: Array, key: Array | None) -> tuple[Array, NoisyCell]:
         """Sequences with the noise of every step beside its features, and the cell that takes them apart."""
-        hold_key, keep_key = split(key, 2)
+        hold_key, keep_key = split_key(key, 2)
         keep, holds = None, []
         if keep_key is not None and self.recurrent_dropout:
-            rate = self.recurrent_dropout
-            keep = jax.random.bernoulli(keep_key, 1 - rate, (len(x), self.cell.outputs)).astype(x.dtype) / (1 - rate)
+            kept = 1 - self.recurrent_dropout
+            keep = jax.random.bernoulli(keep_key, kept, (x.shape[0], self.cell.outputs)).astype(x.dtype) / kept
         if self.zoneout:
             state = jax.eval_shape(lambda x: self.cell.initial_state(self.cell.project(x[:, 0])), x)
             for number, leaf in enumerate(jax.tree.leaves(state)):
-                hold = jnp.full((*x.shape[:2], leaf.shape[-1]), self.zoneout, x.dtype)
+                hold = jnp.full((*x.shape[:2], leaf.shape[-1]), self.zoneout, jnp.float32)
                 if hold_key is not None:
-                    hold = jax.random.bernoulli(jax.random.fold_in(hold_key, number), hold).astype(x.dtype)
-                holds.append(hold)
+                    hold = jax.random.bernoulli(jax.random.fold_in(hold_key, number), hold)
+                holds.append(hold.astype(x.dtype))
         return jnp.concatenate([x, *holds], axis=-1), NoisyCell(self.cell, keep, [hold.shape[-1] for hold in holds])

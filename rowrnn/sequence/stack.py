@@ -12,7 +12,7 @@ from rowrnn.arguments import check_sequence, valid_steps
 from rowrnn.cells import Cell
 from rowrnn.masking import zeroed
 from rowrnn.sequence.bidirectional import Bidirectional
-from rowrnn.sequence.noise import check_rate, split
+from rowrnn.sequence.noise import check_rate, split_key
 from rowrnn.sequence.recurrent import Recurrent
 from rowrnn.typing import Outputs, State
 
@@ -103,7 +103,7 @@ class Stack(nnx.Module):
             bottom = zeroed(bottom, valid)  # What a step that is not valid contains goes past no layer.
         below = bottom
         last, shown = [], []
-        keys = split(key, 2 * len(self.layers))
+        keys = split_key(key, 2 * len(self.layers))
         for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
             if number > 0:
                 below = self.dropout(below, deterministic=key is None, rngs=keys[2 * number])
