@@ -1,6 +1,7 @@
 """`scan` against the oracle in values and gradients, and the promise that padding never matters."""
 
 from functools import partial
+from typing import Any
 
 import chex
 import jax
@@ -31,7 +32,7 @@ from problem import (
 )
 
 from rowrnn import cudnn, native
-from rowrnn.cells import CELLS, LSTM, LSTMState
+from rowrnn.cells import CELLS, LSTM, LSTMState, MinGRU
 from rowrnn.scan import default_backend, explain, scan
 
 FUSED = ("elman", "gru", "lstm")
@@ -474,7 +475,7 @@ class Subclass(LSTM):
     """A cell that may step otherwise than its base."""
 
 
-class Bounded(CELLS["min_gru"]):
+class Bounded(MinGRU):
     """A linear cell that shows another output."""
 
     def step(self, state, projected):
@@ -601,7 +602,7 @@ def test_checkpoints_keep_little(backend):
     def planned(every):
         problem = Problem("gru", (BATCH, 100, FEATURES, 16), backend=backend, checkpoint_every=every)
         run = jax.jit(jax.grad(lambda *arguments: problem.loss(*arguments)[0]))
-        memory = run.lower(*problem.arguments(jnp.float32)).compile().memory_analysis()
+        memory: Any = run.lower(*problem.arguments(jnp.float32)).compile().memory_analysis()
         return memory.temp_size_in_bytes
 
     assert planned(10) < 0.5 * planned(None)
