@@ -107,6 +107,7 @@ def main(options: Options) -> None:
             "summary": [],
             "curves": {},
         }
+        arrays: dict[str, np.ndarray] = {}
         with LiveTable(console, options.epochs) as table:
             for name, units in widths.items():
                 title, make = TITLES[name], partial(makes[name], units)
@@ -119,13 +120,16 @@ def main(options: Options) -> None:
                 results["peak_memory_mib"] = peak_memory() / 2**20
                 results["table"] = table_of(results["summary"])
                 keep(run.directory, title, trial.models, as_float(data.test.images[:1]))
-                run.save(results)
+                arrays |= {f"{title}/{key}": array for key, array in pictured(name, options, data).items()}
+                run.save(results, arrays)
         results["finished"] = True
         results["seconds"] = seconds_since_start()
-        run.save(results)
+        run.save(results, arrays)
         console.print(plain_table(results["table"]))
-        pictures = ", ".join(draw(results, options, run.directory))
-        console.print(f"In {run.directory}: results.json, models, {pictures}.")
+        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
+
+        pictures = ", ".join(picture.name for picture in draw(run.directory))
+        console.print(f"In {run.directory}: results.json, arrays.npz, models, {pictures}.")
 
 
 def check(options: Options) -> None:
@@ -217,82 +221,22 @@ def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
     return table
 
 
-def draw(results: dict[str, Any], options: Options, directory: Path) -> list[str]:
-    """Pictures of the orders, of how far each came, and of the way there; returns their names."""
-    import matplotlib.pyplot as plt  # It takes long to import: not before training.
-
-    from rowrnn.plots import STYLE, learning_curves
-
-    with plt.rc_context(STYLE), plt.ioff():
-        figures = {
-            "orders": picture_of_orders(results, options),
-            "accuracy": picture_of_accuracy(results),
-            "learning_curves": learning_curves(results),
-        }
-        for name, figure in figures.items():
-            figure.savefig(directory / f"{name}.png")
-            plt.close(figure)
-    return [f"{name}.png" for name in figures]
-
-
-def picture_of_orders(results: dict[str, Any], options: Options) -> Any:
-    """When each pixel is read, and the way through the centres of the steps."""
-    import matplotlib.pyplot as plt
-
-    names = [name for name in options.directions if TITLES[name] in results["curves"]]
-    columns = min(5, len(names))
-    lines = -(-len(names) // columns)
-    figure, panels = plt.subplots(lines, columns, figsize=(2.4 * columns, 2.7 * lines), squeeze=False)
-    height, width, _ = results["data"]["shape"]
-    for axes in panels.flat:
-        axes.axis("off")
-    for axes, name in zip(panels.flat, names, strict=False):
-        read = ways(name, options, height, width)
-        axes.imshow(-read[0][0].when() if read[0][1] else read[0][0].when(), cmap="viridis")
-        for number, (order, backwards) in enumerate(read):
-            # Side by side where there are several.
-            y, x = centres_of(order)[:: -1 if backwards else 1].T + 1.4 * (number - (len(read) - 1) / 2)
-            axes.plot(x, y, color="white", linewidth=1)
-            if len(x) > 1:
-                axes.annotate("", (x[-1], y[-1]), (x[-2], y[-2]), arrowprops={"arrowstyle": "-|>", "color": "white"})
-        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-        axes.set_title(TITLES[name], fontsize=9)
-    figure.suptitle("When each pixel is read: dark first, bright last", fontsize=10)
-    return figure
-
-
-def ways(name: str, options: Options, height: int, width: int) -> list[tuple[Order, bool]]:
-    """The order of every direction that a model reads in, and whether backwards."""
-    patch = {"patch": (options.patch, options.patch)}
-    if name == "renet":
-        patch = {"patch": (options.renet_patch, options.renet_patch)}
-        return [(ORDERS[order](height, width, **patch), back) for order in ("down", "across") for back in (False, True)]
-    if name in ("pixels", "snake"):
-        return [(ORDERS[name](height, width, **patch), False)]
-    order = {"rows_lstm": "rows", "bottom_up": "rows", "both_ways": "rows"}.get(name, name)
-    read = ORDERS[order](height, width)
-    return [(read, False), (read, True)] if name == "both_ways" else [(read, name == "bottom_up")]
+def pictured(name: str, options: Options, data: Dataset) -> dict[str, np.ndarray]:
+    """When each pixel is read, `[h, w]`, and of every direction the centres of its steps, `[t, 2]`."""
+    height, width, _ = data.shape
+    side = options.renet_patch if name == "renet" else options.patch
+    how = {"patch": (side, side)} if name in ("renet", "pixels", "snake") else {}
+    orders = {"rows_lstm": ["rows"], "bottom_up": ["rows"], "both_ways": ["rows"], "renet": ["down", "across"]}
+    read = [ORDERS[order](height, width, **how) for order in orders.get(name, [name])]
+    directions = {"bottom_up": [-1], "both_ways": [1, -1], "renet": [1, -1]}.get(name, [1])
+    ways = [centres_of(order)[::direction] for order in read for direction in directions]
+    return {"when": directions[0] * read[0].when(), **{f"way/{number}": way for number, way in enumerate(ways)}}
 
 
 def centres_of(order: Order) -> np.ndarray:
     """Row and column of the centre of every step, `[t, 2]`, of the sequence in the middle."""
     steps = order.pixels[len(order.pixels) // 2]
     return np.array([[np.mean(axis) for axis in np.divmod(step[step != HOLE], order.size[1])] for step in steps])
-
-
-def picture_of_accuracy(results: dict[str, Any]) -> Any:
-    """Test accuracy of every order: mean, 95 % interval and every seed."""
-    import matplotlib.pyplot as plt
-
-    rows = sorted(results["summary"], key=lambda row: row["test_accuracy"]["mean"])
-    figure, axes = plt.subplots(figsize=(7, 0.45 * len(rows) + 1.4))
-    for line, row in enumerate(rows):
-        score = row["test_accuracy"]
-        axes.plot(100 * np.array(score["values"]), [line] * row["seeds"], "|", color="grey", markersize=8)
-        axes.errorbar(100 * score["mean"], line, xerr=100 * (score["ci95"] or 0), fmt="o", color="C0", capsize=3)
-    axes.set_yticks(range(len(rows)), [row["model"] for row in rows])
-    axes.set(xlabel="test accuracy (%)", title="Does the order matter?")
-    return figure
 
 
 if __name__ == "__main__":

@@ -139,12 +139,14 @@ def main(options: Options) -> None:
                 row, norms = examine(title, delays, options, data, table)
                 results["summary"].append(row)
                 results["table"] = table_of(results["summary"], delays, options)
-                arrays |= {f"{title}/{when}": of_row for when, of_row in norms.items()}
+                arrays |= {f"{title}/gradient/{when}": of_row for when, of_row in norms.items()}
                 run.save(results, arrays)
         results |= {"finished": True, "seconds": seconds_since_start()}
         run.save(results, arrays)
         console.print(plain_table(results["table"]))
-        pictures = ", ".join(draw(results, arrays, options, run.directory))
+        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
+
+        pictures = ", ".join(picture.name for picture in draw(run.directory))
         console.print(f"In {run.directory}: results.json, arrays.npz, {pictures}.")
 
 
@@ -256,44 +258,6 @@ def table_of(rows: list[dict[str, Any]], delays: list[int], options: Options) ->
     asked = [n for n in delays if n in (0, 10, 50, 100, 200, 500, 1000, options.delay, options.longest)]
     table = [["test accuracy % after rows", *map(str, asked)]]
     return table + [[row["model"], *(accuracy(row["test_accuracy"][delays.index(n)]) for n in asked)] for row in rows]
-
-
-def draw(results: dict[str, Any], arrays: dict[str, np.ndarray], options: Options, directory: Path) -> list[str]:
-    """Accuracy after each delay, and the vanishing gradient; returns the pictures' names."""
-    from rowrnn.plots import COLORS, STYLE, plt  # Matplotlib takes long to import: not before training.
-
-    with plt.rc_context(STYLE), plt.ioff():
-        figure, axes = plt.subplots(figsize=(8, 4.5))
-        for color, row in zip(COLORS, results["summary"], strict=False):
-            mean = 100 * np.array([score["mean"] for score in row["test_accuracy"]])
-            ci95 = 100 * np.array([score["ci95"] or 0 for score in row["test_accuracy"]])
-            axes.plot(results["delays"], mean, marker="o", markersize=3, color=color, label=row["model"])
-            axes.fill_between(results["delays"], mean - ci95, mean + ci95, color=color, alpha=0.15, linewidth=0)
-        axes.axvline(options.delay, color="grey", linestyle=":", linewidth=1, label="longest in training")
-        axes.set_xscale("symlog", linthresh=1)
-        axes.set(
-            title="How long does a cell remember?",
-            xlabel=f"{options.filler} rows between the digit and the question",
-            ylabel="test accuracy (%)",
-            ylim=(0, 102),
-        )
-        axes.legend(fontsize=8, loc="lower left")
-        figure.savefig(directory / "accuracy.png")
-        plt.close(figure)
-
-        figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
-        for axes, when in zip(panels, ("start", "end"), strict=True):
-            for color, row in zip(COLORS, results["summary"], strict=False):
-                norms = np.maximum(arrays[f"{row['model']}/{when}"], 1e-30)
-                axes.plot(np.arange(1, len(norms) + 1), norms, color=color, label=row["model"], linewidth=1)
-            axes.set(title=f"at the {when} of training", xlabel="row", yscale="log", ylim=(1e-20, None))
-            axes.axvline(results["data"]["shape"][0], color="grey", linestyle=":", label="the digit ends")
-        panels[0].set_ylabel("norm of the loss's gradient")
-        panels[1].legend(fontsize=8)
-        figure.suptitle("The vanishing gradient: how much does each row still matter to the answer at the end?")
-        figure.savefig(directory / "gradients.png")
-        plt.close(figure)
-    return ["accuracy.png", "gradients.png"]
 
 
 if __name__ == "__main__":

@@ -109,13 +109,10 @@ def main(options: Options) -> None:
         results["seconds"] = seconds_since_start()
         run.save(results)
         console.print(plain_table(results["table"]))
-        import matplotlib.pyplot as plt  # It takes long to import: not before training.
+        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
 
-        from rowrnn.plots import STYLE, learning_curves
-
-        with plt.rc_context(STYLE), plt.ioff():
-            learning_curves(results).savefig(run.directory / "learning_curves.png")
-        console.print(f"In {run.directory}: results.json, models, learning_curves.png.")
+        pictures = ", ".join(picture.name for picture in draw(run.directory))
+        console.print(f"In {run.directory}: results.json, models, {pictures}.")
 
 
 def build(order: str, options: Options, data: Dataset, rngs: nnx.Rngs) -> ScanClassifier:

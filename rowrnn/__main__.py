@@ -7,7 +7,6 @@ from rich.console import Console
 from tyro.extras import SubcommandApp
 
 from rowrnn import native, program, report
-from rowrnn.errors import InputError
 from rowrnn.plots import draw
 from rowrnn.run import exit_on_error
 
@@ -16,17 +15,13 @@ app = SubcommandApp()
 
 @app.command(name="draw")
 def draw_run(run: tyro.conf.Positional[Path]) -> None:
-    """Prints the table and draws the pictures of a run of mnist_rows again, without training.
+    """Prints the table and draws the pictures of a run again, without training.
 
     Args:
         run: directory of the run.
     """
     results, _ = report.load(run)
-    if results["experiment"] != "mnist_rows":
-        raise InputError(
-            f"{run} is a run of {results['experiment']}, which draws its own pictures; mnist_rows' are drawn."
-        )
-    Console().print(report.summary_table(results))
+    Console().print(report.table(results))
     for picture in draw(run):
         print(picture)
 

@@ -57,6 +57,11 @@ def load(directory: Path) -> tuple[Results, dict[str, np.ndarray]]:
         raise InputError(f"{directory} holds no readable run ({error}). Name the directory of a run.") from error
 
 
+def table(results: Results) -> Table:
+    """The script's own table or the summary, for the terminal."""
+    return plain_table(results["table"]) if "table" in results else summary_table(results)
+
+
 def summary_table(results: Results) -> Table:
     """The summary as a table for the terminal."""
     data, seeds = results["data"], results["protocol"]["seeds"]

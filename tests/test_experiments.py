@@ -214,8 +214,8 @@ def test_memory(data_dir, tmp_path):
         assert len(row["test_accuracy"]) == len(results["delays"])
         assert row["test_accuracy"][0]["mean"] > 0.25, row
     with np.load(tmp_path / "run" / "arrays.npz") as arrays:
-        assert arrays["GRU/start"].shape == (12 + 6,)
-        assert (arrays["RG-LRU/end"] > 0).all()
+        assert arrays["GRU/gradient/start"].shape == (12 + 6,)
+        assert (arrays["RG-LRU/gradient/end"] > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,25 @@ def test_every_picture_is_drawn_from_the_files_alone(tmp_path, channels):
             assert np.asarray(picture.convert("L")).std() > 5
 
 
+def test_pictures_are_those_that_the_arrays_allow(tmp_path):
+    way = np.stack([np.arange(6), np.full(6, 1.5)], axis=1)
+    of_model = {"when": np.arange(24).reshape(6, 4), "way/0": way, "way/1": way[::-1], "gradient/start": np.ones(9)}
+    of_model["gradient/end"] = np.geomspace(1e-9, 1, 9)
+    every = {f"{model}/{name}": array for model in ("Row LSTM", "CNN") for name, array in of_model.items()}
+    with Run(tmp_path / "orders") as run:
+        run.save(results(), {name: array for name, array in every.items() if "gradient" not in name})
+    assert [path.name for path in draw(run.directory)] == ["learning_curves.png", "orders.png", "accuracy.png"]
+    memory = {**results(), "curves": {}, "delays": [0, 5], "protocol": {"seeds": 3, "delay": 5, "filler": "blank"}}
+    memory["summary"] = [{**row, "test_accuracy": [row["test_accuracy"]] * 2} for row in memory["summary"]]
+    with Run(tmp_path / "memory") as run:
+        run.save(memory, {name: array for name, array in every.items() if "gradient" in name})
+    assert [path.name for path in draw(run.directory)] == ["accuracy.png", "gradients.png"]
+    with Run(tmp_path / "times") as run:
+        run.save({"experiment": "times", "finished": True})
+    with pytest.raises(InputError, match="The run of times in .* has nothing to draw"):
+        draw(run.directory)
+
+
 PAGE = """before ![](results/toy-confusion.png)
 <!-- toy -->
 {table}

@@ -1,4 +1,4 @@
-"""Pictures of a run, drawn from its results and arrays alone.
+"""Classifiers that read rows: when they know, what their gates do, and where they err.
 
 The arrays of a model are named `MODEL/…`: `correct_by_row` `[seeds, h]`; `confusion` `[seeds, classes, classes]`, label
 by prediction; `mistake_image` `[n, h, w, c]` with `mistake_label`, `mistake_prediction` and `mistake_probability`
@@ -6,77 +6,28 @@ by prediction; `mistake_image` `[n, h, w, c]` with `mistake_label`, `mistake_pre
 `[h, w, c]`.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from rowrnn.report import Results, interval, load
-
-Arrays = Mapping[str, np.ndarray]
-
-COLORS = matplotlib.color_sequences["tab10"]
-STYLE = {
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.constrained_layout.use": True,
-    "figure.dpi": 110,
-    "font.size": 10,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-}
+from rowrnn.plots.style import COLORS, Arrays, band
+from rowrnn.report import Results
 
 
-def draw(directory: Path) -> list[Path]:
-    """Draws every picture of the run in `directory` beside its results, as PNG; returns their paths.
-
-    Raises:
-        InputError: if the directory holds no run.
-    """
-    results, arrays = load(directory)
-    models = [row["model"] for row in results["summary"]]
-    figures = {}
-    with plt.rc_context(STYLE), plt.ioff():
-        figures["learning_curves"] = learning_curves(results)
-        figures["accuracy_by_row"] = accuracy_by_row(results, arrays)
-        figures["confusion"] = confusion(results, arrays)
-        figures["mistakes"] = mistakes(results, arrays)
-        for model in models:
-            if f"{model}/probability" in arrays:
-                figures[f"gates_{model.lower().replace(' ', '_')}"] = gates(model, results, arrays)
-        paths = []
-        for name, figure in figures.items():
-            paths.append(directory / f"{name}.png")
-            figure.savefig(paths[-1])
-            plt.close(figure)
-    return paths
-
-
-def learning_curves(results: Results) -> Figure:
-    """Training loss and validation error after each epoch: mean and 95 % interval over seeds."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
-    for color, (model, curve) in zip(COLORS, results["curves"].items(), strict=False):
-        epochs = np.arange(1, len(curve["loss"]) + 1)
-        _band(left, epochs, np.asarray(curve["loss"]), color, model)
-        _band(right, epochs, 100 * (1 - np.asarray(curve["validation_accuracy"])), color, model)
-    left.set(title="Training loss", xlabel="epoch", ylabel="cross-entropy (nats)", yscale="log")
-    right.set(title="Validation error", xlabel="epoch", ylabel="error (%)", yscale="log")
-    for axes in (left, right):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.yaxis.set_major_formatter("{x:g}")
-    # The error falls by less than a decade or two, the loss by more: only the error has room for labels in between.
-    left.yaxis.set_minor_formatter("")
-    right.yaxis.set_minor_formatter("{x:g}")
-    right.tick_params(axis="y", which="minor", labelsize=7)
-    right.legend()
-    return figure
+def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+    """Accuracy after each row, confusion, mistakes, and the gates of each recurrent model."""
+    if "example" not in arrays:
+        return {}
+    figures = {
+        "accuracy_by_row": accuracy_by_row(results, arrays),
+        "confusion": confusion(results, arrays),
+        "mistakes": mistakes(results, arrays),
+    }
+    for row in results["summary"]:
+        if f"{row['model']}/probability" in arrays:
+            figures[f"gates_{row['model'].lower().replace(' ', '_')}"] = gates(row["model"], results, arrays)
+    return figures
 
 
 def accuracy_by_row(results: Results, arrays: Arrays) -> Figure:
@@ -86,7 +37,7 @@ def accuracy_by_row(results: Results, arrays: Arrays) -> Figure:
     for color, row in zip(COLORS, results["summary"], strict=False):
         seen = 100 * arrays[f"{row['model']}/correct_by_row"]
         label = row["model"] if f"{row['model']}/probability" in arrays else f"{row['model']} (rows below left blank)"
-        _band(axes, np.arange(1, rows + 1), seen.T, color, label)
+        band(axes, np.arange(1, rows + 1), seen.T, color, label)
     axes.axhline(100 / results["data"]["classes"], color="grey", linestyle=":", linewidth=1)
     axes.text(rows, 100 / results["data"]["classes"] + 1, "chance", color="grey", fontsize=8, ha="right")
     axes.set(
@@ -180,15 +131,6 @@ def mistakes(results: Results, arrays: Arrays) -> Figure:
         line[0].text(-0.25, 0.5, model, rotation=90, va="center", ha="right", transform=line[0].transAxes)
     figure.suptitle("Most confident mistakes: label → answer, with its probability")
     return figure
-
-
-def _band(axes: Axes, x: np.ndarray, values: np.ndarray, color: Any, label: str) -> None:
-    """Mean and 95 % interval over the seeds, the last axis of `values`."""
-    over_seeds = [interval(point) for point in values]
-    mean = np.array([point["mean"] for point in over_seeds])
-    ci95 = np.array([point["ci95"] or 0.0 for point in over_seeds])
-    axes.plot(x, mean, color=color, label=label, marker="o", markersize=3)
-    axes.fill_between(x, mean - ci95, mean + ci95, color=color, alpha=0.2, linewidth=0)
 
 
 def _show_image(axes: Axes, image: np.ndarray) -> None:

@@ -1,0 +1,34 @@
+"""How a training went, from `results["curves"]`."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from rowrnn.plots.style import COLORS, Arrays, band
+from rowrnn.report import Results
+
+
+def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+    """Learning curves."""
+    return {"learning_curves": learning_curves(results)} if results.get("curves") else {}
+
+
+def learning_curves(results: Results) -> Figure:
+    """Training loss and validation error after each epoch: mean and 95 % interval over seeds."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    for color, (model, curve) in zip(COLORS, results["curves"].items(), strict=False):
+        epochs = np.arange(1, len(curve["loss"]) + 1)
+        band(left, epochs, np.asarray(curve["loss"]), color, model)
+        band(right, epochs, 100 * (1 - np.asarray(curve["validation_accuracy"])), color, model)
+    left.set(title="Training loss", xlabel="epoch", ylabel="cross-entropy (nats)", yscale="log")
+    right.set(title="Validation error", xlabel="epoch", ylabel="error (%)", yscale="log")
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_formatter("{x:g}")
+    # The error falls by less than a decade or two, the loss by more: only the error has room for labels in between.
+    left.yaxis.set_minor_formatter("")
+    right.yaxis.set_minor_formatter("{x:g}")
+    right.tick_params(axis="y", which="minor", labelsize=7)
+    right.legend()
+    return figure
