@@ -119,7 +119,7 @@ def test_pictures_are_those_that_the_arrays_allow(tmp_path):
     assert [path.name for path in draw(run.directory)] == ["accuracy.png", "gradients.png"]
     with Run(tmp_path / "times") as run:
         run.save({"experiment": "times", "finished": True})
-    with pytest.raises(InputError, match="The run of times in .* has nothing to draw"):
+    with pytest.raises(InputError, match=r"The run of times in .* has nothing to draw"):
         draw(run.directory)
 
 

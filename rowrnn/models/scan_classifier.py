@@ -56,7 +56,7 @@ class ScanClassifier(nnx.Module):
         for layer in self.layers:
             grid, state = layer(grid)
         pooled = grid.mean(axis=(1, 2)) if self.pooling == "mean" else _ends(state)
-        if len(pooled) != len(images):
+        if pooled.shape[0] != images.shape[0]:
             raise ValueError("The top layer reads an image as several sequences, which have no one end: pool by mean.")
         return self.head(self.dropout(pooled, deterministic=key is None, rngs=key))
 
