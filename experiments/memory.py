@@ -6,7 +6,7 @@ accuracy stands the vanishing gradient: the norm of the gradient of the loss wit
 training and at its end.
 
     python experiments/memory.py            a quarter of an hour on 2 cores
-    python experiments/memory.py --full     an hour or two: the committed results
+    python experiments/memory.py --full     an hour or two: delays of up to 2,000 rows
     python experiments/memory.py --quick    a minute: does it run?
 """
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flatbuffers import packer  # noqa: F401  (jax.export serializes by it, and says so late where it is missing)
 from jax import export as jax_export
 from jaxtyping import Array, PyTree
 from safetensors import SafetensorError

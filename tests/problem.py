@@ -19,8 +19,11 @@ MAKERS = {
     "projected_lstm": lambda features, hidden, **options: ProjectedLSTM(features, hidden, min(2, hidden), **options),
 }
 KINDS = sorted(MAKERS)
-# Gradient programs compile for a second and run for microseconds: LLVM's optimizations only cost time here.
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+# Gradient programs compile for a second and run for microseconds: LLVM's optimizations and XLA's fusion emitters only
+# cost time here.
+quick_jit = partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+)
 
 RAGGED = (2, 0, 4)
 # Gaps at the start, in the middle and at the end, a sequence that is one gap, and marks past the lengths.

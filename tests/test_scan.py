@@ -85,7 +85,7 @@ def test_values_and_gradients_are_the_oracles(kind, backend, options):
 def test_float32(kind, backend, case):
     problem = Problem(kind, backend=backend, **ON_STEPS[case])
     values, gradients = problem.solve(jnp.float32)
-    without_gradients = jax.jit(problem.run)(*problem.arguments(jnp.float32))
+    without_gradients = quick_jit(problem.run)(*problem.arguments(jnp.float32))
     assert deviation(values, problem.expected_values()) < 1e-5
     assert deviation(without_gradients, problem.expected_values()) < 1e-5
     assert deviation(gradients, problem.expected_gradients()) < 1e-5
@@ -146,13 +146,13 @@ def test_native_is_as_exact_as_autodiff_and_bitwise_repeatable(kind, sizes):
     lengths = np.random.default_rng(8).integers(0, sizes[1] + 1, sizes[0])
     problem = Problem(kind, sizes, lengths=lengths, reverse=True)
 
-    def results(backend, dtype):
+    def results(backend, dtype, jit=jax.jit):
         with default_backend(backend):
-            values, gradients = problem.solve(dtype, jax.jit)
+            values, gradients = problem.solve(dtype, jit)
         return [np.asarray(array) for array in (*values, *gradients)]
 
     with jax.enable_x64(True):
-        exact = results("plain", jnp.float64)
+        exact = results("plain", jnp.float64, quick_jit)
     native, autodiff = results("native", jnp.float32), results("plain", jnp.float32)
     chex.assert_trees_all_equal(native, results("native", jnp.float32))
 
@@ -230,7 +230,7 @@ def test_axes_of_one(kind, sizes):
     problem = Problem(kind, sizes, lengths=(sizes[1], 0, 1)[: sizes[0]], reverse=True)
     with jax.enable_x64(True):
         arguments = problem.arguments(jnp.float64)
-        values = jax.jit(problem.run)(*arguments)
+        values = quick_jit(problem.run)(*arguments)
         assert deviation(values, problem.expected_values()) < 1e-12
         if max(sizes) == 1:
             assert deviation(problem.solve(jnp.float64)[1], problem.expected_gradients()) < 1e-12
@@ -356,7 +356,7 @@ def test_episodes_do_not_see_each_other(kind, backend, reverse):
     resets[:, 2] = True
     own, other = (slice(0, 2), slice(2, 4)) if reverse else (slice(2, 4), slice(0, 2))
 
-    @jax.jit
+    @quick_jit
     def solve(x):
         def loss(cell, x):
             outputs, _ = scan(cell, x, resets=resets, reverse=reverse, backend=backend)

@@ -20,17 +20,9 @@ class PeepholeLSTM(LSTM):
     and otherwise as `LSTM`. The weights p are `peephole`, `[3, hidden]`: input, forget, output.
     """
 
-    def __init__(
-        self,
-        features: int,
-        hidden: int,
-        *,
-        forget_bias: float = 1.0,
-        dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
-    ) -> None:
-        super().__init__(features, hidden, forget_bias=forget_bias, dtype=dtype, rngs=rngs)
-        self.peephole = nnx.Param(nnx.initializers.normal(hidden**-0.5)(rngs.params(), (3, hidden), dtype))
+    def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, **options: Any) -> None:
+        super().__init__(features, hidden, rngs=rngs, **options)
+        self.peephole = nnx.Param(nnx.initializers.normal(hidden**-0.5)(rngs.params(), (3, hidden), self.bias.dtype))
 
     def gates(self, state: LSTMState, projected: Projected, keep: Output | None = None) -> dict[str, Hidden]:
         i, f, g, o = jnp.split(projected + self.recur(state.hidden, keep), 4, axis=-1)
@@ -48,27 +40,19 @@ class ProjectedLSTM(LSTM):
     and otherwise as `LSTM`. The state is an `LSTMState` of hidden `[..., projection]` and cell `[..., hidden]`.
 
     Args:
-        projection: size of an output.
+        projection: size of an output; the others as `LSTM`.
 
     Raises:
         ValueError: if `projection` is not between 1 and `hidden`.
     """
 
-    def __init__(
-        self,
-        features: int,
-        hidden: int,
-        projection: int,
-        *,
-        forget_bias: float = 1.0,
-        dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
-    ) -> None:
+    def __init__(self, features: int, hidden: int, projection: int, *, rngs: nnx.Rngs, **options: Any) -> None:
         if not 1 <= projection <= hidden:
             raise ValueError(f"A projection has between 1 and hidden = {hidden} features, not {projection}.")
         self.projection = projection
-        super().__init__(features, hidden, forget_bias=forget_bias, dtype=dtype, rngs=rngs)
-        self.projection_kernel = nnx.Param(nnx.initializers.lecun_normal()(rngs.params(), (hidden, projection), dtype))
+        super().__init__(features, hidden, rngs=rngs, **options)
+        drawn = nnx.initializers.lecun_normal()(rngs.params(), (hidden, projection), self.bias.dtype)
+        self.projection_kernel = nnx.Param(drawn)
 
     @property
     def outputs(self) -> int:
