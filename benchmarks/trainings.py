@@ -20,13 +20,13 @@ Trained = tuple[float, list[float], list[float]]
 
 
 def train_in_jax(library: str, cell: str, seed: int, epochs: int, splits: str) -> Trained:
-    """With `rowrnn.train.fit`; the layer is rowrnn's or `flax.nnx.RNN`."""
+    """With `rowrnn.training.fit`; the layer is rowrnn's or `flax.nnx.RNN`."""
     import jax
 
     from rowrnn.classification import correct, cross_entropy
     from rowrnn.data import Augmentation, Split
     from rowrnn.mesh import one_device_per_core
-    from rowrnn.train import Recipe, fit
+    from rowrnn.training import Recipe, fit
 
     if library != "rowrnn":  # Compiled, a scan has all cores on one device.
         one_device_per_core()

@@ -23,7 +23,8 @@ from rowrnn.models import parameters
 from rowrnn.progress import LiveTable
 from rowrnn.report import interval
 from rowrnn.run import seconds_since_start
-from rowrnn.train import Epoch, Recipe, fit
+from rowrnn.training import Epoch, fit
+from rowrnn.training.recipe import Recipe
 
 PROTOCOL = {
     "validation": "a fixed random part of the training set, not trained on",
@@ -127,7 +128,7 @@ def run_trial(
         about: further entries of the model's line of the summary.
 
     Raises:
-        InputError, FloatingPointError: as `rowrnn.train.fit`.
+        InputError, FloatingPointError: as `rowrnn.training.fit`.
     """
     train = data.train.first(options.train_images)
     recipe = Recipe(options.epochs, options.batch, options.learning_rate, weight_decay=options.weight_decay)

@@ -24,12 +24,12 @@ ORDER = [
     {"image", "interop"},
     {"models"},
     {"evaluate", "run", "classification", "progress"},
-    {"train", "report"},
+    {"training", "report"},
     {"trial", "plots"},
     {"__main__", "__init__"},
 ]
 # These know arrays and files only, never a cell or a model.
-BELOW_CELLS = {"data", "evaluate", "train", "run", "report", "plots", "progress", "mesh"}
+BELOW_CELLS = {"data", "evaluate", "training", "run", "report", "plots", "progress", "mesh"}
 
 
 def imports(path):

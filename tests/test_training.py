@@ -1,5 +1,10 @@
 """The loop against closed forms and plain NumPy: a linear model whose every step can be written down."""
 
+import hashlib
+import os
+import re
+import signal
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -10,11 +15,11 @@ from flax import nnx
 from jax.sharding import PartitionSpec as P
 
 from rowrnn.cells import GRU
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, Stopped
 from rowrnn.evaluate import compile_evaluation, evaluate
 from rowrnn.mesh import seed_mesh
 from rowrnn.models import Classifier
-from rowrnn.train import Epoch, Fit, Recipe, fit
+from rowrnn.training import Checkpoints, Epoch, Fit, Recipe, fit
 
 
 @pytest.fixture(autouse=True)
@@ -172,10 +177,10 @@ def test_one_and_two_devices_train_alike_and_a_seed_trains_alike_in_company():
         chex.assert_trees_all_close(both.head.kernel[...][0], both.head.kernel[...][1], atol=1e-2)
 
 
-def test_the_same_seed_gives_the_same_bits_with_one_trace():
+def test_the_same_seed_gives_the_same_bits_with_two_traces():
     first = fit_rows(jax.devices(), seeds=2)
-    # One trace of the step serves all steps, epochs and seeds.
-    counted = chex.assert_max_traces(classifier_loss, n=1)
+    # One trace for the names of its metrics, one for the step of all steps, epochs and seeds.
+    counted = chex.assert_max_traces(classifier_loss, n=2)
     again = fit_rows(jax.devices(), seeds=2, loss=counted)
     chex.assert_trees_all_equal(jax.device_get(first.models), jax.device_get(again.models))
     for a, b in zip(first.epochs, again.epochs, strict=True):
@@ -216,33 +221,199 @@ def test_seconds_until_the_mean_over_seeds_reached_a_score():
     epochs = [
         Epoch(n, {}, np.array(scores), 10.0 * n) for n, scores in enumerate([(0.5, 0.7), (0.9, 0.5), (0.9, 0.9)], 1)
     ]
-    fitted = Fit(None, epochs, 0.0, 0, {})
+    fitted = Fit(None, epochs, np.zeros(2), 0.0, 0, {})
     assert [fitted.seconds_to(score) for score in (0.6, 0.65, 0.9, 0.95)] == [10, 30, 60, None]
 
 
-def explode(model, batch, key):
-    loss = jnp.mean(model["w"] * batch) / jnp.zeros(())
-    return loss, {"loss": loss}
+def noisy(model, batch, key):
+    x, y = batch
+    return squared(model, (x + 0.1 * jax.random.normal(key, x.shape), y), key)
 
 
-def steep(model, batch, key):
-    # The gradient of sqrt at zero is infinite, times zero: NaN, while the loss is 0.
-    loss = jnp.mean(jnp.sqrt(jnp.zeros(()) * model["w"]) * batch)
-    return loss, {"loss": loss}
+def fit_line(checkpoints, loss=noisy, seeds=2, epochs=3, train=None, skips=0, **options):
+    """80 examples in batches of 4: 20 steps an epoch, of which the first 8 are the first chunk."""
+    keys = jax.vmap(jax.random.key)(jnp.arange(seeds, dtype=jnp.uint32))
+    recipe = Recipe(epochs, batch_size=4, skips=skips)
+    train = examples(80) if train is None else train
+    return fit(line, loss, closeness, train, examples(9, 1), recipe, keys, checkpoints=checkpoints, **options)
 
 
-@pytest.mark.parametrize(("loss", "name"), [(explode, "loss"), (steep, "weights")])
-def test_what_stops_being_finite_is_an_error_that_names_it_and_the_epoch(loss, name):
-    with pytest.raises(FloatingPointError, match=f"{name} stopped being finite in epoch 1"):
-        fit(
-            lambda key: {"w": jnp.ones(())},
-            loss,
-            lambda model, batch: batch,
-            jnp.ones(4),
-            jnp.ones(4),
-            Recipe(epochs=2, batch_size=4),
-            jax.random.split(jax.random.key(0), 1),
-        )
+def stop():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def interrupted(checkpoints, **options):
+    """Trains until a request to stop that comes after the compilation; after which epoch and steps it ended."""
+    with pytest.raises(Stopped, match="Stopped by SIGTERM after epoch") as caught:
+        fit_line(checkpoints, on_compiled=stop, **options)
+    epochs, steps = re.findall(r"epoch (\d+) and (\d+) steps", str(caught.value))[0]
+    return int(epochs), int(steps)
+
+
+def assert_equal_fits(a, b):
+    chex.assert_trees_all_equal(jax.device_get(a.models), jax.device_get(b.models))
+    for one, other in zip(a.epochs, b.epochs, strict=True):
+        chex.assert_trees_all_equal((one.number, one.metrics, one.score), (other.number, other.metrics, other.score))
+
+
+def test_a_resumed_training_is_one_that_was_never_interrupted(tmp_path):
+    whole = fit_line(None)
+    checkpoints = Checkpoints(tmp_path)
+    assert [interrupted(checkpoints) for _ in range(4)] == [(0, 8), (0, 16), (1, 0), (1, 8)]
+    seen = []
+    resumed = fit_line(checkpoints, on_epoch=lambda epoch: seen.append(epoch.number))
+    assert seen == [2, 3]
+    assert_equal_fits(resumed, whole)
+    assert len(resumed.epochs) == 3
+    # A training that is done is taken from its checkpoint as it is: nothing is compiled.
+    again = fit_line(checkpoints, on_compiled=pytest.fail, on_epoch=pytest.fail)
+    assert_equal_fits(again, whole)
+    assert again.compile_seconds == resumed.compile_seconds
+    assert [epoch.seconds for epoch in again.epochs] == [epoch.seconds for epoch in resumed.epochs]
+
+
+def recorded(loss):
+    """The loss, and a list to which the examples of each step are added."""
+    steps = []
+
+    def recording(model, batch, key):
+        jax.debug.callback(lambda *batch: steps.append([np.array(array) for array in batch]), *batch)
+        return loss(model, batch, key)
+
+    return recording, steps
+
+
+ALONE = {"seeds": 1, "devices": jax.devices()[:1]}
+
+
+def test_interruptions_do_not_change_which_examples_come_when(tmp_path):
+    def digest(steps):
+        jax.effects_barrier()
+        return hashlib.sha256(b"".join(array.tobytes() for step in steps for array in step)).hexdigest()
+
+    loss, whole = recorded(noisy)
+    fit_line(None, loss, epochs=2, **ALONE)
+    checkpoints = Checkpoints(tmp_path)
+    loss, cut = recorded(noisy)
+    assert [interrupted(checkpoints, loss=loss, epochs=2, **ALONE) for _ in range(3)] == [(0, 8), (0, 16), (1, 0)]
+    fit_line(checkpoints, loss, epochs=2, **ALONE)
+    assert digest(cut) == digest(whole)
+    assert len(whole) == 40
+
+
+def test_a_training_is_kept_within_an_epoch_when_a_checkpoint_is_due(tmp_path):
+    checkpoints, kept = Checkpoints(tmp_path, every=1e-9), []
+    save = checkpoints.save
+
+    def recording(epochs, steps, state, record):
+        kept.append((epochs, steps))
+        save(epochs, steps, state, record)
+
+    checkpoints.save = recording
+    resumed = fit_line(checkpoints, epochs=1)
+    assert kept[0] == (0, 8)
+    assert kept[-1] == (1, 0)
+    assert_equal_fits(resumed, fit_line(None, epochs=1))
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_a_training_goes_on_with_other_devices(tmp_path, before, after):
+    checkpoints = Checkpoints(tmp_path)
+    whole = fit_line(None, seeds=1, devices=jax.devices()[:before])
+    interrupted(checkpoints, seeds=1, devices=jax.devices()[:before])
+    resumed = fit_line(checkpoints, seeds=1, devices=jax.devices()[:after])
+    for a, b in zip(whole.epochs, resumed.epochs, strict=True):
+        np.testing.assert_allclose(a.metrics["loss"], b.metrics["loss"], atol=1e-6, rtol=0)
+
+
+def test_checkpoints_of_another_training_are_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    interrupted(checkpoints)
+    for message, options in {
+        "recipe was .*'epochs': 3.* is .*'epochs': 4": {"epochs": 4},
+        r"keys was \[\[0, 0\], \[0, 1\]\], is \[\[0, 0\]\]": {"seeds": 1},
+        "examples was 80, is 40": {"train": examples(40)},
+    }.items():
+        with pytest.raises(InputError, match=message):
+            fit_line(checkpoints, **options)
+
+
+def marked(*where):
+    """The training set with marks on some examples."""
+    marks = np.zeros(80, np.float32)
+    marks[list(where)] = 1.0
+    return *examples(80), marks
+
+
+def poisoned(where):
+    """The squared error; in a batch with a marked example its data, its weights or its gradient are not finite."""
+
+    def loss(model, batch, key):
+        x, y, marks = batch
+        bad = marks.any()
+        if where == "data":
+            x = jnp.where(bad, jnp.nan, x)
+        if where == "weight":
+            model = {**model, "w": jnp.where(bad, jnp.inf, model["w"])}
+        value, metrics = squared(model, (x, y), key)
+        if where == "gradient":  # that of sqrt at zero is infinite, times zero: NaN, while the loss is what it was
+            value = value + jnp.sqrt(jnp.where(bad, 0.0, 1.0) * jnp.square(model["b"]).sum())
+        return value, metrics
+
+    return loss
+
+
+@pytest.mark.parametrize(
+    ("where", "named"),
+    [
+        ("data", "the loss, the gradient of b, the gradient of w"),
+        ("weight", "the loss, the gradient of b"),
+        ("gradient", "the gradient of b"),
+    ],
+)
+def test_what_is_not_finite_stops_the_training_in_its_step(tmp_path, where, named):
+    checkpoints = Checkpoints(tmp_path)
+    loss, steps = recorded(poisoned(where))
+    with pytest.raises(FloatingPointError) as caught:
+        fit_line(checkpoints, loss, train=marked(37), **ALONE)
+    jax.effects_barrier()
+    # The step with the marked example is the last that was taken, and no chunk of eight goes on behind it.
+    assert [bool(marks.any()) for _, _, marks in steps] == [*[False] * (len(steps) - 1), True]
+    message = f"In step {len(steps)} of epoch 1, seed 0 of 1: not finite: {named}. Look at the data"
+    assert str(caught.value).startswith(message)
+    assert checkpoints.all() == []
+
+
+def test_the_good_checkpoint_is_kept_and_named(tmp_path):
+    checkpoints = Checkpoints(tmp_path, every=1e-9)
+    # The marked example comes behind the first chunk, see above.
+    with pytest.raises(FloatingPointError, match=r"In step 11 .* The last good checkpoint is .*000000-000000008\."):
+        fit_line(checkpoints, poisoned("gradient"), train=marked(37), **ALONE)
+    assert [path.name for path in checkpoints.all()] == ["000000-000000008"]
+
+
+def test_steps_that_are_not_finite_are_skipped_up_to_a_limit():
+    train = marked(3, 50)
+    loss, steps = recorded(poisoned("data"))
+    with pytest.warns(UserWarning, match=r"not finite: .* Skipped, the [12] of 2 that may be\."):
+        fitted = fit_line(None, loss, epochs=1, train=train, skips=2, **ALONE)
+    jax.effects_barrier()
+    assert fitted.skipped.tolist() == [2]
+    # The same without those steps, one by one.
+    model = line(jax.random.fold_in(jax.random.key(0), 0))
+    optimizer = Recipe(1, batch_size=4).optimizer(20)
+    state, losses = optimizer.init(model), []
+    for x, y, marks in steps:
+        if not marks.any():
+            (value, _), gradient = jax.value_and_grad(squared, has_aux=True)(model, (x, y), None)
+            updates, state = optimizer.update(gradient, state, model)
+            model = optax.apply_updates(model, updates)
+            losses.append(value)
+    assert len(losses) == 18
+    chex.assert_trees_all_close(jax.tree.map(lambda a: a[0], jax.device_get(fitted.models)), model, atol=1e-6)
+    assert fitted.epochs[0].metrics["loss"][0] == pytest.approx(np.mean(losses), rel=1e-5)
+    with pytest.raises(FloatingPointError, match="In step"), pytest.warns(UserWarning, match="the 1 of 1"):
+        fit_line(None, poisoned("data"), epochs=2, train=marked(3), skips=1, **ALONE)
 
 
 def test_arrays_of_different_lengths_are_refused():

@@ -1,0 +1,63 @@
+"""How to train: the numbers of a training and the optimizer that follows from them."""
+
+import dataclasses
+
+import jax
+import optax
+from jaxtyping import Array, PyTree
+
+from rowrnn.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How to train: AdamW with clipping, a linear warm-up and a cosine decay to zero.
+
+    Args:
+        epochs: passes over the training set.
+        batch_size: examples per step. Each epoch shuffles anew and drops the incomplete last batch.
+        learning_rate: peak of the schedule.
+        warmup: fraction of all steps over which the learning rate rises, from zero at the first step.
+        weight_decay: decoupled weight decay, on kernels only.
+        clip_norm: largest global norm of a gradient.
+        skips: steps whose loss or gradient is not finite that each seed may leave out before its training stops; one
+            that is left out changes neither weights nor optimizer.
+
+    Raises:
+        InputError: if a number is out of its range.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    warmup: float = 0.1
+    weight_decay: float = 1e-2
+    clip_norm: float = 1.0
+    skips: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate", "clip_norm"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(
+                    f"A training needs a finite {name.replace('_', ' ')} above 0, not {getattr(self, name)}."
+                )
+        if not 0 <= self.warmup < 1 or not 0 <= self.weight_decay < float("inf"):
+            raise InputError(
+                f"A training needs a warm-up in [0, 1) and a weight decay of at least 0, not {self.warmup} and "
+                f"{self.weight_decay}."
+            )
+        if self.skips < 0:
+            raise InputError(f"A training needs a number of steps to skip of at least 0, not {self.skips}.")
+
+    def optimizer(self, steps: int) -> optax.GradientTransformation:
+        """AdamW with clipping for a training of so many steps."""
+        rise = min(max(1, round(self.warmup * steps)), steps)
+        schedule = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, rise, max(steps, rise + 1))
+        return optax.chain(
+            optax.clip_by_global_norm(self.clip_norm),
+            optax.adamw(schedule, weight_decay=self.weight_decay, mask=_decay_mask),
+        )
+
+
+def _decay_mask(params: PyTree[Array]) -> PyTree[bool]:
+    return jax.tree.map(lambda p: p.ndim > 1, params)
