@@ -35,7 +35,7 @@ from rowrnn.models import parameters
 from rowrnn.progress import LiveTable
 from rowrnn.report import accuracy, interval, plain_table
 from rowrnn.run import Run, run_experiment, seconds_since_start
-from rowrnn.train import Epoch, Recipe, fit
+from rowrnn.training import Epoch, Recipe, fit
 from rowrnn.trial import TrainingOptions, devices_for
 
 GRADIENT_IMAGES = 200
@@ -255,8 +255,8 @@ def gradient_norms(options: Options, model: Witness, batch: Any) -> Float[Array,
 
 def table_of(rows: list[dict[str, Any]], delays: list[int], options: Options) -> list[list[str]]:
     """Accuracy of every cell after some of the delays, as text."""
-    asked = [n for n in delays if n in (0, 10, 50, 100, 200, 500, 1000, options.delay, options.longest)]
-    table = [["test accuracy % after rows", *map(str, asked)]]
+    asked = [n for n in delays if n in (0, 10, 100, 200, 500, 1000, options.delay, options.longest)]
+    table = [["accuracy % after rows", *map(str, asked)]]
     return table + [[row["model"], *(accuracy(row["test_accuracy"][delays.index(n)]) for n in asked)] for row in rows]
 
 

@@ -61,12 +61,12 @@ class Options(TrialOptions):
     quick: bool = False
     """Preset: a tiny cell, one epoch, 2,000 images."""
     full: bool = False
-    """Preset: hidden size 128, 20 epochs, two seeds."""
+    """Preset: hidden size 128, 20 epochs, two seeds, learning rate 1e-3."""
 
 
 PRESETS = {
     "quick": {"hidden": 8, "epochs": 1, "train_images": 2_000},
-    "full": {"hidden": 128, "epochs": 20, "seeds": 2},
+    "full": {"hidden": 128, "epochs": 20, "seeds": 2, "learning_rate": 1e-3},
 }
 
 

@@ -30,6 +30,7 @@ def accuracy(results: Results) -> Figure:
         title="How long does a cell remember?",
         xlabel=f"{protocol['filler']} rows between the digit and the question",
         ylabel="test accuracy (%)",
+        xlim=(-0.1, 1.05 * results["delays"][-1]),
         ylim=(0, 102),
     )
     axes.legend(fontsize=8, loc="lower left")
