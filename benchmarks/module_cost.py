@@ -21,11 +21,12 @@ from rich.console import Console
 from rich.progress import track
 
 from rowrnn import CELLS, Rows
+from rowrnn.command import run_experiment
 from rowrnn.errors import InputError
 from rowrnn.fused import Recurrence, recur
 from rowrnn.native import unavailable
 from rowrnn.report import plain_table
-from rowrnn.run import Run, run_experiment
+from rowrnn.run import Run
 
 MODES = ("forward", "train")
 PROTOCOL = {

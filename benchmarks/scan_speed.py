@@ -2,8 +2,7 @@
 
 Every contender runs in a process of its own, with the same batch, dtype and threads; each is compiled and warmed up,
 shows the faster of its ways to be called (step by step, or many steps in one jitted loop; JAX's also with the batch cut
-over the cores), and is then timed in rounds that take turns. Medians are compared. Some processes are slow throughout,
-by chance: the committed results are medians of three runs, joined.
+over the cores), and is timed in rounds that take turns. Medians count, since some processes are slow by chance.
 
     python benchmarks/scan_speed.py            half an hour; three runs, joined with --join, are the committed results
     python benchmarks/scan_speed.py --quick    a minute: four cases
@@ -29,9 +28,10 @@ from peers import CONTENDERS, Contender, missing
 from rich.console import Console
 from rich.progress import Progress
 
+from rowrnn.command import run_experiment
 from rowrnn.errors import InputError
 from rowrnn.report import load, plain_table
-from rowrnn.run import Run, run_experiment
+from rowrnn.run import Run
 
 CELLS, BATCHES, HIDDEN = ("lstm", "gru"), (1, 32, 128, 512), (32, 128, 256)
 MODES = ("train", "forward")

@@ -20,9 +20,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from rowrnn.command import run_experiment
 from rowrnn.errors import InputError
 from rowrnn.report import plain_table
-from rowrnn.run import Run, run_experiment
+from rowrnn.run import Run
 
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "mnist_rows.py"
 MODELS = {"lstm": "Row LSTM", "gru": "Row GRU"}

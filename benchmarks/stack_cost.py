@@ -22,9 +22,10 @@ from rich.console import Console
 from rich.progress import track
 
 from rowrnn import CELLS, Cell, explain, stack
+from rowrnn.command import run_experiment
 from rowrnn.errors import InputError
 from rowrnn.report import plain_table
-from rowrnn.run import Run, run_experiment
+from rowrnn.run import Run
 
 PROTOCOL = {
     "plain": "the sum over layers and directions of the time of one layer from the first step to the last, every step "

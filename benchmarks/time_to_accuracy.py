@@ -26,10 +26,11 @@ from peers import missing
 from rich.console import Console
 from rich.progress import Progress
 
+from rowrnn.command import run_experiment
 from rowrnn.data import load
 from rowrnn.errors import InputError
 from rowrnn.report import plain_table
-from rowrnn.run import Run, run_experiment
+from rowrnn.run import Run
 
 LIBRARIES = ("rowrnn", "torch", "flax nnx")
 CELLS = ("lstm", "gru")

@@ -26,6 +26,7 @@ from flax import nnx
 from rich.console import Console
 
 from rowrnn import CELLS, Bidirectional, Cell, ImageScan, Recurrent, ReNet, explain
+from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float, load
 from rowrnn.errors import InputError
 from rowrnn.mesh import one_device_per_core
@@ -34,7 +35,7 @@ from rowrnn.orders import HOLE, ORDERS, Order
 from rowrnn.program import keep
 from rowrnn.progress import LiveTable
 from rowrnn.report import accuracy, plain_table
-from rowrnn.run import Run, peak_memory, run_experiment, seconds_since_start
+from rowrnn.run import Run, peak_memory
 from rowrnn.trial import PROTOCOL, TrialOptions, run_trial
 
 TITLES = {
@@ -97,7 +98,7 @@ def main(options: Options) -> None:
     data = load(options.dataset, options.data_dir)
     makes = {name: build(name, options, data) for name in options.directions}
     widths = {name: solve_width(make, options.params) for name, make in makes.items()}
-    with Run(options.output) as run:
+    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
         results: dict[str, Any] = {
             "experiment": "directions",
             "finished": False,
@@ -108,12 +109,20 @@ def main(options: Options) -> None:
             "curves": {},
         }
         arrays: dict[str, np.ndarray] = {}
+        run.begin(results)
         with LiveTable(console, options.epochs) as table:
             for name, units in widths.items():
                 title, make = TITLES[name], partial(makes[name], units)
                 reader = jax.eval_shape(lambda make=make: make(nnx.Rngs(0))).layers[0]
                 trial = run_trial(
-                    title, make, options, data, table, computed_by=computed_by(reader), about=about(reader, units, data)
+                    title,
+                    make,
+                    options,
+                    data,
+                    run,
+                    table,
+                    computed_by=computed_by(reader),
+                    about=about(reader, units, data),
                 )
                 results["summary"].append(trial.row)
                 results["curves"][title] = trial.curve
@@ -122,9 +131,7 @@ def main(options: Options) -> None:
                 keep(run.directory, title, trial.models, as_float(data.test.images[:1]))
                 arrays |= {f"{title}/{key}": array for key, array in pictured(name, options, data).items()}
                 run.save(results, arrays)
-        results["finished"] = True
-        results["seconds"] = seconds_since_start()
-        run.save(results, arrays)
+        run.finish(results, arrays)
         console.print(plain_table(results["table"]))
         from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
 

@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, Int
 from rich.console import Console
 
 from rowrnn import GRU, LSTM, RGLRU, Cell, Elman, LSTMState, MinGRU, explain, scan
+from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, as_float, load
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
@@ -34,8 +35,8 @@ from rowrnn.mesh import one_device_per_core
 from rowrnn.models import parameters
 from rowrnn.progress import LiveTable
 from rowrnn.report import accuracy, interval, plain_table
-from rowrnn.run import Run, run_experiment, seconds_since_start
-from rowrnn.training import Epoch, Recipe, fit
+from rowrnn.run import Run
+from rowrnn.training import Checkpoints, Epoch, fit
 from rowrnn.trial import TrainingOptions, devices_for
 
 GRADIENT_IMAGES = 200
@@ -123,7 +124,7 @@ def main(options: Options) -> None:
     console = Console(width=None if sys.stdout.isatty() else 130)
     data = load(options.dataset, options.data_dir)
     delays = sorted({options.longest, *(n for n in (*DELAYS, options.delay) if n < options.longest)})
-    with Run(options.output) as run:
+    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
         results: dict[str, Any] = {
             "experiment": "memory",
             "finished": False,
@@ -134,15 +135,15 @@ def main(options: Options) -> None:
             "summary": [],
         }
         arrays: dict[str, np.ndarray] = {}
+        run.begin(results)
         with LiveTable(console, options.epochs) as table:
             for title in options.cells:
-                row, norms = examine(title, delays, options, data, table)
+                row, norms = examine(title, delays, options, data, run, table)
                 results["summary"].append(row)
                 results["table"] = table_of(results["summary"], delays, options)
                 arrays |= {f"{title}/gradient/{when}": of_row for when, of_row in norms.items()}
                 run.save(results, arrays)
-        results |= {"finished": True, "seconds": seconds_since_start()}
-        run.save(results, arrays)
+        run.finish(results, arrays)
         console.print(plain_table(results["table"]))
         from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
 
@@ -161,7 +162,7 @@ def check(options: Options) -> None:
 
 
 def examine(
-    title: str, delays: list[int], options: Options, data: Dataset, table: LiveTable
+    title: str, delays: list[int], options: Options, data: Dataset, run: Run, table: LiveTable
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Trains all seeds of a cell: its line of the summary, and gradient norms `[rows]` at the start and the end."""
     _, width, channels = data.shape
@@ -175,17 +176,27 @@ def examine(
     size, backend = parameters(shapes), explain(shapes.cell, jnp.zeros((1, 1, width * channels)))
     devices = devices_for(backend, options.seeds)
     validation = Questions(data.validation.images, data.validation.labels, drawn_delays(options, len(data.validation)))
-    recipe = Recipe(options.epochs, options.batch, options.learning_rate, weight_decay=options.weight_decay)
+    recipe, checkpoints = options.recipe(), Checkpoints(run.checkpoints(title), every=options.save_every)
     keys = jax.vmap(jax.random.key)(jnp.arange(options.seed, options.seed + options.seeds, dtype=jnp.uint32))
 
     def on_epoch(epoch: Epoch) -> None:
-        images, score = len(train) * options.seeds, epoch.score.mean()
-        table.epoch(title, size, epoch.number, epoch.metrics["loss"].mean(), score, images, epoch.seconds)
+        images, loss, accuracy = len(train) * options.seeds, epoch.metrics["loss"].mean(), epoch.score.mean()
+        table.epoch(title, size, epoch.number, loss, accuracy, images, epoch.seconds)
+        run.epoch(title, epoch.number, options.epochs, {"loss": loss, "validation_accuracy": accuracy})
 
     table.compiling(title, size)
     score = partial(correct, options, options.delay)
     fitted = fit(
-        init, partial(loss, options), score, train, validation, recipe, keys, on_epoch=on_epoch, devices=devices
+        init,
+        partial(loss, options),
+        score,
+        train,
+        validation,
+        recipe,
+        keys,
+        checkpoints=checkpoints,
+        on_epoch=on_epoch,
+        devices=devices,
     )
     answers = []
     for n in delays:

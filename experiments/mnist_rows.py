@@ -24,6 +24,7 @@ from rich.console import Console
 
 from rowrnn import CELLS, explain
 from rowrnn.classification import correct_by_row, examine
+from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float, load
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
@@ -33,7 +34,7 @@ from rowrnn.models.classifier import Pooling
 from rowrnn.program import keep
 from rowrnn.progress import LiveTable
 from rowrnn.report import summary_table
-from rowrnn.run import Run, peak_memory, run_experiment, seconds_since_start
+from rowrnn.run import Run, peak_memory
 from rowrnn.trial import PROTOCOL, TrialOptions, run_trial
 
 Arrays = dict[str, ArrayLike]
@@ -90,7 +91,7 @@ def main(options: Options) -> None:
     if not 0 <= options.example < len(data.test):
         raise InputError(f"Test image {options.example} does not exist: take one from 0 to {len(data.test) - 1}.")
     widths = {name: width(name, options, data) for name in options.models}
-    with Run(options.output) as run:
+    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
         results: dict[str, Any] = {
             "experiment": "mnist_rows",
             "finished": False,
@@ -104,12 +105,13 @@ def main(options: Options) -> None:
             "example": data.test.images[options.example],
             "example_label": data.test.labels[options.example],
         }
+        run.begin(results)
         with LiveTable(console, options.epochs) as table:
             for name, units in widths.items():
                 title, make = TITLES[name], partial(build, name, units, options, data)
                 backend = computed_by(jax.eval_shape(lambda make=make: make(nnx.Rngs(0))))
                 about = {"width": units}
-                trial = run_trial(title, make, options, data, table, computed_by=backend, about=about)
+                trial = run_trial(title, make, options, data, run, table, computed_by=backend, about=about)
                 results.setdefault("seconds_to_first_step", trial.seconds_to_first_step)
                 results["summary"].append(trial.row)
                 results["curves"][title] = trial.curve
@@ -118,9 +120,7 @@ def main(options: Options) -> None:
                 results["peak_memory_mib"] = peak_memory() / 2**20
                 keep(run.directory, title, trial.models, as_float(data.test.images[:1]))
                 run.save(results, arrays)
-        results["finished"] = True
-        results["seconds"] = seconds_since_start()
-        run.save(results, arrays)
+        run.finish(results, arrays)
         console.print(summary_table(results))
         for row in results["summary"]:
             console.print(f"{row['model']}: {row['computed_by']}; devices: {row['devices']}.")

@@ -21,6 +21,7 @@ from flax import nnx
 from rich.console import Console
 
 from rowrnn import CELLS, ImageScan, Recurrent, explain
+from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float, load
 from rowrnn.errors import InputError
 from rowrnn.mesh import one_device_per_core
@@ -29,7 +30,7 @@ from rowrnn.models.scan_classifier import Pooling
 from rowrnn.program import keep
 from rowrnn.progress import LiveTable
 from rowrnn.report import accuracy, plain_table
-from rowrnn.run import Run, peak_memory, run_experiment, seconds_since_start
+from rowrnn.run import Run, peak_memory
 from rowrnn.trial import PROTOCOL, TrialOptions, run_trial
 
 ORDER_OF = {"sequential": "pixels", "permuted": "permuted"}
@@ -83,7 +84,7 @@ def main(options: Options) -> None:
     console = Console(width=None if sys.stdout.isatty() else 130)
     data = load(options.dataset, options.data_dir)
     cell = CELLS[options.cell](data.shape[2], options.hidden, rngs=nnx.Rngs(0))
-    with Run(options.output) as run:
+    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
         results: dict[str, Any] = {
             "experiment": "pixels",
             "finished": False,
@@ -93,21 +94,20 @@ def main(options: Options) -> None:
             "summary": [],
             "curves": {},
         }
+        run.begin(results)
         with LiveTable(console, options.epochs) as table:
             for order in options.orders:
                 title, make = f"{order} {type(cell).__name__}", partial(build, order, options, data)
                 backend = explain(cell, jnp.zeros((1, 1, cell.features)))
                 about = {"width": options.hidden, "steps": data.shape[0] * data.shape[1]}
-                trial = run_trial(title, make, options, data, table, computed_by=backend, about=about)
+                trial = run_trial(title, make, options, data, run, table, computed_by=backend, about=about)
                 results["summary"].append(trial.row)
                 results["curves"][title] = trial.curve
                 results["table"] = table_of(results["summary"])
                 results["peak_memory_mib"] = peak_memory() / 2**20
                 keep(run.directory, title, trial.models, as_float(data.test.images[:1]))
                 run.save(results)
-        results["finished"] = True
-        results["seconds"] = seconds_since_start()
-        run.save(results)
+        run.finish(results)
         console.print(plain_table(results["table"]))
         from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
 

@@ -1,4 +1,4 @@
-"""Commands: `python -m rowrnn draw RUN`, `export RUN MODEL FILE` and `publish RUN` on finished runs, and `native`."""
+"""Commands: `python -m rowrnn runs`, `draw RUN`, `export RUN MODEL FILE` and `publish RUN` on runs, and `native`."""
 
 from pathlib import Path
 
@@ -6,11 +6,25 @@ import tyro
 from rich.console import Console
 from tyro.extras import SubcommandApp
 
-from rowrnn import native, program, report
+from rowrnn import native, program, report, runs
+from rowrnn.command import exit_on_error
 from rowrnn.plots import draw
-from rowrnn.run import exit_on_error
 
 app = SubcommandApp()
+
+
+@app.command(name="runs")
+def list_runs(folder: tyro.conf.Positional[Path] = Path("runs")) -> None:
+    """Lists the runs in a folder: state, accuracy, age, and how to resume or redraw them.
+
+    Args:
+        folder: where the directories of runs lie.
+    """
+    table, commands = runs.overview(folder)
+    Console().print(report.plain_table(table))
+    for command in commands:
+        print(f"Go on with: {command}")
+    print("Draw a run again with: python -m rowrnn draw RUN")
 
 
 @app.command(name="draw")

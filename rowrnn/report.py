@@ -5,7 +5,6 @@
 script of another kind gives its own `results["table"]`: a header and rows of strings.
 """
 
-import json
 import re
 import shutil
 import zipfile
@@ -19,7 +18,7 @@ from rich.table import Table
 from scipy import special
 
 from rowrnn.errors import InputError
-from rowrnn.run import ARRAYS, RESULTS
+from rowrnn.run import ARRAYS, RESULTS, read_record
 
 Results = Mapping[str, Any]
 
@@ -49,8 +48,10 @@ def load(directory: Path) -> tuple[Results, dict[str, np.ndarray]]:
     Raises:
         InputError: if the directory holds no run.
     """
+    results = read_record(directory)
+    if not (directory / ARRAYS).exists():
+        return results, {}
     try:
-        results = json.loads((directory / RESULTS).read_text())
         with (directory / ARRAYS).open("rb") as file, np.load(file) as arrays:
             return results, dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

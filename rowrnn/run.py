@@ -1,16 +1,16 @@
-"""A run of an experiment: its options, its directory, its record."""
+"""A run of an experiment: its directory and its record."""
 
-import dataclasses
+import fcntl
 import json
 import os
 import platform
+import re
 import resource
 import shlex
-import signal
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,77 +18,49 @@ from typing import Any
 import jax
 import numpy as np
 import psutil
-import tyro
 from jaxtyping import ArrayLike
 
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, Stopped, StorageError
 from rowrnn.whole_file import whole_file
 
-RESULTS, ARRAYS, CLAIM = "results.json", "arrays.npz", ".running"
+RESULTS, ARRAYS, CLAIM, CHECKPOINTS, TENSORBOARD = (
+    "results.json",
+    "arrays.npz",
+    ".running",
+    "checkpoints",
+    "tensorboard",
+)
 PACKAGES = ("rowrnn", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def run_experiment(options_class: type, main: Callable[[Any], None], presets: Mapping[str, Mapping[str, Any]]) -> None:
-    """Reads the options from the command line and runs `main` with them.
-
-    Args:
-        options_class: a frozen dataclass, with a field `bool` of each preset's name.
-        main: the experiment.
-        presets: option values of each preset; an option given beside a preset wins.
-
-    Exits with a message instead of a traceback on the errors that `exit_on_error` names.
-    """
-    with exit_on_error(Path(sys.argv[0]).name):
-        main(_options(options_class, presets))
-
-
-@contextmanager
-def exit_on_error(program: str) -> Iterator[None]:
-    """Turns the errors that users meet into a message and an exit code: wrong input 2, divergence 1, Ctrl-C 130."""
-    try:
-        yield
-    except (InputError, FloatingPointError) as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        raise SystemExit(2 if isinstance(error, InputError) else 1) from None
-    except KeyboardInterrupt:
-        # What still computes on the devices is not waited for.
-        sys.stdout.flush()
-        os._exit(128 + signal.SIGINT)
-
-
-def _options(options_class: type, presets: Mapping[str, Mapping[str, Any]]) -> Any:
-    options = tyro.cli(options_class)
-    chosen = [name for name in presets if getattr(options, name)]
-    if len(chosen) > 1:
-        raise InputError(f"Presets exclude each other: take one of --{' and --'.join(chosen)}.")
-    for name in chosen:
-        preset = dataclasses.replace(options_class(), **{name: True}, **presets[name])
-        options = tyro.cli(options_class, default=preset)
-    return options
-
-
-def seconds_since_start() -> float:
-    """Seconds since this process started, the interpreter's own start included."""
-    return time.time() - psutil.Process().create_time()
-
-
 class Run:
-    """The directory of a run, a context manager: made at the start, removed again if nothing was saved.
+    """The directory of a run, a context manager: made at the start, removed again if nothing was reached.
 
     Args:
         directory: where to write. A directory that holds something already is kept: the run takes the next free
             name, `directory-2`, `directory-3`, ….
+        resume: go on with the interrupted run in the directory instead.
+        tensorboard: write what `epoch` is told for TensorBoard too.
 
     Raises:
-        InputError: if the directory cannot be written.
+        InputError: if the directory cannot be written, or there is no interrupted run to resume in it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, resume: bool = False, tensorboard: bool = False) -> None:
         self.directory = directory
+        self._resume = resume
         self._made: list[Path] = []
-        self.started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        self._before: Mapping[str, Any] = {}
+        self._results: Mapping[str, Any] = {}
+        self._saved = False
+        self._summary_writer = _tensorboard() if tensorboard else None
+        self._writers: dict[str, Any] = {}
+        self._now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
     def __enter__(self) -> "Run":
+        if self._resume:
+            self._take_over()
+            return self
         wanted, number = self.directory, 2
         try:
             while not self._claim():
@@ -103,12 +75,20 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        (self.directory / CLAIM).unlink()
+        for writer in self._writers.values():
+            writer.close()
         if kind is not None:
+            resumable = any((self.directory / CHECKPOINTS).glob("*/*"))
+            if not resumable and not self._saved:
+                (self.directory / RESULTS).unlink(missing_ok=True)
             saved = (self.directory / RESULTS).exists()
             finished = f"what was finished is in {self.directory / RESULTS}" if saved else "nothing was finished"
-            ended = "Interrupted" if issubclass(kind, KeyboardInterrupt) else "Ended by an error"
+            ended = "Interrupted" if issubclass(kind, KeyboardInterrupt | Stopped) else "Ended by an error"
             print(f"{ended}: {finished}.", file=sys.stderr)
+            if resumable and issubclass(kind, KeyboardInterrupt | Stopped | StorageError):
+                print(f"Go on with: {resume_command(self.directory, sys.argv[0])}", file=sys.stderr)
+        (self.directory / CLAIM).unlink(missing_ok=True)
+        os.close(self._lock)
         self._remove_empty()
 
     def _claim(self) -> bool:
@@ -122,33 +102,139 @@ class Run:
         if not self.directory.is_dir() or any(self.directory.iterdir()):
             return False
         try:
-            (self.directory / CLAIM).touch(exist_ok=False)
+            self._lock = os.open(self.directory / CLAIM, os.O_CREAT | os.O_EXCL | os.O_RDWR)
         except FileExistsError:
             return False
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         return True
+
+    def _take_over(self) -> None:
+        """Makes an interrupted run's directory this run's own."""
+        record = read_record(self.directory)
+        if record["finished"]:
+            raise InputError(f"The run in {self.directory} is finished: there is nothing to resume.")
+        self._lock = os.open(self.directory / CLAIM, os.O_CREAT | os.O_RDWR)
+        try:
+            # The kernel lets go of the lock of a process that was killed.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise InputError(f"The run in {self.directory} is still running.") from None
+        self._before, self._made = record, [self.directory]
 
     def _remove_empty(self) -> None:
         for path in reversed(self._made):
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
 
+    def checkpoints(self, title: str) -> Path:
+        """Where the checkpoints of a model of the run belong."""
+        return self.directory / CHECKPOINTS / re.sub(r"\W+", "_", title.lower())
+
+    def begin(self, results: Mapping[str, Any]) -> None:
+        """Writes `results.json` before there are results; it is removed again if nothing comes of the run."""
+        self._results = results
+        self._write(results)
+
     def save(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike] | None = None) -> None:
-        """Writes `results.json` and `arrays.npz`, each whole or not at all."""
-        with whole_file(self.directory / ARRAYS) as path, path.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(a) for name, a in (arrays or {}).items()})
-        with whole_file(self.directory / RESULTS) as path:
-            path.write_text(json.dumps(results, indent=1, default=_plain) + "\n")
+        """Writes `results.json`, and `arrays.npz` where there are arrays, each whole or not at all.
+
+        Args:
+            results: the record; the seconds of all processes that have worked on the run are added to it.
+            arrays: arrays by name.
+
+        Raises:
+            StorageError: if the disk is full.
+        """
+        self._results, self._saved = results, True
+        self._write(results, arrays)
+
+    def epoch(self, title: str, number: int, epochs: int, values: Mapping[str, float]) -> None:
+        """Notes in the record how far a model has come.
+
+        Args:
+            title: the model.
+            number: its epoch, from 1.
+            epochs: how many it will have.
+            values: what the epoch showed, by the names of the curves.
+        """
+        progress = {"model": title, "epoch": number, "epochs": epochs, **values}
+        self._write({**self._results, "progress": progress})
+        if self._summary_writer:
+            if title not in self._writers:
+                self._writers[title] = self._summary_writer(str(self.directory / TENSORBOARD / title))
+            for name, value in values.items():
+                self._writers[title].add_scalar(name, value, number)
+            self._writers[title].flush()
+
+    def finish(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike] | None = None) -> None:
+        """Saves the record of a finished run, and removes what it would have been resumed from."""
+        self.save({**results, "finished": True}, arrays)
+        shutil.rmtree(self.directory / CHECKPOINTS, ignore_errors=True)
+
+    def _write(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike] | None = None) -> None:
+        record = {**results, "seconds": self._before.get("seconds", 0.0) + seconds_since_start()}
+        try:
+            if arrays is not None:
+                with whole_file(self.directory / ARRAYS) as path, path.open("wb") as file:
+                    np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(a) for name, a in arrays.items()})
+            with whole_file(self.directory / RESULTS) as path:
+                path.write_text(json.dumps(record, indent=1, default=plain) + "\n")
+        except OSError as error:
+            raise StorageError(f"The results in {self.directory} cannot be written ({error.strerror}).") from error
 
     def environment(self) -> dict[str, Any]:
-        """What this run is: command, time, versions and devices."""
-        return {
+        """What this run is: command, time, versions and devices; of a resumed one those at its start."""
+        here = {
             "command": shlex.join(["python", *sys.argv]),
-            "started": self.started,
+            "arguments": sys.argv[1:],
+            "started": self._now,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             "platform": f"{platform.system()} {platform.machine()}",
             "cores": os.cpu_count(),
             "devices": [device.device_kind for device in jax.devices()],
         }
+        if not self._before:
+            return here | {"resumed": []}
+        again = {name: here[name] for name in ("started", "versions", "devices")}
+        return {**{name: self._before[name] for name in here}, "resumed": [*self._before["resumed"], again]}
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """The record of a run.
+
+    Raises:
+        InputError: if the directory holds no run.
+    """
+    try:
+        return json.loads((directory / RESULTS).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{directory} holds no readable run ({error}). Name the directory of a run.") from error
+
+
+def is_running(directory: Path) -> bool:
+    """Whether a process works on the run."""
+    try:
+        lock = os.open(directory / CLAIM, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+
+
+def resume_command(directory: Path, script: str) -> str:
+    """How to go on with an interrupted run."""
+    return shlex.join(["python", script, "--resume", str(directory)])
+
+
+def seconds_since_start() -> float:
+    """Seconds since this process started, the interpreter's own start included."""
+    return time.time() - psutil.Process().create_time()
 
 
 def peak_memory() -> int:
@@ -157,6 +243,14 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What JSON has no form of: arrays become lists, paths strings."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+
+
+def _tensorboard() -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise InputError("Scalars for TensorBoard need tensorboardX: pip install 'rowrnn[tensorboard]'.") from None
+    return SummaryWriter

@@ -22,9 +22,8 @@ from rowrnn.evaluate import compile_evaluation
 from rowrnn.models import parameters
 from rowrnn.progress import LiveTable
 from rowrnn.report import interval
-from rowrnn.run import seconds_since_start
-from rowrnn.training import Epoch, fit
-from rowrnn.training.recipe import Recipe
+from rowrnn.run import Run, seconds_since_start
+from rowrnn.training import Checkpoints, Epoch, Recipe, fit
 
 PROTOCOL = {
     "validation": "a fixed random part of the training set, not trained on",
@@ -58,6 +57,14 @@ class TrainingOptions:
     """Directory of TensorFlow Datasets; its own default where not given."""
     train_images: int | None = None
     """Train on so many images only; all where not given."""
+    skips: int = 0
+    """Steps whose loss or gradient is not finite that each seed may leave out before its training stops."""
+    resume: Path | None = None
+    """Directory of an interrupted run to go on with. Give it alone: all other options are the run's."""
+    save_every: float = 300.0
+    """Most seconds of training that a crash may cost; an epoch's end and a request to stop are saved anyway."""
+    tensorboard: bool = False
+    """Write loss and accuracies for TensorBoard too."""
 
     def check(self, *counts: str) -> None:
         """Refuses options that cannot be meant; `counts` names further ones that are at least 1 where given.
@@ -69,8 +76,16 @@ class TrainingOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"--{name.replace('_', '-')} is {value}; expected at least 1.")
+        if self.skips < 0 or not self.save_every > 0:
+            raise InputError(
+                f"--skips is {self.skips} and --save-every {self.save_every}; expected at least 0 and above 0 seconds."
+            )
         if not 0 <= self.seed < 2**32 - self.seeds:
             raise InputError(f"--seed {self.seed} is out of range; expected one from 0 to 2^32.")
+
+    def recipe(self) -> Recipe:
+        """The recipe that the options ask for."""
+        return Recipe(self.epochs, self.batch, self.learning_rate, weight_decay=self.weight_decay, skips=self.skips)
 
 
 @dataclass(frozen=True)
@@ -96,14 +111,15 @@ class Trial(NamedTuple):
         curve: metrics after every epoch, each with a last axis of seeds.
         models: the chosen weights, with a leading axis of seeds.
         logits: of every test image.
-        seconds_to_first_step: from the start of the process to the end of the first training step.
+        seconds_to_first_step: from the start of the process to the end of the first training step; None if there was
+            none to take.
     """
 
     row: dict[str, Any]
     curve: dict[str, Any]
     models: Any
     logits: Float[np.ndarray, "seeds n classes"]
-    seconds_to_first_step: float
+    seconds_to_first_step: float | None
 
 
 def run_trial(
@@ -111,6 +127,7 @@ def run_trial(
     build: Callable[[nnx.Rngs], Any],
     options: TrialOptions,
     data: Dataset,
+    run: Run,
     table: LiveTable,
     *,
     computed_by: str = "XLA",
@@ -123,20 +140,25 @@ def run_trial(
         build: random streams to a model, `(images, key=...)` to logits.
         options: how to train it.
         data: what to train and test on.
+        run: the run that it is a part of; what of it was done before an interruption is not done again.
         table: where to show how it is doing.
         computed_by: the backend of the model's recurrence, and why.
         about: further entries of the model's line of the summary.
 
     Raises:
-        InputError, FloatingPointError: as `rowrnn.training.fit`.
+        InputError, FloatingPointError, StorageError, Stopped: as `rowrnn.training.fit`.
     """
     train = data.train.first(options.train_images)
-    recipe = Recipe(options.epochs, options.batch, options.learning_rate, weight_decay=options.weight_decay)
     images_per_epoch = len(train) // options.batch * options.batch * options.seeds
     size = parameters(jax.eval_shape(lambda: build(nnx.Rngs(0))))
     ready = []
 
     def on_epoch(epoch: Epoch) -> None:
+        show(epoch)
+        means = {name: values.mean() for name, values in curve_of([epoch]).items()}
+        run.epoch(title, epoch.number, options.epochs, means)
+
+    def show(epoch: Epoch) -> None:
         loss, accuracy = epoch.metrics["loss"].mean(), epoch.score.mean()
         table.epoch(title, size, epoch.number, loss, accuracy, images_per_epoch, epoch.seconds)
 
@@ -147,12 +169,15 @@ def run_trial(
         correct,
         train,
         data.validation,
-        recipe,
+        options.recipe(),
         jax.vmap(jax.random.key)(jnp.arange(options.seed, options.seed + options.seeds, dtype=jnp.uint32)),
+        checkpoints=Checkpoints(run.checkpoints(title), every=options.save_every),
         on_compiled=lambda: ready.append(seconds_since_start()),
         on_epoch=on_epoch,
         devices=devices_for(computed_by, options.seeds),
     )
+    if not ready:
+        show(fitted.epochs[-1])
     logits, inference_seconds = _timed_answers(fitted.models, data)
     seconds = np.array([epoch.seconds for epoch in fitted.epochs])
     validation = np.stack([epoch.score for epoch in fitted.epochs])
@@ -165,6 +190,7 @@ def run_trial(
         "epochs": options.epochs,
         "test_accuracy": interval(hits.mean(axis=1)),
         "validation_accuracy": interval(validation.max(axis=0)),
+        "skipped_steps": fitted.skipped,
         "train_seconds": seconds.sum(),
         "seconds_to_98": fitted.seconds_to(0.98),
         "seconds_to_99": fitted.seconds_to(0.99),
@@ -175,14 +201,18 @@ def run_trial(
         "devices": fitted.devices,
         "computed_by": computed_by,
     }
-    curve = {
-        "loss": np.stack([epoch.metrics["loss"] for epoch in fitted.epochs]),
-        "training_accuracy": np.stack([epoch.metrics["accuracy"] for epoch in fitted.epochs]),
-        "validation_accuracy": validation,
-        "seconds": seconds,
+    # Of a training that was done before an interruption nothing is compiled.
+    first_step = ready[0] + seconds[0] / (len(train) // options.batch) if ready else None
+    return Trial(row, curve_of(fitted.epochs) | {"seconds": seconds}, fitted.models, logits, first_step)
+
+
+def curve_of(epochs: Sequence[Epoch]) -> dict[str, Float[np.ndarray, "epochs seeds"]]:
+    """Metrics after every epoch."""
+    return {
+        "loss": np.stack([epoch.metrics["loss"] for epoch in epochs]),
+        "training_accuracy": np.stack([epoch.metrics["accuracy"] for epoch in epochs]),
+        "validation_accuracy": np.stack([epoch.score for epoch in epochs]),
     }
-    first_step = ready[0] + seconds[0] / (len(train) // options.batch)
-    return Trial(row, curve, fitted.models, logits, first_step)
 
 
 def devices_for(computed_by: str, seeds: int) -> Sequence[jax.Device]:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ sys.path.insert(0, str(SCRIPT.parent))
 import mnist_rows  # noqa: E402  (experiments are scripts, no package)
 
 from rowrnn import native, program  # noqa: E402
+from rowrnn.command import run_experiment  # noqa: E402
 from rowrnn.data import as_float, load  # noqa: E402
 from rowrnn.errors import InputError  # noqa: E402
 
@@ -136,21 +138,79 @@ def test_the_same_seed_gives_the_same_bits(finished, data_dir, tmp_path):
         assert again["curves"]["Row GRU"][key] == results["curves"]["Row GRU"][key]
 
 
-def test_ctrl_c_keeps_what_was_finished(data_dir, tmp_path):
-    arguments = ("--models", "gru", "lstm", "--dataset", "shapes7", "--data-dir", data_dir)
-    process = start(*arguments, "--output", tmp_path / "run", "--seeds", "1", "--hidden", "4", "--epochs", "3")
-    assert process.stdout
+def interrupt(process, sign, *signals):
+    """Sends signals when a line of the output has the sign; what the process ended with."""
     for line in process.stdout:
-        if "Row LSTM" in line:
-            process.send_signal(signal.SIGINT)
+        if re.search(sign, line):
+            for number in signals:
+                process.send_signal(number)
             break
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, (output, errors)
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert "Traceback" not in errors
+    return process.returncode, output, errors
+
+
+@pytest.fixture(scope="module")
+def interrupted(data_dir, tmp_path_factory):
+    """A run that was asked to stop in its second model."""
+    directory = tmp_path_factory.mktemp("interrupted") / "run"
+    arguments = ("--models", "gru", "lstm", "--dataset", "shapes7", "--data-dir", data_dir, "--tensorboard")
+    process = start(*arguments, "--output", directory, *TINY, "--epochs", "30")
+    code, _, errors = interrupt(process, "Row LSTM.* loss ", signal.SIGINT)
+    assert code == 75, errors
+    return directory, errors
+
+
+def test_ctrl_c_keeps_where_the_training_was(interrupted):
+    directory, errors = interrupted
+    results = json.loads((directory / "results.json").read_text())
     assert not results["finished"]
     assert [row["model"] for row in results["summary"]] == ["Row GRU"]
-    assert f"what was finished is in {tmp_path / 'run' / 'results.json'}" in errors
-    assert "Traceback" not in errors
+    assert f"what was finished is in {directory / 'results.json'}" in errors
+    assert f"Go on with: python {SCRIPT} --resume {directory}" in errors
+    assert "Stopped by SIGINT after epoch" in errors
+    assert sorted(path.name for path in (directory / "checkpoints").iterdir()) == ["row_gru", "row_lstm"]
+    assert len(list(directory.glob("tensorboard/Row GRU/events*"))) == 1
+    command = [sys.executable, "-m", "rowrnn", "runs", str(directory.parent)]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "COLUMNS": "120"})
+    assert "interrupted" in listed.stdout
+    assert f"Go on with: python experiments/mnist_rows.py --resume {directory}" in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("mnist_rows", ["--epochs", "3"], "--resume takes all other options from the run: give it alone."),
+        ("directions", [], "is a run of mnist_rows, not of directions: resume it with that."),
+    ],
+)
+def test_a_resume_that_cannot_be_meant(interrupted, monkeypatch, capsys, script, arguments, message):
+    directory, _ = interrupted
+    experiment = importlib.import_module(script)
+    monkeypatch.setattr("sys.argv", [f"{script}.py", "--resume", str(directory), *arguments])
+    with pytest.raises(SystemExit) as caught:
+        run_experiment(experiment.Options, pytest.fail, experiment.PRESETS)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_interrupted_run_goes_on_even_if_it_was_left_at_once(interrupted):
+    directory, _ = interrupted
+    # A second Ctrl-C leaves at once; what was kept before is not damaged.
+    process = start("--resume", directory)
+    code, _, errors = interrupt(process, "Row LSTM", signal.SIGINT, signal.SIGINT)
+    assert code in (75, 130), errors
+    code, _, errors = run("--resume", directory)
+    assert code == 0, errors
+    results = json.loads((directory / "results.json").read_text())
+    assert results["finished"]
+    assert len(results["resumed"]) == 2
+    assert [row["model"] for row in results["summary"]] == ["Row GRU", "Row LSTM"]
+    assert len(results["curves"]["Row LSTM"]["loss"]) == 30
+    assert not (directory / "checkpoints").exists()
+    code, _, errors = run("--resume", directory)
+    assert code == 2
+    assert "is finished: there is nothing to resume" in errors
 
 
 def test_a_trained_model_is_exported_from_the_run(finished, data_dir, tmp_path):

@@ -24,12 +24,12 @@ ORDER = [
     {"image", "interop"},
     {"models"},
     {"evaluate", "run", "classification", "progress"},
-    {"training", "report"},
-    {"trial", "plots"},
+    {"training", "report", "command"},
+    {"trial", "plots", "runs"},
     {"__main__", "__init__"},
 ]
 # These know arrays and files only, never a cell or a model.
-BELOW_CELLS = {"data", "evaluate", "training", "run", "report", "plots", "progress", "mesh"}
+BELOW_CELLS = {"data", "evaluate", "training", "run", "runs", "report", "plots", "progress", "mesh"}
 
 
 def imports(path):

@@ -108,8 +108,8 @@ def fit(
         StorageError: if a checkpoint cannot be written.
         Stopped: if asked to, when the training is saved.
     """
-    steps = Steps(init, loss, score, train, validation, recipe, keys, devices)
     with Interruption(hears=checkpoints is not None) as interruption:
+        steps = Steps(init, loss, score, train, validation, recipe, keys, devices)
         resumed = None if checkpoints is None else _resumed(checkpoints, steps)
         state, progress = resumed or (steps.begin(), Progress())
         if len(progress.epoch_seconds) < recipe.epochs:

@@ -1,0 +1,88 @@
+"""The command line of an experiment: options, presets, an interrupted run's own options, and how it ends."""
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from rowrnn.errors import InputError, Stopped, StorageError
+from rowrnn.run import plain, read_record
+
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the run can be resumed
+
+
+def run_experiment(options_class: type, main: Callable[[Any], None], presets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Reads the options from the command line and runs `main` with them.
+
+    An experiment that can be resumed has an option `resume`, the directory of an interrupted run: all other options are
+    then those the run was started with, and `output` is that directory.
+
+    Args:
+        options_class: a frozen dataclass, with a field `bool` of each preset's name.
+        main: the experiment.
+        presets: option values of each preset; an option given beside a preset wins.
+
+    Exits with a message instead of a traceback on the errors that `exit_on_error` names.
+    """
+    with exit_on_error(Path(sys.argv[0]).name):
+        options = _parsed(options_class, presets, sys.argv[1:])
+        if getattr(options, "resume", None) is not None:
+            options = _as_started(options_class, presets, options)
+        main(options)
+
+
+@contextmanager
+def exit_on_error(program: str) -> Iterator[None]:
+    """Turns what users meet into a message and an exit code.
+
+    Wrong input is 2, divergence or a full disk 1, a request to stop that has been saved 75, Ctrl-C 130.
+    """
+    codes = {InputError: 2, FloatingPointError: 1, StorageError: 1, Stopped: TRY_AGAIN}
+    try:
+        yield
+    except tuple(codes) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        raise SystemExit(next(code for kind, code in codes.items() if isinstance(error, kind))) from None
+    except KeyboardInterrupt:
+        # What still computes on the devices is not waited for.
+        sys.stdout.flush()
+        os._exit(128 + signal.SIGINT)
+
+
+def _parsed(options_class: type, presets: Mapping[str, Mapping[str, Any]], arguments: Sequence[str]) -> Any:
+    options = tyro.cli(options_class, args=arguments)
+    chosen = [name for name in presets if getattr(options, name)]
+    if len(chosen) > 1:
+        raise InputError(f"Presets exclude each other: take one of --{' and --'.join(chosen)}.")
+    for name in chosen:
+        preset = dataclasses.replace(options_class(), **{name: True}, **presets[name])
+        options = tyro.cli(options_class, args=arguments, default=preset)
+    return options
+
+
+def _as_started(options_class: type, presets: Mapping[str, Mapping[str, Any]], options: Any) -> Any:
+    """The options that the run was started with."""
+    directory = options.resume
+    if options != dataclasses.replace(options_class(), resume=directory):
+        raise InputError("--resume takes all other options from the run: give it alone.")
+    record, experiment = read_record(directory), Path(sys.argv[0]).stem
+    if "arguments" not in record:
+        raise InputError(f"{directory} was written by a version that could not resume: start it anew.")
+    if record["experiment"] != experiment:
+        raise InputError(f"{directory} is a run of {record['experiment']}, not of {experiment}: resume it with that.")
+    started = dataclasses.replace(_parsed(options_class, presets, record["arguments"]), output=directory)
+    now = json.loads(json.dumps(dataclasses.asdict(started), default=plain))
+    for name, value in now.items():
+        if name not in ("output", "resume") and record["protocol"].get(name) != value:
+            raise InputError(
+                f"{directory} was started with --{name.replace('_', '-')} {record['protocol'].get(name)}, which is "
+                f"{value} now: resume it with the version that it was started with."
+            )
+    return dataclasses.replace(started, resume=directory)
