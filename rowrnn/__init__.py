@@ -20,6 +20,7 @@ from rowrnn.cells import (
     PeepholeLSTM,
     ProjectedLSTM,
     ResetFirstGRU,
+    chrono,
 )
 from rowrnn.image import ImageScan, ReNet, RowGRU, RowLSTM, Rows, rows
 from rowrnn.orders import Order
@@ -57,6 +58,7 @@ __all__ = [
     "RowLSTM",
     "Rows",
     "Stack",
+    "chrono",
     "default_backend",
     "explain",
     "export",

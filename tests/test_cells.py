@@ -11,7 +11,8 @@ import pytest
 from flax import nnx
 from problem import BATCH, FEATURES, HIDDEN, KINDS, STEPS, make_cell, make_state, quick_jit
 
-from rowrnn.cells import CELLS, GRU, LSTM, GatedCell, LSTMState, ProjectedLSTM
+from rowrnn.cells import CELLS, GRU, LSTM, Elman, GatedCell, LSTMState, ProjectedLSTM, chrono
+from rowrnn.errors import InputError
 from rowrnn.scan import scan
 
 NAMED = sorted(CELLS)
@@ -292,6 +293,30 @@ def test_biases_start_at_zero_but_the_forget_gate_at_one():
     assert gru["candidate_bias"].shape == (HIDDEN,)
     assert not gru["bias"].any()
     assert not gru["candidate_bias"].any()
+
+
+@pytest.mark.parametrize(("kind", "keeps"), [(LSTM, slice(1, 2)), (GRU, slice(1, 2))], ids=["lstm", "gru"])
+def test_chrono_starts_memories_between_two_steps_and_the_whole_sequence(kind, keeps):
+    cell = kind(FEATURES, 2000, rngs=nnx.Rngs(0))
+    others = oracle.parameters_of(cell)["bias"].reshape(-1, 2000).copy()
+    chrono(cell, 100, rngs=nnx.Rngs(1))
+    biases = oracle.parameters_of(cell)["bias"].reshape(-1, 2000)
+    # Untouched, a unit keeps σ(b) of its state a step, and so the e-th part of it after about 1 / (1 − σ(b)) steps.
+    memory = 1 / (1 - 1 / (1 + np.exp(-np.float64(biases[keeps][0]))))
+    assert memory.min() >= 2 - 1e-3
+    assert memory.max() <= 100 + 1e-2
+    np.testing.assert_allclose(np.quantile(memory, [0.25, 0.5, 0.75]), [26.5, 51, 75.5], rtol=0.08)
+    others[keeps] = biases[keeps]
+    if kind is LSTM:
+        others[0] = -biases[1]
+    np.testing.assert_array_equal(biases, others)
+
+
+def test_chrono_refuses_what_it_does_not_know():
+    with pytest.raises(InputError, match="an LSTM or a GRU, not of Elman"):
+        chrono(Elman(FEATURES, HIDDEN, rngs=nnx.Rngs(0)), 100, rngs=nnx.Rngs(0))
+    with pytest.raises(InputError, match="at least 3 steps, not 2"):
+        chrono(GRU(FEATURES, HIDDEN, rngs=nnx.Rngs(0)), 2, rngs=nnx.Rngs(0))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])

@@ -13,6 +13,7 @@ Gates lie side by side on the last axis of the kernels, in the order that each c
 """
 
 from rowrnn.cells.cell import Cell
+from rowrnn.cells.chrono import chrono
 from rowrnn.cells.convolutional import ConvCell, ConvGRU, ConvLSTM
 from rowrnn.cells.gated import GRU, LSTM, MGU, Elman, GatedCell, LSTMState
 from rowrnn.cells.linear import RGLRU, LinearCell, MinGRU, MinLSTM
@@ -54,4 +55,5 @@ __all__ = [
     "PeepholeLSTM",
     "ProjectedLSTM",
     "ResetFirstGRU",
+    "chrono",
 ]
