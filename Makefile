@@ -1,13 +1,13 @@
 # `make run` sets up and runs the main job; `make test` sets up, checks style and types, and passes the tests;
 # `make test-interop` sets up torch and Keras and compares with them; `make bench` measures speed against all peers;
-# `make soak` kills a run 200 times and compares it with one that was left alone; `make docs` writes the reference to
-# build/docs.
+# `make cluster-demo` trains in one, two and four processes and compares them; `make soak` kills a run 200 times and
+# compares it with one that was left alone; `make docs` writes the reference to build/docs.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-interop bench soak docs clean
+.PHONY: run test test-interop bench cluster-demo soak docs clean
 
 run: $(VENV)/.installed
 	$(BIN)/python experiments/mnist_rows.py $(ARGS)
@@ -27,6 +27,9 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/seeds_together.py $(ARGS)
 	$(BIN)/python benchmarks/module_cost.py
 	$(BIN)/python benchmarks/stack_cost.py
+
+cluster-demo: $(VENV)/.installed
+	$(BIN)/python benchmarks/cluster.py $(ARGS)
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/faults/killing.py $(ARGS)

@@ -29,7 +29,6 @@ from rowrnn import CELLS, Bidirectional, Cell, ImageScan, Recurrent, ReNet, expl
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float, load
 from rowrnn.errors import InputError
-from rowrnn.mesh import one_device_per_core
 from rowrnn.models import ScanClassifier, solve_width
 from rowrnn.orders import HOLE, ORDERS, Order
 from rowrnn.program import keep
@@ -93,7 +92,7 @@ Make = Callable[[int, nnx.Rngs], ScanClassifier]
 def main(options: Options) -> None:
     """Trains, scores and draws what the options ask for."""
     check(options)
-    one_device_per_core()
+    options.machines.join()
     console = Console(width=None if sys.stdout.isatty() else 130)
     data = load(options.dataset, options.data_dir)
     makes = {name: build(name, options, data) for name in options.directions}

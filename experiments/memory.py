@@ -31,7 +31,6 @@ from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, as_float, load
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
-from rowrnn.mesh import one_device_per_core
 from rowrnn.models import parameters
 from rowrnn.progress import LiveTable
 from rowrnn.report import accuracy, interval, plain_table
@@ -120,7 +119,7 @@ class Witness(nnx.Module):
 def main(options: Options) -> None:
     """Trains, asks and draws what the options ask for."""
     check(options)
-    one_device_per_core()
+    options.machines.join()
     console = Console(width=None if sys.stdout.isatty() else 130)
     data = load(options.dataset, options.data_dir)
     delays = sorted({options.longest, *(n for n in (*DELAYS, options.delay) if n < options.longest)})

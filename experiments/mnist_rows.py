@@ -28,7 +28,6 @@ from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float, load
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
-from rowrnn.mesh import one_device_per_core
 from rowrnn.models import CNN, Classifier, solve_width
 from rowrnn.models.classifier import Pooling
 from rowrnn.program import keep
@@ -85,7 +84,7 @@ PRESETS = {
 def main(options: Options) -> None:
     """Trains, scores and draws what the options ask for."""
     check(options)
-    one_device_per_core()
+    options.machines.join()
     console = Console(width=None if sys.stdout.isatty() else 130)
     data = load(options.dataset, options.data_dir)
     if not 0 <= options.example < len(data.test):

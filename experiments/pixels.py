@@ -24,7 +24,6 @@ from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, chrono, explain
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float, load
 from rowrnn.errors import InputError
-from rowrnn.mesh import one_device_per_core
 from rowrnn.models import ScanClassifier
 from rowrnn.models.scan_classifier import Pooling
 from rowrnn.program import keep
@@ -82,7 +81,7 @@ def main(options: Options) -> None:
     options.check("hidden")
     if options.permutation < 0:
         raise InputError(f"--permutation is {options.permutation}; expected a seed of at least 0.")
-    one_device_per_core()
+    options.machines.join()
     console = Console(width=None if sys.stdout.isatty() else 130)
     data = load(options.dataset, options.data_dir)
     cell = CELLS[options.cell](data.shape[2], options.hidden, rngs=nnx.Rngs(0))

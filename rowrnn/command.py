@@ -21,8 +21,8 @@ TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the run can be resumed
 def run_experiment(options_class: type, main: Callable[[Any], None], presets: Mapping[str, Mapping[str, Any]]) -> None:
     """Reads the options from the command line and runs `main` with them.
 
-    An experiment that can be resumed has an option `resume`, the directory of an interrupted run: all other options are
-    then those the run was started with, and `output` is that directory.
+    An experiment that can be resumed has an option `resume`, the directory of an interrupted run: `output` is then that
+    directory and all other options are those the run was started with, but for `machines`.
 
     Args:
         options_class: a frozen dataclass, with a field `bool` of each preset's name.
@@ -69,9 +69,9 @@ def _parsed(options_class: type, presets: Mapping[str, Mapping[str, Any]], argum
 
 def _as_started(options_class: type, presets: Mapping[str, Mapping[str, Any]], options: Any) -> Any:
     """The options that the run was started with."""
-    directory = options.resume
-    if options != dataclasses.replace(options_class(), resume=directory):
-        raise InputError("--resume takes all other options from the run: give it alone.")
+    directory, machines = options.resume, options.machines
+    if options != dataclasses.replace(options_class(), resume=directory, machines=machines):
+        raise InputError("--resume takes its options from the run: give it alone, or with those of the processes.")
     record, experiment = read_record(directory), Path(sys.argv[0]).stem
     if "arguments" not in record:
         raise InputError(f"{directory} was written by a version that could not resume: start it anew.")
@@ -80,9 +80,9 @@ def _as_started(options_class: type, presets: Mapping[str, Mapping[str, Any]], o
     started = dataclasses.replace(_parsed(options_class, presets, record["arguments"]), output=directory)
     now = json.loads(json.dumps(dataclasses.asdict(started), default=plain))
     for name, value in now.items():
-        if name not in ("output", "resume") and record["protocol"].get(name) != value:
+        if name not in ("output", "resume", "machines") and record["protocol"].get(name) != value:
             raise InputError(
                 f"{directory} was started with --{name.replace('_', '-')} {record['protocol'].get(name)}, which is "
                 f"{value} now: resume it with the version that it was started with."
             )
-    return dataclasses.replace(started, resume=directory)
+    return dataclasses.replace(started, resume=directory, machines=machines)

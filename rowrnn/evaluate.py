@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, ArrayLike, PyTree
 
 from rowrnn.errors import InputError
-from rowrnn.mesh import SEED, each_seed, seed_mesh, take, wait
+from rowrnn.mesh import SEED, each_seed, gather, put, seed_mesh, take, wait
 
 Model = PyTree[Array]
 Batch = PyTree[ArrayLike]
@@ -40,14 +40,13 @@ def compile_evaluation(
         return map_batches(partial(f, model), batch)
 
     with jax.set_mesh(mesh):
-        models = jax.device_put(models, NamedSharding(mesh, P(SEED)))
-        batch = jax.device_put(batch, NamedSharding(mesh, P()))
+        models, batch = put(models, NamedSharding(mesh, P(SEED))), put(batch, NamedSharding(mesh, P()))
         compiled = jax.jit(each_seed(of_seed, mesh)).lower(models, batch).compile()
 
     def evaluation() -> PyTree[np.ndarray]:
         outputs = compiled(models, batch)
         jax.tree.map(wait, outputs)
-        return jax.device_get(outputs)
+        return gather(outputs)
 
     return evaluation
 

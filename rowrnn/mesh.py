@@ -2,6 +2,7 @@
 
 Seeds on different devices never talk, so they are spread as far as they divide evenly; what devices remain share each
 batch. On CPU every core can be a device of its own, which makes a laptop run the same code as several GPUs or TPUs.
+The devices may be those of several processes on several machines: `put` and `gather` are the ways there and back.
 """
 
 import math
@@ -12,9 +13,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.experimental.multihost_utils import broadcast_one_to_all, process_allgather
+from jax.sharding import Mesh, Sharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Int, PyTree
+
+from rowrnn.errors import InputError
 
 SEED, DATA = "seed", "data"
 
@@ -38,12 +42,50 @@ def seed_mesh(seeds: int, batch_size: int, devices: Sequence[jax.Device] | None 
 
     The seed axis is the largest that divides both the seeds and the devices, the data axis the largest that divides
     the batch and the devices left; a device that fits neither stays idle.
+
+    Raises:
+        InputError: if a process would have no device.
     """
     devices = jax.devices() if devices is None else devices
     over_seeds = math.gcd(seeds, len(devices))
     over_data = math.gcd(batch_size, len(devices) // over_seeds)
-    used = np.asarray(devices[: over_seeds * over_data])
-    return Mesh(used.reshape(over_seeds, over_data), (SEED, DATA))
+    used = devices[: over_seeds * over_data]
+    if len({device.process_index for device in used}) < jax.process_count():
+        raise InputError(
+            f"{jax.process_count()} processes cannot share {seeds} seeds and batches of {batch_size} evenly: make one "
+            "of the numbers a multiple of the number of devices."
+        )
+    return Mesh(np.asarray(used).reshape(over_seeds, over_data), (SEED, DATA))
+
+
+def put(tree: PyTree[Any], sharding: Sharding | PyTree[Sharding]) -> PyTree[jax.Array]:
+    """Arrays, the same in every process, to the devices of all processes."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
+    shardings = jax.tree.map(lambda _: sharding, tree) if isinstance(sharding, Sharding) else sharding
+    return jax.tree.map(_of_parts, jax.device_get(tree), shardings)
+
+
+def gather(tree: PyTree[jax.Array]) -> PyTree[np.ndarray]:
+    """Arrays from the devices of all processes, whole, in every process."""
+    return jax.device_get(tree) if jax.process_count() == 1 else process_allgather(tree, tiled=True)
+
+
+def tell(value: float) -> np.ndarray:
+    """What every process says, `[processes]`, in every process."""
+    return np.full(1, value) if jax.process_count() == 1 else process_allgather(np.float32(value))
+
+
+def first_tells(text: str) -> str:
+    """What the first process says, in every process; at most 4,096 bytes."""
+    if jax.process_count() == 1:
+        return text
+    told = broadcast_one_to_all(np.frombuffer(text.encode().ljust(4096), np.uint8))
+    return bytes(np.asarray(told)).decode().rstrip()
+
+
+def _of_parts(array: np.ndarray, sharding: Sharding) -> jax.Array:
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
 
 def each_seed(f: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:

@@ -9,6 +9,7 @@ import resource
 import shlex
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -21,6 +22,7 @@ import psutil
 from jaxtyping import ArrayLike
 
 from rowrnn.errors import InputError, Stopped, StorageError
+from rowrnn.mesh import first_tells
 from rowrnn.whole_file import whole_file
 
 RESULTS, ARRAYS, CLAIM, CHECKPOINTS, TENSORBOARD = (
@@ -55,12 +57,24 @@ class Run:
         self._saved = False
         self._summary_writer = _tensorboard() if tensorboard else None
         self._writers: dict[str, Any] = {}
+        self._checkpoints = directory / CHECKPOINTS
         self._now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
     def __enter__(self) -> "Run":
+        if jax.process_index() == 0:
+            self._enter()
+        self._checkpoints = Path(first_tells(str(self.directory.absolute()))) / CHECKPOINTS
+        if jax.process_index() > 0:
+            # Of several processes the first writes; what the others write is thrown away.
+            self._before = read_record(self.directory) if self._resume else {}
+            self.directory = Path(tempfile.mkdtemp())
+            self._claim()
+        return self
+
+    def _enter(self) -> None:
         if self._resume:
             self._take_over()
-            return self
+            return
         wanted, number = self.directory, 2
         try:
             while not self._claim():
@@ -72,20 +86,21 @@ class Run:
                 f"The output directory {wanted} cannot be written ({getattr(error, 'strerror', error)}). "
                 "Name another one with --output."
             ) from None
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for writer in self._writers.values():
             writer.close()
-        if kind is not None:
-            resumable = any((self.directory / CHECKPOINTS).glob("*/*"))
+        if jax.process_index() > 0:
+            shutil.rmtree(self.directory)
+        elif kind is not None:
+            resumable = any(self._checkpoints.glob("*/*"))
             if not resumable and not self._saved:
                 (self.directory / RESULTS).unlink(missing_ok=True)
             saved = (self.directory / RESULTS).exists()
             finished = f"what was finished is in {self.directory / RESULTS}" if saved else "nothing was finished"
             ended = "Interrupted" if issubclass(kind, KeyboardInterrupt | Stopped) else "Ended by an error"
             print(f"{ended}: {finished}.", file=sys.stderr)
-            if resumable and issubclass(kind, KeyboardInterrupt | Stopped | StorageError):
+            if resumable and not issubclass(kind, InputError | FloatingPointError):
                 print(f"Go on with: {resume_command(self.directory, sys.argv[0])}", file=sys.stderr)
         (self.directory / CLAIM).unlink(missing_ok=True)
         os.close(self._lock)
@@ -129,7 +144,7 @@ class Run:
 
     def checkpoints(self, title: str) -> Path:
         """Where the checkpoints of a model of the run belong."""
-        return self.directory / CHECKPOINTS / re.sub(r"\W+", "_", title.lower())
+        return self._checkpoints / re.sub(r"\W+", "_", title.lower())
 
     def begin(self, results: Mapping[str, Any]) -> None:
         """Writes `results.json` before there are results; it is removed again if nothing comes of the run."""
@@ -170,7 +185,8 @@ class Run:
     def finish(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike] | None = None) -> None:
         """Saves the record of a finished run, and removes what it would have been resumed from."""
         self.save({**results, "finished": True}, arrays)
-        shutil.rmtree(self.directory / CHECKPOINTS, ignore_errors=True)
+        if jax.process_index() == 0:
+            shutil.rmtree(self._checkpoints, ignore_errors=True)
 
     def _write(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike] | None = None) -> None:
         record = {**results, "seconds": self._before.get("seconds", 0.0) + seconds_since_start()}

@@ -19,6 +19,7 @@ from rowrnn.classification import correct, cross_entropy, predict
 from rowrnn.data import Augmentation, Dataset
 from rowrnn.errors import InputError
 from rowrnn.evaluate import compile_evaluation
+from rowrnn.machines import Machines
 from rowrnn.models import parameters
 from rowrnn.progress import LiveTable
 from rowrnn.report import interval
@@ -60,11 +61,13 @@ class TrainingOptions:
     skips: int = 0
     """Steps whose loss or gradient is not finite that each seed may leave out before its training stops."""
     resume: Path | None = None
-    """Directory of an interrupted run to go on with. Give it alone: all other options are the run's."""
+    """Directory of an interrupted run to go on with; all options but those of the processes are then the run's."""
     save_every: float = 300.0
     """Most seconds of training that a crash may cost; an epoch's end and a request to stop are saved anyway."""
     tensorboard: bool = False
     """Write loss and accuracies for TensorBoard too."""
+    machines: Annotated[Machines, tyro.conf.arg(name="")] = Machines()
+    """Processes that train together."""
 
     def check(self, *counts: str) -> None:
         """Refuses options that cannot be meant; `counts` names further ones that are at least 1 where given.
@@ -218,7 +221,11 @@ def curve_of(epochs: Sequence[Epoch]) -> dict[str, Float[np.ndarray, "epochs see
 def devices_for(computed_by: str, seeds: int) -> Sequence[jax.Device]:
     """What to train on: compiled code has all cores on one device, and loses where devices share a batch."""
     devices = jax.devices()
-    return devices[: math.gcd(seeds, len(devices))] if computed_by.startswith("native") else devices
+    if not computed_by.startswith("native"):
+        return devices
+    if jax.process_count() > 1:
+        return [next(d for d in devices if d.process_index == process) for process in range(jax.process_count())]
+    return devices[: math.gcd(seeds, len(devices))]
 
 
 def _timed_answers(models: Any, data: Dataset) -> tuple[Float[np.ndarray, "seeds n classes"], float]:

@@ -180,7 +180,7 @@ def test_ctrl_c_keeps_where_the_training_was(interrupted):
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
-        ("mnist_rows", ["--epochs", "3"], "--resume takes all other options from the run: give it alone."),
+        ("mnist_rows", ["--epochs", "3"], "--resume takes its options from the run: give it alone"),
         ("directions", [], "is a run of mnist_rows, not of directions: resume it with that."),
     ],
 )

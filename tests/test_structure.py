@@ -23,7 +23,7 @@ ORDER = [
     {"sequence", "program"},
     {"image", "interop"},
     {"models"},
-    {"evaluate", "run", "classification", "progress"},
+    {"evaluate", "run", "classification", "progress", "machines"},
     {"training", "report", "command"},
     {"trial", "plots", "runs"},
     {"__main__", "__init__"},

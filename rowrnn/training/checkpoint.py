@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jaxtyping import PyTree
 
 from rowrnn.errors import InputError, StorageError
+from rowrnn.mesh import gather, put, tell
 
 SUMS, RECORD, ARRAYS = "SHA256SUMS", "record.json", "arrays"
 PARTIAL = ".partial"
@@ -56,6 +58,8 @@ class Checkpoints:
     def save(self, epochs: int, steps: int, state: PyTree[jax.Array], record: Mapping[str, Any]) -> None:
         """Keeps a state: after it returns, the checkpoint is on the disk; if it raises, there is none.
 
+        Of several processes all call it, and the first writes.
+
         Args:
             epochs: epochs that are done.
             steps: steps of the next one that are done.
@@ -67,11 +71,16 @@ class Checkpoints:
         """
         import orbax.checkpoint.experimental.v1 as orbax  # It takes long to import: not before the first save.
 
-        partial, whole = self.directory / PARTIAL, self.directory / f"{epochs:06}-{steps:09}"
+        arrays = gather(_named(state))
+        self._saved = time.monotonic()
+        partial, whole = self.directory / PARTIAL, self._path(epochs, steps)
+        if jax.process_index() > 0:
+            orbax.save(partial / ARRAYS, arrays)  # It writes in the first process only, but waits for all.
+            return
         try:
             shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
             partial.mkdir(parents=True)
-            orbax.save(partial / ARRAYS, _named(state))
+            orbax.save(partial / ARRAYS, arrays)
             (partial / RECORD).write_text(json.dumps({"record": record, "arrays": _form(state)}))
             (partial / SUMS).write_bytes(_sums(partial))
             for path in (*partial.rglob("*"), partial):
@@ -87,16 +96,27 @@ class Checkpoints:
             ) from error
         for old in self.all()[: -self.keep]:
             shutil.rmtree(old)
-        self._saved = time.monotonic()
 
     def newest(self) -> "Checkpoint | None":
         """The newest whole checkpoint; None if there is no checkpoint.
 
-        A damaged one is named in a warning and removed, and the one before it taken.
+        A damaged one is named in a warning and removed, and the one before it taken. Of several processes all call it,
+        and the first chooses.
 
         Raises:
             InputError: if all checkpoints are damaged.
         """
+        chosen = self._newest() if jax.process_index() == 0 else None
+        if jax.process_count() == 1:
+            return chosen
+        epochs, steps = map(int, chosen.path.name.split("-")) if chosen else (-1, -1)
+        epochs, steps = (int(tell(float(number))[0]) for number in (epochs, steps))
+        return None if epochs < 0 else Checkpoint(self._path(epochs, steps))
+
+    def _path(self, epochs: int, steps: int) -> Path:
+        return self.directory / f"{epochs:06}-{steps:09}"
+
+    def _newest(self) -> "Checkpoint | None":
         damages = []
         for path in reversed(self.all()):
             if damage := damaged(path):
@@ -148,8 +168,11 @@ class Checkpoint:
                 f"differ, the first is {name}, {before.get(name)} in the checkpoint and {now.get(name)} here. Resume "
                 "with the version and the options that it was written with."
             )
-        leaves = orbax.load(self.path / ARRAYS, _named(like))
-        return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in _named(like)])
+        # Read as host arrays, whatever the devices, in every process for itself.
+        wanted = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in _named(like).items()}
+        leaves = orbax.load(self.path / ARRAYS, wanted)
+        state = jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted])
+        return put(state, jax.tree.map(lambda leaf: leaf.sharding, like))
 
     def _read(self) -> dict[str, Any]:
         return json.loads((self.path / RECORD).read_text())

@@ -5,6 +5,7 @@ any pytree of float arrays, a batch any pytree of arrays with one leading axis.
 """
 
 import dataclasses
+import signal
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from rowrnn.errors import InputError, Stopped
-from rowrnn.mesh import wait
+from rowrnn.mesh import gather, tell, wait
 from rowrnn.training.checkpoint import Checkpoints
 from rowrnn.training.interruption import Interruption
 from rowrnn.training.recipe import Recipe
@@ -120,28 +121,30 @@ def fit(
             order = steps.order(number)
             while progress.steps < steps.per_epoch:
                 first, last = progress.steps, min(progress.steps + chunk, steps.per_epoch)
-                skipped, started = jax.device_get(state.skipped), time.perf_counter()
+                skipped, started = gather(state.skipped), time.perf_counter()
                 state = steps.advance(state, order, number, first, last)
                 wait(state.taken)
                 seconds = time.perf_counter() - started
                 _check_faults(state, skipped, number, recipe, checkpoints)
                 progress.steps, progress.seconds = last, progress.seconds + seconds
                 if checkpoints is not None:
-                    chunk = max(1, int(CHUNK_SECONDS / seconds * (last - first)))
-                    if last < steps.per_epoch and (checkpoints.due() or interruption.requested):
-                        _save(checkpoints, steps, state, progress, interruption)
+                    # Processes save together, and take chunks of one length: the first one's clock counts.
+                    chunk = max(1, int(CHUNK_SECONDS / tell(seconds)[0] * (last - first)))
+                    stop, due = tell(float(interruption.requested or 0)).max(), tell(float(checkpoints.due()))[0]
+                    if last < steps.per_epoch and (due or stop):
+                        _save(checkpoints, steps, state, progress, int(stop))
             started = time.perf_counter()
             state, finite = steps.conclude(state, number)
             wait(finite)
-            _check_weights(jax.device_get(finite), number)
+            _check_weights(gather(finite), number)
             progress.conclude(time.perf_counter() - started)
             on_epoch(_epochs(state, progress)[-1])
             if checkpoints is not None:
-                _save(checkpoints, steps, state, progress, interruption)
+                _save(checkpoints, steps, state, progress, int(tell(float(interruption.requested or 0)).max()))
     return Fit(
-        state.best_model,
+        state.best_model if jax.process_count() == 1 else gather(state.best_model),
         _epochs(state, progress),
-        jax.device_get(state.skipped),
+        gather(state.skipped),
         progress.compile_seconds,
         progress.memory_bytes,
         dict(steps.mesh.shape),
@@ -164,13 +167,13 @@ class Progress:
         self.steps, self.seconds = 0, 0.0
 
 
-def _save(
-    checkpoints: Checkpoints, steps: Steps, state: TrainState, progress: Progress, interruption: Interruption
-) -> None:
+def _save(checkpoints: Checkpoints, steps: Steps, state: TrainState, progress: Progress, stop: int) -> None:
+    """Keeps a training, and ends it if a signal asked for that."""
     epochs = len(progress.epoch_seconds)
     checkpoints.save(epochs, progress.steps, state, {"training": steps.describe(), **dataclasses.asdict(progress)})
-    if interruption.requested:
-        raise Stopped(f"Stopped by {interruption.requested.name} after epoch {epochs} and {progress.steps} steps.")
+    if stop:
+        name = signal.Signals(stop).name
+        raise Stopped(f"Stopped by {name} after epoch {epochs} and {progress.steps} steps.")
 
 
 def _resumed(checkpoints: Checkpoints, steps: Steps) -> tuple[TrainState, Progress] | None:
@@ -189,7 +192,7 @@ def _resumed(checkpoints: Checkpoints, steps: Steps) -> tuple[TrainState, Progre
 
 
 def _epochs(state: TrainState, progress: Progress) -> list[Epoch]:
-    curves = jax.device_get(state.curves)
+    curves = gather(state.curves)
     scores = curves.pop(SCORE)
     return [
         Epoch(number + 1, {name: curve[:, number] for name, curve in curves.items()}, scores[:, number], seconds)
@@ -201,7 +204,7 @@ def _check_faults(
     state: TrainState, skipped: np.ndarray, epoch: int, recipe: Recipe, checkpoints: Checkpoints | None
 ) -> None:
     """Stops at a seed with more faults than it may have, warns of others that have met one in these steps."""
-    now, fault, faulty = jax.device_get((state.skipped, state.fault, state.faulty))
+    now, fault, faulty = gather((state.skipped, state.fault, state.faulty))
     for seed in np.flatnonzero(now > skipped):
         paths, _ = jax.tree_util.tree_flatten_with_path(state.model)
         places = [

@@ -18,7 +18,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, PyTree
 
 from rowrnn.errors import InputError
 from rowrnn.evaluate import examples_of, map_batches
-from rowrnn.mesh import SEED, each_seed, seed_mesh, take
+from rowrnn.mesh import SEED, each_seed, put, seed_mesh, take
 from rowrnn.training.recipe import Recipe
 
 SCORE = "validation score"
@@ -95,15 +95,15 @@ class Steps:
         self._optimizer = recipe.optimizer(self.per_epoch * recipe.epochs)
         # In turn and on one device: a batched QR of orthogonal initializers on several CPU devices can deadlock, each
         # holding a thread of the pool that the others wait for.
-        self._first_keys = jax.device_put(keys, self.mesh.devices.flat[0])
+        self._first_keys = jax.device_put(keys, self.mesh.local_devices[0])
         self._start = jax.jit(partial(jax.lax.map, self._begin_seed))
         self._examples = examples
-        self._train, self._validation = jax.device_put((train, validation), self._everywhere)
-        self._keys = jax.device_put(keys, self._over_seeds)
+        self._train, self._validation = put((train, validation), self._everywhere)
+        self._keys = jax.random.wrap_key_data(put(jax.random.key_data(keys), self._over_seeds))
 
     def describe(self) -> dict[str, Any]:
         """What makes this training another than any other, but for its code and its data."""
-        keys = np.asarray(jax.random.key_data(self._keys)).tolist()
+        keys = np.asarray(jax.random.key_data(self._first_keys)).tolist()
         return {"recipe": dataclasses.asdict(self._recipe), "keys": keys, "examples": self._examples}
 
     def state(self) -> PyTree[jax.ShapeDtypeStruct]:
@@ -113,7 +113,7 @@ class Steps:
 
     def begin(self) -> TrainState:
         """The state before the first step."""
-        return jax.device_put(self._start(self._first_keys), self._over_seeds)
+        return put(self._start(self._first_keys), self._over_seeds)
 
     def compile(self) -> float:
         """Compiles everything; returns the seconds that took."""
