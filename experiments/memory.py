@@ -26,7 +26,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 from rich.console import Console
 
-from rowrnn import GRU, LSTM, RGLRU, Cell, Elman, LSTMState, MinGRU, explain, scan
+from rowrnn import CELLS, LSTM, RGLRU, Cell, LSTMState, explain, scan
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, as_float, load
 from rowrnn.errors import InputError
@@ -39,14 +39,10 @@ from rowrnn.training import Checkpoints, Epoch, fit
 from rowrnn.trial import TrainingOptions, devices_for
 
 GRADIENT_IMAGES = 200
-CONTENDERS: dict[str, Callable[..., Cell]] = {
-    "Elman": Elman,
-    "GRU": GRU,
-    "LSTM, forget bias 0": partial(LSTM, forget_bias=0.0),
-    "LSTM, forget bias 1": partial(LSTM, forget_bias=1.0),
-    "LSTM, forget bias 3": partial(LSTM, forget_bias=3.0),
-    "MinGRU": MinGRU,
-    "RG-LRU": RGLRU,
+CONTENDERS: dict[str, tuple[str, Callable[..., Cell]]] = {
+    **{name: (cell.__name__, cell) for name, cell in CELLS.items()},
+    "rg_lru": ("RG-LRU", RGLRU),
+    **{f"lstm_{bias}": (f"LSTM, forget bias {bias}", partial(LSTM, forget_bias=float(bias))) for bias in (0, 1, 3)},
 }
 PROTOCOL = {
     "validation": "images not trained on, each after a delay of its own",
@@ -61,8 +57,8 @@ DELAYS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 class Options(TrainingOptions):
     """Each cell sees a digit, waits, and is asked which one it was."""
 
-    cells: tuple[str, ...] = tuple(CONTENDERS)
-    """Cells to ask: Elman, GRU, "LSTM, forget bias 0" (1, 3), MinGRU, RG-LRU."""
+    cells: tuple[str, ...] = ("elman", "gru", "lstm_0", "lstm_1", "lstm_3", "min_gru", "rg_lru")
+    """Cells to ask: those of rowrnn.CELLS, and lstm_0, lstm_1, lstm_3: an LSTM with such a forget bias."""
     hidden: int = 64
     """Size of a cell's state."""
     delay: int = 200
@@ -136,8 +132,9 @@ def main(options: Options) -> None:
         arrays: dict[str, np.ndarray] = {}
         run.begin(results)
         with LiveTable(console, options.epochs) as table:
-            for title in options.cells:
-                row, norms = examine(title, delays, options, data, run, table)
+            for name in options.cells:
+                title = CONTENDERS[name][0]
+                row, norms = examine(name, delays, options, data, run, table)
                 results["summary"].append(row)
                 results["table"] = table_of(results["summary"], delays, options)
                 arrays |= {f"{title}/gradient/{when}": of_row for when, of_row in norms.items()}
@@ -152,24 +149,24 @@ def main(options: Options) -> None:
 
 def check(options: Options) -> None:
     """Refuses options that cannot be meant."""
-    for title in options.cells:
-        if title not in CONTENDERS:
-            raise InputError(f"There is no cell {title!r}; there are {', '.join(CONTENDERS)}.")
+    for name in options.cells:
+        if name not in CONTENDERS:
+            raise InputError(f"There is no cell {name!r}; there are {', '.join(CONTENDERS)}.")
     if not options.cells:
         raise InputError(f"Name at least one cell of {', '.join(CONTENDERS)}.")
     options.check("hidden", "delay", "longest", "test_images")
 
 
 def examine(
-    title: str, delays: list[int], options: Options, data: Dataset, run: Run, table: LiveTable
+    name: str, delays: list[int], options: Options, data: Dataset, run: Run, table: LiveTable
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Trains all seeds of a cell: its line of the summary, and gradient norms `[rows]` at the start and the end."""
-    _, width, channels = data.shape
+    (title, make), (_, width, channels) = CONTENDERS[name], data.shape
     train, test = data.train.first(options.train_images), data.test.first(options.test_images)
 
     def init(key: Array) -> Witness:
         rngs = nnx.Rngs(key)
-        return Witness(CONTENDERS[title](width * channels, options.hidden, rngs=rngs), data.classes, rngs=rngs)
+        return Witness(make(width * channels, options.hidden, rngs=rngs), data.classes, rngs=rngs)
 
     shapes = jax.eval_shape(init, jax.random.key(0))
     size, backend = parameters(shapes), explain(shapes.cell, jnp.zeros((1, 1, width * channels)))

@@ -264,7 +264,19 @@ def test_pixels(data_dir, tmp_path):
 
 
 def test_memory(data_dir, tmp_path):
-    arguments = ("--cells", "GRU", "RG-LRU", "--hidden", "16", "--delay", "2", "--longest", "5", "--epochs", "3")
+    arguments = (
+        "--cells",
+        "layer_norm_gru",
+        "rg_lru",
+        "--hidden",
+        "16",
+        "--delay",
+        "2",
+        "--longest",
+        "5",
+        "--epochs",
+        "3",
+    )
     results, pictures = run_script(
         "memory", data_dir, tmp_path / "run", *arguments, "--filler", "noise", "--batch", "16"
     )
@@ -274,7 +286,7 @@ def test_memory(data_dir, tmp_path):
         assert len(row["test_accuracy"]) == len(results["delays"])
         assert row["test_accuracy"][0]["mean"] > 0.25, row
     with np.load(tmp_path / "run" / "arrays.npz") as arrays:
-        assert arrays["GRU/gradient/start"].shape == (12 + 2,)
+        assert arrays["LayerNormGRU/gradient/start"].shape == (12 + 2,)
         assert (arrays["RG-LRU/gradient/end"] > 0).all()
 
 
@@ -290,7 +302,7 @@ def test_memory(data_dir, tmp_path):
         ),
         ("directions", ["--renet-patch", "4"], "Patches of 16x16 do not divide an image of 28x28"),
         ("pixels", ["--cell", "gro"], "There is no cell 'gro'; there are elman"),
-        ("memory", ["--cells", "lstm"], "There is no cell 'lstm'; there are Elman, GRU"),
+        ("memory", ["--cells", "LSTM"], "There is no cell 'LSTM'; there are elman, lstm, gru"),
         ("memory", ["--delay", "0"], "--delay is 0; expected at least 1"),
     ],
 )

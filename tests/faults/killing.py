@@ -7,10 +7,13 @@ import dataclasses
 import json
 import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +23,12 @@ from rich.progress import track
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "mnist_rows.py"
 # Saved after every chunk of steps, so that many a kill comes while a checkpoint is written.
-OPTIONS = "--models gru --hidden 8 --train-images 2000 --batch 16 --seeds 2 --epochs 60 --save-every 0.001 --no-quick"
+OPTIONS = "--models gru --hidden 8 --train-images 2000 --batch 16 --seeds 2 --epochs 120 --save-every 0.001 --no-quick"
 
-LOG, TRAINING = "log.txt", "  loss "
+LOG, EPOCH = "log.txt", "  loss "
+# A kill comes after so many epochs at most and a part of the next ones: ten of them before a run is done.
+EPOCHS, SECONDS = 6, 0.1
+STARTING = 3.0  # seconds; but for one in ten, that comes before the training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +65,6 @@ def finish(folder: Path, *arguments: Any) -> None:
 def outcome(run: Path) -> dict[str, Any]:
     """Everything of a run that does not depend on the time it took: curves, accuracies, arrays and weights."""
     results = json.loads((run / "results.json").read_text())
-    if not results["finished"] or (run / "checkpoints").exists():
-        raise RuntimeError(f"The run in {run} is not finished.")
     curves = {
         f"{model}/{name}": values
         for model, curve in results["curves"].items()
@@ -75,29 +79,42 @@ def outcome(run: Path) -> dict[str, Any]:
 
 
 def killed(folder: Path, kills: int, seed: int, show: bool = False) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """What a run that was left alone came to, what one that was killed so often, and what each kill left behind.
+    """What a run that was left alone came to, what one that was killed came to, and what each kill left behind.
 
-    The third names the newest checkpoint behind every kill.
+    The third names the newest checkpoint behind every kill: as many as were asked for, or as the run lasted.
     """
     finish(folder, *OPTIONS.split(), "--output", folder / "whole")
     moments, cut, left = random.Random(seed), folder / "cut", []
     for _ in track(range(kills), "kills", disable=not show):
-        begun = (cut / "results.json").exists()
-        process = start(folder, *(("--resume", cut) if begun else (*OPTIONS.split(), "--output", cut)))
-        early, moment = moments.random() < 0.1, moments.uniform(0, 1)
-        while process.poll() is None and not early and TRAINING not in (folder / LOG).read_text():
-            time.sleep(0.01)
-        try:
-            if process.wait(timeout=moment) != 0:
-                raise RuntimeError((folder / LOG).read_text())
+        process = start(folder, *going_on(cut))
+        early, epochs = moments.random() < 0.1, moments.randint(0, EPOCHS)
+        while process.poll() is None and not early and (folder / LOG).read_text().count(EPOCH) < epochs:
+            time.sleep(0.005)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=moments.uniform(0, STARTING if early else SECONDS))
+        process.kill()
+        if process.wait() not in (0, -signal.SIGKILL):
+            raise RuntimeError((folder / LOG).read_text())
+        if process.returncode == 0 or finished(cut):
             break  # It was done before it could be killed.
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
         left.append(max((path.name for path in cut.glob("checkpoints/*/0*")), default="none"))
-    if not json.loads((cut / "results.json").read_text())["finished"]:
-        finish(folder, "--resume", cut)
+    if not finished(cut):
+        finish(folder, *going_on(cut))
     return outcome(folder / "whole"), outcome(cut), left
+
+
+def going_on(run: Path) -> tuple[Any, ...]:
+    """What to start a run with that was killed, or not begun yet."""
+    if (run / "results.json").exists():
+        return "--resume", run
+    shutil.rmtree(run, ignore_errors=True)  # killed before it had its record
+    return *OPTIONS.split(), "--output", run
+
+
+def finished(run: Path) -> bool:
+    """Whether a run is done, whatever it still draws."""
+    record = run / "results.json"
+    return record.exists() and json.loads(record.read_text())["finished"]
 
 
 def main(options: Options) -> None:
