@@ -264,22 +264,9 @@ def test_pixels(data_dir, tmp_path):
 
 
 def test_memory(data_dir, tmp_path):
-    arguments = (
-        "--cells",
-        "layer_norm_gru",
-        "rg_lru",
-        "--hidden",
-        "16",
-        "--delay",
-        "2",
-        "--longest",
-        "5",
-        "--epochs",
-        "3",
-    )
-    results, pictures = run_script(
-        "memory", data_dir, tmp_path / "run", *arguments, "--filler", "noise", "--batch", "16"
-    )
+    what = ("--cells", "layer_norm_gru", "rg_lru", "--hidden", "16", "--filler", "noise")
+    how = ("--delay", "2", "--longest", "5", "--epochs", "3", "--batch", "16")
+    results, pictures = run_script("memory", data_dir, tmp_path / "run", *what, *how)
     assert pictures == {"accuracy.png", "gradients.png"}
     assert results["delays"] == [0, 1, 2, 5]
     for row in results["summary"]:
