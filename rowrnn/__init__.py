@@ -4,6 +4,7 @@ from rowrnn import interop
 from rowrnn.cells import (
     CELLS,
     GRU,
+    LRU,
     LSTM,
     MGU,
     RGLRU,
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CELLS",
     "GRU",
+    "LRU",
     "LSTM",
     "MGU",
     "RGLRU",

@@ -4,21 +4,21 @@ With δ the gradient of the loss, the gradients of the states obey the same recu
 
     δh_t = δy_t + a_{t+1} ⊙ δh_{t+1},      δb_t = δh_t,      δa_t = δh_t ⊙ h_{t-1},
 
-so that the outputs are the only residuals besides a.
+so that the outputs are the only residuals besides a. All may be complex: JAX's gradients are not conjugated.
 """
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Inexact
 
-Coefficients = Float[Array, "t b hidden"]
+Coefficients = Inexact[Array, "t b hidden"]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def linear_recurrence(
-    decay: Coefficients, drive: Coefficients, initial: Float[Array, "b hidden"], reverse: bool, parallel: bool
+    decay: Coefficients, drive: Coefficients, initial: Inexact[Array, "b hidden"], reverse: bool, parallel: bool
 ) -> Coefficients:
     """States after every step, time-major `[t, b, hidden]`.
 

@@ -236,11 +236,12 @@ def _linear(
     """A cell whose steps are known before the first: a step that is not valid multiplies by 1 and adds 0."""
     x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
     coefficients = cell.coefficients(cell.project(zeroed(x, valid)))
-    decay, drive = (coefficient.astype(state.dtype) for coefficient in coefficients)
+    units = cell.units(state)
+    decay, drive = (coefficient.astype(units.dtype) for coefficient in coefficients)
     if valid is not None:
         decay, drive = jnp.where(over(valid, decay), decay, jnp.ones_like(decay)), zeroed(drive, valid)
     decay = decay if resets is None else zeroed(decay, ~resets)
-    states = linear_recurrence(decay, drive, state, reverse, parallel)
+    states = cell.parts(linear_recurrence(decay, drive, units, reverse, parallel), state.dtype)
     shown = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (zeroed(states, valid), states))
     return states[0 if reverse else -1], shown
 

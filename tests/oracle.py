@@ -18,6 +18,7 @@ GATES = {
     "min_gru": ("z", "n"),
     "min_lstm": ("f", "i", "n"),
     "rg_lru": ("r", "i", "n"),
+    "lru": ("re", "im"),
 }
 STATES = {kind: 2 if kind in LSTMS else 1 for kind in GATES}
 
@@ -74,6 +75,11 @@ def step(kind, parameters, x, state):
     if kind == "rg_lru":
         decay = np.exp(-8 * np.log(1 + np.exp(parameters["decay"])) * sigmoid(a["r"]))
         return (decay * h + np.sqrt(1 - decay * decay) * sigmoid(a["i"]) * a["n"],)
+    if kind == "lru":
+        radius, phase = np.exp(-np.exp(parameters["decay"])), np.exp(parameters["phase"])
+        re, im, room = h[:hidden], h[hidden:], np.sqrt(1 - radius * radius)
+        re_next = radius * (np.cos(phase) * re - np.sin(phase) * im) + room * a["re"]
+        return (np.concatenate([re_next, radius * (np.sin(phase) * re + np.cos(phase) * im) + room * a["im"]]),)
     r, z = sigmoid(a["r"] + uh["r"]), sigmoid(a["z"] + uh["z"])
     if kind == "reset_first_gru":
         n = np.tanh(a["n"] + U["n"].dot(r * h))
@@ -86,6 +92,7 @@ def sizes(kind, parameters):
     """Sizes of the arrays of a state; the first is that of an output."""
     hidden = len(parameters["bias"]) // len(GATES[kind])
     outputs = parameters["projection_kernel"].shape[1] if kind == "projected_lstm" else hidden
+    outputs = 2 * hidden if kind == "lru" else outputs  # Real and imaginary parts side by side.
     return (outputs, hidden)[: STATES[kind]]
 
 
@@ -173,6 +180,7 @@ NAMES = (
     "cell_scale",
     "cell_bias",
     "decay",
+    "phase",
 )
 
 

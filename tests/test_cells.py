@@ -252,8 +252,8 @@ def test_initialize_carry_is_zero_and_needs_no_stream(kind):
     cell = make_cell(kind)
     carry = cell.initialize_carry((BATCH, FEATURES))
     assert isinstance(carry, LSTMState) == (kind in oracle.LSTMS)
-    for leaf in jax.tree.leaves(carry):
-        assert leaf.shape == (BATCH, HIDDEN)
+    for leaf, size in zip(jax.tree.leaves(carry), oracle.sizes(kind, oracle.parameters_of(cell)), strict=True):
+        assert leaf.shape == (BATCH, size)
         assert leaf.dtype == jnp.float32
         assert not leaf.any()
     assert cell.num_feature_axes == 1
@@ -355,6 +355,22 @@ def test_rg_lru_starts_slow():
     assert 0.994 < slowest.max() <= 0.9991
 
 
+def test_lru_starts_between_its_radii_and_turns_at_every_pace():
+    parameters = oracle.parameters_of(CELLS["lru"](1, 1000, radius=(0.5, 0.8), rngs=nnx.Rngs(0)))
+    square, phase = np.exp(-2 * np.exp(parameters["decay"])), np.exp(parameters["phase"])
+    assert 0.25 <= square.min() < 0.26
+    assert 0.63 < square.max() <= 0.6401
+    # Uniform between them, and around the upper half of the circle.
+    np.testing.assert_allclose(np.quantile(square, [0.25, 0.5, 0.75]), [0.3475, 0.445, 0.5425], atol=0.03)
+    np.testing.assert_allclose(np.quantile(phase, [0.25, 0.5, 0.75]), np.pi * np.array([0.25, 0.5, 0.75]), atol=0.2)
+
+
+@pytest.mark.parametrize("radius", [(0.0, 0.9), (0.9, 0.9), (0.9, 1.0)])
+def test_radii_that_cannot_be_meant(radius):
+    with pytest.raises(ValueError, match="0 < least < most < 1, not"):
+        CELLS["lru"](1, 2, radius=radius, rngs=nnx.Rngs(0))
+
+
 # Plain pytrees: JAX's own transformations take a cell as they take a dict of arrays.
 
 
@@ -371,6 +387,7 @@ def test_leaves_are_the_parameters_and_nothing_else(kind):
         "layer_norm_lstm": [(wide,), (wide,), (HIDDEN,), (HIDDEN,)],
         "layer_norm_gru": [(HIDDEN,), (wide,), (wide,)],
         "rg_lru": [(HIDDEN,)],
+        "lru": [(HIDDEN,), (HIDDEN,)],
     }.get(kind, [])
     assert sorted(leaf.shape for leaf in leaves) == sorted(expected)
 
@@ -391,8 +408,8 @@ def test_grad_of_a_module_is_a_module():
 def test_stacked_cells_run_as_an_ensemble(kind, transform):
     rng = np.random.default_rng(9)
     x = oracle.draw(rng, BATCH, FEATURES)
-    initial = [oracle.draw(rng, BATCH, HIDDEN) for _ in range(oracle.STATES[kind])]
     cells = [make_cell(kind, seed=seed) for seed in (1, 2)]
+    initial = [oracle.draw(rng, BATCH, size) for size in oracle.sizes(kind, oracle.parameters_of(cells[0]))]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cells)
     state, inputs = make_state(kind, initial, jnp.float32), jnp.asarray(x, jnp.float32)
 

@@ -36,7 +36,7 @@ from rowrnn.cells import CELLS, LSTM, LSTMState, MinGRU
 from rowrnn.scan import default_backend, explain, scan
 
 FUSED = ("elman", "gru", "lstm")
-LINEAR = ("min_gru", "min_lstm", "rg_lru")
+LINEAR = ("lru", "min_gru", "min_lstm", "rg_lru")
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 every_cell = pytest.mark.parametrize("kind", KINDS)
 fused_cell = pytest.mark.parametrize("kind", FUSED)
@@ -448,7 +448,14 @@ def test_batch_sharding_is_inherited(jit, backend, axis, kind, ragged):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("rg_lru", "decay"), ("peephole_lstm", "peephole"), ("mgu", "recurrent_kernel"), ("gru", "bias")]
+    ("kind", "name"),
+    [
+        ("rg_lru", "decay"),
+        ("lru", "phase"),
+        ("peephole_lstm", "peephole"),
+        ("mgu", "recurrent_kernel"),
+        ("gru", "bias"),
+    ],
 )
 @pytest.mark.parametrize("backend", ["plain", "auto"])
 def test_parameters_of_different_dtypes(kind, name, backend):

@@ -16,7 +16,7 @@ from rowrnn.cells.cell import Cell
 from rowrnn.cells.chrono import chrono
 from rowrnn.cells.convolutional import ConvCell, ConvGRU, ConvLSTM
 from rowrnn.cells.gated import GRU, LSTM, MGU, Elman, GatedCell, LSTMState
-from rowrnn.cells.linear import RGLRU, LinearCell, MinGRU, MinLSTM
+from rowrnn.cells.linear import LRU, RGLRU, LinearCell, MinGRU, MinLSTM
 from rowrnn.cells.variants import LayerNormGRU, LayerNormLSTM, PeepholeLSTM, ProjectedLSTM, ResetFirstGRU
 
 CELLS: dict[str, type[Cell]] = {
@@ -31,12 +31,14 @@ CELLS: dict[str, type[Cell]] = {
     "min_gru": MinGRU,
     "min_lstm": MinLSTM,
     "rg_lru": RGLRU,
+    "lru": LRU,
 }
 """The cells over vectors that `(features, hidden, rngs=...)` makes, by name."""
 
 __all__ = [
     "CELLS",
     "GRU",
+    "LRU",
     "LSTM",
     "MGU",
     "RGLRU",

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, DTypeLike, Float, Inexact
 
 from rowrnn.typing import Hidden, Output, Projected, State
 
@@ -79,6 +79,6 @@ class Cell(nnx.Module):
         return self.initial_state(self.project(jnp.zeros(input_shape, self.bias.dtype)))
 
 
-def row(vector: Float[Array, "k"], like: Float[Array, "*b k"]) -> Float[Array, "*one k"]:
+def row(vector: Inexact[Array, "k"], like: Inexact[Array, "*b k"]) -> Inexact[Array, "*one k"]:
     """A vector with leading axes of one, so that it meets `like` without implicit rank promotion."""
     return vector.reshape((1,) * (like.ndim - 1) + vector.shape)

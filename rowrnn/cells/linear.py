@@ -5,27 +5,48 @@ All a and b are known before the first step, and the recurrence is computed in p
 """
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import DTypeLike
+from jaxtyping import Array, DTypeLike, Float, Inexact
 
 from rowrnn.cells.cell import Cell, row
 from rowrnn.typing import Hidden, Output, Projected, State
 
+Coefficient = Inexact[Array, "*b hidden"]
+
 
 class LinearCell(Cell):
-    """A cell `h' = a ⊙ h + b`. The state is `h`, `[..., hidden]`."""
+    """A cell `h' = a ⊙ h + b`. The state is `h`, `[..., hidden]`; of complex units their real, then imaginary parts."""
+
+    complex_units: ClassVar[bool] = False
 
     @abstractmethod
-    def coefficients(self, projected: Projected) -> tuple[Hidden, Hidden]:
+    def coefficients(self, projected: Projected) -> tuple[Coefficient, Coefficient]:
         """`a` and `b`, each `[..., hidden]`, of projected inputs `[..., gates·hidden]`."""
 
     def step(self, state: State, projected: Projected) -> tuple[State, Output]:
         decay, drive = self.coefficients(projected)
-        hidden = decay * state + drive
-        return hidden, hidden
+        state = self.parts(decay * self.units(state) + drive, state.dtype)
+        return state, state
+
+    def units(self, parts: Float[Array, "*b parts"]) -> Coefficient:
+        """The units `[..., hidden]` of a state; complex ones have float32 parts at least."""
+        if not self.complex_units:
+            return parts
+        wide = parts.astype(_of_parts(parts.dtype))
+        return jax.lax.complex(*jnp.split(wide, 2, axis=-1))
+
+    def parts(self, units: Coefficient, dtype: DTypeLike) -> Float[Array, "*b parts"]:
+        """The state of units `[..., hidden]`; of complex ones in this dtype."""
+        return jnp.concatenate([units.real, units.imag], axis=-1).astype(dtype) if self.complex_units else units
+
+
+def _of_parts(dtype: DTypeLike) -> DTypeLike:
+    """The dtype of parts of complex numbers nearest to this one: there are none of 16 bits."""
+    return dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.float32
 
 
 class MinGRU(LinearCell):
@@ -101,3 +122,68 @@ class RGLRU(LinearCell):
         # 1 − a² without cancellation; never 0, where the root has no gradient.
         room = jnp.maximum(-jnp.expm1(2 * log_decay), jnp.finfo(log_decay.dtype).tiny)
         return jnp.exp(log_decay), jnp.sqrt(room) * nnx.sigmoid(write) * candidate
+
+
+class LRU(LinearCell):
+    """Linear recurrent unit (Orvieto et al. 2023, "Resurrecting Recurrent Neural Networks for Long Sequences").
+
+        λ = exp(−exp(ν) + i exp(θ))      h' = λ ⊙ h + √(1 − |λ|²) ⊙ (W x + b)
+
+    with complex h, W and b: each unit turns and fades at its own pace, whatever comes in, so that the states of a slow
+    layer hold a long sequence almost whole, as a Fourier transform would. State and output are the real, then the
+    imaginary parts, `[..., 2·hidden]`; the linear map of the paper that follows is that of the next layer. Order on the
+    last axis of the kernel: real, imaginary. ν is `decay` and θ `phase`, `[hidden]`.
+
+    Args:
+        features: as for every cell.
+        hidden: number of complex units.
+        radius: |λ|² starts uniform between the squares of these.
+        dtype: as for every cell.
+        rngs: as for every cell.
+
+    Raises:
+        ValueError: if a size is not positive, or the radii are not 0 < first < second < 1.
+    """
+
+    gate_names = ("real", "imaginary")
+    complex_units = True
+
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        *,
+        radius: tuple[float, float] = (0.9, 0.999),
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        super().__init__(features, hidden, dtype=dtype, rngs=rngs)
+        least, most = radius
+        if not 0 < least < most < 1:
+            raise ValueError(f"The radii of an LRU start between two numbers, 0 < least < most < 1, not {radius}.")
+        square = jax.random.uniform(rngs.params(), (hidden,), jnp.float32, least**2, most**2)
+        self.decay = nnx.Param(jnp.log(-0.5 * jnp.log(square)).astype(dtype))
+        # Of real outputs a frequency and its negative are the same.
+        phase = jax.random.uniform(rngs.params(), (hidden,), jnp.float32, 1e-3, jnp.pi)
+        self.phase = nnx.Param(jnp.log(phase).astype(dtype))
+
+    @property
+    def outputs(self) -> int:
+        return 2 * self.hidden
+
+    def gates(self, state: State, projected: Projected) -> dict[str, Hidden]:
+        real, imaginary = jnp.split(projected, 2, axis=-1)
+        return {"real": real, "imaginary": imaginary}
+
+    def initial_state(self, projected: Projected) -> State:
+        return jnp.zeros_like(projected)
+
+    def coefficients(self, projected: Projected) -> tuple[Coefficient, Coefficient]:
+        dtype = _of_parts(projected.dtype)
+        rate, phase = jnp.exp(self.decay[...].astype(dtype)), jnp.exp(self.phase[...].astype(dtype))
+        radius = jnp.exp(-rate)
+        # 1 − |λ|² without cancellation; never 0, where the root has no gradient.
+        room = jnp.sqrt(jnp.maximum(-jnp.expm1(-2 * rate), jnp.finfo(dtype).tiny))
+        drive = self.units(row(jnp.concatenate([room, room]), projected) * projected.astype(dtype))
+        turned = jax.lax.complex(radius * jnp.cos(phase), radius * jnp.sin(phase))
+        return jnp.broadcast_to(row(turned, drive), drive.shape), drive
