@@ -20,9 +20,9 @@ import tyro
 from flax import nnx
 from rich.console import Console
 
-from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, chrono, explain
+from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, Stack, chrono, explain
 from rowrnn.command import run_experiment
-from rowrnn.data import Augmentation, Dataset, as_float, load
+from rowrnn.data import Augmentation, Dataset, as_float
 from rowrnn.errors import InputError
 from rowrnn.models import ScanClassifier
 from rowrnn.models.scan_classifier import Pooling
@@ -43,12 +43,13 @@ class Options(TrialOptions):
     """Orders of the pixels: sequential, permuted."""
     permutation: int = 0
     """Seed of the permutation."""
-    cell: str = "gru"
-    """Cell that reads: gru, lstm or another of rowrnn.CELLS."""
+    cells: tuple[str, ...] = ("gru",)
+    """Cells that read, one layer upon the other: gru, lstm, lru or others of rowrnn.CELLS."""
     hidden: int = 64
-    """Size of its state."""
+    """Size of their states."""
     chrono: bool = True
-    """Start an LSTM or GRU with memories of 2 to 784 steps (rowrnn.chrono)."""
+    """Start the lowest layer with long memories: an LSTM or GRU with those of 2 to 784 steps (rowrnn.chrono), an LRU
+    with those of 100 to 3,000."""
     pooling: Pooling = "mean"
     """What the head reads: the last state, or the mean over all steps."""
     epochs: int = 5
@@ -74,8 +75,11 @@ PRESETS = {
 
 def main(options: Options) -> None:
     """Trains, scores and draws what the options ask for."""
-    if options.cell not in CELLS:
-        raise InputError(f"There is no cell {options.cell!r}; there are {', '.join(CELLS)}.")
+    for name in options.cells:
+        if name not in CELLS:
+            raise InputError(f"There is no cell {name!r}; there are {', '.join(CELLS)}.")
+    if not options.cells:
+        raise InputError(f"Name at least one cell of {', '.join(CELLS)}.")
     if not options.orders:
         raise InputError(f"Name at least one order of {', '.join(ORDER_OF)}.")
     options.check("hidden")
@@ -83,8 +87,9 @@ def main(options: Options) -> None:
         raise InputError(f"--permutation is {options.permutation}; expected a seed of at least 0.")
     options.machines.join()
     console = Console(width=None if sys.stdout.isatty() else 130)
-    data = load(options.dataset, options.data_dir)
-    cell = CELLS[options.cell](data.shape[2], options.hidden, rngs=nnx.Rngs(0))
+    data = options.load(console)
+    cells = [layer.cell for layer in layers(options, data, nnx.Rngs(0))]
+    backend = "; ".join(explain(cell, jnp.zeros((1, 1, cell.features))) for cell in cells)
     with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
         results: dict[str, Any] = {
             "experiment": "pixels",
@@ -98,8 +103,8 @@ def main(options: Options) -> None:
         run.begin(results)
         with LiveTable(console, options.epochs) as table:
             for order in options.orders:
-                title, make = f"{order} {type(cell).__name__}", partial(build, order, options, data)
-                backend = explain(cell, jnp.zeros((1, 1, cell.features)))
+                title = f"{order} {' + '.join(type(cell).__name__ for cell in cells)}"
+                make = partial(build, order, options, data)
                 about = {"width": options.hidden, "steps": data.shape[0] * data.shape[1]}
                 trial = run_trial(title, make, options, data, run, table, computed_by=backend, about=about)
                 results["summary"].append(trial.row)
@@ -118,14 +123,25 @@ def main(options: Options) -> None:
 
 def build(order: str, options: Options, data: Dataset, rngs: nnx.Rngs) -> ScanClassifier:
     """A model that reads in this order."""
-    height, width, channels = data.shape
-    cell = CELLS[options.cell](channels, options.hidden, rngs=rngs)
-    if options.chrono and isinstance(cell, LSTM | GRU):
-        chrono(cell, height * width, rngs=rngs)
-    layer = Recurrent(cell)
     how = {"seed": options.permutation} if order == "permuted" else {}
-    scan = ImageScan(layer, ORDER_OF[order], **how)
+    scan = ImageScan(Stack(layers(options, data, rngs)), ORDER_OF[order], **how)
     return ScanClassifier([scan], data.classes, pooling=options.pooling, dropout=options.dropout, rngs=rngs)
+
+
+def layers(options: Options, data: Dataset, rngs: nnx.Rngs) -> list[Recurrent]:
+    """The layers of a model, from the bottom up."""
+    height, width, features = data.shape
+    steps, made = height * width, []
+    for name in options.cells:
+        # What is below remembers; what is above has it at hand in every step.
+        remembers = options.chrono and not made
+        slow = {"radius": (1 - 8 / steps, 1 - 1 / (4 * steps))} if remembers and name == "lru" else {}
+        cell = CELLS[name](features, options.hidden, **slow, rngs=rngs)
+        if remembers and isinstance(cell, LSTM | GRU):
+            chrono(cell, steps, rngs=rngs)
+        made.append(Recurrent(cell))
+        features = cell.outputs
+    return made
 
 
 def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:

@@ -1,7 +1,7 @@
 """A classifier that reads an image in any order: layers over it, pooled, one linear head."""
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import jax.numpy as jnp
 from flax import nnx
@@ -10,7 +10,7 @@ from jaxtyping import Array
 from rowrnn.cells import LSTMState
 from rowrnn.image import ImageScan, ReNet
 from rowrnn.models.classifier import Pooling
-from rowrnn.sequence import Bidirectional, Recurrent
+from rowrnn.sequence import Bidirectional, Recurrent, Stack
 from rowrnn.typing import Hidden, Images, Logits, State
 
 
@@ -25,8 +25,9 @@ class ScanClassifier(nnx.Module):
         rngs: source of the head's initial parameters.
 
     Raises:
-        ValueError: for another pooling, or for "last" of a top layer other than an `ImageScan` of a `Recurrent` layer
-            or of a `Bidirectional` one that concatenates; when called, of one that reads an image as several sequences.
+        ValueError: for another pooling, or for "last" of a top layer other than an `ImageScan` of a `Recurrent` layer,
+            of a `Bidirectional` one that concatenates or of a plain `Stack` with one of them on top; when called, of
+            one that reads an image as several sequences.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class ScanClassifier(nnx.Module):
         if pooling == "last" and not _has_ends(layers[-1]):
             raise ValueError(
                 "Pooling by last needs an ImageScan of a Recurrent layer on top, or of a Bidirectional one that "
-                "concatenates: pool by mean."
+                "concatenates, or of a plain Stack of such: pool by mean."
             )
         self.layers = nnx.List(layers)
         self.head = nnx.Linear(layers[-1].outputs, classes, rngs=rngs)
@@ -55,19 +56,28 @@ class ScanClassifier(nnx.Module):
         grid, state = images, None
         for layer in self.layers:
             grid, state = layer(grid)
-        pooled = grid.mean(axis=(1, 2)) if self.pooling == "mean" else _ends(state)
+        pooled = grid.mean(axis=(1, 2)) if self.pooling == "mean" else _ends(self.layers[-1].layer, state)
         if pooled.shape[0] != images.shape[0]:
             raise ValueError("The top layer reads an image as several sequences, which have no one end: pool by mean.")
         return self.head(self.dropout(pooled, deterministic=key is None, rngs=key))
 
 
-def _has_ends(layer: ImageScan | ReNet) -> bool:
+def _top(layer: ImageScan | ReNet) -> Any:
+    """The layer whose states are where the reading ended; of a stack the top one, if its outputs are the stack's."""
     inner = layer.layer if isinstance(layer, ImageScan) else None
-    return isinstance(inner, Recurrent) or (isinstance(inner, Bidirectional) and inner.merge == "concatenate")
+    while isinstance(inner, Stack) and inner.connection == "plain":
+        inner = inner.layers[-1]
+    return inner
 
 
-def _ends(state: State) -> Hidden:
-    """The hidden state where each direction ended, side by side."""
-    if isinstance(state, LSTMState):
-        return state.hidden
-    return jnp.concatenate([_ends(each) for each in state], axis=-1) if isinstance(state, tuple) else state
+def _has_ends(layer: ImageScan | ReNet) -> bool:
+    top = _top(layer)
+    return isinstance(top, Recurrent) or (isinstance(top, Bidirectional) and top.merge == "concatenate")
+
+
+def _ends(layer: Any, state: State) -> Hidden:
+    """The hidden state where each direction of a layer ended, side by side."""
+    if isinstance(layer, Stack):
+        return _ends(layer.layers[-1], state[-1])
+    each = state if isinstance(layer, Bidirectional) else (state,)
+    return jnp.concatenate([end.hidden if isinstance(end, LSTMState) else end for end in each], axis=-1)
