@@ -27,7 +27,7 @@ from rich.console import Console
 
 from rowrnn import CELLS, Bidirectional, Cell, ImageScan, Recurrent, ReNet, explain
 from rowrnn.command import run_experiment
-from rowrnn.data import Augmentation, Dataset, as_float, load
+from rowrnn.data import Augmentation, Dataset, as_float
 from rowrnn.errors import InputError
 from rowrnn.models import ScanClassifier, solve_width
 from rowrnn.orders import HOLE, ORDERS, Order
@@ -94,7 +94,7 @@ def main(options: Options) -> None:
     check(options)
     options.machines.join()
     console = Console(width=None if sys.stdout.isatty() else 130)
-    data = load(options.dataset, options.data_dir)
+    data = options.load(console)
     makes = {name: build(name, options, data) for name in options.directions}
     widths = {name: solve_width(make, options.params) for name, make in makes.items()}
     with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:

@@ -28,7 +28,7 @@ from rich.console import Console
 
 from rowrnn import CELLS, LSTM, RGLRU, Cell, LSTMState, explain, scan
 from rowrnn.command import run_experiment
-from rowrnn.data import Dataset, as_float, load
+from rowrnn.data import Dataset, as_float
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
 from rowrnn.models import parameters
@@ -117,7 +117,7 @@ def main(options: Options) -> None:
     check(options)
     options.machines.join()
     console = Console(width=None if sys.stdout.isatty() else 130)
-    data = load(options.dataset, options.data_dir)
+    data = options.load(console)
     delays = sorted({options.longest, *(n for n in (*DELAYS, options.delay) if n < options.longest)})
     with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
         results: dict[str, Any] = {

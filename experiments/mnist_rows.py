@@ -25,7 +25,7 @@ from rich.console import Console
 from rowrnn import CELLS, explain
 from rowrnn.classification import correct_by_row, examine
 from rowrnn.command import run_experiment
-from rowrnn.data import Augmentation, Dataset, as_float, load
+from rowrnn.data import Augmentation, Dataset, as_float
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
 from rowrnn.models import CNN, Classifier, solve_width
@@ -86,7 +86,7 @@ def main(options: Options) -> None:
     check(options)
     options.machines.join()
     console = Console(width=None if sys.stdout.isatty() else 130)
-    data = load(options.dataset, options.data_dir)
+    data = options.load(console)
     if not 0 <= options.example < len(data.test):
         raise InputError(f"Test image {options.example} does not exist: take one from 0 to {len(data.test) - 1}.")
     widths = {name: width(name, options, data) for name in options.models}

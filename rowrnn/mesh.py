@@ -110,8 +110,13 @@ def each_seed(f: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
 
 def take(batch: PyTree, indices: Int[Array, "b"]) -> PyTree:
     """The examples of these indices, `[b, ...]`, cut along the data axis of the mesh."""
-    indices = jax.lax.with_sharding_constraint(indices, P(DATA))
+    indices = cut(indices)
     return jax.tree.map(lambda a: a[indices], batch)
+
+
+def cut(batch: PyTree[Array]) -> PyTree[Array]:
+    """A batch `[b, ...]`, cut along the data axis of the mesh."""
+    return jax.lax.with_sharding_constraint(batch, P(DATA))
 
 
 def wait(array: Any) -> None:

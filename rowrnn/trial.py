@@ -14,9 +14,10 @@ import numpy as np
 import tyro
 from flax import nnx
 from jaxtyping import Float
+from rich.console import Console
 
 from rowrnn.classification import correct, cross_entropy, predict
-from rowrnn.data import Augmentation, Dataset
+from rowrnn.data import Augmentation, Dataset, Split, load
 from rowrnn.errors import InputError
 from rowrnn.evaluate import compile_evaluation
 from rowrnn.machines import Machines
@@ -56,6 +57,9 @@ class TrainingOptions:
     """Data set: mnist is bundled; any other image classification set comes from TensorFlow Datasets."""
     data_dir: Path | None = None
     """Directory of TensorFlow Datasets; its own default where not given."""
+    data_memory: float | None = None
+    """Most MiB that training images of a TFDS set may take; those of a larger set are read from disk meanwhile. Half
+    of a device's memory where not given, on a CPU an eighth of what is free."""
     train_images: int | None = None
     """Train on so many images only; all where not given."""
     skips: int = 0
@@ -83,8 +87,21 @@ class TrainingOptions:
             raise InputError(
                 f"--skips is {self.skips} and --save-every {self.save_every}; expected at least 0 and above 0 seconds."
             )
+        if self.data_memory is not None and not 0 <= self.data_memory < math.inf:
+            raise InputError(f"--data-memory is {self.data_memory}; expected MiB of at least 0.")
         if not 0 <= self.seed < 2**32 - self.seeds:
             raise InputError(f"--seed {self.seed} is out of range; expected one from 0 to 2^32.")
+
+    def load(self, console: Console) -> Dataset:
+        """The data set that the options ask for; says so where its training images stay on disk.
+
+        Raises:
+            InputError: as `rowrnn.data.load`.
+        """
+        data = load(self.dataset, self.data_dir, None if self.data_memory is None else int(self.data_memory * 2**20))
+        if not isinstance(data.train, Split):
+            console.print(f"{data.source}.")
+        return data
 
     def recipe(self) -> Recipe:
         """The recipe that the options ask for."""

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ import shapes7
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from rowrnn.data import stream
 from rowrnn.data import tfds as loader
-from rowrnn.data.dataset import Dataset, Split
+from rowrnn.data.dataset import Dataset
 from rowrnn.data.load import load
 from rowrnn.errors import InputError
 
@@ -71,7 +73,7 @@ def make(directory: Path, splits: dict[str, Arrays], described: dict | None = No
     return Path(made.data_dir)
 
 
-def joined(*splits: Split) -> list[tuple[int, int]]:
+def joined(*splits: Any) -> list[tuple[int, int]]:
     """Pairs of an image's number and its label, sorted."""
     pairs = [(split.images[:, 0, 0, 0].tolist(), split.labels.tolist()) for split in splits]
     return sorted(pair for numbers, labels in pairs for pair in zip(numbers, labels, strict=True))
@@ -143,7 +145,7 @@ def test_default_directory_is_that_of_tfds(shapes7_dir, monkeypatch):
 
 
 def test_more_examples_than_a_batch(tmp_path):
-    images, labels = numbered(2 * loader.BATCH + 7)
+    images, labels = numbered(2 * stream.BATCH + 7)
     make(tmp_path, {"train": numbered(20), "test": (images, labels)})
     test = load("made", tmp_path).test
     np.testing.assert_array_equal(test.images, images)

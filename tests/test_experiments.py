@@ -125,12 +125,14 @@ def test_every_picture_is_there(finished):
     assert all(name in output.replace("\n", "") for name in names)
 
 
-def test_the_same_seed_gives_the_same_bits(finished, data_dir, tmp_path):
+def test_the_same_seed_gives_the_same_bits_from_disk_too(finished, data_dir, tmp_path):
     _, _, results = finished
     arguments = ("--models", "gru", "--dataset", "shapes7", "--data-dir", data_dir, "--output", tmp_path / "again")
-    code, _, errors = run(*arguments, *TINY)
+    code, output, errors = run(*arguments, *TINY, "--data-memory", "0.1")
     assert code == 0, errors
+    assert "training images streamed, 0.2 MiB where 0.1 are allowed" in output
     again = json.loads((tmp_path / "again" / "results.json").read_text())
+    assert again["data"]["checksum"] is None
     before = {row["model"]: row for row in results["summary"]}["Row GRU"]
     for key in ("test_accuracy", "validation_accuracy", "parameters"):
         assert again["summary"][0][key] == before[key]
@@ -330,6 +332,7 @@ def test_bad_input_is_one_paragraph_and_exit_code_2_and_leaves_nothing(tmp_path)
         ({"seeds": -1}, "--seeds is -1"),
         ({"batch": 0}, "--batch is 0"),
         ({"train_images": 0}, "--train-images is 0"),
+        ({"data_memory": -1.0}, "--data-memory is -1.0; expected MiB of at least 0"),
         ({"dropout": 1.0}, "expected a dropout in"),
         ({"learning_rate": -1.0}, "learning rate above 0"),
         ({"example": 10_000}, "from 0 to 9999"),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +24,12 @@ class Split:
     Args:
         images: `[n, h, w, c]`, uint8 until used (`as_float`), or floating point.
         labels: classes `[n]`, int32.
+
+    Both are arrays, of JAX or NumPy, or shapes and types of some.
     """
 
-    images: Shaped[Array, "n h w c"]
-    labels: Shaped[Array, "n"]
+    images: Shaped[Any, "n h w c"]
+    labels: Shaped[Any, "n"]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,6 +39,22 @@ class Split:
         return jax.tree.map(lambda array: array[:examples], self)
 
 
+@runtime_checkable
+class Examples(Protocol):
+    """Training examples, in memory or on disk."""
+
+    @property
+    def images(self) -> Any:
+        """Images `[n, h, w, c]`, or their shape and type."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def first(self, examples: int | None) -> "Examples":
+        """The first so many examples; all where `examples` is None."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """A data set with a validation split taken from the training set.
@@ -44,20 +62,22 @@ class Dataset:
     Args:
         name: what `load` was asked for.
         class_names: a name for each class, as the data set gives them.
-        train: training examples that are not validation examples.
+        train: training examples that are not validation examples: a `Split`, or a source to read them from
+            where they stay on disk.
         validation: examples on which choices are made.
         test: all test examples, scored once at the end.
         source: where the arrays came from, in words.
-        checksum: SHA-256 of the arrays in order: training images, labels, test images, labels.
+        checksum: SHA-256 of the arrays in order: training images, labels, test images, labels; None where they were
+            not all read.
     """
 
     name: str
     class_names: tuple[str, ...]
-    train: Split
+    train: Examples
     validation: Split
     test: Split
     source: str
-    checksum: str
+    checksum: str | None
 
     @property
     def classes(self) -> int:
@@ -110,28 +130,19 @@ class Dataset:
                 values, or labels outside the classes.
         """
         for split, (images, labels) in {"training": train, "test": test}.items():
-            _check_images(name, split, images)
-            _check_labels(name, split, labels, len(images), len(class_names))
-        if train[0].shape[1:] != test[0].shape[1:]:
-            raise InputError(
-                f"The images of {name!r} are {list(train[0].shape[1:])} in the training set and "
-                f"{list(test[0].shape[1:])} in the test set; expected one height, width and number of channels."
-            )
+            check_examples(name, split, images, labels, len(class_names))
+        check_sizes(name, train[0].shape[1:], test[0].shape[1:])
         checksum = hashlib.sha256()
         for array in (*train, *test):
             checksum.update(np.ascontiguousarray(array).data)
         images, labels = train
-        if len(images) < 2:
-            raise InputError(f"{name!r} has one training image; expected at least 2, one of them for validation.")
-        held_out = min(VALIDATION, max(1, len(images) // 10))
-        order = np.random.default_rng(VALIDATION_SEED).permutation(len(images))
-        validation_part, train_part = order[:held_out], order[held_out:]
+        validation_part, train_part = held_out(name, len(images))
         return cls(
             name=name,
             class_names=class_names,
-            train=_on_device(images[train_part], labels[train_part]),
-            validation=_on_device(images[validation_part], labels[validation_part]),
-            test=_on_device(*test),
+            train=on_device(images[train_part], labels[train_part]),
+            validation=on_device(images[validation_part], labels[validation_part]),
+            test=on_device(*test),
             source=source,
             checksum=checksum.hexdigest(),
         )
@@ -144,8 +155,48 @@ def as_float(images: Shaped[Array, "b h w c"]) -> Images:
     return images.astype(jnp.float32)
 
 
-def _on_device(images: np.ndarray, labels: np.ndarray) -> Split:
+def on_device(images: np.ndarray, labels: np.ndarray) -> Split:
+    """Checked examples as a split."""
     return Split(jnp.asarray(images), jnp.asarray(labels, jnp.int32))
+
+
+def check_examples(name: str, split: str, images: np.ndarray, labels: np.ndarray, classes: int) -> None:
+    """Refuses what a data set may not hold.
+
+    Args:
+        name: of the data set.
+        split: what the examples are called.
+        images: `[n, h, w, c]`.
+        labels: `[n]`.
+        classes: number of classes.
+
+    Raises:
+        InputError: as `Dataset.from_arrays`.
+    """
+    _check_images(name, split, images)
+    _check_labels(name, split, labels, len(images), classes)
+
+
+def held_out(name: str, examples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of so many training examples: for validation, and to train on.
+
+    Raises:
+        InputError: if there is but one.
+    """
+    if examples < 2:
+        raise InputError(f"{name!r} has one training image; expected at least 2, one of them for validation.")
+    order = np.random.default_rng(VALIDATION_SEED).permutation(examples)
+    validation_part, train_part = np.split(order, [min(VALIDATION, max(1, examples // 10))])
+    return validation_part, train_part
+
+
+def check_sizes(name: str, train: tuple[int, ...], test: tuple[int, ...]) -> None:
+    """Refuses training images of another size `(h, w, c)` than test images."""
+    if train != test:
+        raise InputError(
+            f"The images of {name!r} are {list(train)} in the training set and {list(test)} in the test set; expected "
+            "one height, width and number of channels."
+        )
 
 
 def _check_images(name: str, split: str, images: np.ndarray) -> None:

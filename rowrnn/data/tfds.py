@@ -3,34 +3,37 @@
 import contextlib
 import difflib
 import importlib.util
-import io
-import logging
 import sys
 from collections.abc import Generator
 from pathlib import Path
 
+import jax
 import numpy as np
+import psutil
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core.data_sources.base import BaseDataSource
 
-from rowrnn.data.dataset import Dataset
+from rowrnn.data.dataset import Dataset, check_examples, check_sizes, held_out, on_device
+from rowrnn.data.decoded import Decoded
+from rowrnn.data.silence import reason, silence
+from rowrnn.data.stream import Stream
 from rowrnn.errors import InputError
 
 ANY_VERSION = "*.*.*"
-BATCH = 1024
 HELD_OUT_PARTS = 6
 HELD_OUT_SEED = 0
 
 
-def load_tfds(name: str, data_dir: Path | None) -> Dataset:
+def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Dataset:
     """Loads a set of TensorFlow Datasets, preparing it first where it is not in the directory yet.
 
-    The test set is the split 'test', else 'validation', else a sixth of 'train' drawn by a fixed seed;
-    `Dataset.source` says which.
+    The test set is the split 'test', else 'validation', else a sixth of 'train' drawn by a fixed seed. Training images
+    that are larger than the budget stay on disk, the same ones in the same order. `Dataset.source` says which.
 
     Args:
         name: TFDS name, `name[/config][:version]`. Without a version, the newest prepared one.
         data_dir: TFDS directory; where not given, `TFDS_DATA_DIR` or TFDS's own default.
+        budget: bytes that the training images may take in memory; half of a device's memory, on a CPU an eighth of
+            what is free, where not given.
 
     Raises:
         InputError: if the name is unknown, the set cannot be prepared or read, is not an image classification set,
@@ -38,41 +41,39 @@ def load_tfds(name: str, data_dir: Path | None) -> Dataset:
     """
     folder = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
     builder = _open(name, folder)
-    image, label = _keys(name, builder.info)
-    with _quiet():
+    keys = _keys(name, builder.info)
+    with silence():
         prepared = builder.is_prepared()
     if not prepared:
         _prepare(name, builder, folder)
     _check_format(name, builder, folder)
-    train, test, chosen = _arrays(name, builder, image, label)
+    train, test, chosen = _streams(name, builder, keys)
     config = f" config {builder.info.config_name}" if builder.info.config_name else ""
-    return Dataset.from_arrays(
-        name,
-        train,
-        test,
-        class_names=tuple(builder.info.features[label].names),
-        source=f"TFDS {builder.info.name}:{builder.info.version}{config}, {chosen}",
-    )
+    class_names = tuple(builder.info.features[keys[1]].names)
+    source = f"TFDS {builder.info.name}:{builder.info.version}{config}, {chosen}"
+    allowed = _budget() if budget is None else budget
+    if train.nbytes <= allowed:
+        return Dataset.from_arrays(name, train.arrays(), test.arrays(), class_names, source)
+    source += f"; training images streamed, {train.nbytes / 2**20:,.1f} MiB where {allowed / 2**20:,.1f} are allowed"
+    return _streamed(name, train, test, class_names, source, folder)
 
 
-@contextlib.contextmanager
-def _quiet() -> Generator[None, None, None]:
-    """Silences TFDS: what matters is raised."""
-    # At every import of TensorFlow that fails TFDS prints a banner to stdout, and it warns through absl's logger of
-    # folders it looked into: an `InputError` says it once.
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _streamed(
+    name: str, train: Stream, test: Stream, class_names: tuple[str, ...], source: str, folder: Path
+) -> Dataset:
+    """What `Dataset.from_arrays` makes of the same examples, its training images left on disk."""
+    validation_part, train_part = held_out(name, len(train))
+    validation, tested = train.at(validation_part).arrays(), test.arrays()
+    for split, examples in {"validation": validation, "test": tested}.items():
+        check_examples(name, split, *examples, len(class_names))
+    check_sizes(name, train.images.shape[1:], test.images.shape[1:])
+    rest = train.at(train_part)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _reason(error: Exception) -> str:
-    first_line, *_ = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {first_line}".removesuffix(": ")
+        examples = Decoded(rest, folder)
+    except OSError as error:
+        examples = rest
+        source += f", and decoded at every reading, since {folder} has no room for them decoded ({error.strerror})"
+    return Dataset(name, class_names, examples, on_device(*validation), on_device(*tested), source, checksum=None)
 
 
 def _has_tensorflow() -> bool:
@@ -95,7 +96,7 @@ def _open(name: str, folder: Path) -> tfds.core.DatasetBuilder:
     if dataset.namespace or not options.keys() <= {"config", "version"}:  # a namespace is looked up on the network
         raise _unknown(name, dataset.name, folder)
     try:
-        with _quiet():
+        with silence():
             # Asked for a version, any, TFDS looks at the files first, then at the code, which may be newer or missing.
             config, version = options.get("config"), options.get("version", ANY_VERSION)
             return tfds.builder(dataset.name, data_dir=folder, config=config, version=version)
@@ -104,12 +105,12 @@ def _open(name: str, folder: Path) -> tfds.core.DatasetBuilder:
             raise _unknown(name, dataset.name, folder) from error
         if isinstance(error, ImportError) and not _has_tensorflow():
             raise _needs_tensorflow(name, folder) from error
-        raise InputError(f"The data set {name!r} cannot be opened in {folder} ({_reason(error)}).") from error
+        raise InputError(f"The data set {name!r} cannot be opened in {folder} ({reason(error)}).") from error
 
 
 def _names(base: str, folder: Path) -> set[str]:
     """All names that can be asked for; configs and versions only of what is prepared, and of the TFDS set `base`."""
-    with _quiet():
+    with silence():
         names = {"mnist", *tfds.list_builders(with_community_datasets=False)}  # others are looked up on the network
         with contextlib.suppress(Exception):  # not registered, or its code imports what is not installed
             cls = tfds.builder_cls(base)
@@ -173,7 +174,7 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, folder: Path) -> None
             builder.download_and_prepare(download_dir=downloads, download_config=config, file_format="array_record")
     except Exception as error:  # of the network, the disk, checksums, a builder's own code
         raise InputError(
-            f"The data set {name!r} could not be downloaded and prepared in {folder} ({_reason(error)}). Nothing is "
+            f"The data set {name!r} could not be downloaded and prepared in {folder} ({reason(error)}). Nothing is "
             "left of the attempt. Try again with network access and enough disk space, or copy a directory where the "
             "set is prepared as array_record."
         ) from error
@@ -209,57 +210,26 @@ def _check_format(name: str, builder: tfds.core.DatasetBuilder, folder: Path) ->
         )
 
 
-Arrays = tuple[np.ndarray, np.ndarray]
-
-
-def _arrays(name: str, builder: tfds.core.DatasetBuilder, image: str, label: str) -> tuple[Arrays, Arrays, str]:
-    """Training and test arrays, and in words where the test set came from."""
+def _streams(name: str, builder: tfds.core.DatasetBuilder, keys: tuple[str, str]) -> tuple[Stream, Stream, str]:
+    """Training and test examples, and in words where the latter came from."""
     sizes = {split: info.num_examples for split, info in builder.info.splits.items()}
     present = [split for split, examples in sizes.items() if examples]
     if "train" not in present:
         raise InputError(
             f"The data set {name!r} has no split 'train', only {sorted(present)}; choose a set or config that has one."
         )
-    train = _read(name, builder, "train", image, label)
+    train = Stream(name, builder, "train", keys)
     for split in ("test", "validation"):
         if split in present:
-            return train, _read(name, builder, split, image, label), f"test from split {split!r}"
-    images, labels = train
-    order = np.random.default_rng(HELD_OUT_SEED).permutation(len(images))
-    test, rest = np.split(order, [len(images) // HELD_OUT_PARTS])
-    words = f"test from split 'train': {len(test)} of {len(images)} examples, drawn by seed {HELD_OUT_SEED}"
-    return (images[rest], labels[rest]), (images[test], labels[test]), words
+            return train, Stream(name, builder, split, keys), f"test from split {split!r}"
+    order = np.random.default_rng(HELD_OUT_SEED).permutation(len(train))
+    test, rest = np.split(order, [len(train) // HELD_OUT_PARTS])
+    words = f"test from split 'train': {len(test)} of {len(train)} examples, drawn by seed {HELD_OUT_SEED}"
+    return train.at(rest), train.at(test), words
 
 
-def _read(name: str, builder: tfds.core.DatasetBuilder, split: str, image: str, label: str) -> Arrays:
-    try:
-        with _quiet():
-            return _stack(name, builder.as_data_source(split), split, image, label)
-    except InputError:
-        raise
-    except Exception as error:  # files missing or damaged, images that do not decode
-        raise InputError(
-            f"The split {split!r} of {name!r} cannot be read from {builder.data_path} ({_reason(error)}). Remove that "
-            "directory and prepare the set again."
-        ) from error
-
-
-def _stack(name: str, source: BaseDataSource, split: str, image: str, label: str) -> Arrays:
-    """Images `[n, h, w, c]`, floating point as float32, and labels `[n]`."""
-    first = np.asarray(source[0][image])
-    images = np.empty(
-        (len(source), *first.shape), np.float32 if np.issubdtype(first.dtype, np.floating) else first.dtype
-    )
-    labels = np.empty(len(source), np.int64)
-    for start in range(0, len(source), BATCH):
-        indices = range(start, min(start + BATCH, len(source)))
-        for index, example in zip(indices, source.__getitems__(indices), strict=True):
-            if example[image].shape != first.shape:
-                raise InputError(
-                    f"The images of {name!r} differ in size: in the split {split!r} the first is {list(first.shape)}, "
-                    f"number {index} is {list(example[image].shape)}; expected one size. Prepare a copy of the set "
-                    "with its images resized."
-                )
-            images[index] = example[image]
-            labels[index] = example[label]
-    return (images if images.ndim == 4 else images[..., None]), labels
+def _budget() -> int:
+    """Bytes that training images may take on a device: half of its memory; on a CPU an eighth of what is free."""
+    # On a CPU there are copies meanwhile, of what is read and of what is split off for validation.
+    stats = jax.local_devices()[0].memory_stats()
+    return stats["bytes_limit"] // 2 if stats else psutil.virtual_memory().available // 8

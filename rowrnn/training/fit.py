@@ -18,6 +18,7 @@ from jaxtyping import Array, Key
 from rowrnn.errors import InputError, Stopped
 from rowrnn.mesh import gather, tell, wait
 from rowrnn.training.checkpoint import Checkpoints
+from rowrnn.training.examples import Source
 from rowrnn.training.interruption import Interruption
 from rowrnn.training.recipe import Recipe
 from rowrnn.training.steps import SCORE, Batch, Metrics, Steps, TrainState
@@ -72,7 +73,7 @@ def fit(
     init: Callable[[Any], Any],
     loss: Callable[[Any, Any, Any], tuple[Any, Metrics]],
     score: Callable[[Any, Any], Any],
-    train: Batch,
+    train: Batch | Source,
     validation: Batch,
     recipe: Recipe,
     keys: Key[Array, "seeds"],
@@ -92,7 +93,8 @@ def fit(
         init: key to model.
         loss: model, batch and key to the mean loss of the batch and metrics to average over the steps.
         score: model and batch to a score of each example, `[b]`; the mean over `validation` chooses the weights.
-        train: training examples, a pytree of arrays with one leading axis.
+        train: training examples, a pytree of arrays with one leading axis; or a `Source`, from which each is read when
+            it is wanted. The numbers are the same.
         validation: the same for validation.
         recipe: how to train.
         keys: one key a seed; all that is random in a seed's training comes from its key.
@@ -118,12 +120,11 @@ def fit(
             on_compiled()
         chunk = steps.per_epoch if checkpoints is None else FIRST_CHUNK
         for number in range(len(progress.epoch_seconds) + 1, recipe.epochs + 1):
-            order = steps.order(number)
+            examples = steps.open(number, progress.steps)
             while progress.steps < steps.per_epoch:
                 first, last = progress.steps, min(progress.steps + chunk, steps.per_epoch)
                 skipped, started = gather(state.skipped), time.perf_counter()
-                state = steps.advance(state, order, number, first, last)
-                wait(state.taken)
+                state = steps.advance(state, examples, number, first, last)
                 seconds = time.perf_counter() - started
                 _check_faults(state, skipped, number, recipe, checkpoints)
                 progress.steps, progress.seconds = last, progress.seconds + seconds

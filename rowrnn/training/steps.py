@@ -1,6 +1,7 @@
 """What is compiled of a training: its start, a run of steps and the end of an epoch, of all seeds on all devices.
 
-A run of steps is one loop whose length is an argument: however an epoch is cut into runs, its numbers are the same.
+A run of steps is one loop whose length is an argument: however an epoch is cut into runs, its numbers are the same,
+and so they are whether its examples lie on the devices or are read.
 """
 
 import dataclasses
@@ -18,7 +19,8 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, PyTree
 
 from rowrnn.errors import InputError
 from rowrnn.evaluate import examples_of, map_batches
-from rowrnn.mesh import SEED, each_seed, put, seed_mesh, take
+from rowrnn.mesh import SEED, each_seed, put, seed_mesh, wait
+from rowrnn.training.examples import EpochExamples, InMemory, Source, Streamed
 from rowrnn.training.recipe import Recipe
 
 SCORE = "validation score"
@@ -61,7 +63,7 @@ class Steps:
         init: key to model.
         loss: model, batch and key to the mean loss of the batch and metrics.
         score: model and batch to a score of each example.
-        train: training examples.
+        train: training examples, or the source that they are read from.
         validation: validation examples.
         recipe: how to train.
         keys: one key a seed.
@@ -76,13 +78,13 @@ class Steps:
         init: Callable[[Any], Any],
         loss: Callable[[Any, Any, Any], tuple[Any, Metrics]],
         score: Callable[[Any, Any], Any],
-        train: Batch,
+        train: Batch | Source,
         validation: Batch,
         recipe: Recipe,
         keys: Key[Array, "seeds"],
         devices: Sequence[jax.Device] | None,
     ) -> None:
-        examples = examples_of(train)
+        examples = len(train) if isinstance(train, Source) else examples_of(train)
         if recipe.batch_size > examples:
             raise InputError(
                 f"A batch of {recipe.batch_size} is larger than the training set of {examples} examples: "
@@ -97,14 +99,15 @@ class Steps:
         # holding a thread of the pool that the others wait for.
         self._first_keys = jax.device_put(keys, self.mesh.local_devices[0])
         self._start = jax.jit(partial(jax.lax.map, self._begin_seed))
-        self._examples = examples
-        self._train, self._validation = put((train, validation), self._everywhere)
+        self._count, sizes = examples, (len(keys), self.per_epoch, recipe.batch_size)
+        self._examples = (Streamed if isinstance(train, Source) else InMemory)(train, self.mesh, sizes)
+        self._validation = put(validation, self._everywhere)
         self._keys = jax.random.wrap_key_data(put(jax.random.key_data(keys), self._over_seeds))
 
     def describe(self) -> dict[str, Any]:
         """What makes this training another than any other, but for its code and its data."""
         keys = np.asarray(jax.random.key_data(self._first_keys)).tolist()
-        return {"recipe": dataclasses.asdict(self._recipe), "keys": keys, "examples": self._examples}
+        return {"recipe": dataclasses.asdict(self._recipe), "keys": keys, "examples": self._count}
 
     def state(self) -> PyTree[jax.ShapeDtypeStruct]:
         """Shapes, types and shardings of the state."""
@@ -119,9 +122,7 @@ class Steps:
         """Compiles everything; returns the seconds that took."""
         started = time.perf_counter()
         state, number = self.state(), jax.ShapeDtypeStruct((), jnp.int32, sharding=self._everywhere)
-        order = jax.ShapeDtypeStruct(
-            (*self._keys.shape, self.per_epoch, self._recipe.batch_size), jnp.int32, sharding=self._over_seeds
-        )
+        examples = self._examples
         with jax.set_mesh(self.mesh):
             order_of, advance, conclude = (
                 each_seed(f, self.mesh) for f in (self._order_of_seed, self._advance_seed, self._conclude_seed)
@@ -129,7 +130,9 @@ class Steps:
             advance_all = jax.jit(lambda state, *rest: advance((state, *rest[:2]), *rest[2:]), donate_argnums=0)
             conclude_all = jax.jit(conclude, donate_argnums=0)
             self._order = jax.jit(order_of).lower(self._keys, number).compile()
-            self._advance = advance_all.lower(state, self._keys, order, *[number] * 3, self._train).compile()
+            self._advance = advance_all.lower(
+                state, self._keys, examples.block, *[number] * 4, examples.on_devices
+            ).compile()
             self._conclude = conclude_all.lower(state, number, self._validation).compile()
         return time.perf_counter() - started
 
@@ -139,15 +142,22 @@ class Steps:
         held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
         return (held + memory.temp_size_in_bytes) * self.mesh.size
 
-    def order(self, epoch: int) -> Int[Array, "seeds steps b"]:
-        """Which examples each step of an epoch takes."""
-        return self._order(self._keys, np.int32(epoch))
+    def open(self, epoch: int, first: int) -> EpochExamples:
+        """The examples of an epoch from the step `first` on."""
+        return EpochExamples(self._examples, self._order(self._keys, np.int32(epoch)), first)
 
-    def advance(
-        self, state: TrainState, order: Int[Array, "seeds steps b"], epoch: int, first: int, last: int
-    ) -> TrainState:
-        """Takes the steps `first` to `last` of an epoch; a seed that has met more faults than it may stops there."""
-        return self._advance(state, self._keys, order, *map(np.int32, (epoch, first, last)), self._train)
+    def advance(self, state: TrainState, examples: EpochExamples, epoch: int, first: int, last: int) -> TrainState:
+        """Takes the steps `first` to `last` of an epoch, and waits for them.
+
+        A seed that has met more faults than it may stops there.
+        """
+        while first < last:
+            block, start, end = examples.block(first)
+            numbers = map(np.int32, (epoch, first, min(last, end), start))
+            state = self._advance(state, self._keys, block, *numbers, self._examples.on_devices)
+            wait(state.taken)  # Runs of steps on their way together can deadlock on several CPU devices.
+            first = end
+        return state
 
     def conclude(self, state: TrainState, epoch: int) -> tuple[TrainState, Bool[Array, "seeds"]]:
         """Ends an epoch: adds to the curves, keeps the weights if they are the best, says whether they are finite."""
@@ -155,10 +165,10 @@ class Steps:
 
     def _begin_seed(self, key: Array) -> TrainState:
         model = self._init(jax.random.fold_in(key, 0))  # epochs count from 1
-        example = jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct((self._recipe.batch_size, *a.shape[1:]), a.dtype), self._train
+        batch = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct((self._recipe.batch_size, *a.shape[1:]), a.dtype), self._examples.shapes
         )
-        _, metrics = jax.eval_shape(self._loss, model, example, key)
+        _, metrics = jax.eval_shape(self._loss, model, batch, key)
         sums = {name: jnp.zeros((), jnp.promote_types(a.dtype, jnp.float32)) for name, a in metrics.items()}
         best_score = jnp.full((), -jnp.inf)
         none = jnp.zeros((), jnp.int32)
@@ -179,13 +189,13 @@ class Steps:
 
     def _order_of_seed(self, key: Array, epoch: Array) -> Int[Array, "steps b"]:
         order_key, _ = jax.random.split(jax.random.fold_in(key, epoch))
-        order = jax.random.permutation(order_key, self._examples)[: self.per_epoch * self._recipe.batch_size]
+        order = jax.random.permutation(order_key, self._count)[: self.per_epoch * self._recipe.batch_size]
         return order.reshape(self.per_epoch, self._recipe.batch_size)
 
     def _advance_seed(
-        self, seed: tuple[TrainState, Array, Array], epoch: Array, first: Array, last: Array, train: Batch
+        self, seed: tuple[TrainState, Array, Any], epoch: Array, first: Array, last: Array, start: Array, examples: Any
     ) -> TrainState:
-        state, key, order = seed
+        state, key, block = seed
         _, steps_key = jax.random.split(jax.random.fold_in(key, epoch))
 
         def goes_on(carry: tuple[Array, TrainState]) -> Array:
@@ -194,7 +204,7 @@ class Steps:
 
         def step(carry: tuple[Array, TrainState]) -> tuple[Array, TrainState]:
             step, state = carry
-            batch = take(train, jax.lax.dynamic_index_in_dim(order, step, keepdims=False))
+            batch = self._examples.batch(examples, block, step - start)
             of_model = jax.value_and_grad(self._loss, has_aux=True)
             (loss, metrics), gradient = of_model(state.model, batch, jax.random.fold_in(steps_key, step))
             faulty = _not_finite(loss, metrics, gradient)
