@@ -1,0 +1,244 @@
+"""What does it cost that a training survives?
+
+Epochs of the main job, with its default recipe and seeds: as they are, without the check that every loss and gradient
+is finite, and with their images read from PNG files in array_record instead of memory. They take turns in one process;
+beside them stands how long a checkpoint takes, of which a training keeps one an epoch.
+
+    python benchmarks/survival_cost.py            ten minutes: the committed results
+    python benchmarks/survival_cost.py --quick    a minute: does it run?
+    python -m rowrnn publish runs/survival_cost   renews results/ and README from a finished run
+"""
+
+import io
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tensorflow_datasets as tfds
+from flax import nnx
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from rowrnn import CELLS, explain
+from rowrnn.classification import correct, cross_entropy
+from rowrnn.command import run_experiment
+from rowrnn.data import Augmentation, Dataset, load
+from rowrnn.errors import InputError
+from rowrnn.mesh import one_device_per_core
+from rowrnn.models import CNN, Classifier, solve_width
+from rowrnn.report import plain_table
+from rowrnn.run import Run
+from rowrnn.training import Checkpoints, Recipe
+from rowrnn.training import steps as steps_module
+from rowrnn.training.steps import Steps, TrainState
+from rowrnn.trial import devices_for
+
+TITLES = {"lstm": "Row LSTM", "gru": "Row GRU", "cnn": "CNN"}
+PROTOCOL = {
+    "epoch_seconds": "medians over rounds of an epoch, its validation included",
+    "check": "median over rounds of epoch ÷ epoch without the check within a round, less one",
+    "checkpoint": "median seconds of a checkpoint ÷ those of an epoch; a training keeps one after each",
+    "streamed": "median over rounds of epoch ÷ epoch of streamed images within a round: the ratio of their throughputs",
+    "apart": "largest difference between weights after an epoch of streamed images and of images in memory",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Times epochs with and without what makes them survive."""
+
+    models: tuple[str, ...] = tuple(TITLES)
+    """Models of the main job: lstm, gru, cnn."""
+    params: int = 30_000
+    """Parameter budget of each."""
+    seeds: int = 4
+    """Models of each kind that are trained together."""
+    images: int | None = None
+    """Take so many training images only; all where not given."""
+    rounds: int = 5
+    """Rounds in which each is timed once."""
+    output: Path = Path("runs/survival_cost")
+    """Directory for results; one that is taken is kept, and the next free name used."""
+    quick: bool = False
+    """Preset: the GRU, one round, 2,000 images."""
+
+
+PRESETS = {"quick": {"models": ("gru",), "rounds": 1, "images": 2_000}}
+
+
+class MnistPng(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """The bundled MNIST as PNG files."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, images: int | None, **arguments: Any) -> None:
+        self._images = images
+        super().__init__(**arguments)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {"image": tfds.features.Image(shape=(28, 28, 1)), "label": tfds.features.ClassLabel(num_classes=10)}
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict(features), supervised_keys=("image", "label")
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        data = load("mnist")
+        splits = {"train": data.train.first(self._images), "test": data.test.first(self._images)}
+        return {name: self._generate_examples(split) for name, split in splits.items()}
+
+    def _generate_examples(self, split: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, (image, label) in enumerate(zip(np.asarray(split.images), np.asarray(split.labels), strict=True)):
+            file = io.BytesIO()
+            Image.fromarray(image[..., 0]).save(file, "png")
+            file.seek(0)
+            yield number, {"image": file, "label": int(label)}
+
+
+def main(options: Options) -> None:
+    """Times every model, saves after each, and prints the table."""
+    one_device_per_core()
+    for name in ("params", "seeds", "rounds"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
+    for name in options.models:
+        if name not in TITLES:
+            raise InputError(f"There is no model {name!r}; there are {', '.join(TITLES)}.")
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    with Run(options.output) as run, tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
+        console.print("Writing MNIST as PNG files.")
+        MnistPng(options.images, data_dir=folder).download_and_prepare(file_format="array_record")
+        results: dict[str, Any] = {
+            "experiment": "survival_cost",
+            "finished": False,
+            **run.environment(),
+            "protocol": {**PROTOCOL, **asdict(options)},
+            "cases": [],
+        }
+        for name in progress.track(options.models, description="models"):
+            results["cases"].append(measure(name, Path(folder), options))
+            results["table"] = table(results["cases"])
+            run.save(results)
+        results["finished"] = True
+        run.save(results)
+    console.print(plain_table(results["table"]))
+    console.print(f"In {run.directory}: results.json.")
+
+
+def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:
+    """Medians of a model's epochs, and what check, checkpoints and disk cost them."""
+    whole, streamed = load("mnist_png", folder), load("mnist_png", folder, budget=0)
+    training = partial(training_of, name, options)
+    with unchecked():
+        without = training(whole)
+    epochs: dict[str, Callable[[], tuple[TrainState, float]]] = {
+        "as it is": epoch_of(training(whole)),
+        "unchecked": epoch_of(without),
+        "streamed": epoch_of(training(streamed)),
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in epochs}
+    states = {}
+    for number in range(options.rounds):
+        for way in list(epochs)[:: -1 if number % 2 else 1]:
+            states[way], taken = epochs[way]()
+            seconds[way].append(taken)
+    saving = []
+    with tempfile.TemporaryDirectory() as kept:
+        checkpoints = Checkpoints(Path(kept))
+        for number in range(2 + options.rounds):
+            started = time.perf_counter()
+            checkpoints.save(number, 0, states["as it is"], {})
+            saving.append(time.perf_counter() - started)
+    apart = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), states["streamed"].model, states["as it is"].model)
+    normal = np.array(seconds["as it is"])
+    return {
+        "model": TITLES[name],
+        "epoch_seconds": {way: float(np.median(times)) for way, times in seconds.items()},
+        # The first saves import what they need.
+        "checkpoint_seconds": float(np.median(saving[2:])),
+        "check": float(np.median(normal / seconds["unchecked"])) - 1,
+        "checkpoint": float(np.median(saving[2:]) / np.median(normal)),
+        "streamed": float(np.median(normal / seconds["streamed"])),
+        "apart": max(map(float, jax.tree.leaves(apart))),
+        "images_per_second": len(whole.train) * options.seeds / float(np.median(normal)),
+    }
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Steps that are compiled within do not look whether loss and gradient are finite."""
+    check = steps_module._not_finite
+    steps_module._not_finite = lambda loss, metrics, gradient: jnp.zeros((1 + len(jax.tree.leaves(gradient)),), bool)
+    try:
+        yield
+    finally:
+        steps_module._not_finite = check
+
+
+def training_of(name: str, options: Options, data: Dataset) -> Steps:
+    """The steps of the main job for a model, compiled."""
+    _, width, channels = data.shape
+
+    def build(units: int, rngs: nnx.Rngs) -> Classifier | CNN:
+        if name == "cnn":
+            return CNN(data.shape, units, data.classes, dropout=0.1, rngs=rngs)
+        return Classifier(CELLS[name](width * channels, units, rngs=rngs), data.classes, dropout=0.1, rngs=rngs)
+
+    units = solve_width(build, options.params)
+    shapes: Any = jax.eval_shape(lambda: build(units, nnx.Rngs(0)))
+    backend = "XLA" if name == "cnn" else explain(shapes.rows.cell, jnp.zeros((1, 1, width * channels)))
+    steps = Steps(
+        lambda key: build(units, nnx.Rngs(key)),
+        partial(cross_entropy, augmentation=Augmentation(shift=1.0)),
+        correct,
+        data.train,
+        data.validation,
+        Recipe(epochs=4, batch_size=64, learning_rate=6e-3),
+        jax.random.split(jax.random.key(0), options.seeds),
+        devices_for(backend, options.seeds),
+    )
+    steps.compile()
+    return steps
+
+
+def epoch_of(steps: Steps) -> Callable[[], tuple[TrainState, float]]:
+    """The first epoch of a training, and the seconds it takes."""
+
+    def epoch() -> tuple[TrainState, float]:
+        state = jax.block_until_ready(steps.begin())
+        started = time.perf_counter()
+        state = steps.advance(state, steps.open(1, 0), 1, 0, steps.per_epoch)
+        state, _ = jax.block_until_ready(steps.conclude(state, 1))
+        return state, time.perf_counter() - started
+
+    return epoch
+
+
+def table(cases: list[dict[str, Any]]) -> list[list[str]]:
+    """Header and rows: seconds of an epoch, and what each way to survive costs."""
+    header = ["", "s an epoch", "images/s", "finite check %", "checkpoint %", "streamed ÷ in memory"]
+    rows = [
+        [
+            case["model"],
+            f"{case['epoch_seconds']['as it is']:.2f}",
+            f"{case['images_per_second']:,.0f}",
+            f"{100 * case['check']:+.1f}",
+            f"{100 * case['checkpoint']:.1f}",
+            f"{case['streamed']:.2f}",
+        ]
+        for case in cases
+    ]
+    return [header, *rows]
+
+
+if __name__ == "__main__":
+    run_experiment(Options, main, PRESETS)
