@@ -1,0 +1,36 @@
+"""Other numbers of devices and of threads: what is the same then, bit by bit, and what nearly."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def told(script, cores=None, **environment):
+    """What a script prints, in a process of its own on so many cores."""
+    limit = None if cores is None else lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    environment = {**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parents[1]}", **environment}
+    command = [sys.executable, str(HERE / script)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, preexec_fn=limit, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_checkpoints_and_trainings_on_one_to_eight_devices():
+    found = told("devices.py", JAX_NUM_CPU_DEVICES="8")
+    assert found["meshes"] == {"1": 1, "2": 2, "4": 4, "8": 8}
+    assert max(found["apart"].values()) < 1e-5
+    assert found["different"] == 0
+    assert found["next_loss_apart"] < 1e-6
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_a_step_has_the_same_bits_a_thousand_times_on_one_core_and_on_two():
+    found = [told("repeating.py", cores, JAX_NUM_CPU_DEVICES="1") for cores in (1, 2)]
+    assert [each["cores"] for each in found] == [1, 2]
+    assert [each["others"] for each in found] == [0, 0]
