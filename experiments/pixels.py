@@ -49,7 +49,9 @@ class Options(TrialOptions):
     """Size of their states."""
     chrono: bool = True
     """Start the lowest layer with long memories: an LSTM or GRU with those of 2 to 784 steps (rowrnn.chrono), an LRU
-    with those of 100 to 3,000."""
+    with those of 784 to 6,000."""
+    head: int | None = None
+    """Units of a layer with ReLU before the answer, which a linear cell needs; none where not given."""
     pooling: Pooling = "mean"
     """What the head reads: the last state, or the mean over all steps."""
     epochs: int = 5
@@ -75,16 +77,7 @@ PRESETS = {
 
 def main(options: Options) -> None:
     """Trains, scores and draws what the options ask for."""
-    for name in options.cells:
-        if name not in CELLS:
-            raise InputError(f"There is no cell {name!r}; there are {', '.join(CELLS)}.")
-    if not options.cells:
-        raise InputError(f"Name at least one cell of {', '.join(CELLS)}.")
-    if not options.orders:
-        raise InputError(f"Name at least one order of {', '.join(ORDER_OF)}.")
-    options.check("hidden")
-    if options.permutation < 0:
-        raise InputError(f"--permutation is {options.permutation}; expected a seed of at least 0.")
+    check(options)
     options.machines.join()
     console = Console(width=None if sys.stdout.isatty() else 130)
     data = options.load(console)
@@ -121,11 +114,26 @@ def main(options: Options) -> None:
         console.print(f"In {run.directory}: results.json, models, {pictures}.")
 
 
+def check(options: Options) -> None:
+    """Refuses options that cannot be meant."""
+    for name in options.cells:
+        if name not in CELLS:
+            raise InputError(f"There is no cell {name!r}; there are {', '.join(CELLS)}.")
+    if not options.cells:
+        raise InputError(f"Name at least one cell of {', '.join(CELLS)}.")
+    if not options.orders:
+        raise InputError(f"Name at least one order of {', '.join(ORDER_OF)}.")
+    options.check("hidden", "head")
+    if options.permutation < 0:
+        raise InputError(f"--permutation is {options.permutation}; expected a seed of at least 0.")
+
+
 def build(order: str, options: Options, data: Dataset, rngs: nnx.Rngs) -> ScanClassifier:
     """A model that reads in this order."""
-    how = {"seed": options.permutation} if order == "permuted" else {}
-    scan = ImageScan(Stack(layers(options, data, rngs)), ORDER_OF[order], **how)
-    return ScanClassifier([scan], data.classes, pooling=options.pooling, dropout=options.dropout, rngs=rngs)
+    seed = {"seed": options.permutation} if order == "permuted" else {}
+    scan = ImageScan(Stack(layers(options, data, rngs)), ORDER_OF[order], **seed)
+    how = {"pooling": options.pooling, "dropout": options.dropout, "hidden": options.head}
+    return ScanClassifier([scan], data.classes, **how, rngs=rngs)
 
 
 def layers(options: Options, data: Dataset, rngs: nnx.Rngs) -> list[Recurrent]:
@@ -135,8 +143,8 @@ def layers(options: Options, data: Dataset, rngs: nnx.Rngs) -> list[Recurrent]:
     for name in options.cells:
         # What is below remembers; what is above has it at hand in every step.
         remembers = options.chrono and not made
-        slow = {"radius": (1 - 8 / steps, 1 - 1 / (4 * steps))} if remembers and name == "lru" else {}
-        cell = CELLS[name](features, options.hidden, **slow, rngs=rngs)
+        slow: dict[str, Any] = {"radius": (1 - 1 / steps, 1 - 1 / (8 * steps)), "learned": False}
+        cell = CELLS[name](features, options.hidden, **(slow if remembers and name == "lru" else {}), rngs=rngs)
         if remembers and isinstance(cell, LSTM | GRU):
             chrono(cell, steps, rngs=rngs)
         made.append(Recurrent(cell))

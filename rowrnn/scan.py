@@ -154,7 +154,7 @@ def _choose(
     what = f"a {dtype} {type(cell).__name__}" + (f" in {jnp.dtype(compute_dtype)}" if compute_dtype else "")
     in_float32 = dtype == jnp.float32 and compute_dtype is None
     platform = jax.default_backend()
-    linear = _is_linear(cell)
+    linear = isinstance(cell, LinearCell) and _is_linear(cell)
 
     def hindrance(backend: str) -> str:
         if backend == "parallel" and not linear:
@@ -181,8 +181,10 @@ def _choose(
             raise ValueError(f"scan cannot take the backend {backend!r}: {reason}.")
         return backend, "asked for"
     if linear and not hindrance("parallel"):
-        # On a CPU one step after the other reads each coefficient once, from the cache.
-        return ("fused" if platform == "cpu" else "parallel"), f"{what} on {platform}"
+        # On a CPU one step after the other reads each coefficient once, from the cache; those of complex units are not
+        # even written.
+        in_turn = "plain" if cell.complex_units else "fused"
+        return (in_turn if platform == "cpu" else "parallel"), f"{what} on {platform}"
     not_native, not_fused = hindrance("native"), hindrance("fused")
     if not not_native:
         return "native", f"{what} on a CPU"

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 from problem import BATCH, FEATURES, HIDDEN, KINDS, STEPS, make_cell, make_state, quick_jit
 
-from rowrnn.cells import CELLS, GRU, LSTM, Elman, GatedCell, LSTMState, ProjectedLSTM, chrono
+from rowrnn.cells import CELLS, GRU, LRU, LSTM, Elman, GatedCell, LSTMState, ProjectedLSTM, chrono
 from rowrnn.errors import InputError
 from rowrnn.scan import scan
 
@@ -356,7 +356,7 @@ def test_rg_lru_starts_slow():
 
 
 def test_lru_starts_between_its_radii_and_turns_at_every_pace():
-    parameters = oracle.parameters_of(CELLS["lru"](1, 1000, radius=(0.5, 0.8), rngs=nnx.Rngs(0)))
+    parameters = oracle.parameters_of(LRU(1, 1000, radius=(0.5, 0.8), rngs=nnx.Rngs(0)))
     square, phase = np.exp(-2 * np.exp(parameters["decay"])), np.exp(parameters["phase"])
     assert 0.25 <= square.min() < 0.26
     assert 0.63 < square.max() <= 0.6401
@@ -368,7 +368,17 @@ def test_lru_starts_between_its_radii_and_turns_at_every_pace():
 @pytest.mark.parametrize("radius", [(0.0, 0.9), (0.9, 0.9), (0.9, 1.0)])
 def test_radii_that_cannot_be_meant(radius):
     with pytest.raises(ValueError, match="0 < least < most < 1, not"):
-        CELLS["lru"](1, 2, radius=radius, rngs=nnx.Rngs(0))
+        LRU(1, 2, radius=radius, rngs=nnx.Rngs(0))
+
+
+def test_an_lru_that_does_not_learn_its_pace():
+    x = jnp.asarray(oracle.draw(np.random.default_rng(3), BATCH, FEATURES), jnp.float32)
+    state = jnp.ones((BATCH, 2 * HIDDEN))
+    for learned in (True, False):
+        cell = LRU(FEATURES, HIDDEN, learned=learned, rngs=nnx.Rngs(0))
+        gradient = jax.grad(lambda cell: cell(state, x)[1].sum())(cell)
+        assert bool(gradient.decay[...].any()) == bool(gradient.phase[...].any()) == learned
+        assert gradient.input_kernel[...].any()
 
 
 # Plain pytrees: JAX's own transformations take a cell as they take a dict of arrays.

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 from problem import quick_jit
 
-from rowrnn.cells import CELLS, GRU, LSTM, ProjectedLSTM
+from rowrnn.cells import CELLS, GRU, LRU, LSTM, ProjectedLSTM
 from rowrnn.errors import InputError
 from rowrnn.image import ImageScan, ReNet
 from rowrnn.models import CNN, Classifier, ScanClassifier, parameters, solve_width
@@ -69,12 +69,30 @@ def test_scan_classifier_is_its_layers_pooled_and_one_linear_map(name, pooling, 
     np.testing.assert_allclose(model(images), np.concatenate(shown, axis=-1) @ kernel + bias, atol=1e-5)
 
 
+def test_a_stack_ends_where_its_top_layer_does_and_a_hidden_layer_comes_before_the_answer(images):
+    rngs = nnx.Rngs(0)
+    layer = Stack([LRU(8, 2, rngs=rngs), LSTM(4, 6, rngs=rngs)])
+    model = randomized(ScanClassifier([ImageScan(layer, "rows")], 3, hidden=7, rngs=rngs))
+    lower, upper = (oracle.parameters_of(layer.cell) for layer in model.layers[0].layer.layers)
+    below, _ = oracle.run("lru", lower, np.asarray(images).reshape(3, 5, 8))
+    _, (end, _) = oracle.run("lstm", upper, below)
+    between, head = (
+        (np.float64(linear.kernel[...]), np.float64(linear.bias[...])) for linear in (model.between, model.head)
+    )
+    expected = np.maximum(end @ between[0] + between[1], 0) @ head[0] + head[1]
+    np.testing.assert_allclose(model(images), expected, atol=1e-5)
+
+
 def test_scan_classifiers_that_cannot_be():
     rngs = nnx.Rngs(0)
     with pytest.raises(ValueError, match="pools by last or mean, not by 'max'"):
         ScanClassifier([ImageScan(GRU(8, 6, rngs=rngs))], 3, pooling="max", rngs=rngs)
     both = Bidirectional(GRU(8, 6, rngs=rngs), GRU(8, 6, rngs=rngs), merge="sum")
-    for layer in (ReNet(1, 6, rngs=rngs), ImageScan(both), ImageScan(Stack([GRU(8, 6, rngs=rngs)]))):
+    for layer in (
+        ReNet(1, 6, rngs=rngs),
+        ImageScan(both),
+        ImageScan(Stack([GRU(8, 6, rngs=rngs)], connection="residual")),
+    ):
         with pytest.raises(ValueError, match=r"Pooling by last needs an ImageScan of .*: pool by mean"):
             ScanClassifier([layer], 3, rngs=rngs)
     model = ScanClassifier([ImageScan(GRU(1, 6, rngs=rngs), "across")], 3, rngs=rngs)

@@ -138,6 +138,8 @@ class LRU(LinearCell):
         features: as for every cell.
         hidden: number of complex units.
         radius: |λ|² starts uniform between the squares of these.
+        learned: whether λ is learned. A step of an optimizer that suits other weights turns the units of a long
+            sequence by whole circles: there λ needs a much smaller one, or stays, as in an LMU (Voelker et al. 2019).
         dtype: as for every cell.
         rngs: as for every cell.
 
@@ -154,10 +156,12 @@ class LRU(LinearCell):
         hidden: int,
         *,
         radius: tuple[float, float] = (0.9, 0.999),
+        learned: bool = True,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
         super().__init__(features, hidden, dtype=dtype, rngs=rngs)
+        self.learned = learned
         least, most = radius
         if not 0 < least < most < 1:
             raise ValueError(f"The radii of an LRU start between two numbers, 0 < least < most < 1, not {radius}.")
@@ -181,6 +185,8 @@ class LRU(LinearCell):
     def coefficients(self, projected: Projected) -> tuple[Coefficient, Coefficient]:
         dtype = _of_parts(projected.dtype)
         rate, phase = jnp.exp(self.decay[...].astype(dtype)), jnp.exp(self.phase[...].astype(dtype))
+        if not self.learned:
+            rate, phase = jax.lax.stop_gradient((rate, phase))
         radius = jnp.exp(-rate)
         # 1 − |λ|² without cancellation; never 0, where the root has no gradient.
         room = jnp.sqrt(jnp.maximum(-jnp.expm1(-2 * rate), jnp.finfo(dtype).tiny))

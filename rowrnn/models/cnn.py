@@ -20,12 +20,20 @@ class CNN(nnx.Module):
         classes: number of classes.
         dropout: probability with which a feature of the last map is dropped while training.
         rngs: source of the initial parameters.
+
+    Raises:
+        ValueError: if a size is not positive; when called, if images have another shape or are not floating point.
     """
 
     def __init__(
         self, shape: tuple[int, int, int], channels: int, classes: int, *, dropout: float = 0.0, rngs: nnx.Rngs
     ) -> None:
-        height, width, inputs = shape
+        if min(*shape, channels, classes) < 1:
+            raise ValueError(
+                f"A CNN needs at least one pixel, channel and class, not images of {list(shape)}, {channels} channels "
+                f"and {classes} classes."
+            )
+        height, width, inputs = self.shape = tuple(shape)
         quarter, half = -(-channels // 4), -(-channels // 2)
         self.conv1 = _conv(inputs, quarter, 5, stride=2, rngs=rngs)
         self.conv2 = _conv(quarter, half, 3, stride=1, rngs=rngs)
@@ -36,6 +44,11 @@ class CNN(nnx.Module):
 
     def __call__(self, images: Images, *, key: Array | None = None) -> Logits:
         """Logits `[b, classes]` of images `[b, h, w, c]`; with a `key`, as in training, features are dropped."""
+        if images.ndim != 4 or images.shape[1:] != self.shape or not jnp.issubdtype(images.dtype, jnp.floating):
+            raise ValueError(
+                f"This CNN takes floating-point images [b, {', '.join(map(str, self.shape))}], not {images.dtype} of "
+                f"shape {list(images.shape)}."
+            )
         x = nnx.relu(self.conv1(images))
         x = _max_pool(nnx.relu(self.conv2(x)))
         x = nnx.relu(self.conv3(x))

@@ -22,6 +22,8 @@ class ScanClassifier(nnx.Module):
         classes: number of classes.
         pooling: what the head reads of the top layer: where each direction ended, "last", or the mean over its grid.
         dropout: probability with which a pooled feature is dropped while training.
+        hidden: units of a layer with ReLU between the pooled features and the answer, which linear cells need; none
+            where not given.
         rngs: source of the head's initial parameters.
 
     Raises:
@@ -37,6 +39,7 @@ class ScanClassifier(nnx.Module):
         *,
         pooling: str = "last",
         dropout: float = 0.0,
+        hidden: int | None = None,
         rngs: nnx.Rngs,
     ) -> None:
         if pooling not in get_args(Pooling):
@@ -47,18 +50,22 @@ class ScanClassifier(nnx.Module):
                 "concatenates, or of a plain Stack of such: pool by mean."
             )
         self.layers = nnx.List(layers)
-        self.head = nnx.Linear(layers[-1].outputs, classes, rngs=rngs)
+        features = layers[-1].outputs
+        self.between = None if hidden is None else nnx.Linear(features, hidden, rngs=rngs)
+        self.head = nnx.Linear(hidden or features, classes, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
         self.pooling = pooling
 
     def __call__(self, images: Images, *, key: Array | None = None) -> Logits:
         """Logits `[b, classes]` of images `[b, h, w, c]`; with a `key`, as in training, features are dropped."""
-        grid, state = images, None
+        grid, state, top = images, None, self.layers[-1]
         for layer in self.layers:
             grid, state = layer(grid)
-        pooled = grid.mean(axis=(1, 2)) if self.pooling == "mean" else _ends(self.layers[-1].layer, state)
+        pooled = _ends(top.layer, state) if self.pooling == "last" and isinstance(top, ImageScan) else grid.mean((1, 2))
         if pooled.shape[0] != images.shape[0]:
             raise ValueError("The top layer reads an image as several sequences, which have no one end: pool by mean.")
+        if self.between is not None:
+            pooled = nnx.relu(self.between(pooled))
         return self.head(self.dropout(pooled, deterministic=key is None, rngs=key))
 
 
