@@ -1,7 +1,7 @@
 # `make run` sets up and runs the main job; `make test` sets up, checks style and types, and passes the tests;
 # `make test-interop` sets up torch and Keras and compares with them; `make bench` measures speed against all peers;
 # `make cluster-demo` trains in one, two and four processes and compares them; `make soak` kills a run 200 times and
-# compares it with one that was left alone; `make docs` writes the reference to build/docs.
+# compares it with one that was left alone, then fuzzes every public function; `make docs` writes the reference to build/docs.
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,12 +27,14 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/seeds_together.py $(ARGS)
 	$(BIN)/python benchmarks/module_cost.py
 	$(BIN)/python benchmarks/stack_cost.py
+	$(BIN)/python benchmarks/survival_cost.py
 
 cluster-demo: $(VENV)/.installed
 	$(BIN)/python benchmarks/cluster.py $(ARGS)
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/faults/killing.py $(ARGS)
+	$(BIN)/python tests/faults/fuzzing.py --cases 20000
 
 docs: $(VENV)/.installed-test
 	$(BIN)/pdoc --docformat google --output-directory build/docs rowrnn

@@ -19,7 +19,7 @@ def checked(source: str, arrays: Mapping[str, ArrayLike], expected: Shapes) -> d
     """The arrays as NumPy's, if their names and shapes are those expected.
 
     Raises:
-        InputError: naming every array that is missing, unknown or of another shape.
+        InputError: naming every array that is missing, unknown, of another shape or not floating point.
     """
     found = {name: np.asarray(array) for name, array in arrays.items()}
     wrong = [f"{name} is missing" for name in expected if name not in found]
@@ -28,6 +28,11 @@ def checked(source: str, arrays: Mapping[str, ArrayLike], expected: Shapes) -> d
         f"{name} has shape {list(found[name].shape)}, expected {list(shape)}"
         for name, shape in expected.items()
         if name in found and found[name].shape != tuple(shape)
+    ]
+    wrong += [
+        f"{name} is {array.dtype}, expected floating point"
+        for name, array in found.items()
+        if not jnp.issubdtype(array.dtype, jnp.floating)
     ]
     if wrong:
         raise InputError(f"These are not the weights of {source}: {'; '.join(wrong)}.")

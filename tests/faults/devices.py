@@ -54,6 +54,7 @@ def main():
         different, apart = 0, 0.0
         for before in DEVICES:
             checkpoint = Checkpoints(Path(folder) / str(before)).newest()
+            assert checkpoint
             for n, of in steps.items():
                 state = checkpoint.state(of.state())
                 pairs = zip(jax.tree.leaves(state), jax.tree.leaves(kept[before]), strict=True)
