@@ -1,7 +1,8 @@
 # `make run` sets up and runs the main job; `make test` sets up, checks style and types, and passes the tests;
 # `make test-interop` sets up torch and Keras and compares with them; `make bench` measures speed against all peers;
 # `make cluster-demo` trains in one, two and four processes and compares them; `make soak` kills a run 200 times and
-# compares it with one that was left alone, then fuzzes every public function; `make docs` writes the reference to build/docs.
+# compares it with one that was left alone, then fuzzes every public function; `make docs` writes the reference to
+# build/docs.
 
 PYTHON ?= python3
 VENV := .venv
