@@ -19,11 +19,8 @@ MAKERS = {
     "projected_lstm": lambda features, hidden, **options: ProjectedLSTM(features, hidden, min(2, hidden), **options),
 }
 KINDS = sorted(MAKERS)
-# Gradient programs compile for a second and run for microseconds: LLVM's optimizations and XLA's fusion emitters only
-# cost time here.
-quick_jit = partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-)
+# With the optimizations that users get, and tests do without.
+full_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True})
 
 RAGGED = (2, 0, 4)
 # Gaps at the start, in the middle and at the end, a sequence that is one gap, and marks past the lengths.
@@ -94,7 +91,7 @@ class Problem:
         weights = [jnp.asarray(weight, x.dtype) for weight in self.weights]
         return sum((weight * value).sum() for weight, value in zip(weights, values, strict=True)), values
 
-    def solve(self, dtype, jit=quick_jit):
+    def solve(self, dtype, jit=jax.jit):
         """Values and gradients of ours, as lists of arrays in the oracle's order."""
         arguments = self.arguments(dtype)
         gradients, values = jit(jax.grad(self.loss, argnums=(0, 1, 2), has_aux=True))(*arguments)

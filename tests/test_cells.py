@@ -9,7 +9,7 @@ import numpy as np
 import oracle
 import pytest
 from flax import nnx
-from problem import BATCH, FEATURES, HIDDEN, KINDS, STEPS, make_cell, make_state, quick_jit
+from problem import BATCH, FEATURES, HIDDEN, KINDS, STEPS, make_cell, make_state
 
 from rowrnn.cells import CELLS, GRU, LRU, LSTM, Elman, GatedCell, LSTMState, ProjectedLSTM, chrono
 from rowrnn.errors import InputError
@@ -214,7 +214,7 @@ def test_flax_cells_with_the_same_weights(kind, twin_of):
         arguments = (cell, jnp.asarray(x), [jnp.asarray(s) for s in initial])
         values, gradients = {}, {}
         for function in (ours, theirs):
-            run = quick_jit(jax.grad(function, argnums=(0, 1, 2), has_aux=True))
+            run = jax.jit(jax.grad(function, argnums=(0, 1, 2), has_aux=True))
             gradients[function], values[function] = run(*arguments)
     if kind == "gru":
         for gradient, _, _ in gradients.values():

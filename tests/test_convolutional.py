@@ -8,7 +8,7 @@ import numpy as np
 import oracle
 import pytest
 from flax import nnx
-from problem import GAPS, quick_jit
+from problem import GAPS
 
 from rowrnn.cells import GRU, LSTM, ConvGRU, ConvLSTM, LSTMState
 from rowrnn.convolution import convolve
@@ -76,7 +76,7 @@ def test_gradients_are_the_textbooks(kind):
     x, weights = oracle.draw(rng, 2, 2, 3, 1), oracle.draw(rng, 2, 2, 3, 1)
     with jax.enable_x64(True):
         cell = make_cell(kind, 1, 1, dtype=jnp.float64)
-        loss = quick_jit(jax.grad(lambda cell, x: (scan(cell, x[None])[0][0] * weights).sum(), argnums=(0, 1)))
+        loss = jax.jit(jax.grad(lambda cell, x: (scan(cell, x[None])[0][0] * weights).sum(), argnums=(0, 1)))
         by_cell, by_x = loss(cell, jnp.asarray(x))
     parameters = oracle.parameters_of(cell)
 
@@ -116,7 +116,7 @@ def test_gaps_never_change_anything(kind):
     cell = make_cell(kind)
     x = oracle.draw(np.random.default_rng(4), 3, 4, 2, 3, 1).astype(np.float32)
 
-    @quick_jit
+    @jax.jit
     def solve(x):
         def loss(cell, x):
             outputs, last = scan(cell, x, mask=GAPS, resets=GAPS[:, ::-1])
@@ -155,7 +155,7 @@ def test_convolve_is_the_librarys(shape, size, strides):
     def library(x, kernel):
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
-    @partial(quick_jit, static_argnums=0)
+    @partial(jax.jit, static_argnums=0)
     def with_gradients(convolution, x, kernel, cotangent):
         value, vjp = jax.vjp(convolution, x, kernel)
         return value, vjp(cotangent)

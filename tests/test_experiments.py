@@ -258,10 +258,10 @@ def test_directions(data_dir, tmp_path):
 
 
 def test_pixels(data_dir, tmp_path):
-    arguments = ("--hidden", "6", "--epochs", "1", "--batch", "32", "--cell", "min_gru")
+    arguments = ("--hidden", "6", "--epochs", "1", "--batch", "32", "--cells", "lru", "min_gru")
     results, pictures = run_script("pixels", data_dir, tmp_path / "run", *arguments)
     assert pictures == {"learning_curves.png"}
-    assert [row["model"] for row in results["summary"]] == ["sequential MinGRU", "permuted MinGRU"]
+    assert [row["model"] for row in results["summary"]] == ["sequential LRU + MinGRU", "permuted LRU + MinGRU"]
     assert {row["steps"] for row in results["summary"]} == {240}
 
 
@@ -290,7 +290,7 @@ def test_memory(data_dir, tmp_path):
             "Patches of 5x5 do not divide .* 28x28. Take other ones with --patch",
         ),
         ("directions", ["--renet-patch", "4"], "Patches of 16x16 do not divide an image of 28x28"),
-        ("pixels", ["--cell", "gro"], "There is no cell 'gro'; there are elman"),
+        ("pixels", ["--cells", "gro"], "There is no cell 'gro'; there are elman"),
         ("memory", ["--cells", "LSTM"], "There is no cell 'LSTM'; there are elman, lstm, gru"),
         ("memory", ["--delay", "0"], "--delay is 0; expected at least 1"),
     ],

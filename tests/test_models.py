@@ -6,7 +6,6 @@ import numpy as np
 import oracle
 import pytest
 from flax import nnx
-from problem import quick_jit
 
 from rowrnn.cells import CELLS, GRU, LRU, LSTM, ProjectedLSTM
 from rowrnn.errors import InputError
@@ -39,7 +38,7 @@ def test_classifier_is_the_cell_pooled_and_one_linear_map(name, pooling, images)
     for row in range(5):
         pooled = outputs[:, row] if pooling == "last" else outputs[:, : row + 1].mean(axis=1)
         by_row.append(pooled @ kernel + bias)
-    logits, logits_by_row = quick_jit(lambda model, images: (model(images), model.logits_by_row(images)))(model, images)
+    logits, logits_by_row = jax.jit(lambda model, images: (model(images), model.logits_by_row(images)))(model, images)
     np.testing.assert_allclose(logits, by_row[-1], atol=1e-5)
     np.testing.assert_allclose(logits_by_row, np.stack(by_row, axis=1), atol=1e-5)
 

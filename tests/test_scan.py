@@ -27,8 +27,8 @@ from problem import (
     Problem,
     deviation,
     flat,
+    full_jit,
     make_cell,
-    quick_jit,
 )
 
 from rowrnn import cudnn, native
@@ -85,7 +85,7 @@ def test_values_and_gradients_are_the_oracles(kind, backend, options):
 def test_float32(kind, backend, case):
     problem = Problem(kind, backend=backend, **ON_STEPS[case])
     values, gradients = problem.solve(jnp.float32)
-    without_gradients = quick_jit(problem.run)(*problem.arguments(jnp.float32))
+    without_gradients = jax.jit(problem.run)(*problem.arguments(jnp.float32))
     assert deviation(values, problem.expected_values()) < 1e-5
     assert deviation(without_gradients, problem.expected_values()) < 1e-5
     assert deviation(gradients, problem.expected_gradients()) < 1e-5
@@ -146,13 +146,13 @@ def test_native_is_as_exact_as_autodiff_and_bitwise_repeatable(kind, sizes):
     lengths = np.random.default_rng(8).integers(0, sizes[1] + 1, sizes[0])
     problem = Problem(kind, sizes, lengths=lengths, reverse=True)
 
-    def results(backend, dtype, jit=jax.jit):
+    def results(backend, dtype, jit=full_jit):
         with default_backend(backend):
             values, gradients = problem.solve(dtype, jit)
         return [np.asarray(array) for array in (*values, *gradients)]
 
     with jax.enable_x64(True):
-        exact = results("plain", jnp.float64, quick_jit)
+        exact = results("plain", jnp.float64, jax.jit)
     native, autodiff = results("native", jnp.float32), results("plain", jnp.float32)
     chex.assert_trees_all_equal(native, results("native", jnp.float32))
 
@@ -195,7 +195,7 @@ def test_second_derivatives(kind, backend):
         def slope(x):
             return jax.grad(lambda x: problem.loss(cell, x, state)[0])(x)
 
-        by_jax = quick_jit(jax.jacrev(slope))(x)[0, :, 0, 0, :, 0]
+        by_jax = jax.jit(jax.jacrev(slope))(x)[0, :, 0, 0, :, 0]
     step = 1e-6
 
     def gradient_at(offset, index):
@@ -214,7 +214,7 @@ def test_forward_mode(kind):
     with jax.enable_x64(True):
         arguments = problem.arguments(jnp.float64)
         tangents = jax.tree.map(lambda leaf: jnp.asarray(oracle.draw(rng, *leaf.shape)), arguments)
-        run = quick_jit(partial(jax.jvp, lambda *arguments: problem.loss(*arguments)[0]))
+        run = jax.jit(partial(jax.jvp, lambda *arguments: problem.loss(*arguments)[0]))
         _, slope = run(arguments, tangents)
     expected = sum(np.sum(g * t) for g, t in zip(problem.expected_gradients(), flat(*tangents), strict=True))
     assert float(slope) == pytest.approx(expected, rel=0, abs=1e-12)
@@ -230,7 +230,7 @@ def test_axes_of_one(kind, sizes):
     problem = Problem(kind, sizes, lengths=(sizes[1], 0, 1)[: sizes[0]], reverse=True)
     with jax.enable_x64(True):
         arguments = problem.arguments(jnp.float64)
-        values = quick_jit(problem.run)(*arguments)
+        values = jax.jit(problem.run)(*arguments)
         assert deviation(values, problem.expected_values()) < 1e-12
         if max(sizes) == 1:
             assert deviation(problem.solve(jnp.float64)[1], problem.expected_gradients()) < 1e-12
@@ -265,7 +265,7 @@ def test_native_passes_every_nan_on():
 # Padding. The bits are compared: the same program, run on two paddings, has no reason to differ.
 
 
-@partial(quick_jit, static_argnames="reverse")
+@partial(jax.jit, static_argnames="reverse")
 def with_gradients(cell, x, lengths, reverse):
     def loss(cell, x):
         outputs, last = scan(cell, x, lengths=lengths, reverse=reverse)
@@ -356,7 +356,7 @@ def test_episodes_do_not_see_each_other(kind, backend, reverse):
     resets[:, 2] = True
     own, other = (slice(0, 2), slice(2, 4)) if reverse else (slice(2, 4), slice(0, 2))
 
-    @quick_jit
+    @jax.jit
     def solve(x):
         def loss(cell, x):
             outputs, _ = scan(cell, x, resets=resets, reverse=reverse, backend=backend)

@@ -21,7 +21,6 @@ from problem import (
     STEPS,
     make_cell,
     make_state,
-    quick_jit,
     randomized,
 )
 
@@ -71,7 +70,7 @@ def test_gaps_are_as_if_cut_out(kind, depth):
         outputs, last = layer(x, **steps)
         return (weights * outputs).sum() + sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(last)), (outputs, last)
 
-    gradient = quick_jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
     (by_layer, by_x), (outputs, last) = gradient(layer, whole, spread, mask=MARKS, lengths=np.asarray(LENGTHS))
     (by_cut_layer, by_cut), (cut_outputs, cut_last) = gradient(layer, cut, weights)
     assert not np.asarray(outputs)[~valid].any()

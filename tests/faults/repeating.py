@@ -1,4 +1,4 @@
-"""The same jitted step of a training again and again, on the cores that this process may use.
+"""The same jitted step of a training again and again, on so many cores (the argument).
 
 Prints how many cores those are, and how often the bits were others than the first time's.
 """
@@ -6,6 +6,7 @@ Prints how many cores those are, and how often the bits were others than the fir
 import hashlib
 import json
 import os
+import sys
 
 import jax
 import numpy as np
@@ -19,6 +20,7 @@ TIMES = 1000
 
 
 def main():
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])  # before JAX makes its threads
     rng, rngs = np.random.default_rng(0), nnx.Rngs(0)
     model = Classifier(LSTM(3, 64, rngs=rngs), 3, dropout=0.3, rngs=rngs)
     batch = rng.normal(size=(64, 8, 3, 1)).astype(np.float32), rng.integers(0, 3, 64).astype(np.int32)
