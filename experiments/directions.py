@@ -102,7 +102,7 @@ def main(options: Options) -> None:
             "experiment": "directions",
             "finished": False,
             **run.environment(),
-            "data": {**data.describe(), "train": len(data.train.first(options.train_images))},
+            "data": data.describe(),
             "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
             "summary": [],
             "curves": {},

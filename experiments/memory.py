@@ -124,7 +124,7 @@ def main(options: Options) -> None:
             "experiment": "memory",
             "finished": False,
             **run.environment(),
-            "data": {**data.describe(), "train": len(data.train.first(options.train_images))},
+            "data": data.describe(),
             "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
             "delays": delays,
             "summary": [],
@@ -162,7 +162,7 @@ def examine(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Trains all seeds of a cell: its line of the summary, and gradient norms `[rows]` at the start and the end."""
     (title, make), (_, width, channels) = CONTENDERS[name], data.shape
-    train, test = data.train.first(options.train_images), data.test.first(options.test_images)
+    train, test = data.train, data.test.first(options.test_images)
 
     def init(key: Array) -> Witness:
         rngs = nnx.Rngs(key)

@@ -95,7 +95,7 @@ def main(options: Options) -> None:
             "experiment": "mnist_rows",
             "finished": False,
             **run.environment(),
-            "data": {**data.describe(), "train": len(data.train.first(options.train_images))},
+            "data": data.describe(),
             "protocol": {**PROTOCOL, "correct_by_row": BY_ROW, **dataclasses.asdict(options)},
             "summary": [],
             "curves": {},

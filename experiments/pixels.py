@@ -49,7 +49,7 @@ class Options(TrialOptions):
     """Size of their states."""
     chrono: bool = True
     """Start the lowest layer with long memories: an LSTM or GRU with those of 2 to 784 steps (rowrnn.chrono), an LRU
-    with those of 784 to 6,000."""
+    with those of 784 to 6,000, which it then keeps."""
     head: int | None = None
     """Units of a layer with ReLU before the answer, which a linear cell needs; none where not given."""
     pooling: Pooling = "mean"
@@ -88,7 +88,7 @@ def main(options: Options) -> None:
             "experiment": "pixels",
             "finished": False,
             **run.environment(),
-            "data": {**data.describe(), "train": len(data.train.first(options.train_images))},
+            "data": data.describe(),
             "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
             "summary": [],
             "curves": {},
@@ -132,7 +132,7 @@ def build(order: str, options: Options, data: Dataset, rngs: nnx.Rngs) -> ScanCl
     """A model that reads in this order."""
     seed = {"seed": options.permutation} if order == "permuted" else {}
     scan = ImageScan(Stack(layers(options, data, rngs)), ORDER_OF[order], **seed)
-    how = {"pooling": options.pooling, "dropout": options.dropout, "hidden": options.head}
+    how = {"pooling": options.pooling, "dropout": options.dropout, "head_hidden": options.head}
     return ScanClassifier([scan], data.classes, **how, rngs=rngs)
 
 

@@ -5,11 +5,13 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import jax
 import tyro
 
 from rowrnn.errors import InputError, Stopped, StorageError
@@ -42,18 +44,32 @@ def run_experiment(options_class: type, main: Callable[[Any], None], presets: Ma
 def exit_on_error(program: str) -> Iterator[None]:
     """Turns what users meet into a message and an exit code.
 
-    Wrong input is 2, divergence or a full disk 1, a request to stop that has been saved 75, Ctrl-C 130.
+    Wrong input is 2, divergence or a full disk 1, a request to stop that has been saved 75, Ctrl-C 130. A process that
+    trains with others leaves at once where they may not have met the error: they would wait for it.
     """
     codes = {InputError: 2, FloatingPointError: 1, StorageError: 1, Stopped: TRY_AGAIN}
     try:
         yield
     except tuple(codes) as error:
         print(f"{program}: {error}", file=sys.stderr)
-        raise SystemExit(next(code for kind, code in codes.items() if isinstance(error, kind))) from None
+        code = next(code for kind, code in codes.items() if isinstance(error, kind))
+        if jax.distributed.is_initialized() and not isinstance(error, Stopped):
+            _leave(code)
+        raise SystemExit(code) from None
     except KeyboardInterrupt:
-        # What still computes on the devices is not waited for.
-        sys.stdout.flush()
-        os._exit(128 + signal.SIGINT)
+        _leave(128 + signal.SIGINT)
+    except Exception:
+        if not jax.distributed.is_initialized():
+            raise
+        traceback.print_exc()
+        _leave(1)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process without waiting for what still computes on the devices, or for other processes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _parsed(options_class: type, presets: Mapping[str, Mapping[str, Any]], arguments: Sequence[str]) -> Any:

@@ -34,7 +34,8 @@ def compile_evaluation(
     Returns:
         A function that evaluates, each time it is called.
     """
-    mesh = seed_mesh(examples_of(models), min(EVALUATION_BATCH, examples_of(batch)), devices)
+    # All devices that the seeds leave share each batch, evenly or not: a process without one could not go on.
+    mesh = seed_mesh(examples_of(models), len(jax.devices() if devices is None else devices), devices)
 
     def of_seed(model: Model, batch: Batch) -> PyTree[Array]:
         return map_batches(partial(f, model), batch)

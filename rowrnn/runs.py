@@ -35,7 +35,7 @@ def overview(folder: Path) -> tuple[list[list[str]], list[str]]:
     commands = [
         resume_command(path, f"experiments/{record['experiment']}.py")
         for (path, record), state in zip(runs, states, strict=True)
-        if state == "interrupted" and "arguments" in record
+        if state == "interrupted" and "resume" in record.get("protocol", {})
     ]
     return [list(HEADER), *table], commands
 

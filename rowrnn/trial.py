@@ -1,5 +1,6 @@
 """One model of an experiment on image classification: several seeds trained together, chosen and scored alike."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -93,7 +94,7 @@ class TrainingOptions:
             raise InputError(f"--seed {self.seed} is out of range; expected one from 0 to 2^32.")
 
     def load(self, console: Console) -> Dataset:
-        """The data set that the options ask for; says so where its training images stay on disk.
+        """The data set that the options ask for, with as many training images; says so where they stay on disk.
 
         Raises:
             InputError: as `rowrnn.data.load`.
@@ -101,7 +102,7 @@ class TrainingOptions:
         data = load(self.dataset, self.data_dir, None if self.data_memory is None else int(self.data_memory * 2**20))
         if not isinstance(data.train, Split):
             console.print(f"{data.source}.")
-        return data
+        return dataclasses.replace(data, train=data.train.first(self.train_images))
 
     def recipe(self) -> Recipe:
         """The recipe that the options ask for."""
@@ -168,7 +169,7 @@ def run_trial(
     Raises:
         InputError, FloatingPointError, StorageError, Stopped: as `rowrnn.training.fit`.
     """
-    train = data.train.first(options.train_images)
+    train = data.train
     images_per_epoch = len(train) // options.batch * options.batch * options.seeds
     size = parameters(jax.eval_shape(lambda: build(nnx.Rngs(0))))
     ready = []

@@ -71,7 +71,7 @@ def test_scan_classifier_is_its_layers_pooled_and_one_linear_map(name, pooling, 
 def test_a_stack_ends_where_its_top_layer_does_and_a_hidden_layer_comes_before_the_answer(images):
     rngs = nnx.Rngs(0)
     layer = Stack([LRU(8, 2, rngs=rngs), LSTM(4, 6, rngs=rngs)])
-    model = randomized(ScanClassifier([ImageScan(layer, "rows")], 3, hidden=7, rngs=rngs))
+    model = randomized(ScanClassifier([ImageScan(layer, "rows")], 3, head_hidden=7, rngs=rngs))
     lower, upper = (oracle.parameters_of(layer.cell) for layer in model.layers[0].layer.layers)
     below, _ = oracle.run("lru", lower, np.asarray(images).reshape(3, 5, 8))
     _, (end, _) = oracle.run("lstm", upper, below)

@@ -1,4 +1,4 @@
-"""An image classification data set: three splits of arrays on the device, checked once."""
+"""An image classification data set: three splits, checked once; the training images may stay on disk."""
 
 import dataclasses
 import hashlib

@@ -1,5 +1,6 @@
 """Images that are decoded once: after that they are read from a file without a name, which ends with the process."""
 
+import copy
 import os
 import tempfile
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ class Decoded:
     """
 
     def __init__(self, stream: Stream, folder: os.PathLike[str]) -> None:
-        self._stream, self._folder = stream, folder
+        self._stream = stream
         with tempfile.TemporaryFile(dir=folder) as file:
             # Room is taken now: a disk that is full later would end the process without a word.
             os.posix_fallocate(file.fileno(), 0, stream.nbytes)
@@ -41,7 +42,9 @@ class Decoded:
 
     def first(self, examples: int | None) -> "Decoded":
         """The first so many examples; all where `examples` is None."""
-        return self if examples is None else Decoded(self._stream.first(examples), self._folder)
+        part = copy.copy(self)  # What is known of them stays known.
+        part._stream = self._stream.first(examples)
+        return part
 
     def shapes(self) -> Split:
         """Shapes and types of all examples together."""

@@ -17,6 +17,7 @@ from rowrnn.data.decoded import Decoded
 from rowrnn.data.silence import reason, silence
 from rowrnn.data.stream import Stream
 from rowrnn.errors import InputError
+from rowrnn.mesh import tell
 
 ANY_VERSION = "*.*.*"
 HELD_OUT_PARTS = 6
@@ -51,7 +52,8 @@ def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Da
     config = f" config {builder.info.config_name}" if builder.info.config_name else ""
     class_names = tuple(builder.info.features[keys[1]].names)
     source = f"TFDS {builder.info.name}:{builder.info.version}{config}, {chosen}"
-    allowed = _budget() if budget is None else budget
+    # Of several processes all decide alike.
+    allowed = tell(float(_budget() if budget is None else budget)).min()
     if train.nbytes <= allowed:
         return Dataset.from_arrays(name, train.arrays(), test.arrays(), class_names, source)
     source += f"; training images streamed, {train.nbytes / 2**20:,.1f} MiB where {allowed / 2**20:,.1f} are allowed"

@@ -22,8 +22,8 @@ class ScanClassifier(nnx.Module):
         classes: number of classes.
         pooling: what the head reads of the top layer: where each direction ended, "last", or the mean over its grid.
         dropout: probability with which a pooled feature is dropped while training.
-        hidden: units of a layer with ReLU between the pooled features and the answer, which linear cells need; none
-            where not given.
+        head_hidden: units of a layer with ReLU between the pooled features and the answer, which linear cells need;
+            none where not given.
         rngs: source of the head's initial parameters.
 
     Raises:
@@ -39,7 +39,7 @@ class ScanClassifier(nnx.Module):
         *,
         pooling: str = "last",
         dropout: float = 0.0,
-        hidden: int | None = None,
+        head_hidden: int | None = None,
         rngs: nnx.Rngs,
     ) -> None:
         if pooling not in get_args(Pooling):
@@ -51,8 +51,8 @@ class ScanClassifier(nnx.Module):
             )
         self.layers = nnx.List(layers)
         features = layers[-1].outputs
-        self.between = None if hidden is None else nnx.Linear(features, hidden, rngs=rngs)
-        self.head = nnx.Linear(hidden or features, classes, rngs=rngs)
+        self.between = None if head_hidden is None else nnx.Linear(features, head_hidden, rngs=rngs)
+        self.head = nnx.Linear(features if head_hidden is None else head_hidden, classes, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
         self.pooling = pooling
 

@@ -8,6 +8,7 @@ another name, flushed to disk, and only then renamed.
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import warnings
@@ -20,10 +21,11 @@ import numpy as np
 from jaxtyping import PyTree
 
 from rowrnn.errors import InputError, StorageError
-from rowrnn.mesh import gather, put, tell
+from rowrnn.mesh import first_tells, gather, put
 
 SUMS, RECORD, ARRAYS = "SHA256SUMS", "record.json", "arrays"
 PARTIAL = ".partial"
+NAME = r"\d{6,}-\d{9,}"
 
 
 class Checkpoints:
@@ -53,7 +55,7 @@ class Checkpoints:
     def all(self) -> list[Path]:
         """Directories of all checkpoints, oldest first."""
         found = self.directory.iterdir() if self.directory.is_dir() else ()
-        return sorted(path for path in found if path.name != PARTIAL)
+        return sorted(path for path in found if re.fullmatch(NAME, path.name) and path.is_dir())
 
     def save(self, epochs: int, steps: int, state: PyTree[jax.Array], record: Mapping[str, Any]) -> None:
         """Keeps a state: after it returns, the checkpoint is on the disk; if it raises, there is none.
@@ -95,7 +97,7 @@ class Checkpoints:
                 f"The checkpoint {whole} cannot be written ({_reason(error)}); {kept}. Make room, and resume."
             ) from error
         for old in self.all()[: -self.keep]:
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)  # What cannot be removed today is tomorrow.
 
     def newest(self) -> "Checkpoint | None":
         """The newest whole checkpoint; None if there is no checkpoint.
@@ -107,11 +109,8 @@ class Checkpoints:
             InputError: if all checkpoints are damaged.
         """
         chosen = self._newest() if jax.process_index() == 0 else None
-        if jax.process_count() == 1:
-            return chosen
-        epochs, steps = map(int, chosen.path.name.split("-")) if chosen else (-1, -1)
-        epochs, steps = (int(tell(float(number))[0]) for number in (epochs, steps))
-        return None if epochs < 0 else Checkpoint(self._path(epochs, steps))
+        name = first_tells(chosen.path.name if chosen else "")
+        return Checkpoint(self.directory / name) if name else None
 
     def _path(self, epochs: int, steps: int) -> Path:
         return self.directory / f"{epochs:06}-{steps:09}"
@@ -124,7 +123,7 @@ class Checkpoints:
                 continue
             for newer, damage in damages:
                 warnings.warn(f"{damage} Its checkpoint is removed, and {path} used.", stacklevel=2)
-                shutil.rmtree(newer)
+                shutil.rmtree(newer, ignore_errors=True)
             return Checkpoint(path)
         if damages:
             raise InputError(
@@ -191,7 +190,11 @@ def damaged(checkpoint: Path) -> str:
         path = checkpoint / name
         if not path.is_file():
             return f"{path} is missing."
-        if _digest(path) != digest:
+        try:
+            found = _digest(path)
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror})."
+        if found != digest:
             return f"{path} is damaged: it is not the file that was written."
     return ""
 

@@ -142,6 +142,8 @@ def fit(
             on_epoch(_epochs(state, progress)[-1])
             if checkpoints is not None:
                 _save(checkpoints, steps, state, progress, int(tell(float(interruption.requested or 0)).max()))
+        if checkpoints is not None and (stop := int(tell(float(interruption.requested or 0)).max())):
+            raise _stopped(stop, progress)  # It was asked to while the last checkpoint was written.
     return Fit(
         state.best_model if jax.process_count() == 1 else gather(state.best_model),
         _epochs(state, progress),
@@ -173,8 +175,12 @@ def _save(checkpoints: Checkpoints, steps: Steps, state: TrainState, progress: P
     epochs = len(progress.epoch_seconds)
     checkpoints.save(epochs, progress.steps, state, {"training": steps.describe(), **dataclasses.asdict(progress)})
     if stop:
-        name = signal.Signals(stop).name
-        raise Stopped(f"Stopped by {name} after epoch {epochs} and {progress.steps} steps.")
+        raise _stopped(stop, progress)
+
+
+def _stopped(stop: int, progress: Progress) -> Stopped:
+    name = signal.Signals(stop).name
+    return Stopped(f"Stopped by {name} after epoch {len(progress.epoch_seconds)} and {progress.steps} steps.")
 
 
 def _resumed(checkpoints: Checkpoints, steps: Steps) -> tuple[TrainState, Progress] | None:

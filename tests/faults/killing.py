@@ -97,7 +97,7 @@ def killed(folder: Path, kills: int, seed: int, show: bool = False) -> tuple[dic
             raise RuntimeError((folder / LOG).read_text())
         if process.returncode == 0 or finished(cut):
             break  # It was done before it could be killed.
-        left.append(max((path.name for path in cut.glob("checkpoints/*/0*")), default="none"))
+        left.append(max((path.name for path in cut.glob("checkpoints/*/0*")), default=""))
     if not finished(cut):
         finish(folder, *going_on(cut))
     return outcome(folder / "whole"), outcome(cut), left
@@ -126,7 +126,9 @@ def main(options: Options) -> None:
         if whole != cut:
             raise SystemExit(f"Seed {seed}: a killed run came to something else: {differences(whole, cut)}")
         done, seed = done + len(left), seed + 1
-        print(f"{len(left)} kills, newest checkpoints behind them: {', '.join(left)}. The same in the end, bit by bit.")
+        print(
+            f"{len(left)} kills, newest checkpoints behind them: {', '.join(name or 'none' for name in left)}. The same in the end, bit by bit."
+        )
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
