@@ -105,7 +105,7 @@ def test_every_damage_of_every_file_is_found_and_the_checkpoint_before_is_used(t
         checkpoints.save(2, 0, state(offset=2.0), {"epoch": 2})
         # Orbax leaves an empty file, of which nothing can be cut off and no bit be flipped.
         there = [file for file in files(checkpoints.all()[-1]) if file.stat().st_size or damage not in (truncate, flip)]
-        if number == len(there):
+        if number >= len(there):  # Orbax does not always write as many files.
             break
         damage(there[number])
         assert str(there[number]) in damaged(checkpoints.all()[-1])

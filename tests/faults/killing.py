@@ -126,9 +126,8 @@ def main(options: Options) -> None:
         if whole != cut:
             raise SystemExit(f"Seed {seed}: a killed run came to something else: {differences(whole, cut)}")
         done, seed = done + len(left), seed + 1
-        print(
-            f"{len(left)} kills, newest checkpoints behind them: {', '.join(name or 'none' for name in left)}. The same in the end, bit by bit."
-        )
+        behind = ", ".join(name or "none" for name in left)
+        print(f"{len(left)} kills, newest checkpoints behind them: {behind}. The same in the end, bit by bit.")
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
