@@ -4,6 +4,8 @@ import hashlib
 import os
 import re
 import signal
+import subprocess
+import sys
 
 import chex
 import jax
@@ -20,6 +22,7 @@ from rowrnn.evaluate import compile_evaluation, evaluate
 from rowrnn.mesh import seed_mesh
 from rowrnn.models import Classifier
 from rowrnn.training import Checkpoints, Epoch, Fit, Recipe, fit
+from rowrnn.training.interruption import STOP_SIGNALS, Interruption
 
 
 @pytest.fixture(autouse=True)
@@ -449,3 +452,32 @@ def test_data_is_replicated_and_models_lie_on_the_seed_axis():
     assert result.models.head.kernel[...].sharding.spec == P("seed")
     assert result.memory_bytes > 2 * rows_problem()[0].nbytes
     assert result.compile_seconds > 0
+
+
+BUSY = """
+import hashlib
+from rowrnn.training.interruption import Interruption
+with Interruption() as interruption:
+    print("busy", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 50_000_000)  # Compiled code, which no handler interrupts.
+"""
+
+
+def test_a_second_ctrl_c_leaves_at_once_whatever_is_computed():
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "busy\n"
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=5) == 130
+
+
+def test_signals_act_as_before_afterwards():
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
+    with Interruption() as interruption:
+        stop()
+        assert interruption.requested == signal.SIGTERM
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
+    assert signal.set_wakeup_fd(-1) == -1

@@ -165,6 +165,7 @@ def make_stack(name, made, merge, connection, rate):
 @calls(arrays(X, floats), maybe(st.lists(arrays((2, 2), floats), max_size=3)), how, connections, weight=2)
 def run_stack(x, states, options, connection):
     layer = Stack(LAYERS, connection=connection)
+    options = {name: option for name, option in options.items() if name != "reverse"}  # A layer has its direction.
     traced(lambda: layer(x, **{**options, "initial_state": states}))
 
 
