@@ -175,3 +175,16 @@ def test_stack_cost_runs(tmp_path):
     (case,) = json.loads((tmp_path / "run" / "results.json").read_text())["cases"]
     assert [row["feature"] for row in case["features"]] == list(stack_cost.FEATURES)
     assert all(row["ratio"] > 0 for row in case["features"])
+
+
+def test_survival_cost_runs(tmp_path):
+    import survival_cost
+
+    tiny = {"models": ("gru",), "params": 2_000, "seeds": 2, "images": 200, "rounds": 1}
+    # Schedules of optax multiply floats by counts.
+    with jax.numpy_dtype_promotion("standard"):
+        survival_cost.main(survival_cost.Options(**tiny, output=tmp_path / "run"))
+    (case,) = json.loads((tmp_path / "run" / "results.json").read_text())["cases"]
+    assert case["apart"] == 0.0
+    assert set(case["epoch_seconds"]) == {"as it is", "unchecked", "decoding", "decoded"}
+    assert min(case["streamed"], case["checkpoint"], case["images_per_second"]) > 0
