@@ -208,17 +208,16 @@ class Steps:
             of_model = jax.value_and_grad(self._loss, has_aux=True)
             (loss, metrics), gradient = of_model(state.model, batch, jax.random.fold_in(steps_key, step))
             faulty = _not_finite(loss, metrics, gradient)
-
-            def take_step(state: TrainState) -> TrainState:
-                updates, optimizer = self._optimizer.update(gradient, state.optimizer, state.model)
-                model = jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.model, updates)
-                sums = {name: a + metrics[name].mean().astype(a.dtype) for name, a in state.metrics.items()}
-                return state._replace(model=model, optimizer=optimizer, metrics=sums, taken=state.taken + 1)
-
-            def skip(state: TrainState) -> TrainState:
-                return state._replace(skipped=state.skipped + 1, fault=step, faulty=faulty)
-
-            return step + 1, jax.lax.cond(faulty.any(), skip, take_step, state)
+            updates, optimizer = self._optimizer.update(gradient, state.optimizer, state.model)
+            taken = state._replace(
+                model=jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.model, updates),
+                optimizer=optimizer,
+                metrics={name: a + metrics[name].mean().astype(a.dtype) for name, a in state.metrics.items()},
+                taken=state.taken + 1,
+            )
+            skipped = state._replace(skipped=state.skipped + 1, fault=step, faulty=faulty)
+            # Selected, not branched: that is part of the loops of the update, where a branch would copy the state.
+            return step + 1, jax.tree.map(partial(jnp.where, faulty.any()), skipped, taken)
 
         _, state = jax.lax.while_loop(goes_on, step, (first, state))
         return state
