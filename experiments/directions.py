@@ -26,6 +26,7 @@ from flax import nnx
 from rich.console import Console
 
 from rowrnn import CELLS, Bidirectional, Cell, ImageScan, Recurrent, ReNet, explain
+from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
 from rowrnn.errors import InputError
@@ -35,7 +36,6 @@ from rowrnn.program import keep
 from rowrnn.progress import LiveTable
 from rowrnn.report import accuracy, plain_table
 from rowrnn.run import Run, peak_memory
-from rowrnn.trial import PROTOCOL, TrialOptions, run_trial
 
 TITLES = {
     "rows": "rows, from the top",
@@ -52,7 +52,7 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class Options(TrialOptions):
+class Options(ClassifierOptions):
     """The same cell reads the same images in different orders."""
 
     directions: tuple[str, ...] = tuple(TITLES)
@@ -113,7 +113,7 @@ def main(options: Options) -> None:
             for name, units in widths.items():
                 title, make = TITLES[name], partial(makes[name], units)
                 reader = jax.eval_shape(lambda make=make: make(nnx.Rngs(0))).layers[0]
-                trial = run_trial(
+                trial, _ = run_classifier_trial(
                     title,
                     make,
                     options,

@@ -6,7 +6,7 @@ accuracy stands the vanishing gradient: the norm of the gradient of the loss wit
 training and at its end.
 
     python experiments/memory.py            a quarter of an hour on 2 cores
-    python experiments/memory.py --full     an hour or two: delays of up to 2,000 rows
+    python experiments/memory.py --full     22 minutes: delays of up to 2,000 rows
     python experiments/memory.py --quick    a minute: does it run?
 """
 
@@ -31,12 +31,11 @@ from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, as_float
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
-from rowrnn.models import parameters
+from rowrnn.options import TrainingOptions
 from rowrnn.progress import LiveTable
 from rowrnn.report import accuracy, interval, plain_table
 from rowrnn.run import Run
-from rowrnn.training import Checkpoints, Epoch, fit
-from rowrnn.trial import TrainingOptions, devices_for
+from rowrnn.trial import Task, devices_for, run_trial
 
 GRADIENT_IMAGES = 200
 CONTENDERS: dict[str, tuple[str, Callable[..., Cell]]] = {
@@ -164,57 +163,27 @@ def examine(
     (title, make), (_, width, channels) = CONTENDERS[name], data.shape
     train, test = data.train, data.test.first(options.test_images)
 
-    def init(key: Array) -> Witness:
-        rngs = nnx.Rngs(key)
+    def build(rngs: nnx.Rngs) -> Witness:
         return Witness(make(width * channels, options.hidden, rngs=rngs), data.classes, rngs=rngs)
 
-    shapes = jax.eval_shape(init, jax.random.key(0))
-    size, backend = parameters(shapes), explain(shapes.cell, jnp.zeros((1, 1, width * channels)))
+    cell = jax.eval_shape(lambda: build(nnx.Rngs(0))).cell
+    backend = explain(cell, jnp.zeros((1, 1, width * channels)))
     devices = devices_for(backend, options.seeds)
     validation = Questions(data.validation.images, data.validation.labels, drawn_delays(options, len(data.validation)))
-    recipe, checkpoints = options.recipe(), Checkpoints(run.checkpoints(title), every=options.save_every)
-    keys = jax.vmap(jax.random.key)(jnp.arange(options.seed, options.seed + options.seeds, dtype=jnp.uint32))
-
-    def on_epoch(epoch: Epoch) -> None:
-        images, loss, accuracy = len(train) * options.seeds, epoch.metrics["loss"].mean(), epoch.score.mean()
-        table.epoch(title, size, epoch.number, loss, accuracy, images, epoch.seconds)
-        run.epoch(title, epoch.number, options.epochs, {"loss": loss, "validation_accuracy": accuracy})
-
-    table.compiling(title, size)
-    score = partial(correct, options, options.delay)
-    fitted = fit(
-        init,
-        partial(loss, options),
-        score,
-        train,
-        validation,
-        recipe,
-        keys,
-        checkpoints=checkpoints,
-        on_epoch=on_epoch,
-        devices=devices,
-    )
+    task = Task(partial(loss, options), partial(correct, options, options.delay), train, validation)
+    about = {"width": options.hidden}
+    trial = run_trial(title, build, task, options, run, table, computed_by=backend, about=about)
     answers = []
     for n in delays:
         questions = Questions(test.images, test.labels, np.full(len(test), n, np.int32))
-        right = evaluate(partial(correct, options, n), fitted.models, questions, devices=devices)
+        right = evaluate(partial(correct, options, n), trial.models, questions, devices=devices)
         answers.append(right.mean(axis=1))
-    begun = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[init(jax.random.fold_in(key, 0)) for key in keys])
+    begun = [build(nnx.Rngs(jax.random.fold_in(key, 0))) for key in options.seed_keys()]
     norms = {}
-    for when, models in (("start", begun), ("end", fitted.models)):
+    for when, models in (("start", jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)), ("end", trial.models)):
         of_images = evaluate(partial(gradient_norms, options), models, test.first(GRADIENT_IMAGES), devices=devices)
         norms[when] = of_images.mean(axis=(0, 1))
-    row = {
-        "model": title,
-        "parameters": size,
-        "width": options.hidden,
-        "seeds": options.seeds,
-        "test_accuracy": [interval(values) for values in answers],
-        "validation_accuracy": interval(np.stack([epoch.score for epoch in fitted.epochs]).max(axis=0)),
-        "train_seconds": sum(epoch.seconds for epoch in fitted.epochs),
-        "computed_by": backend,
-    }
-    return row, norms
+    return {**trial.row, "test_accuracy": [interval(values) for values in answers]}, norms
 
 
 def drawn_delays(options: Options, count: int) -> Int[np.ndarray, "n"]:

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from rowrnn import CELLS, explain
 from rowrnn.classification import correct_by_row, examine
+from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
 from rowrnn.errors import InputError
@@ -34,7 +35,6 @@ from rowrnn.program import keep
 from rowrnn.progress import LiveTable
 from rowrnn.report import summary_table
 from rowrnn.run import Run, peak_memory
-from rowrnn.trial import PROTOCOL, TrialOptions, run_trial
 
 Arrays = dict[str, ArrayLike]
 
@@ -44,7 +44,7 @@ BY_ROW = f"all test images for a cell, the first {CNN_BY_ROW} for a CNN, its row
 
 
 @dataclass(frozen=True)
-class Options(TrialOptions):
+class Options(ClassifierOptions):
     """Row LSTM, Row GRU and a small CNN learn to read images row by row."""
 
     models: tuple[str, ...] = ("lstm", "gru", "cnn")
@@ -110,11 +110,13 @@ def main(options: Options) -> None:
                 title, make = TITLES[name], partial(build, name, units, options, data)
                 backend = computed_by(jax.eval_shape(lambda make=make: make(nnx.Rngs(0))))
                 about = {"width": units}
-                trial = run_trial(title, make, options, data, run, table, computed_by=backend, about=about)
+                trial, logits = run_classifier_trial(
+                    title, make, options, data, run, table, computed_by=backend, about=about
+                )
                 results.setdefault("seconds_to_first_step", trial.seconds_to_first_step)
                 results["summary"].append(trial.row)
                 results["curves"][title] = trial.curve
-                examined = {**examine(trial.logits, data.test), **read_along(name, trial.models, options, data)}
+                examined = {**examine(logits, data.test), **read_along(name, trial.models, options, data)}
                 arrays |= {f"{title}/{key}": array for key, array in examined.items()}
                 results["peak_memory_mib"] = peak_memory() / 2**20
                 keep(run.directory, title, trial.models, as_float(data.test.images[:1]))

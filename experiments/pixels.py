@@ -21,6 +21,7 @@ from flax import nnx
 from rich.console import Console
 
 from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, Stack, chrono, explain
+from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
 from rowrnn.errors import InputError
@@ -30,13 +31,12 @@ from rowrnn.program import keep
 from rowrnn.progress import LiveTable
 from rowrnn.report import accuracy, plain_table
 from rowrnn.run import Run, peak_memory
-from rowrnn.trial import PROTOCOL, TrialOptions, run_trial
 
 ORDER_OF = {"sequential": "pixels", "permuted": "permuted"}
 
 
 @dataclass(frozen=True)
-class Options(TrialOptions):
+class Options(ClassifierOptions):
     """One cell reads images pixel by pixel."""
 
     orders: tuple[Literal["sequential", "permuted"], ...] = ("sequential", "permuted")
@@ -99,7 +99,9 @@ def main(options: Options) -> None:
                 title = f"{order} {' + '.join(type(cell).__name__ for cell in cells)}"
                 make = partial(build, order, options, data)
                 about = {"width": options.hidden, "steps": data.shape[0] * data.shape[1]}
-                trial = run_trial(title, make, options, data, run, table, computed_by=backend, about=about)
+                trial, _ = run_classifier_trial(
+                    title, make, options, data, run, table, computed_by=backend, about=about
+                )
                 results["summary"].append(trial.row)
                 results["curves"][title] = trial.curve
                 results["table"] = table_of(results["summary"])

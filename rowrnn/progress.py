@@ -40,7 +40,7 @@ class LiveTable:
         self._show(model, f"{parameters:,}", "compiling", "", "", "", "")
 
     def epoch(
-        self, model: str, parameters: int, number: int, loss: float, validation: float, images: int, seconds: float
+        self, model: str, parameters: int, number: int, loss: float, validation: str, images: int, seconds: float
     ) -> None:
         """What an epoch showed.
 
@@ -49,7 +49,7 @@ class LiveTable:
             parameters: its number of parameters.
             number: the epoch, from 1.
             loss: mean training loss.
-            validation: mean validation accuracy, in [0, 1].
+            validation: mean validation score, written out.
             images: images trained on, over all seeds.
             seconds: duration of the epoch.
         """
@@ -59,7 +59,7 @@ class LiveTable:
             f"{parameters:,}",
             f"{number}/{self._epochs}",
             f"{loss:.4f}",
-            f"{validation:.2%}",
+            validation,
             f"{images / seconds:,.0f}",
             f"{int(left // 60)}:{int(left % 60):02}",
         )

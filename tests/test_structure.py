@@ -23,9 +23,11 @@ ORDER = [
     {"sequence", "program"},
     {"image", "interop"},
     {"models"},
-    {"evaluate", "run", "classification", "progress", "machines"},
+    {"evaluate", "run", "classification", "progress", "machines", "metrics"},
     {"training", "report", "command"},
-    {"trial", "plots", "runs"},
+    {"options", "plots", "runs"},
+    {"trial"},
+    {"classifier_trial"},
     {"__main__", "__init__"},
 ]
 # These know arrays and files only, never a cell or a model.

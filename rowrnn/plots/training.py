@@ -15,14 +15,21 @@ def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
 
 
 def learning_curves(results: Results) -> Figure:
-    """Training loss and validation error after each epoch: mean and 95 % interval over seeds."""
+    """Training loss and validation error, or another score, after each epoch: mean and 95 % interval over seeds."""
+    curves = results["curves"]
+    measure = next(name for name in next(iter(curves.values())) if name.startswith("validation_"))
+    is_accuracy = measure == "validation_accuracy"
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
-    for color, (model, curve) in zip(COLORS, results["curves"].items(), strict=False):
+    for color, (model, curve) in zip(COLORS, curves.items(), strict=False):
         epochs = np.arange(1, len(curve["loss"]) + 1)
+        scores = np.asarray(curve[measure])
         band(left, epochs, np.asarray(curve["loss"]), color, model)
-        band(right, epochs, 100 * (1 - np.asarray(curve["validation_accuracy"])), color, model)
-    left.set(title="Training loss", xlabel="epoch", ylabel="cross-entropy (nats)", yscale="log")
-    right.set(title="Validation error", xlabel="epoch", ylabel="error (%)", yscale="log")
+        band(right, epochs, 100 * (1 - scores) if is_accuracy else scores, color, model)
+    left.set(title="Training loss", xlabel="epoch", ylabel="loss", yscale="log")
+    if is_accuracy:
+        right.set(title="Validation error", xlabel="epoch", ylabel="error (%)", yscale="log")
+    else:
+        right.set(title="Validation", xlabel="epoch", ylabel=measure.removeprefix("validation_").replace("_", " "))
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter("{x:g}")

@@ -1,0 +1,93 @@
+"""One image classifier of an experiment: trained as every model, then scored on the test set."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from flax import nnx
+from jaxtyping import Float
+
+from rowrnn.classification import correct, cross_entropy, predict
+from rowrnn.data import Augmentation, Dataset
+from rowrnn.errors import InputError
+from rowrnn.evaluate import compile_evaluation
+from rowrnn.options import TrainingOptions
+from rowrnn.progress import LiveTable
+from rowrnn.report import interval
+from rowrnn.run import Run
+from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
+from rowrnn.trial import Task, Trial, run_trial
+
+PROTOCOL = {
+    **OF_EVERY_TASK,
+    "seconds_to": "seconds_to_98 and _99: of training until the mean validation accuracy over seeds was reached at the "
+    "end of an epoch",
+}
+
+
+@dataclass(frozen=True)
+class ClassifierOptions(TrainingOptions):
+    """How image classifiers are trained, and on what."""
+
+    dropout: float = 0.1
+    """Probability with which a feature before the head is dropped while training."""
+    augmentation: Annotated[Augmentation, tyro.conf.arg(name="")] = Augmentation(shift=1.0)
+    """Random changes of the training images."""
+
+    def check(self, *counts: str) -> None:
+        super().check(*counts)
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"--dropout is {self.dropout}; expected a dropout in [0, 1).")
+
+
+def run_classifier_trial(
+    title: str,
+    build: Callable[[nnx.Rngs], Any],
+    options: ClassifierOptions,
+    data: Dataset,
+    run: Run,
+    table: LiveTable,
+    *,
+    computed_by: str = "XLA",
+    about: Mapping[str, Any] | None = None,
+) -> tuple[Trial, Float[np.ndarray, "seeds n classes"]]:
+    """Trains all seeds of an image classifier, `(images, key=...)` to logits, and scores them on the test set.
+
+    Args:
+        title, build, options, run, table, computed_by, about: as of `rowrnn.trial.run_trial`.
+        data: what to train and test on.
+
+    Returns:
+        The trial, and the logits of every test image.
+
+    Raises:
+        InputError, FloatingPointError, StorageError, Stopped: as `rowrnn.training.fit`.
+    """
+    loss = partial(cross_entropy, augmentation=options.augmentation)
+    task = Task(loss, correct, data.train, data.validation)
+    trial = run_trial(title, build, task, options, run, table, computed_by=computed_by, about=about)
+    logits, seconds = _timed_answers(trial.models, data)
+    hits = logits.argmax(axis=-1) == np.asarray(data.test.labels)
+    row = {
+        **trial.row,
+        "test_accuracy": interval(hits.mean(axis=1)),
+        "seconds_to_98": trial.fitted.seconds_to(0.98),
+        "seconds_to_99": trial.fitted.seconds_to(0.99),
+        "inference_images_per_second": logits.shape[0] * logits.shape[1] / seconds,
+    }
+    return trial._replace(row=row), logits
+
+
+def _timed_answers(models: Any, data: Dataset) -> tuple[Float[np.ndarray, "seeds n classes"], float]:
+    """Logits of every test image, and the median seconds to compute them all."""
+    answer = compile_evaluation(predict, models, data.test)
+    logits, times = answer(), []
+    for _ in range(3):
+        started = time.perf_counter()
+        answer()
+        times.append(time.perf_counter() - started)
+    return logits, float(np.median(times))

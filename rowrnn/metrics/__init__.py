@@ -1,0 +1,1 @@
+"""Measures that a field compares itself by."""
