@@ -31,7 +31,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/survival_cost.py
 
 cluster-demo: $(VENV)/.installed
-	$(BIN)/python benchmarks/cluster.py $(ARGS)
+	$(BIN)/python tests/faults/cluster.py $(ARGS)
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/faults/killing.py $(ARGS)

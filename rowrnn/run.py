@@ -94,8 +94,10 @@ class Run:
             shutil.rmtree(self.directory)
         elif kind is not None:
             resumable = any(self._checkpoints.glob("*/*"))
-            if not resumable and not self._saved:
-                (self.directory / RESULTS).unlink(missing_ok=True)
+            if not resumable:
+                shutil.rmtree(self._checkpoints, ignore_errors=True)
+                if not self._saved:
+                    (self.directory / RESULTS).unlink(missing_ok=True)
             saved = (self.directory / RESULTS).exists()
             finished = f"what was finished is in {self.directory / RESULTS}" if saved else "nothing was finished"
             ended = "Interrupted" if issubclass(kind, KeyboardInterrupt | Stopped) else "Ended by an error"

@@ -1,5 +1,6 @@
 """Sets of TensorFlow Datasets: every expected value is what the set was made of, not what the loader returned."""
 
+import fcntl
 import importlib.util
 import io
 import json
@@ -7,6 +8,8 @@ import logging
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -399,6 +402,37 @@ def test_failed_preparation_leaves_what_was_there(error, existing, tmp_path, mon
         )
     else:
         assert raised.type is KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_preparation_that_fails_leaves_that_of_another_process(tmp_path, monkeypatch):
+    begun, waiting, fails = threading.Event(), threading.Event(), threading.Lock()
+    generate = shapes7.Shapes7._generate_examples
+
+    def fail_once(builder, split):
+        if fails.acquire(blocking=False):
+            begun.set()
+            assert waiting.wait(20)
+            raise ConnectionError("no route to host")
+        yield from generate(builder, split)
+
+    monkeypatch.setattr(shapes7.Shapes7, "_generate_examples", fail_once)
+    flock = fcntl.flock
+
+    def told(lock, operation):
+        if begun.is_set():
+            waiting.set()
+        flock(lock, operation)
+
+    monkeypatch.setattr(loader.fcntl, "flock", told)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(load, "shapes7", tmp_path / "sets")
+        assert begun.wait(20)
+        second = pool.submit(load, "shapes7", tmp_path / "sets")
+        with pytest.raises(InputError, match="no route to host"):
+            first.result()
+        np.testing.assert_array_equal(second.result().test.images, shapes7.examples("test")[0])
+    np.testing.assert_array_equal(load("shapes7", tmp_path / "sets").test.images, shapes7.examples("test")[0])
 
 
 @pytest.mark.usefixtures("registered")

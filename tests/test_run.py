@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rowrnn.command import exit_on_error, run_experiment
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, StorageError
 from rowrnn.run import Run, seconds_since_start
 
 
@@ -68,6 +68,18 @@ def test_a_run_that_saved_nothing_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError), Run(tmp_path / "deep" / "run"):
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_first_checkpoint_that_fails_leaves_nothing_to_resume(tmp_path, capsys):
+    def full(run):
+        run.begin({"experiment": "a"})
+        run.checkpoints("A model").mkdir(parents=True)
+        raise StorageError("full")
+
+    with pytest.raises(StorageError), Run(tmp_path / "run") as run:
+        full(run)
+    assert list(tmp_path.iterdir()) == []
+    assert "Go on with" not in capsys.readouterr().err
 
 
 def interrupted_after_saving(run):

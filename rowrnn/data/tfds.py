@@ -2,7 +2,9 @@
 
 import contextlib
 import difflib
+import fcntl
 import importlib.util
+import os
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -47,6 +49,7 @@ def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Da
         prepared = builder.is_prepared()
     if not prepared:
         _prepare(name, builder, folder)
+        builder = _open(name, folder)  # Another process may have prepared it.
     _check_format(name, builder, folder)
     train, test, chosen = _streams(name, builder, keys)
     config = f" config {builder.info.config_name}" if builder.info.config_name else ""
@@ -172,8 +175,9 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, folder: Path) -> None
     own = downloads / builder.name  # TFDS downloads there; extracted archives, mixed by default, go there too
     config = tfds.download.DownloadConfig(extract_dir=own / "extracted", try_download_gcs=False)
     try:
-        with _undone_on_failure(own, folder / builder.name), contextlib.redirect_stdout(sys.stderr):
-            builder.download_and_prepare(download_dir=downloads, download_config=config, file_format="array_record")
+        with _undone_on_failure(folder, own, folder / builder.name), contextlib.redirect_stdout(sys.stderr):
+            if not builder.is_prepared():
+                builder.download_and_prepare(download_dir=downloads, download_config=config, file_format="array_record")
     except Exception as error:  # of the network, the disk, checksums, a builder's own code
         raise InputError(
             f"The data set {name!r} could not be downloaded and prepared in {folder} ({reason(error)}). Nothing is "
@@ -183,14 +187,17 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, folder: Path) -> None
 
 
 @contextlib.contextmanager
-def _undone_on_failure(*folders: Path) -> Generator[None, None, None]:
-    """Removes what appeared in the folders, and parents of theirs that were not there, if the block raises."""
-    missing = {path for folder in folders for path in (folder, *folder.parents) if not path.exists()}
-    before = {path for folder in folders for path in folder.rglob("*")}
+def _undone_on_failure(folder: Path, *inside: Path) -> Generator[None, None, None]:
+    """One process after another: removes what appeared inside, and folders that were not there, if the block raises."""
+    missing = {path for place in inside for path in (place, *place.parents) if not path.exists()}
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    before = {path for place in inside for path in place.rglob("*")}
     try:
         yield
     except BaseException:  # an interrupt too
-        after = {path for folder in folders for path in folder.rglob("*")}
+        after = {path for place in inside for path in place.rglob("*")}
         for path in sorted(missing | after - before, reverse=True):  # what a folder holds, then the folder
             with contextlib.suppress(OSError):  # a parent where something else was put meanwhile stays
                 if path.is_dir() and not path.is_symlink():
@@ -198,6 +205,8 @@ def _undone_on_failure(*folders: Path) -> Generator[None, None, None]:
                 else:
                     path.unlink()
         raise
+    finally:
+        os.close(lock)
 
 
 def _check_format(name: str, builder: tfds.core.DatasetBuilder, folder: Path) -> None:

@@ -92,10 +92,12 @@ class Checkpoints:
             _flush(self.directory)
         except Exception as error:  # Orbax and TensorStore raise anything.
             shutil.rmtree(partial, ignore_errors=True)
-            kept = f"the one before, {self.all()[-1]}, is whole" if self.all() else "there is none before it"
-            raise StorageError(
-                f"The checkpoint {whole} cannot be written ({_reason(error)}); {kept}. Make room, and resume."
-            ) from error
+            kept = (
+                f"the one before, {self.all()[-1]}, is whole. Make room, and resume."
+                if self.all()
+                else "there is none before it. Make room, and start again."
+            )
+            raise StorageError(f"The checkpoint {whole} cannot be written ({_reason(error)}); {kept}") from error
         for old in self.all()[: -self.keep]:
             shutil.rmtree(old, ignore_errors=True)  # What cannot be removed today is tomorrow.
 

@@ -4,17 +4,14 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+import cluster
 import numpy as np
 import pytest
+import shapes7
 
 from rowrnn.errors import InputError
 from rowrnn.machines import Machines
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-import cluster
 
 
 def test_two_processes_train_what_one_trains(tmp_path):
@@ -24,6 +21,23 @@ def test_two_processes_train_what_one_trains(tmp_path):
     for name, array in weights.items():
         np.testing.assert_allclose(weights_of_two[name], array, atol=1e-6, rtol=0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_two_processes_read_from_disk_what_one_holds(tmp_path):
+    shapes7.prepare(tmp_path)
+    what = ("--models", "gru", "--dataset", "shapes7", "--data-dir", str(tmp_path), "--params", "6000")
+    how = ("--epochs", "2", "--seeds", "1", "--batch", "10", "--dropout", "0", "--shift", "0")
+    cluster.finish(cluster.start(1, *what, *how, "--output", str(tmp_path / "held")))
+    # A process with room for the images does as the one without.
+    of_each = ("--data-memory=0.1", "--data-memory=100")
+    cluster.finish(cluster.start(2, *what, *how, "--output", str(tmp_path / "read"), of_each=of_each))
+    ((loss, weights),) = cluster.outcome(tmp_path / "held").values()
+    ((loss_read, weights_read),) = cluster.outcome(tmp_path / "read").values()
+    assert loss_read == pytest.approx(loss, abs=1e-6)
+    for name, array in weights.items():
+        np.testing.assert_allclose(weights_read[name], array, atol=1e-6, rtol=0)
+    data = json.loads((tmp_path / "read" / "results.json").read_text())["data"]
+    assert "training images streamed, 0.2 MiB where 0.1 are allowed" in data["source"]
 
 
 def test_a_process_that_dies_ends_the_other_and_one_goes_on(tmp_path):

@@ -3,8 +3,8 @@
 The main job, tiny, as one process and as several on this machine, which talk over gloo as machines of a cluster would.
 A table tells how far their losses and weights lie apart. Two cores are shared by all of them: seconds say nothing here.
 
-    python benchmarks/cluster.py            two minutes: `make cluster-demo`
-    python benchmarks/cluster.py --quick    half a minute: one and two processes
+    python tests/faults/cluster.py            two minutes: `make cluster-demo`
+    python tests/faults/cluster.py --quick    half a minute: one and two processes
 """
 
 import json
@@ -25,7 +25,7 @@ from rowrnn.command import run_experiment
 from rowrnn.errors import InputError
 from rowrnn.report import plain_table
 
-EXPERIMENT = Path(__file__).parents[1] / "experiments" / "mnist_rows.py"
+EXPERIMENT = Path(__file__).parents[2] / "experiments" / "mnist_rows.py"
 # 50 steps of each model; one seed is shared by the processes, batch by batch.
 TRAINING = "--params 10000 --train-images 1600 --batch 32 --epochs 1 --seeds 1 --dropout 0 --shift 0"
 
@@ -63,26 +63,36 @@ def main(options: Options) -> None:
 
 def train(processes: int, models: tuple[str, ...], output: Path) -> dict[str, tuple[float, dict[str, np.ndarray]]]:
     """Loss and weights of each model, trained by so many processes."""
-    started = start(processes, "--models", *models, *TRAINING.split(), "--output", str(output))
-    for process in started:
-        output_text, errors = process.communicate(timeout=600)
+    finish(start(processes, "--models", *models, *TRAINING.split(), "--output", str(output)))
+    return outcome(output)
+
+
+def finish(processes: list[subprocess.Popen[str]]) -> None:
+    """Waits for processes that must end well."""
+    for process in processes:
+        output, errors = process.communicate(timeout=600)
         if process.returncode != 0:
-            raise RuntimeError(f"A process ended with code {process.returncode}.\n{output_text}\n{errors}")
-    results = json.loads((output / "results.json").read_text())
+            raise RuntimeError(f"A process ended with code {process.returncode}.\n{output}\n{errors}")
+
+
+def outcome(run: Path) -> dict[str, tuple[float, dict[str, np.ndarray]]]:
+    """Last loss and weights of each model of a run."""
+    results = json.loads((run / "results.json").read_text())
     return {
-        title: (curve["loss"][-1][0], load_file(output / "models" / f"{title.lower().replace(' ', '_')}.safetensors"))
+        title: (curve["loss"][-1][0], load_file(run / "models" / f"{title.lower().replace(' ', '_')}.safetensors"))
         for title, curve in results["curves"].items()
     }
 
 
-def start(processes: int, *arguments: str, script: Path = EXPERIMENT) -> list[subprocess.Popen[str]]:
-    """An experiment as several processes with a device each, or as one."""
+def start(processes: int, *arguments: str, of_each: tuple[str, ...] = ()) -> list[subprocess.Popen[str]]:
+    """The main job as several processes with a device each, or as one; `of_each` is a last argument of each."""
     environment: dict[str, Any] = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
     coordinator = f"localhost:{free_port()}"
     started = []
     for process in range(processes):
         told = ("--coordinator", coordinator, "--processes", str(processes), "--process", str(process))
-        command = [sys.executable, str(script), *arguments, *(told if processes > 1 else ())]
+        own = of_each[process : process + 1]
+        command = [sys.executable, str(EXPERIMENT), *arguments, *(told if processes > 1 else ()), *own]
         pipe = subprocess.PIPE
         started.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
     return started
