@@ -1,5 +1,8 @@
 """What `rowrnn.scan` is given, checked and brought into one form."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,3 +82,18 @@ def as_state(state: State, like: State) -> State:
 def shape(x: ArrayLike) -> str:
     """A shape as text."""
     return str(list(jnp.shape(x)))
+
+
+def one_each(initial_state: Any, count: int, parts: str) -> Sequence[State | None]:
+    """The initial state of each of so many parts of a layer; None for each where there is none.
+
+    Raises:
+        ValueError: if it is no tuple or list of as many.
+    """
+    if initial_state is None:
+        return [None] * count
+    if not isinstance(initial_state, tuple | list):
+        raise ValueError(f"The initial states of {count} {parts} are a tuple, not {type(initial_state).__name__}.")
+    if len(initial_state) != count:
+        raise ValueError(f"{count} {parts} take as many initial states, not {len(initial_state)}.")
+    return initial_state

@@ -24,6 +24,7 @@ from problem import (
     randomized,
 )
 
+from rowrnn.arguments import one_each
 from rowrnn.cells import GRU, LSTM, ConvGRU, Elman, MinGRU
 from rowrnn.scan import scan
 from rowrnn.sequence import Bidirectional, Recurrent, Stack, stack
@@ -332,8 +333,13 @@ def test_noise_needs_a_cell_that_can_take_it():
 
 def test_calls_that_do_not_fit():
     layer = Stack([Recurrent(make_cell("gru"), zoneout=0.5), make_cell("gru", features=HIDDEN)])
-    with pytest.raises(ValueError, match="2 layers takes as many initial states, not 1"):
+    with pytest.raises(ValueError, match="2 layers of the stack take as many initial states, not 1"):
         layer(jnp.zeros((1, 2, FEATURES)), initial_state=[None])
+    with pytest.raises(ValueError, match="2 directions take as many initial states, not 3"):
+        one_each((None,) * 3, 2, "directions")
+    for wrong in (jnp.zeros(()), jnp.zeros((2, 1, HIDDEN))):
+        with pytest.raises(ValueError, match="initial states of 2 directions are a tuple, not ArrayImpl"):
+            one_each(wrong, 2, "directions")
     with pytest.raises(ValueError, match=r"d = 3 features, and was given \[1, 2, 4\]"):
         layer(jnp.zeros((1, 2, 4)))
     residual = Stack([make_cell("gru")], connection="residual")

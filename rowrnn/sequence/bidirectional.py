@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
+from rowrnn.arguments import one_each
 from rowrnn.cells import Cell
 from rowrnn.sequence.noise import split_key
 from rowrnn.sequence.recurrent import Recurrent
@@ -66,8 +67,12 @@ class Bidirectional(nnx.Module):
         key: Key[Array, ""] | None = None,
         **options: Any,
     ) -> tuple[Outputs, tuple[State, State]]:
-        """As `Recurrent`, with a state of two."""
-        there, back = (None, None) if initial_state is None else initial_state
+        """As `Recurrent`, with a state of two.
+
+        Raises:
+            ValueError: if there is another number of initial states than two.
+        """
+        there, back = one_each(initial_state, 2, "directions")
         key_there, key_back = split_key(key, 2)
         forward, last_there = self.forward(x, initial_state=there, key=key_there, **options)
         backward, last_back = self.backward(x, initial_state=back, key=key_back, **options)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
-from rowrnn.arguments import check_sequence, valid_steps
+from rowrnn.arguments import check_sequence, one_each, valid_steps
 from rowrnn.cells import Cell
 from rowrnn.masking import zeroed
 from rowrnn.sequence.bidirectional import Bidirectional
@@ -91,9 +91,7 @@ class Stack(nnx.Module):
             ValueError: if there are more or fewer initial states than layers, or `hold_outputs` is asked of other than
                 plain connections.
         """
-        states = [None] * len(self.layers) if initial_state is None else list(initial_state)
-        if len(states) != len(self.layers):
-            raise ValueError(f"A stack of {len(self.layers)} layers takes as many initial states, not {len(states)}.")
+        states = one_each(initial_state, len(self.layers), "layers of the stack")
         bottom = jnp.asarray(x)
         if self.connection != "plain":
             if options.get("hold_outputs"):
