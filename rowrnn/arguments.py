@@ -67,15 +67,15 @@ def valid_steps(
 
 
 def as_state(state: State, like: State) -> State:
-    """An initial state in the dtype and form of the cell's own."""
+    """A state in the dtype and form of the cell's own."""
     if jax.tree.structure(state) != jax.tree.structure(like):
         raise ValueError(
-            f"scan expected an initial state of the form {jax.tree.map(shape, like)}, "
+            f"The cell expected a state of the form {jax.tree.map(shape, like)}, "
             f"and was given {jax.tree.map(shape, state)}."
         )
     for given, expected in zip(jax.tree.leaves(state), jax.tree.leaves(like), strict=True):
         if jnp.shape(given) != expected.shape:
-            raise ValueError(f"scan expected an initial state of shape {shape(expected)} and was given {shape(given)}.")
+            raise ValueError(f"The cell expected a state of shape {shape(expected)} and was given {shape(given)}.")
     return jax.tree.map(lambda given, expected: jnp.asarray(given, expected.dtype), state, like)
 
 

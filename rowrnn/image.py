@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, ArrayLike, DTypeLike, Float, Key, Shaped
 
+from rowrnn.arguments import as_state
 from rowrnn.cells import GRU, LSTM, Cell
 from rowrnn.masking import zeroed
 from rowrnn.orders import ORDERS, Order
@@ -74,9 +75,10 @@ class Rows(nnx.Module):
         are those of the whole image.
 
         Raises:
-            ValueError: if the row's shape does not fit the cell.
+            ValueError: if the row's shape does not fit the cell, or the state's does not fit the row.
         """
-        return self.cell(state, self._row(row))
+        projected = self.cell.project(self._row(row))
+        return self.cell.step(as_state(state, self.cell.initial_state(projected)), projected)
 
     def gates(self, images: ArrayLike) -> dict[str, Outputs]:
         """Activations of the cell's gates at every row, by name, each `[b, h, hidden]`: what the cell did and when."""

@@ -161,6 +161,13 @@ def test_rows_that_do_not_fit(shape):
         layer.initial_state(make_images(*shape))
 
 
+def test_a_state_of_another_batch():
+    layer = make_layer("lstm", WIDTH)
+    state = layer.initial_state(make_images(BATCH, WIDTH))
+    with pytest.raises(ValueError, match=r"a state of shape \[1, \d\] and was given \[3, \d\]"):
+        layer.step(state, make_images(1, WIDTH))
+
+
 def test_heights_that_do_not_fit():
     with pytest.raises(ValueError, match=r"between 0 and t = 4.*from 0 to 5"):
         make_layer("lstm", WIDTH)(make_images(BATCH, HEIGHT, WIDTH), heights=np.asarray([5, 0, 1]))
