@@ -175,6 +175,8 @@ ORDERS: dict[str, Callable[..., Order]] = {
 
 
 def _numbers(height: int, width: int) -> Int[np.ndarray, "h w"]:
+    if min(height, width) < 1:
+        raise ValueError(f"An image has at least one row and one column, not {height}x{width}.")
     return np.arange(height * width).reshape(height, width)
 
 

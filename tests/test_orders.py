@@ -126,3 +126,11 @@ def test_an_order_of_ones_own_needs_pixels_and_places():
     images = jnp.arange(6.0).reshape(1, 2, 3, 1)
     np.testing.assert_array_equal(order.sequences(images)[0], [[2, 5], [1, 4], [0, 3]])
     np.testing.assert_array_equal(order.images(order.sequences(images)), images)
+
+
+@pytest.mark.parametrize("name", ORDERS)
+@pytest.mark.parametrize("size", [(0, 3), (3, 0), (0, 0)], ids=str)
+def test_images_without_pixels(name, size):
+    how = {"patch": (1, 1)} if name in ("across", "down") else {}
+    with pytest.raises(ValueError, match=f"at least one row and one column, not {size[0]}x{size[1]}"):
+        ORDERS[name](*size, **how)
