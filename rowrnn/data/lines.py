@@ -47,7 +47,7 @@ class Lines(NamedTuple):
 
 
 class _Places(NamedTuple):
-    """Where digits stand: middles `[b, n]` in columns, widths of lines `[b]`, and how much narrower they are written."""
+    """Middles of digits `[b, n]` in columns; widths of lines, and how much narrower they are written, `[b]`."""
 
     middles: Array
     widths: Array
@@ -177,7 +177,7 @@ def _places(
     paper = paper_width(present.shape[1])
     left, right = extents[..., 0], extents[..., 1]
     lead = left[:, 0] + margins[:, 0]
-    tail = jnp.take_along_axis(right, lengths[:, None] - 1, axis=1)[:, 0] + margins[:, 1]
+    tail = _taken(right, lengths[:, None] - 1)[:, 0] + margins[:, 1]
     beyond = jnp.maximum(right[:, :-1] + left[:, 1:] + gaps - PITCH, 0)  # what a step has above the fewest columns
     beyond = jnp.where(present[:, 1:], beyond, 0)
     least = (PITCH * (lengths - 1)).astype(jnp.float32)
@@ -214,26 +214,24 @@ def _set(
     flat = jnp.pad(glyphs, ((0, 0), (0, 0), (0, 0), (1, 1))).reshape(b, -1)  # Beside a digit is nothing.
     row, column = jnp.arange(height), jnp.arange(paper_width(digits), dtype=jnp.float32) + 0.5
     lean = slant[:, None] * ((height - 1) / 2 - row.astype(jnp.float32))[None, :]
-    x = column[None, None, :] - lean[:, :, None]
 
     def layer(first: int) -> Array:
         of_layer = middles[:, first::2]
         borders = (of_layer[:, 1:] + of_layer[:, :-1]) / 2
-        nearest = (x[..., None] >= borders[:, None, None, :]).sum(axis=-1)
-        digit = 2 * nearest + first
-        middle, higher = (_each(a, digit) for a in (middles, wobble))
-        source = (x - middle) / breadth[:, None, None] + (width + 1) / 2  # column of the padded image
-        source = jnp.clip(source, 0, width + 1)
+        digit = 2 * (column[None, :, None] >= borders[:, None, :]).sum(axis=-1) + first
+        from_middle = (column[None, :] - _taken(middles, digit))[:, None, :] - lean[:, :, None]
+        source = jnp.clip(from_middle / breadth[:, None, None] + (width + 1) / 2, 0, width + 1)  # with the padding
         whole = jnp.minimum(source.astype(jnp.int32), width)
         part = source - whole.astype(jnp.float32)
-        from_row = row[None, :, None] + higher
-        index = (jnp.clip(from_row, 0, height - 1) * digits + digit) * (width + 2) + whole
-        before, after = (_each(flat, index + beside) for beside in (0, 1))
+        from_row = row[None, :, None] + _taken(wobble, digit)[:, None, :]
+        start = (jnp.clip(from_row, 0, height - 1) * digits + digit[:, None, :]) * (width + 2)
+        index = (start + whole).reshape(b, -1)
+        before, after = (_taken(flat, index + beside).reshape(whole.shape) for beside in (0, 1))
         seen = before + part * (after - before)
         return jnp.where((from_row >= 0) & (from_row < height), seen, 0)
 
     return jnp.maximum(layer(0), layer(1)) if digits > 1 else layer(0)
 
 
-def _each(values: Shaped[Array, "b n"], index: Int[Array, "b h w"]) -> Shaped[Array, "b h w"]:
-    return jnp.take_along_axis(values, index.reshape(len(index), -1), axis=1).reshape(index.shape)
+def _taken(values: Shaped[Array, "b n"], index: Int[Array, "b m"]) -> Shaped[Array, "b m"]:
+    return jnp.take_along_axis(values, index, axis=1, mode="promise_in_bounds")
