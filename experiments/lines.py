@@ -24,7 +24,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 from rich.console import Console
 
-from rowrnn import GRU, LSTM, Cell, ctc, explain
+from rowrnn import GRU, LSTM, Bidirectional, Cell, ctc, explain
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.lines import Lines, collect, write
@@ -188,7 +188,7 @@ def computed_by(reader: LineReader) -> str:
     """The backend of a reader's recurrence, and why."""
     if isinstance(reader.layer, nnx.Linear):
         return "XLA"
-    cell = getattr(reader.layer, "forward", reader.layer).cell
+    cell = (reader.layer.forward if isinstance(reader.layer, Bidirectional) else reader.layer).cell
     return explain(cell, jnp.zeros((1, 1, cell.features)))
 
 

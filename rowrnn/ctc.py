@@ -36,7 +36,7 @@ def steps_needed(labels: Int[np.ndarray, "b n"], lengths: Int[np.ndarray, "b"]) 
     return lengths + ((labels[:, 1:] == labels[:, :-1]) & within).sum(axis=1)
 
 
-def greedy(logits: Float[Array, "b t scores"], lengths: ArrayLike | None = None) -> Reading:
+def greedy(logits: ArrayLike, lengths: ArrayLike | None = None) -> Reading:
     """The string of the most probable path (best path decoding).
 
     Args:
@@ -66,7 +66,7 @@ class _Beam(NamedTuple):
     label: Array
 
 
-def beam_search(logits: Float[Array, "b t scores"], lengths: ArrayLike | None = None, *, beam: int = 10) -> Reading:
+def beam_search(logits: ArrayLike, lengths: ArrayLike | None = None, *, beam: int = 10) -> Reading:
     """The most probable string among those whose prefixes stay in the beam (prefix beam search without a language
     model: Graves 2012, §7.5; Hannun et al. 2014, algorithm 1).
 
@@ -147,8 +147,9 @@ def _stepped(now: _Beam, log_probs: Float[Array, "scores"]) -> _Beam:
     )
 
 
-def _checked(logits: Array, lengths: ArrayLike | None) -> tuple[Float[Array, "b t scores"], Bool[Array, "b t"]]:
+def _checked(logits: ArrayLike, lengths: ArrayLike | None) -> tuple[Float[Array, "b t scores"], Bool[Array, "b t"]]:
     """Log-probabilities, and which steps are valid."""
+    logits = jnp.asarray(logits)
     if logits.ndim != 3 or logits.shape[1] < 1 or logits.shape[2] < 2:
         raise ValueError(
             "Scores to read from have the shape [b, t, classes + 1] with at least one step and one class beside the "

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, Shaped
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, Shaped
 
 from rowrnn.data.dataset import as_float
 from rowrnn.errors import InputError
@@ -18,14 +18,14 @@ PITCH = 8
 """Fewest columns from the middle of a digit to that of the next: two outputs of a reader with one output for every 4
 columns. A line of n digits so has at least 2·n outputs, and CTC needs at most 2·n - 1: one a digit, and a blank between
 two that are equal."""
-SIZE = (0.75, 1.0)  # height beside that of the digit's own image
+SIZE = (0.8, 1.0)  # height beside that of the digit's own image
 BREADTH = (0.85, 1.1)  # width beside the height
-SLANT = 0.3  # columns to the right for each row up, at most, to either side
-GAP = (-3.0, 4.0)  # columns between the ink of two digits
+SLANT = 0.25  # columns to the right for each row up, at most, to either side
+GAP = (-2.0, 5.0)  # columns between the ink of two digits
 MARGIN = (4.0, 8.0)  # columns before the first digit and behind the last
 WOBBLE = 2  # rows by which a digit stands higher or lower, at most
 PRESSURE = (0.6, 1.0)  # brightness beside that of the digit's own image
-NOISE = 0.2  # largest change of a pixel's brightness
+NOISE = 0.15  # largest change of a pixel's brightness
 INK = 0.25  # brightness that counts as ink
 CHUNK = 500  # lines made at a time
 
@@ -61,8 +61,8 @@ def paper_width(digits: int) -> int:
 
 def write(
     key: Key[Array, ""],
-    images: Shaped[Array, "n h w 1"],
-    labels: Int[Array, "n"],
+    images: ArrayLike,
+    labels: ArrayLike,
     *,
     lines: int,
     digits: int,
@@ -85,10 +85,11 @@ def write(
     Raises:
         ValueError: if images have another form, or lines or digits are below 1.
     """
-    if images.ndim != 4 or images.shape[-1] != 1 or len(images) != len(labels):
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
+    if images.ndim != 4 or images.shape[-1] != 1 or labels.shape != images.shape[:1]:
         raise ValueError(
             f"Lines are written with images of one channel, [n, h, w, 1], and one label each, not images of shape "
-            f"{list(images.shape)} and {len(labels)} labels."
+            f"{list(images.shape)} and labels of shape {list(labels.shape)}."
         )
     if lines < 1 or digits < 1:
         raise ValueError(f"Expected at least 1 line of at least 1 digit, not {lines} lines of up to {digits} digits.")
@@ -125,8 +126,8 @@ def write(
 
 def collect(
     key: Key[Array, ""],
-    images: Shaped[Array, "n h w 1"],
-    labels: Int[Array, "n"],
+    images: ArrayLike,
+    labels: ArrayLike,
     *,
     lines: int,
     digits: int,
@@ -204,7 +205,7 @@ def _set(
     wobble: Int[Array, "b n"],
     breadth: Float[Array, "b"],
     slant: Float[Array, "b"],
-) -> Float[Array, "b h w"]:
+) -> Float[Array, "b h paper"]:
     """Digits on paper, slanted about the middle row, interpolated linearly along it; where two overlap, the brighter.
 
     Only neighbours overlap: the digits at odd places and those at even ones are set apart, and of each of the two a

@@ -76,17 +76,13 @@ class LineReader(nnx.Module):
         for down, _ in STRIDES:
             height = -(-height // down)
         features = height * channels[-1]
-        if cell is None:
-            self.layer: Any = nnx.Linear(features, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
-        elif both_ways:
-            self.layer = Bidirectional(*(cell(features, hidden, rngs=rngs) for _ in range(2)))
-        else:
-            self.layer = Recurrent(cell(features, hidden, rngs=rngs))
-        self.head = nnx.Linear(hidden if cell is None else self.layer.outputs, classes + 1, rngs=rngs)
+        self.layer = _layer(features, hidden, cell, both_ways, rngs)
+        outputs = self.layer.out_features if isinstance(self.layer, nnx.Linear) else self.layer.outputs
+        self.head = nnx.Linear(outputs, classes + 1, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
 
     def __call__(
-        self, images: Images, widths: ArrayLike | None = None, *, key: Array | None = None
+        self, images: ArrayLike, widths: ArrayLike | None = None, *, key: Array | None = None
     ) -> Float[Array, "b t scores"]:
         """Scores of every strip, `[b, ⌈w / 4⌉, classes + 1]`: logits of the classes and, last, of the blank.
 
@@ -99,10 +95,10 @@ class LineReader(nnx.Module):
         Raises:
             ValueError: if images have another form, or widths, where known outside `jax.jit`, leave [1, w].
         """
-        self._check(images, "w")
+        images = self._checked(images, "w")
         columns, lengths = images.shape[2], None
         if widths is not None:
-            widths = _checked(widths, images)
+            widths = _within(widths, images)
             lengths = strips(widths)
             images = jnp.swapaxes(images, 1, 2)
             images = jnp.swapaxes(zeroed(images, jnp.arange(columns)[None, :] < widths[:, None]), 1, 2)
@@ -113,17 +109,18 @@ class LineReader(nnx.Module):
         x = nnx.relu(self.layer(x)) if isinstance(self.layer, nnx.Linear) else self.layer(x, lengths=lengths)[0]
         return self.head(self.dropout(x, deterministic=key is None, rngs=behind))
 
-    def initial_state(self, strip: Images) -> ReaderState:
+    def initial_state(self, strip: ArrayLike) -> ReaderState:
         """State before the first strip, for strips `[b, h, 4, 1]`.
 
         Raises:
             ValueError: as `step`.
         """
-        cell, nothing = self._cell(strip), self._nothing(strip)
+        cell, strip = self._followed(strip)
+        nothing = self._nothing(strip)
         features, _ = self._features(strip, nothing)
         return ReaderState(nothing, cell.initial_state(cell.project(features[:, 0])))
 
-    def step(self, state: ReaderState, strip: Images) -> tuple[ReaderState, Float[Array, "b scores"]]:
+    def step(self, state: ReaderState, strip: ArrayLike) -> tuple[ReaderState, Float[Array, "b scores"]]:
         """The next 4 columns of each line, `[b, h, 4, 1]`, as they are written.
 
         The caller carries the state from `initial_state` on: `state, scores = reader.step(state, strip)`. The scores
@@ -132,7 +129,7 @@ class LineReader(nnx.Module):
         Raises:
             ValueError: if the strip has another form, or the reader has no cell or one that reads from the right.
         """
-        cell = self._cell(strip)
+        cell, strip = self._followed(strip)
         features, seen = self._features(strip, state.seen)
         carried, output = cell(state.cell, features[:, 0])
         return ReaderState(seen, carried), self.head(output)
@@ -155,22 +152,25 @@ class LineReader(nnx.Module):
             rows = -(-rows // down)
         return tuple(seen)
 
-    def _cell(self, strip: Images) -> Cell:
-        self._check(strip, str(STRIP))
+    def _followed(self, strip: ArrayLike) -> tuple[Cell, Images]:
+        """The cell that follows a line, and a strip that it can take."""
+        strip = self._checked(strip, str(STRIP))
         if not isinstance(self.layer, Recurrent):
             raise ValueError(
                 "A line can be followed while it is written by a reader with a cell that reads from the left: make it "
                 "with a cell and both_ways=False."
             )
-        return self.layer.cell
+        return self.layer.cell, strip
 
-    def _check(self, images: Array, columns: str) -> None:
+    def _checked(self, images: ArrayLike, columns: str) -> Images:
+        images = jnp.asarray(images)
         whole = images.ndim == 4 and images.shape[1] == self.height and images.shape[3] == 1 and images.shape[2] > 0
         if not whole or (columns != "w" and images.shape[2] != STRIP) or not jnp.issubdtype(images.dtype, jnp.floating):
             raise ValueError(
                 f"This LineReader takes floating-point images [b, {self.height}, {columns}, 1] of at least one column, "
                 f"not {images.dtype} of shape {list(images.shape)}."
             )
+        return images
 
 
 def strips(widths: Any) -> Any:
@@ -178,7 +178,7 @@ def strips(widths: Any) -> Any:
     return (widths + (STRIP - 1)) // STRIP
 
 
-def _checked(widths: ArrayLike, images: Images) -> Int[Array, "b"]:
+def _within(widths: ArrayLike, images: Images) -> Int[Array, "b"]:
     known = None if isinstance(widths, jax.core.Tracer) else np.asarray(widths)
     batch, _, columns, _ = images.shape
     if jnp.shape(widths) != (batch,) or not jnp.issubdtype(jnp.result_type(widths), jnp.integer):
@@ -192,6 +192,16 @@ def _checked(widths: ArrayLike, images: Images) -> Int[Array, "b"]:
             f"to {known.max()}. Leave out empty lines, or widen the paper."
         )
     return jnp.asarray(widths).astype(jnp.int32)
+
+
+def _layer(
+    features: int, hidden: int, cell: type[Cell] | None, both_ways: bool, rngs: nnx.Rngs
+) -> nnx.Linear | Bidirectional | Recurrent:
+    if cell is None:
+        return nnx.Linear(features, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
+    if both_ways:
+        return Bidirectional(*(cell(features, hidden, rngs=rngs) for _ in range(2)))
+    return Recurrent(cell(features, hidden, rngs=rngs))
 
 
 def _conv(inputs: int, outputs: int, strides: tuple[int, int], rngs: nnx.Rngs) -> nnx.Conv:

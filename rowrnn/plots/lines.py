@@ -55,9 +55,8 @@ def reading(model: str, arrays: Arrays) -> Figure:
     )
     for number in range(count):
         above, below = panels[2 * number : 2 * number + 2, 0]
-        above.imshow(
-            images[number, :, :, 0], cmap="gray", aspect="auto", extent=(0, columns, height, 0), interpolation="nearest"
-        )
+        image = images[number, :, : widths[number], 0]
+        above.imshow(image, cmap="gray", extent=(0, image.shape[1], height, 0), aspect="auto", interpolation="nearest")
         above.axis("off")
         steps = -(-int(widths[number]) // (columns // probabilities.shape[1]))
         _speak(below, probabilities[number, :steps], sides[number], columns / probabilities.shape[1])
@@ -73,18 +72,20 @@ def _speak(axes: Axes, probability: np.ndarray, sides: np.ndarray, columns: floa
     middle = columns * (np.arange(steps) + 0.5)
     axes.fill_between(middle, probability[:, -1], color="0.9", linewidth=0, step="mid")
     for label in range(scores - 1):
-        axes.plot(middle, probability[:, label], color=COLORS[label % len(COLORS)], linewidth=1.2)
+        axes.plot(
+            middle, probability[:, label], color=COLORS[label % len(COLORS)], linewidth=1.2, drawstyle="steps-mid"
+        )
     path = probability.argmax(axis=1)
     said = np.flatnonzero((path != scores - 1) & (path != np.concatenate([[scores - 1], path[:-1]])))
     sides = sides[(sides > -2).all(axis=1)]
     for (read, true), x in zip(sides.tolist(), _places(sides[:, 0], middle[said], columns), strict=True):
         color = "black" if read == true else WRONG
         weight = "normal" if read == true else "bold"
-        for label, y in ((read, 1.32), (true, 1.08)):
+        for label, y in ((read, 1.5), (true, 1.2)):
             axes.text(x, y, str(label) if label >= 0 else "-", color=color, weight=weight, ha="center", fontsize=9)
-    for name, y in (("read", 1.32), ("true", 1.08)):
+    for name, y in (("read", 1.5), ("true", 1.2)):
         axes.text(-0.005, y, name, ha="right", fontsize=8, color="0.4", transform=axes.get_yaxis_transform())
-    axes.set(ylim=(0, 1.6), yticks=[0, 1])
+    axes.set(ylim=(0, 1.8), yticks=[0, 1])
     axes.spines["left"].set_bounds(0, 1)
     axes.tick_params(labelsize=7)
 
