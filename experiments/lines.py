@@ -120,11 +120,11 @@ def main(options: Options) -> None:
     options.machines.join()
     console = Console(width=None if sys.stdout.isatty() else 130)
     data = options.load(console)
+    makes = {name: partial(build, name, options, data) for name in options.models}
+    widths = {name: solve_width(make, options.params) for name, make in makes.items()}
     validation = made(1, data.validation, options.validation_lines, options.digits)
     test = made(2, data.test, options.test_lines, options.digits)
     long = made(3, data.test, options.test_lines, options.long, exactly=True)
-    makes = {name: partial(build, name, options, data) for name in options.models}
-    widths = {name: solve_width(make, options.params) for name, make in makes.items()}
     with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
         results: dict[str, Any] = {
             "experiment": "lines",

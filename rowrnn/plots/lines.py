@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from rowrnn.plots.style import COLORS, Arrays, band
 from rowrnn.report import Results
@@ -39,6 +40,7 @@ def error_by_length(models: list[str], results: Results, arrays: Arrays) -> Figu
     axes.text(protocol["digits"] + 0.7, axes.get_ylim()[1], "longer than any in training", fontsize=8, va="top")
     axes.set(title="How often does a reader err?", xlabel="digits of a line", ylabel="label error rate (%)")
     axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="upper left")
     return figure
 
