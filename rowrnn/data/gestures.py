@@ -12,16 +12,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Shaped
+from jaxtyping import Array, ArrayLike, Float, Int, Key, Shaped
 
 from rowrnn.data.dataset import as_float
 
 CANVAS = 32  # pixels, height and width of a frame
 FRAMES = 12
-SIZES = (8.0, 14.0)  # pixels, the longer side of the digit's image
+SIZES = (7.0, 14.0)  # pixels, the longer side of the digit's image
 AMPLITUDES = (2.0, 3.0)  # pixels, of the circle and the waves
 SWEEP = 2.5  # pixels to both sides of the middle
 SPEEDS = (0.07, 0.11)  # turns per frame
+AT_ONCE = 250  # videos of a set to keep
 
 # How often a part turns while the speed's own turn is made: circle, wave across, wave down, sweep across, sweep down,
 # size. With y down a circle of growing angle is clockwise.
@@ -88,8 +89,8 @@ class Path(NamedTuple):
     size: Float[Array, "b t"]
 
 
-def gestures(key: Key[Array, ""], images: Shaped[Array, "b h w c"], frames: int = FRAMES) -> Videos:
-    """A video of each image, in one of the gestures, all equally probable.
+def gestures(key: Key[Array, ""], images: ArrayLike, frames: int = FRAMES) -> Videos:
+    """A video of each image, in one of the gestures, all equally probable; floating point.
 
     Args:
         key: randomness; the same key makes the same videos.
@@ -97,17 +98,34 @@ def gestures(key: Key[Array, ""], images: Shaped[Array, "b h w c"], frames: int 
         frames: length of the videos.
 
     Raises:
-        ValueError: if the images have another rank, or there is no frame.
+        ValueError: if the images have another rank, or there is no image or frame.
     """
+    images = jnp.asarray(images)
+    labels, way = _chosen(key, images, frames)
+    return Videos(rendered(as_float(images), way), labels)
+
+
+def stored(key: Key[Array, ""], images: ArrayLike, frames: int = FRAMES) -> Videos:
+    """The videos of `gestures` as uint8, made a few at a time: a set to keep."""
+    images = jnp.asarray(images)
+    labels, way = _chosen(key, images, frames)
+
+    def one(example: tuple[Array, Path]) -> Array:
+        image, path = jax.tree.map(lambda a: a[None], example)
+        return jnp.round(255 * rendered(as_float(image), path)[0]).astype(jnp.uint8)
+
+    return Videos(jax.lax.map(one, (images, way), batch_size=AT_ONCE), labels)
+
+
+def _chosen(key: Array, images: Array, frames: int) -> tuple[Int[Array, "b"], Path]:
+    """A gesture of each image, and its way."""
     if images.ndim != 4 or 0 in images.shape:
-        raise ValueError(
-            f"Gestures are made of images [b, h, w, c], all above zero, not of shape {list(images.shape)}."
-        )
+        raise ValueError(f"Gestures are made of images [b, h, w, c], none of them 0, not {list(images.shape)}.")
     if frames < 1:
         raise ValueError(f"A gesture takes at least 1 frame, not {frames}.")
     label_key, draw_key = jax.random.split(key)
     labels = jax.random.randint(label_key, (len(images),), 0, len(GESTURES), jnp.int32)
-    return Videos(rendered(as_float(images), path(drawn(draw_key, len(images)), labels, frames)), labels)
+    return labels, path(drawn(draw_key, len(images)), labels, frames)
 
 
 def drawn(key: Key[Array, ""], count: int) -> Draws:
