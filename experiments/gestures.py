@@ -10,7 +10,7 @@ frame that it is best at, and its features averaged over the frames, all within 
 
     python experiments/gestures.py            20 minutes on 2 cores
     python experiments/gestures.py --full     an hour: three seeds, every training image
-    python experiments/gestures.py --quick    3 minutes: a GRU and both baselines, 500 steps
+    python experiments/gestures.py --quick    3 minutes: a GRU and both baselines, 1,000 steps
 """
 
 import dataclasses
@@ -75,6 +75,8 @@ class Options(TrainingOptions):
     """Features that the CNN sees in a frame."""
     frames: int = 12
     """Frames of a video."""
+    batch: int = 32
+    """Videos per training step."""
     epochs: int = 14
     """Passes over the training set."""
     seeds: int = 2
@@ -86,7 +88,7 @@ class Options(TrainingOptions):
     output: Path = Path("runs/gestures")
     """Directory for results and pictures; one that is taken is kept, and the next free name used."""
     quick: bool = False
-    """Preset: a GRU and both baselines, one seed, 500 steps."""
+    """Preset: a GRU and both baselines, one seed, 1,000 steps."""
     full: bool = False
     """Preset: three seeds, all images."""
 

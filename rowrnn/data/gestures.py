@@ -18,8 +18,8 @@ from rowrnn.data.dataset import as_float
 
 CANVAS = 32  # pixels, height and width of a frame
 FRAMES = 12
-SIZES = (7.0, 14.0)  # pixels, the longer side of the digit's image
-AMPLITUDES = (2.0, 3.0)  # pixels, of the circle and the waves
+SIZES = (6.0, 15.0)  # pixels, the longer side of the digit's image
+AMPLITUDES = (1.75, 2.75)  # pixels, of the circle and the waves
 SWEEP = 2.5  # pixels to both sides of the middle
 SPEEDS = (0.07, 0.11)  # turns per frame
 AT_ONCE = 250  # videos of a set to keep
@@ -35,8 +35,8 @@ GESTURES = {
     "counter-clockwise": (-1, 0, 0, 0, 0, 0),
     "zigzag right": (0, 0, 3, 1, 0, 0),
     "zigzag left": (0, 0, -3, -1, 0, 0),
-    "approach": (0, 0, 0, 0, 0, 1),
-    "retreat": (0, 0, 0, 0, 0, -1),
+    "approach": (0, 0, 0, 0, 0, 2),
+    "retreat": (0, 0, 0, 0, 0, -2),
 }
 """Gestures by name, in the order of their labels."""
 

@@ -40,12 +40,13 @@ def film(model: str, results: Results, arrays: Arrays) -> Figure:
             continue
         strip, curve = cell.subplots(2, 1, sharex=True, height_ratios=[0.55, 0.8])
         strip.imshow(
-            np.concatenate(frames[number].mean(axis=-1), axis=1),
+            # What is small is dim too: the root makes it visible.
+            np.sqrt(np.concatenate(frames[number].mean(axis=-1), axis=1)),
             cmap="gray",
             extent=(0.5, steps + 0.5, 1, 0),
             aspect="auto",
             vmin=0,
-            vmax=255,
+            vmax=16,
         )
         strip.vlines(np.arange(1, steps) + 0.5, 0, 1, color="white", linewidth=0.5)
         strip.set(yticks=[], title=names[labels[number]])
@@ -74,7 +75,7 @@ def accuracy_by_frame(results: Results, arrays: Arrays) -> Figure:
     limits = {"one frame": 1 / gestures, "frames without order": 1 - pairs / gestures / 2}
     for name, limit in limits.items():
         axes.axhline(100 * limit, color="grey", linestyle=":", linewidth=1)
-        axes.text(len(values), 100 * limit + 1, f"at most from {name}", color="grey", fontsize=8, ha="right")
+        axes.text(len(values), 100 * limit + 1, f"expected at most from {name}", color="grey", fontsize=8, ha="right")
     axes.set(title="When does the network know?", xlabel="frames seen", ylabel="test accuracy (%)", ylim=(0, 102))
     axes.set_xticks(range(1, len(values) + 1))
     axes.legend(loc="upper left")
@@ -90,5 +91,5 @@ def confusion(results: Results, arrays: Arrays) -> Figure:
         axes.set_yticklabels([])
         axes.set_ylabel("")
     figure.suptitle("Test videos by label and prediction, mean over seeds")
-    figure.set_figheight(5.6)
+    figure.set_size_inches(max(6.5, 4 * len(results["summary"])), 5.6)
     return figure
