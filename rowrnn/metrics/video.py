@@ -1,0 +1,56 @@
+"""How far predicted frames are from the true ones, as the benchmarks of video prediction count it.
+
+The conventions are those of OpenSTL (Tan et al. 2023), whose table names the published results on Moving MNIST.
+"""
+
+import numpy as np
+from jaxtyping import Array, Float
+from skimage.metrics import structural_similarity
+
+WINDOW = 7  # pixels of a side
+DATA_RANGE = 2.0  # what scikit-image once took of floating-point images, and with it the published figures
+
+
+def squared_error(predicted: Float[Array, "b t h w c"], true: Float[Array, "b t h w c"]) -> Float[Array, "b t"]:
+    """Squared error of each frame, summed over its pixels in [0, 1]; "MSE per frame" is its mean.
+
+    Raises:
+        ValueError: if the videos differ in shape.
+    """
+    _check_shapes(predicted, true)
+    return ((predicted - true) ** 2).sum(axis=(2, 3, 4))
+
+
+def ssim(
+    predicted: Float[np.ndarray, "b t h w c"], true: Float[np.ndarray, "b t h w c"], data_range: float = DATA_RANGE
+) -> Float[np.ndarray, "b t"]:
+    """Structural similarity of each frame (Wang et al. 2004) by scikit-image: windows of 7x7 pixels of equal weight.
+
+    Args:
+        predicted: videos in [0, 1].
+        true: the same.
+        data_range: what the constants of the formula are relative to: 2 in published results on Moving MNIST; 1, the
+            range that the pixels have, gives lower figures.
+
+    Raises:
+        ValueError: if the videos differ in shape, or frames are smaller than a window.
+    """
+    _check_shapes(predicted, true)
+    if min(true.shape[2:4]) < WINDOW:
+        raise ValueError(f"SSIM needs frames of at least {WINDOW}x{WINDOW} pixels, not {list(true.shape[2:4])}.")
+    found = [
+        structural_similarity(one, other, win_size=WINDOW, data_range=data_range, channel_axis=-1)
+        for one, other in zip(_frames(predicted), _frames(true), strict=True)
+    ]
+    return np.array(found).reshape(true.shape[:2])
+
+
+def _frames(videos: Float[np.ndarray, "b t h w c"]) -> Float[np.ndarray, "n h w c"]:
+    return np.asarray(videos, np.float64).reshape(-1, *videos.shape[2:])
+
+
+def _check_shapes(predicted: Array | np.ndarray, true: Array | np.ndarray) -> None:
+    if predicted.shape != true.shape or true.ndim != 5:
+        raise ValueError(
+            f"Predicted and true videos are both [b, t, h, w, c], not {list(predicted.shape)} and {list(true.shape)}."
+        )
