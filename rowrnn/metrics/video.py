@@ -3,16 +3,22 @@
 The conventions are those of OpenSTL (Tan et al. 2023), whose table names the published results on Moving MNIST.
 """
 
+from typing import Any
+
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from skimage.metrics import structural_similarity
 
 WINDOW = 7  # pixels of a side
 DATA_RANGE = 2.0  # what scikit-image once took of floating-point images, and with it the published figures
 
 
-def squared_error(predicted: Float[Array, "b t h w c"], true: Float[Array, "b t h w c"]) -> Float[Array, "b t"]:
+def squared_error(predicted: Any, true: Any) -> Float[Any, "b t"]:
     """Squared error of each frame, summed over its pixels in [0, 1]; "MSE per frame" is its mean.
+
+    Args:
+        predicted: videos `[b, t, h, w, c]`, arrays of JAX or NumPy.
+        true: the same.
 
     Raises:
         ValueError: if the videos differ in shape.
@@ -21,13 +27,11 @@ def squared_error(predicted: Float[Array, "b t h w c"], true: Float[Array, "b t 
     return ((predicted - true) ** 2).sum(axis=(2, 3, 4))
 
 
-def ssim(
-    predicted: Float[np.ndarray, "b t h w c"], true: Float[np.ndarray, "b t h w c"], data_range: float = DATA_RANGE
-) -> Float[np.ndarray, "b t"]:
+def ssim(predicted: Any, true: Any, data_range: float = DATA_RANGE) -> Float[np.ndarray, "b t"]:
     """Structural similarity of each frame (Wang et al. 2004) by scikit-image: windows of 7x7 pixels of equal weight.
 
     Args:
-        predicted: videos in [0, 1].
+        predicted: videos `[b, t, h, w, c]` in [0, 1].
         true: the same.
         data_range: what the constants of the formula are relative to: 2 in published results on Moving MNIST; 1, the
             range that the pixels have, gives lower figures.
@@ -45,11 +49,11 @@ def ssim(
     return np.array(found).reshape(true.shape[:2])
 
 
-def _frames(videos: Float[np.ndarray, "b t h w c"]) -> Float[np.ndarray, "n h w c"]:
+def _frames(videos: Any) -> Float[np.ndarray, "n h w c"]:
     return np.asarray(videos, np.float64).reshape(-1, *videos.shape[2:])
 
 
-def _check_shapes(predicted: Array | np.ndarray, true: Array | np.ndarray) -> None:
+def _check_shapes(predicted: Any, true: Any) -> None:
     if predicted.shape != true.shape or true.ndim != 5:
         raise ValueError(
             f"Predicted and true videos are both [b, t, h, w, c], not {list(predicted.shape)} and {list(true.shape)}."

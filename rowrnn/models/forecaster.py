@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from rowrnn.cells import ConvCell
 from rowrnn.scan import scan
 from rowrnn.typing import State
 
 Frame = Float[Array, "b h w c"]
-Video = Float[Array, "b t h w c"]
-Maps = Float[Array, "*b gh gw k"]
+Ahead = Float[Array, "b ahead h w c"]
+Maps = Float[Array, "*b gh gw _k"]
 
 UNITS = 64  # of the layer between state and prediction
 
@@ -29,8 +29,8 @@ class ForecasterState(NamedTuple):
 class Forecaster(nnx.Module):
     """Predicts each next frame of a video, and from its own predictions those after.
 
-    A patch of a frame and its correlations with the frame before (`correlations`; Dosovitskiy et al. 2015, "FlowNet",
-    section 3) are what the cell reads at the patch's place. Of its state follow, at each place, some kernels of up to
+    A patch of a frame, and how badly it fits the frame before at each of some shifts (`mismatches`: what block matching
+    looks at), are what the cell reads at the patch's place. Of its state follow, at each place, some kernels of up to
     `reach` pixels in every direction, normalized and separable, which move the surroundings of the patch (dynamic
     filters: De Brabandere et al. 2016; "DNA" of Finn et al. 2016), and for each pixel the share of each kernel.
 
@@ -81,7 +81,7 @@ class Forecaster(nnx.Module):
         self.kernels = nnx.Linear(UNITS, motions * 2 * (2 * reach + 1), kernel_init=small, rngs=rngs)
         self.shares = nnx.Linear(UNITS, motions * patch * patch, kernel_init=small, rngs=rngs)
 
-    def __call__(self, frames: Video, ahead: int = 10) -> Video:
+    def __call__(self, frames: ArrayLike, ahead: int = 10) -> Ahead:
         """The frames that follow, `[b, ahead, h, w, c]`.
 
         Args:
@@ -92,9 +92,9 @@ class Forecaster(nnx.Module):
             ValueError: if there is no frame, frames have another size than the model's or are not floating point, or
                 no frame is asked for.
         """
-        return self.predictions(frames, ahead)[:, frames.shape[1] - 1 :]
+        return self.predictions(frames, ahead)[:, -ahead:]
 
-    def predictions(self, frames: Video, ahead: int = 10) -> Video:
+    def predictions(self, frames: ArrayLike, ahead: int = 10) -> Ahead:
         """A prediction of each frame after the first, `[b, t - 1 + ahead, h, w, c]`.
 
         Those of the frames given are made from what came before, those after from the given ones and predictions.
@@ -102,6 +102,7 @@ class Forecaster(nnx.Module):
         Raises:
             ValueError: as when called.
         """
+        frames = jnp.asarray(frames)
         if frames.ndim != 5 or frames.shape[2:] != self.shape or not jnp.issubdtype(frames.dtype, jnp.floating):
             raise ValueError(
                 f"This Forecaster takes floating-point videos [b, t, {', '.join(map(str, self.shape))}], not "
@@ -146,8 +147,8 @@ class Forecaster(nnx.Module):
 
     def _seen(self, before: Float[Array, "*b h w c"], frame: Float[Array, "*b h w c"]) -> Maps:
         """What the cell reads."""
-        correlated = jax.lax.stop_gradient(correlations(before, frame, self.patch, self.reach))
-        return nnx.relu(self.embed(jnp.concatenate([patches(frame, self.patch), correlated], axis=-1)))
+        moved = jax.lax.stop_gradient(mismatches(before, frame, self.patch, self.reach))
+        return nnx.relu(self.embed(jnp.concatenate([patches(frame, self.patch), moved], axis=-1)))
 
     def _moved(self, output: Maps, seen: Maps, frame: Float[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
         """The frame as the kernels move it."""
@@ -188,12 +189,13 @@ def surroundings(frames: Float[Array, "b h w c"], side: int, reach: int) -> Floa
     return jnp.stack([rows[:, :, :, left : left + side + 2 * reach] for left in range(0, width, side)], axis=2)
 
 
-def correlations(before: Float[Array, "*b h w c"], frame: Float[Array, "*b h w c"], side: int, reach: int) -> Maps:
-    """How well each patch of a frame fits the frame before, moved by up to `reach` pixels, at half the resolution.
+def mismatches(before: Float[Array, "*b h w c"], frame: Float[Array, "*b h w c"], side: int, reach: int) -> Maps:
+    """How badly each patch of a frame fits the frame before, moved by up to `reach` pixels, at half the resolution.
 
     Returns:
         `[..., h / side, w / side, (reach + 1)²]`: for shifts of -reach, -reach + 2, … pixels down and across the sum
-        over the patch of the products of brightness, averaged over 2x2 pixels.
+        over the patch of the squared differences of brightness, averaged over 2x2 pixels and channels, less its mean
+        over the shifts.
     """
     small, moving = (halved(x).mean(axis=-1) for x in (frame, before))
     *b, height, width = small.shape
@@ -202,9 +204,10 @@ def correlations(before: Float[Array, "*b h w c"], frame: Float[Array, "*b h w c
     found = []
     for top in range(2 * reach, -1, -1):
         for left in range(2 * reach, -1, -1):
-            product = small * moving[..., top : top + height, left : left + width]
-            found.append(product.reshape(*b, height // half, half, width // half, half).sum(axis=(-3, -1)))
-    return jnp.stack(found, axis=-1)
+            squared = jnp.square(small - moving[..., top : top + height, left : left + width])
+            found.append(squared.reshape(*b, height // half, half, width // half, half).sum(axis=(-3, -1)))
+    stacked = jnp.stack(found, axis=-1)
+    return stacked - stacked.mean(axis=-1, keepdims=True)
 
 
 def halved(frames: Float[Array, "*b h w c"]) -> Float[Array, "*b y x c"]:
