@@ -56,5 +56,6 @@ def _frames(videos: Any) -> Float[np.ndarray, "n h w c"]:
 def _check_shapes(predicted: Any, true: Any) -> None:
     if predicted.shape != true.shape or true.ndim != 5:
         raise ValueError(
-            f"Predicted and true videos are both [b, t, h, w, c], not {list(predicted.shape)} and {list(true.shape)}."
+            f"Predicted and true videos need one shape [b, t, h, w, c], not {list(predicted.shape)} and "
+            f"{list(true.shape)}; a video must have as many frames as are asked for."
         )
