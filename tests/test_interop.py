@@ -181,6 +181,8 @@ def test_torch_without_biases():
         (lambda a: a.update(weight_ih_l0=np.zeros((12, 3))), "weight_ih_l0 has 12 rows for a hidden size of 5"),
         (lambda a: a.update(bias_ih_l0=np.zeros(20, int)), "bias_ih_l0 is int64, expected floating point"),
         (lambda a: a.update(weight_ih_l0=np.zeros(20)), r"weight_ih_l0 has shape \[20\], expected two axes"),
+        (lambda a: a.update(weight_hr_l0=np.zeros(())), r"weight_hr_l0 has shape \[\], expected two axes"),
+        (lambda a: a.update(weight_hh_l0=np.zeros((0, 0))), r"weight_hh_l0 has shape \[0, 0\], .* none of them 0"),
         (lambda a: (a.pop("bias_ih_l0"), a.update(fc=np.zeros(3))), "bias_hh_l0 is unknown.*fc is unknown"),
     ],
 )

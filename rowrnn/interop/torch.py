@@ -29,12 +29,12 @@ def from_torch(state_dict: Mapping[str, ArrayLike]) -> Stack:
     Raises:
         InputError: if names are missing or unknown, or shapes do not fit.
     """
-    for name in ("weight_ih_l0", "weight_hh_l0"):
+    projected, biased = "weight_hr_l0" in state_dict, "bias_ih_l0" in state_dict
+    for name in ("weight_ih_l0", "weight_hh_l0", *["weight_hr_l0"] * projected):
         if name not in state_dict:
             raise InputError(f"These are not the weights of a torch recurrence: {name} is missing.")
-        if np.ndim(state_dict[name]) != 2:
-            raise InputError(f"{name} has shape {list(np.shape(state_dict[name]))}, expected two axes.")
-    projected, biased = "weight_hr_l0" in state_dict, "bias_ih_l0" in state_dict
+        if np.ndim(state_dict[name]) != 2 or 0 in np.shape(state_dict[name]):
+            raise InputError(f"{name} has shape {list(np.shape(state_dict[name]))}, expected two axes, none of them 0.")
     hidden = np.shape(state_dict["weight_hr_l0" if projected else "weight_hh_l0"])[1]
     rows = np.shape(state_dict["weight_ih_l0"])[0]
     gates, odd = divmod(rows, hidden)
