@@ -1,8 +1,21 @@
 """Models: one a file."""
 
+from rowrnn.models.beam import Marks, Sentences, beam_search, greedy
+from rowrnn.models.captioner import Captioner
 from rowrnn.models.classifier import Classifier
 from rowrnn.models.cnn import CNN
 from rowrnn.models.scan_classifier import ScanClassifier
 from rowrnn.models.width import parameters, solve_width
 
-__all__ = ["CNN", "Classifier", "ScanClassifier", "parameters", "solve_width"]
+__all__ = [
+    "CNN",
+    "Captioner",
+    "Classifier",
+    "Marks",
+    "ScanClassifier",
+    "Sentences",
+    "beam_search",
+    "greedy",
+    "parameters",
+    "solve_width",
+]
