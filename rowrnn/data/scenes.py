@@ -132,7 +132,8 @@ def plan(key: Key[Array, ""], labels: Int[Array, "b"], *, unseen: bool = False) 
     taken, sides = jnp.asarray(PLACES)[arrangement].reshape(b, 2, 2), jnp.asarray(SIDES)[sizes].reshape(b, 2, 2)
     rows = taken.any(axis=-1)
     heights = jnp.where(taken, sides, 0.0).max(axis=-1)
-    room = CANVAS - heights.sum(axis=-1, keepdims=True) - GAP * rows.all(axis=-1, keepdims=True)
+    between = jnp.where(rows.all(axis=-1, keepdims=True), GAP, 0.0)
+    room = CANVAS - heights.sum(axis=-1, keepdims=True) - between
     heights = heights + jnp.minimum(JITTER, room / 3)
     within = (heights[..., None] - sides) * jax.random.uniform(keys[3], sides.shape)
     top = _apart(keys[4], heights, rows)[..., None] + within
@@ -191,7 +192,9 @@ def _resize(start: Float[Array, "b 4"], sides: Float[Array, "b 4"], pixels: int)
     to = jnp.arange(CANVAS, dtype=jnp.float32)[None, None, :, None] + 0.5 - start[..., None, None]
     of = jnp.arange(pixels, dtype=jnp.float32)[None, None, None]
     width = jnp.maximum(scale, 1.0)
-    weights = jax.nn.relu(1 - jnp.abs(to * scale - 0.5 + edge - of) / width) / width
+    weights = jax.nn.relu(1 - jnp.abs(to * scale - 0.5 + edge - of) / width)
+    # Their sum is about the width; it is less only where the pixel sees nothing of the box.
+    weights = weights / jnp.maximum(weights.sum(axis=-1, keepdims=True), width / 2)
     return jnp.where((of >= edge) & (of < pixels - edge), weights, 0.0)
 
 

@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
-from rowrnn.typing import State
-
+State = PyTree[Array]
 Step = Callable[[State, Int[Array, "n"]], tuple[State, Float[Array, "n words"]]]
 
 
@@ -73,7 +72,7 @@ def beam_search(
     """
     if width < 1 or longest < 1:
         raise ValueError(f"A beam needs a width and a longest sentence of at least 1, not {width} and {longest}.")
-    b = len(jax.tree.leaves(state)[0])
+    b = jax.tree.leaves(state)[0].shape[0]
     # All beginnings are the same at first: only one of them counts.
     first = jnp.broadcast_to(jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf)[None], (b, width))
     sentences = Sentences(

@@ -16,8 +16,8 @@ from rowrnn.typing import Images, State
 
 SUMMARY = 8  # channels of what the first state knows of each position
 
-Memory = Float[Array, "b positions c"]
-Captions = Int[Array, "b t"]
+Memory = Float[Array, "b positions k"]
+Captions = Int[Array, "n t"]
 
 
 class Captioner(nnx.Module):
@@ -138,7 +138,7 @@ class Captioner(nnx.Module):
         memory = jnp.zeros_like(x) if self.blind else x
         leaves = self.first(nnx.relu(self.summary(memory)).reshape(memory.shape[0], -1))
         leaves = jnp.split(jnp.tanh(leaves), [sum(self._sizes[: n + 1]) for n in range(len(self._sizes) - 1)], axis=1)
-        zeros = self.cell.initial_state(self.cell.project(self.embedding(jnp.zeros(len(x), jnp.int32))))
+        zeros = self.cell.initial_state(self.cell.project(self.embedding(jnp.zeros(x.shape[:1], jnp.int32))))
         return memory, jax.tree.unflatten(jax.tree.structure(zeros), leaves)
 
     def step(self, memory: Memory, state: State, word: Int[Array, "b"]) -> tuple[State, Float[Array, "b words"]]:

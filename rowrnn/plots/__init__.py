@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from rowrnn.errors import InputError
-from rowrnn.plots import memory, orders, rows, training
+from rowrnn.plots import captions, memory, orders, rows, training
 from rowrnn.plots.style import STYLE
 from rowrnn.report import load
 
@@ -19,7 +19,7 @@ def draw(directory: Path) -> list[Path]:
     results, arrays = load(directory)
     paths = []
     with plt.rc_context(STYLE), plt.ioff():
-        for kind in (training, rows, orders, memory):
+        for kind in (training, rows, orders, memory, captions):
             for name, figure in kind.pictures(results, arrays).items():
                 paths.append(directory / f"{name}.png")
                 figure.savefig(paths[-1])
