@@ -1,8 +1,9 @@
 """The language of scenes: its words, a sentence for each arrangement of digits, and text from tokens and back.
 
 A caption is a row of word numbers `[longest]`: the sentence, `END`, then `PAD` up to the fixed length. What is said
-follows from the scene alone (`rowrnn.data.scenes`), so that there is one right caption. Of two digits the larger is named
-first, of two of one size the left or the upper one; of more, those of the upper row come first, each row from the left.
+follows from the scene alone (`rowrnn.data.scenes`), so that there is one right caption. Of two digits the larger is
+named first, of two of one size the left or the upper one; of more, those of the upper row come first, each row from the
+left.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ SENTENCES = (
     "three digits : a 0 , below it a 1 left of a 2",
     "four digits : a 0 left of a 1 , below them a 2 left of a 3",
 )
-"""What is said of each arrangement; a number stands for the size and the name of the digit that is named in this turn."""
+"""What is said of each arrangement; a number stands for size and name of the digit that is named in this turn."""
 
 WORDS = (
     *MARKS,
@@ -41,7 +42,7 @@ MOST = 4  # digits in a scene
 
 
 def _codes() -> Int[np.ndarray, "sentences longest"]:
-    """The sentences as words, in which `len(WORDS) + k` stands for the size of digit k, and `+ MOST` more for its name."""
+    """The sentences as words; `len(WORDS) + k` stands for the size of digit k, and `MOST` more for its name."""
     numbers: list[list[int]] = []
     for sentence in SENTENCES:
         numbers.append([])

@@ -5,8 +5,8 @@ scene has the number of, in the others any of the same batch. Boxes keep `GAP` p
 are at least twice as far apart across as down, those of two digits above each other at least twice as far down as
 across, and rows overlap nowhere, so that a reader never hesitates between two captions.
 
-Of the 200 combinations (digit, left of or above, digit) 20 are held out, each digit once on either side of both relations:
-`unseen` scenes contain at least one of them, all other scenes none.
+Of the 200 combinations (digit, left of or above, digit) 20 are held out, each digit once on either side of both
+relations: `unseen` scenes contain at least one of them, all other scenes none.
 """
 
 from functools import partial
@@ -29,8 +29,8 @@ HELD_OUT = (3, 7)  # second digit minus first, modulo ten, where the first is le
 CANDIDATES = 32  # drawn for each scene, of which the first that is allowed is taken
 CHUNK = 500  # scenes that are made at once
 
-# Places: upper left, upper right, lower left, lower right. A row by arrangement: one digit, one beside another, one above
-# another, two above one, one above two, two above two.
+# Places: upper left, upper right, lower left, lower right. A row by arrangement: one digit, one beside another, one
+# above another, two above one, one above two, two above two.
 PLACES = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 0], [1, 0, 1, 1], [1, 1, 1, 1]], bool)
 BESIDE, STACKED = 1, 2
 # Which place has the digit that is named first, second, …, by sentence of `rowrnn.data.language`.
@@ -97,8 +97,8 @@ def fixed_scenes(key: Key[Array, ""], split: Split, count: int, *, unseen: bool 
     chunk, parts, made = min(CHUNK, len(split)), [], 0
     for number in range(10 + 3 * count // chunk):
         digits = (number * chunk + jnp.arange(chunk)) % len(split)
-        part = _chunk(jax.random.fold_in(key, number), split.images[digits], split.labels[digits], unseen)
-        parts.append(jax.tree.map(lambda array, kept=np.asarray(part[1]): np.asarray(array)[kept], part[0]))
+        part, fit = _chunk(jax.random.fold_in(key, number), split.images[digits], split.labels[digits], unseen)
+        parts.append(Scenes(*(np.asarray(array)[np.asarray(fit)] for array in part)))
         made += len(parts[-1].captions)
         if made >= count:
             return jax.tree.map(lambda *arrays: jnp.asarray(np.concatenate(arrays)[:count]), *parts)
@@ -211,10 +211,11 @@ def _apart(key: Array, lengths: Float[Array, "*b 2"], taken: Array) -> Float[Arr
 def _check(images: Array, labels: Array) -> None:
     if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 1 or labels.ndim != 1:
         raise ValueError(
-            f"Scenes are made of square grey digits [b, side, side, 1] with labels [b], not of {list(images.shape)} with "
-            f"{list(labels.shape)}."
+            "Scenes are made of square grey digits [b, side, side, 1] with labels [b], not of "
+            f"{list(images.shape)} with {list(labels.shape)}."
         )
     if len(images) != len(labels) or not len(labels):
         raise ValueError(
-            f"Scenes need as many images as labels, at least one; there are {len(images)} images and {len(labels)} labels."
+            f"Scenes need as many images as labels, at least one; there are {len(images)} images and {len(labels)} "
+            "labels."
         )

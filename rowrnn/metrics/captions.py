@@ -73,9 +73,7 @@ def slots(said: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
 def parse(text: str) -> Said:
     """What a caption says, as far as it can be read."""
     named = _DIGIT.findall(text)
-    return Said(
-        tuple(size for size, _ in named), tuple(digit for _, digit in named), tuple(_RELATION.findall(text))
-    )
+    return Said(tuple(size for size, _ in named), tuple(digit for _, digit in named), tuple(_RELATION.findall(text)))
 
 
 def _check(said: Sequence[str], truth: Sequence[str]) -> None:

@@ -59,7 +59,7 @@ def beam_search(
     """The likeliest sentences of a search that goes on with the best `width` beginnings each time, the best first.
 
     Sentences, ended or not, are ranked by `log_prob / length ** length_power` (Wu et al. 2016, equation 14, without its
-    constant); an ended one keeps its rank and its place while it is among the best. At a width of 1 the search is greedy.
+    constants); an ended one keeps its rank, and its place while it is among the best. A width of 1 is greedy.
 
     Args:
         step, state, marks, longest: as of `greedy`.
@@ -75,9 +75,7 @@ def beam_search(
     b = jax.tree.leaves(state)[0].shape[0]
     # All beginnings are the same at first: only one of them counts.
     first = jnp.broadcast_to(jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf)[None], (b, width))
-    sentences = Sentences(
-        jnp.full((b, width, longest), marks.pad), first, jnp.zeros((b, width), jnp.int32)
-    )
+    sentences = Sentences(jnp.full((b, width, longest), marks.pad), first, jnp.zeros((b, width), jnp.int32))
     said = jnp.full((b, width), marks.begin)
 
     def advance(carry: tuple[State, Array, Sentences], turn: Array) -> tuple[tuple[State, Array, Sentences], None]:

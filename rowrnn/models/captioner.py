@@ -23,11 +23,11 @@ Captions = Int[Array, "n t"]
 class Captioner(nnx.Module):
     """Describes images in words.
 
-    Four convolutions with ReLU, three of stride 2, make a map of an eighth of the image's height and width. A summary of
-    it is the decoder's first state; an embedding of the word before is its input. With attention each output h asks the
-    map, softmax of dot products, and both become the features ĥ = tanh(W [c; h]) of the next word (Luong et al. 2015,
-    equations 5 to 8, general score): the question comes after the cell, so that all steps of a given caption are one
-    scan. Without attention the next word is read from h alone.
+    Four convolutions with ReLU, three of stride 2, make a map of an eighth of the image's height and width. A summary
+    of it is the decoder's first state; an embedding of the word before is its input. With attention each output h asks
+    the map, by a softmax of scaled dot products, and what it sees, c, becomes with h the features tanh(W [c; h]) of the
+    next word (Luong et al. 2015, section 3.1, general score): the question comes after the cell, so that all steps of a
+    given caption are one scan. Without attention the next word is read from h alone.
 
     Args:
         cell: class of a cell over vectors, as those of `rowrnn.CELLS`.
@@ -66,8 +66,8 @@ class Captioner(nnx.Module):
     ) -> None:
         if min(*shape, words, longest, channels, embedding) < 1:
             raise ValueError(
-                f"A Captioner needs at least one of everything, not images of {list(shape)}, {words} words, captions of "
-                f"{longest}, {channels} channels and an embedding of {embedding}."
+                f"A Captioner needs at least one of everything, not images of {list(shape)}, {words} words, captions "
+                f"of {longest}, {channels} channels and an embedding of {embedding}."
             )
         self.shape, self.longest, self.marks, self.blind = tuple(shape), longest, marks, blind
         quarter, half = -(-channels // 4), -(-channels // 2)
@@ -126,8 +126,8 @@ class Captioner(nnx.Module):
         """What the decoder sees, `[b, positions, channels]`, and its state before the first word."""
         if images.ndim != 4 or images.shape[1:] != self.shape or not jnp.issubdtype(images.dtype, jnp.floating):
             raise ValueError(
-                f"This Captioner takes floating-point images [b, {', '.join(map(str, self.shape))}], not {images.dtype} "
-                f"of shape {list(images.shape)}."
+                f"This Captioner takes floating-point images [b, {', '.join(map(str, self.shape))}], not "
+                f"{images.dtype} of shape {list(images.shape)}."
             )
         if images.shape[0] == 0:
             raise ValueError("This Captioner takes at least one image; the batch is empty.")

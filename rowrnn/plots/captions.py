@@ -1,8 +1,8 @@
 """Scenes and what was said of them, and where a decoder looked for each word.
 
-For each part of the test, `seen` and `unseen` combinations, stand `scene/PART/image` `[n, h, w, 1]` and `scene/PART/caption`
-`[n, longest]`; of a model `MODEL/PART/said` `[n, longest]` and, where it looks, `MODEL/PART/attention`
-`[m, longest, gh, gw]` of the first m scenes.
+For each part of the test, `seen` and `unseen` combinations, stand `scene/PART/image` `[n, h, w, 1]` and
+`scene/PART/caption` `[n, longest]`; of a model `MODEL/PART/said` `[n, longest]` and, where it looks,
+`MODEL/PART/attention` `[m, longest, gh, gw]` of the first m scenes.
 """
 
 import textwrap
@@ -18,7 +18,7 @@ from rowrnn.report import Results
 
 PARTS = {"seen": "combinations as in training", "unseen": "with combinations that training never had"}
 COLUMNS, LINE = 4, 38  # scenes in a row of the picture, letters in a line
-WORDS_IN_A_ROW = 8
+WORDS_IN_A_ROW = 11
 
 
 def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
