@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 from PIL import Image
 
 from rowrnn.errors import InputError
-from rowrnn.plots import gestures, lines, memory, moving_digits, orders, rows, training
+from rowrnn.plots import captions, gestures, lines, memory, moving_digits, orders, rows, training
 from rowrnn.plots.style import STYLE
 from rowrnn.report import load
 
@@ -22,7 +22,7 @@ def draw(directory: Path) -> list[Path]:
     results, arrays = load(directory)
     paths = []
     with plt.rc_context(STYLE), plt.ioff():
-        for kind in (training, rows, orders, memory, gestures, lines, moving_digits):
+        for kind in (training, rows, orders, memory, gestures, captions, lines, moving_digits):
             for name, figure in kind.pictures(results, arrays).items():
                 paths.append(directory / f"{name}.png")
                 figure.savefig(paths[-1])
