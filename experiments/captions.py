@@ -111,7 +111,8 @@ def main(options: Options) -> None:
     data = options.load(console)
     check_digits(data)
     validation = fixed_scenes(jax.random.key(0), data.validation, options.scenes)
-    test = {part: fixed_scenes(jax.random.key(1), data.test, options.scenes, unseen=part == "unseen") for part in PARTS}
+    parts = [fixed_scenes(jax.random.key(1), data.test, options.scenes, unseen=part == "unseen") for part in PARTS]
+    test = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
     with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
         results: dict[str, Any] = {
             "experiment": "captions",
@@ -122,8 +123,10 @@ def main(options: Options) -> None:
             "summary": [],
             "curves": {},
         }
-        arrays = {f"scene/{part}/image": np.asarray(test[part].images[:SHOWN]) for part in PARTS}
-        arrays |= {f"scene/{part}/caption": np.asarray(test[part].captions[:SHOWN]) for part in PARTS}
+        arrays: dict[str, np.ndarray] = {}
+        for part, scenes_of_part in zip(PARTS, parts, strict=True):
+            arrays[f"scene/{part}/image"] = np.asarray(scenes_of_part.images[:SHOWN])
+            arrays[f"scene/{part}/caption"] = np.asarray(scenes_of_part.captions[:SHOWN])
         run.begin(results)
         with LiveTable(console, options.epochs) as table:
             for name, blind in contenders(options):
@@ -133,7 +136,7 @@ def main(options: Options) -> None:
                 results["curves"][title] = curve
                 results["table"] = table_of(results["summary"])
                 arrays |= {f"{title}/{what}": array for what, array in seen.items()}
-                keep(run.directory, title, models, as_float(test["seen"].images[:1]))
+                keep(run.directory, title, models, as_float(test.images[:1]))
                 run.save(results, arrays)
         run.finish(results, arrays)
         console.print(plain_table(results["table"]))
@@ -177,7 +180,7 @@ def examine(
     name: str,
     blind: bool,
     validation: Scenes,
-    test: dict[str, Scenes],
+    test: Scenes,
     options: Options,
     data: Dataset,
     run: Run,
@@ -194,16 +197,19 @@ def examine(
     )
     share = generation_share(lambda batch, key: scenes(key, batch.images, batch.labels), task, options, trial)
     row, arrays = {**trial.row, "generation_share": share}, {}
-    devices = devices_for(backend, options.seeds)
-    for part, suffix in zip(PARTS, ("", "_unseen"), strict=True):
-        greedy = evaluate(said, trial.models, test[part], devices=devices)
-        by_beam = evaluate(partial(said_by_beam, options), trial.models, test[part], devices=devices)
-        row |= {name + suffix: value for name, value in measured(greedy, test[part]).items()}
-        row[f"{MEASURE}_beam{suffix}"] = interval(exact_match(by_beam, np.asarray(test[part].captions)).mean(axis=1))
+    answers = evaluate(partial(said, options), trial.models, test, devices=devices_for(backend, options.seeds))
+    for part, suffix, first in zip(PARTS, ("", "_unseen"), (0, options.scenes), strict=True):
+        of_part = slice(first, first + options.scenes)
+        greedy, by_beam = (captions[:, of_part] for captions in answers)
+        truth = np.asarray(test.captions[of_part])
+        row |= {name + suffix: value for name, value in measured(greedy, truth).items()}
+        row[f"{MEASURE}_beam{suffix}"] = interval(exact_match(by_beam, truth).mean(axis=1))
         arrays[f"{part}/said"] = greedy[0, :SHOWN]
         if options.attention and not blind:
-            shown = Scenes(test[part].images[:LOOKED_AT], greedy[0, :LOOKED_AT])
-            arrays[f"{part}/attention"] = evaluate(looked_at, trial.models, shown, devices=devices)[0]
+            first_seed = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), trial.models)
+            images = as_float(test.images[of_part][:LOOKED_AT])
+            attention = jax.jit(Captioner.attention)(first_seed, images, jnp.asarray(greedy[0, :LOOKED_AT]))
+            arrays[f"{part}/attention"] = np.asarray(attention)
     return row, trial.curve, arrays, trial.models
 
 
@@ -246,24 +252,14 @@ def right(model: Captioner, batch: Scenes) -> Float[Array, "b"]:
     return ((likeliest == batch.captions) | (batch.captions == PAD)).all(axis=1).astype(jnp.float32)
 
 
-def said(model: Captioner, batch: Scenes) -> Array:
-    """Captions by greedy decoding, `[b, longest]`."""
-    return model(as_float(batch.images))
+def said(options: Options, model: Captioner, batch: Scenes) -> tuple[Array, Array]:
+    """Captions by greedy decoding, and the best of beam search, both `[b, longest]`."""
+    images = as_float(batch.images)
+    return model(images), model.beam(images, options.beam, length_power=options.length_power).words[:, 0]
 
 
-def said_by_beam(options: Options, model: Captioner, batch: Scenes) -> Array:
-    """The best captions of beam search, `[b, longest]`."""
-    return model.beam(as_float(batch.images), options.beam, length_power=options.length_power).words[:, 0]
-
-
-def looked_at(model: Captioner, batch: Scenes) -> Array:
-    """Attention for every word of the captions, `[b, longest, gh, gw]`."""
-    return model.attention(as_float(batch.images), batch.captions)
-
-
-def measured(captions: np.ndarray, of: Scenes) -> dict[str, Any]:
-    """Measures of captions `[seeds, n, longest]`, each over the seeds."""
-    truth = np.asarray(of.captions)
+def measured(captions: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    """Measures of captions `[seeds, n, longest]` against the right ones, each over the seeds."""
     texts, true = [decode(of_seed) for of_seed in captions], decode(truth)
     of_slots = [slots(of_seed, true) for of_seed in texts]
     return {
