@@ -123,7 +123,7 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
     shutil.copyfile(directory / RESULTS, folder / f"{name}.json")
     if arrays:
         shutil.copyfile(directory / ARRAYS, folder / f"{name}.npz")
-    for picture in directory.glob("*.png"):
+    for picture in (*directory.glob("*.png"), *directory.glob("*.gif")):
         shown = f"{name}-{picture.name}"
         if f"{folder.name}/{shown}" in text:
             shutil.copyfile(picture, folder / shown)

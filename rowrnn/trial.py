@@ -104,12 +104,12 @@ def run_trial(
 
     def on_epoch(epoch: Epoch) -> None:
         show(epoch)
-        means = {name: values.mean() for name, values in curve_of([epoch], task.measure).items()}
+        means = {name: float(values.mean()) for name, values in curve_of([epoch], task.measure).items()}
         run.epoch(title, epoch.number, options.epochs, means)
 
     def show(epoch: Epoch) -> None:
         reached = format(epoch.score.mean(), task.shown)
-        table.epoch(title, size, epoch.number, epoch.metrics["loss"].mean(), reached, per_epoch, epoch.seconds)
+        table.epoch(title, size, epoch.number, float(epoch.metrics["loss"].mean()), reached, per_epoch, epoch.seconds)
 
     table.compiling(title, size)
     fitted = fit(

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "rowrnn"
 # From the bottom up: a module may import from those before its own group, or a neighbour named beside it.
 ORDER = [
     {"typing", "errors", "whole_file"},
-    {"mesh", "native", "convolution", "linear_recurrence", "masking"},
+    {"mesh", "native", "convolution", "linear_recurrence", "masking", "ctc"},
     {"cells", "data", "fused", "cudnn", "orders"},
     {"arguments"},
     {"loop"},
@@ -23,7 +23,7 @@ ORDER = [
     {"sequence", "program"},
     {"image", "interop"},
     {"models"},
-    {"evaluate", "run", "classification", "progress", "machines", "metrics"},
+    {"evaluate", "run", "classification", "progress", "machines", "metrics", "transcription"},
     {"training", "report", "command"},
     {"options", "plots", "runs"},
     {"trial"},

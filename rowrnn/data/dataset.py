@@ -7,10 +7,9 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from rowrnn.errors import InputError
-from rowrnn.typing import Images
 
 VALIDATION = 5_000
 VALIDATION_SEED = 0
@@ -148,8 +147,8 @@ class Dataset:
         )
 
 
-def as_float(images: Shaped[Array, "b h w c"]) -> Images:
-    """Images as float32: uint8 in [0, 255] becomes [0, 1], floating point stays as it is."""
+def as_float(images: Shaped[Array, "b *t h w c"]) -> Float[Array, "b *t h w c"]:
+    """Images, or videos of them, as float32: uint8 in [0, 255] becomes [0, 1], floating point stays as it is."""
     if jnp.issubdtype(images.dtype, jnp.integer):
         return images.astype(jnp.float32) / 255
     return images.astype(jnp.float32)

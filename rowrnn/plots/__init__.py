@@ -3,15 +3,18 @@
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from PIL import Image
 
 from rowrnn.errors import InputError
-from rowrnn.plots import memory, orders, rows, training
+from rowrnn.plots import captions, gestures, lines, memory, moving_digits, orders, rows, training
 from rowrnn.plots.style import STYLE
 from rowrnn.report import load
 
+MILLISECONDS = 150  # that a frame of an animation stands
+
 
 def draw(directory: Path) -> list[Path]:
-    """Draws every picture of the run in `directory` beside its results, as PNG; returns their paths.
+    """Draws every picture of the run in `directory` beside its results, as PNG, what moves as GIF; returns their paths.
 
     Raises:
         InputError: if the directory holds no run, or one with nothing to draw.
@@ -19,11 +22,15 @@ def draw(directory: Path) -> list[Path]:
     results, arrays = load(directory)
     paths = []
     with plt.rc_context(STYLE), plt.ioff():
-        for kind in (training, rows, orders, memory):
+        for kind in (training, rows, orders, memory, gestures, captions, lines, moving_digits):
             for name, figure in kind.pictures(results, arrays).items():
                 paths.append(directory / f"{name}.png")
                 figure.savefig(paths[-1])
                 plt.close(figure)
+    for name, frames in moving_digits.animations(results, arrays).items():
+        paths.append(directory / f"{name}.gif")
+        first, *others = map(Image.fromarray, frames)
+        first.save(paths[-1], save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
     if not paths:
         raise InputError(f"The run of {results['experiment']} in {directory} has nothing to draw.")
     return paths

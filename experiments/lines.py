@@ -1,0 +1,287 @@
+"""What does memory buy a reader of handwriting that is never told where a digit begins?
+
+Lines of 1 to 12 handwritten digits, made anew in every step from single ones, each line by a hand of its own, are read
+with CTC: an LSTM and a GRU from both sides, a GRU from the left only, which can follow the pen, and the same
+convolutions without a recurrent cell, within one parameter budget. The test asks about lines of digits that were never
+seen, and about lines of exactly 20, longer than any in training.
+
+    python experiments/lines.py --full     two and a half hours on 2 cores: the committed results
+    python experiments/lines.py            a quarter of an hour: fewer epochs, two seeds
+    python experiments/lines.py --quick    3 minutes: one GRU beside the convolutions alone
+"""
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+from rich.console import Console
+
+from rowrnn import GRU, LSTM, Bidirectional, Cell, ctc, explain
+from rowrnn.command import run_experiment
+from rowrnn.data import Dataset, Split, as_float
+from rowrnn.data.lines import Lines, collect, write
+from rowrnn.errors import InputError
+from rowrnn.evaluate import evaluate
+from rowrnn.metrics.edits import aligned, edit_distances, label_error_rate
+from rowrnn.models import solve_width
+from rowrnn.models.line_reader import LineReader
+from rowrnn.options import TrainingOptions
+from rowrnn.program import keep
+from rowrnn.progress import LiveTable
+from rowrnn.report import accuracy, interval, plain_table
+from rowrnn.run import Run, peak_memory
+from rowrnn.transcription import best_path, ctc_loss, exact, probabilities, searched
+from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
+from rowrnn.trial import Task, devices_for, generation_share, run_trial
+
+READERS: dict[str, tuple[str, type[Cell] | None, bool]] = {
+    "lstm": ("LSTM, both ways", LSTM, True),
+    "gru": ("GRU, both ways", GRU, True),
+    "forward": ("GRU, from the left", GRU, False),
+    "cnn": ("CNN without memory", None, False),
+}
+PROTOCOL = {
+    **OF_EVERY_TASK,
+    "lines": "made from fixed keys: for validation of validation digits, for the test of test digits; training lines "
+    "of training digits, anew in every step",
+    "selection": "of each seed the weights of the epoch with most validation lines read without an error, the later of "
+    "equals: what is asked of a reader in the end, where the loss also grows with how sure it is of its errors",
+    "label_error_rate": "edit distances summed over all test lines, divided by the number of their digits; of the most "
+    "probable path, _beam: of the string that a prefix beam search finds; _20: of lines of exactly 20 digits",
+}
+SHOWN = 3  # lines in a picture that were read right, and as many that were not
+
+
+@dataclass(frozen=True)
+class Options(TrainingOptions):
+    """Readers of lines of handwritten digits, with memory and without."""
+
+    models: tuple[str, ...] = tuple(READERS)
+    """Readers: lstm and gru, a cell for each direction; forward, a GRU from the left; cnn, no cell."""
+    params: int = 150_000
+    """Parameter budget of each reader, met within 3 %; widths follow from it."""
+    channels: tuple[int, int, int] = (16, 32, 48)
+    """Output channels of the three convolutions."""
+    dropout: float = 0.1
+    """Probability with which a feature of a step is dropped, before the cell and behind it, while training."""
+    digits: int = 12
+    """Most digits of a line, in training and in the test."""
+    long: int = 20
+    """Digits of every line of the second test."""
+    lines: int = 64
+    """Lines made of a batch in each training step."""
+    beam: int = 10
+    """Strings that the beam search keeps after each step."""
+    validation_lines: int = 1_000
+    """Lines on which choices are made."""
+    test_lines: int = 4_000
+    """Lines of each test."""
+    epochs: int = 6
+    """Passes over the training set."""
+    seeds: int = 2
+    """Models of each kind, trained together, each from its own seed; fastest as a multiple of the devices, which then
+    share no batch."""
+    batch: int = 256
+    """Images of digits per training step."""
+    learning_rate: float = 3e-3
+    """Peak learning rate of AdamW."""
+    output: Path = Path("runs/lines")
+    """Directory for results and pictures; one that is taken is kept, and the next free name used."""
+    quick: bool = False
+    """Preset: a small GRU and the convolutions alone, few epochs, 400 test lines."""
+    full: bool = False
+    """Preset: 40 epochs, four seeds."""
+
+
+PRESETS = {
+    "quick": {
+        "models": ("gru", "cnn"),
+        "params": 40_000,
+        "channels": (8, 16, 24),
+        "epochs": 4,
+        "learning_rate": 5e-3,
+        "train_images": 40_000,
+        "validation_lines": 200,
+        "test_lines": 400,
+    },
+    "full": {"epochs": 40, "seeds": 4},
+}
+
+
+def main(options: Options) -> None:
+    """Trains, reads and draws what the options ask for."""
+    check(options)
+    options.machines.join()
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    data = options.load(console)
+    makes = {name: partial(build, name, options, data) for name in options.models}
+    widths = {name: solve_width(make, options.params) for name, make in makes.items()}
+    validation = made(1, data.validation, options.validation_lines, options.digits)
+    test = made(2, data.test, options.test_lines, options.digits)
+    long = made(3, data.test, options.test_lines, options.long, exactly=True)
+    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
+        results: dict[str, Any] = {
+            "experiment": "lines",
+            "finished": False,
+            **run.environment(),
+            "data": data.describe(),
+            "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
+            "summary": [],
+            "curves": {},
+        }
+        arrays: dict[str, np.ndarray] = {}
+        run.begin(results)
+        with LiveTable(console, options.epochs) as table:
+            for name, units in widths.items():
+                title, make = READERS[name][0], partial(makes[name], units)
+                backend = computed_by(jax.eval_shape(lambda make=make: make(nnx.Rngs(0))))
+                task = Task(partial(loss, options), exact, data.train, validation, "exact_lines")
+                about = {"width": units}
+                trial = run_trial(title, make, task, options, run, table, computed_by=backend, about=about)
+                share = None  # Digits that stay on disk are not at hand to make lines of.
+                if isinstance(data.train, Split):
+                    share = generation_share(partial(written, options), task, options, trial)
+                scores, shown = examine(trial.models, test, long, options, devices_for(backend, options.seeds))
+                results["summary"].append({**trial.row, "generation_share": share, **scores})
+                results["curves"][title] = trial.curve
+                results["table"] = table_of(results["summary"])
+                results["peak_memory_mib"] = peak_memory() / 2**20
+                arrays |= {f"{title}/{key}": array for key, array in shown.items()}
+                keep(run.directory, title, trial.models, as_float(jnp.asarray(test.images[:1])))
+                run.save(results, arrays)
+        run.finish(results, arrays)
+        console.print(plain_table(results["table"]))
+        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
+
+        pictures = ", ".join(picture.name for picture in draw(run.directory))
+        console.print(f"In {run.directory}: results.json, arrays.npz, models, {pictures}.")
+
+
+def check(options: Options) -> None:
+    """Refuses options that cannot be meant."""
+    for name in options.models:
+        if name not in READERS:
+            raise InputError(f"There is no reader {name!r}; there are {', '.join(READERS)}.")
+    if not options.models:
+        raise InputError(f"Name at least one reader of {', '.join(READERS)}.")
+    options.check("params", "digits", "long", "lines", "beam", "validation_lines", "test_lines")
+    if min(options.channels) < 1:
+        raise InputError(f"--channels are {' '.join(map(str, options.channels))}; expected at least 1 each.")
+    if not 0 <= options.dropout < 1:
+        raise InputError(f"--dropout is {options.dropout}; expected a dropout in [0, 1).")
+
+
+def build(name: str, options: Options, data: Dataset, units: int, rngs: nnx.Rngs) -> LineReader:
+    """A reader whose cells have so many units."""
+    _, cell, both_ways = READERS[name]
+    how = {"channels": options.channels, "dropout": options.dropout}
+    return LineReader(data.shape[0], data.classes, units, cell=cell, both_ways=both_ways, **how, rngs=rngs)
+
+
+def computed_by(reader: LineReader) -> str:
+    """The backend of a reader's recurrence, and why."""
+    if isinstance(reader.layer, nnx.Linear):
+        return "XLA"
+    cell = (reader.layer.forward if isinstance(reader.layer, Bidirectional) else reader.layer).cell
+    return explain(cell, jnp.zeros((1, 1, cell.features)))
+
+
+def made(seed: int, digits: Split, lines: int, longest: int, *, exactly: bool = False) -> Lines:
+    """Lines to be asked about, always the same."""
+    return collect(jax.random.key(seed), digits.images, digits.labels, lines=lines, digits=longest, exactly=exactly)
+
+
+def written(options: Options, batch: Split, key: Array) -> Lines:
+    """Training lines of the digits of a batch."""
+    return write(key, batch.images, batch.labels, lines=options.lines, digits=options.digits)
+
+
+def loss(options: Options, model: LineReader, batch: Split, key: Array) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """Mean loss of lines made of a batch."""
+    writing, dropping = jax.random.split(key)
+    return ctc_loss(model, written(options, batch, writing), dropping)
+
+
+def examine(
+    models: Any, test: Lines, long: Lines, options: Options, devices: Any
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What readers of several seeds make of the test lines: scores, and arrays to draw."""
+    truths, long_truths = strings(test), strings(long)
+    readings = [strings(seed) for seed in by_seed(evaluate(best_path, models, test, devices=devices))]
+    search = partial(searched, beam=options.beam)
+    beams = [strings(seed) for seed in by_seed(evaluate(search, models, test, devices=devices))]
+    longs = [strings(seed) for seed in by_seed(evaluate(best_path, models, long, devices=devices))]
+    edits = np.stack([edit_distances(reading, truths) for reading in readings])
+    scores = {
+        "label_error_rate": interval([label_error_rate(reading, truths) for reading in readings]),
+        "label_error_rate_beam": interval([label_error_rate(reading, truths) for reading in beams]),
+        "label_error_rate_20": interval([label_error_rate(reading, long_truths) for reading in longs]),
+        "exact_lines": interval((edits == 0).mean(axis=1)),
+    }
+    lengths = np.asarray(test.lengths)
+    by_length = [
+        edits[:, lengths == n].sum(axis=1) / max(1, n * (lengths == n).sum()) for n in range(1, options.digits + 1)
+    ]
+    # Of the first seed: the first lines that are long and read right, and the first that are not.
+    right = np.flatnonzero((edits[0] == 0) & (lengths > options.digits // 2))[:SHOWN]
+    shown = np.concatenate([right, np.flatnonzero(edits[0] > 0)[:SHOWN]])
+    lines, first = jax.tree.map(lambda a: np.asarray(a)[shown], test), jax.tree.map(lambda a: a[:1], models)
+    sides = [aligned(readings[0][n], truths[n]) for n in shown]
+    widest = max(map(len, sides))
+    return scores, {
+        "error_by_length": np.stack(by_length),
+        "line_image": lines.images,
+        "line_width": lines.widths,
+        "line_probability": evaluate(probabilities, first, lines)[0],
+        "line_aligned": np.stack([np.pad(s, ((0, widest - len(s)), (0, 0)), constant_values=-2) for s in sides]),
+    }
+
+
+def by_seed(readings: ctc.Reading) -> list[ctc.Reading]:
+    """Readings of each seed on its own."""
+    return [jax.tree.map(lambda a, seed=seed: a[seed], readings) for seed in range(len(readings.lengths))]
+
+
+def strings(lines: Lines | ctc.Reading) -> list[list[int]]:
+    """The labels of each line as a list."""
+    return [line[:length].tolist() for line, length in zip(np.asarray(lines.labels), lines.lengths, strict=True)]
+
+
+def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Errors and cost of each reader, as text."""
+    table = [
+        [
+            "reader",
+            "label\nerror %",
+            "with beam\nsearch %",
+            "of 20\ndigits %",
+            "lines without\nerror %",
+            "para-\nmeters",
+            "s an epoch\nof a seed",
+            "memory\nMiB, all",
+        ]
+    ]
+    for row in rows:
+        table.append(
+            [
+                row["model"],
+                *(accuracy(row[f"label_error_rate{how}"]) for how in ("", "_beam", "_20")),
+                accuracy(row["exact_lines"]),
+                f"{row['parameters']:,}",
+                f"{row['train_seconds'] / row['epochs'] / row['seeds']:.1f}",
+                f"{row['memory_mib']:,.0f}",
+            ]
+        )
+    return table
+
+
+if __name__ == "__main__":
+    run_experiment(Options, main, PRESETS)

@@ -1,0 +1,298 @@
+"""Can a recurrent cell see where two digits fly?
+
+Ten frames of two handwritten digits that fly over a canvas and bounce off its walls are shown, frame by frame, and the
+ten that follow are predicted (Moving MNIST), by a ConvLSTM and by a ConvGRU of one parameter budget, beside the last
+frame held and the mean of the frames given. With `--given 1` a single still must move.
+
+    python experiments/moving_digits.py --full     about 2 hours on 2 cores: the committed results
+    python experiments/moving_digits.py            a quarter of an hour: fewer videos, one seed
+    python experiments/moving_digits.py --quick    3 minutes: one digit, a small ConvGRU
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+from rich.console import Console
+
+from rowrnn import explain
+from rowrnn.cells import ConvCell, ConvGRU, ConvLSTM
+from rowrnn.command import run_experiment
+from rowrnn.data import Dataset, Split, as_float
+from rowrnn.data.moving_digits import SIZE, moving_digits
+from rowrnn.errors import InputError
+from rowrnn.evaluate import evaluate
+from rowrnn.metrics.video import squared_error, ssim
+from rowrnn.models import solve_width
+from rowrnn.models.forecaster import Forecaster
+from rowrnn.options import TrainingOptions
+from rowrnn.program import keep
+from rowrnn.progress import LiveTable
+from rowrnn.report import interval, plain_table
+from rowrnn.run import Run, peak_memory
+from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
+from rowrnn.trial import Task, devices_for, generation_share, run_trial
+
+CELLS: dict[str, type[ConvCell]] = {"lstm": ConvLSTM, "gru": ConvGRU}
+PROTOCOL = {
+    **OF_EVERY_TASK,
+    "videos": "made from fixed keys: for validation of validation digits, for the test of test digits; training videos "
+    "of training digits, anew in every step",
+    "mse_per_frame": "squared error summed over the pixels of a frame, in [0, 1], averaged over predicted frames and "
+    "videos",
+    "ssim": "scikit-image, windows of 7x7 pixels of equal weight, data range 2: as in published tables; of the first "
+    "1,000 test videos",
+}
+ENERGY = 100.0  # about the squared brightness of a digit: what the loss counts in
+VIDEOS = 50  # predicted at once, where they are many
+SIMILAR = 1_000  # videos whose similarity is taken, which takes long
+SHOWN = 6
+
+Frames = UInt8[Array, "b t h w c"]
+
+
+@dataclass(frozen=True)
+class Options(TrainingOptions):
+    """Forecasters of flying digits."""
+
+    models: tuple[str, ...] = tuple(CELLS)
+    """Cells over maps: lstm, gru."""
+    params: int = 73_000
+    """Parameter budget of each model, met within 3 %; the channels of its state follow from it."""
+    digits: int = 2
+    """Digits in a video."""
+    given: int = 10
+    """Frames that are shown; 1 for a still that must move."""
+    ahead: int = 10
+    """Frames that are predicted."""
+    patch: int = 8
+    """Pixels of a side of what a cell sees as one place."""
+    validation_videos: int = 500
+    """Videos on which choices are made."""
+    test_videos: int = 2_000
+    """Videos of the test."""
+    epochs: int = 4
+    """Passes over the training set: as many videos are made as there are digits."""
+    seeds: int = 1
+    """Models of each kind, trained together, each from its own seed."""
+    batch: int = 8
+    """Videos per training step."""
+    learning_rate: float = 6e-3
+    """Peak learning rate of AdamW."""
+    train_images: int | None = 6_000
+    """Train on so many digits only; all where not given."""
+    output: Path = Path("runs/moving_digits")
+    """Directory for results and pictures; one that is taken is kept, and the next free name used."""
+    quick: bool = False
+    """Preset: one digit, a small ConvGRU, few videos."""
+    full: bool = False
+    """Preset: three seeds, 60,000 videos each."""
+
+
+PRESETS = {
+    "quick": {
+        "models": ("gru",),
+        "params": 30_000,
+        "digits": 1,
+        "epochs": 2,
+        "train_images": 2_500,
+        "validation_videos": 100,
+        "test_videos": 200,
+    },
+    "full": {"epochs": 6, "seeds": 3, "train_images": 10_000},
+}
+
+
+BASELINES: dict[str, Callable[[Array], Array]] = {
+    "last frame held": lambda given: given[:, -1:],
+    "mean of the frames given": lambda given: given.mean(axis=1, keepdims=True),
+}
+
+
+def main(options: Options) -> None:
+    """Trains, predicts and draws what the options ask for."""
+    check(options)
+    options.machines.join()
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    data = options.load(console)
+    makes = {name: partial(build, name, options, data) for name in options.models}
+    widths = {name: solve_width(make, options.params) for name, make in makes.items()}
+    validation = made(1, data.validation, options.validation_videos, options)
+    test = made(2, data.test, options.test_videos, options)
+    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
+        results: dict[str, Any] = {
+            "experiment": "moving_digits",
+            "finished": False,
+            **run.environment(),
+            "data": data.describe(),
+            "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
+            "baselines": {},
+            "summary": [],
+            "curves": {},
+        }
+        arrays: dict[str, np.ndarray] = {"video": np.asarray(test[:SHOWN])}
+        for name, picture in BASELINES.items():
+            predicted = jax.jit(partial(forecast, options, partial(baseline, picture)))(test)
+            errors = squared_error(predicted, as_float(test[:, options.given :]))
+            similar = similarity(options, predicted[:SIMILAR], test[:SIMILAR])
+            results["baselines"][name] = {"mse_per_frame": float(errors.mean()), "ssim": similar}
+            arrays[f"{name}/error"] = np.asarray(errors.mean(axis=0, keepdims=True))
+        run.begin(results)
+        with LiveTable(console, options.epochs) as table:
+            for name, units in widths.items():
+                make = partial(makes[name], units)
+                cell = jax.eval_shape(lambda make=make: make(nnx.Rngs(0))).cell
+                title = type(cell).__name__
+                backend = explain(cell, jnp.zeros((1, 1, 1, 1, cell.features)))
+                task = Task(
+                    partial(loss, options), partial(score, options), data.train, validation, "negative_mse", ".1f"
+                )
+                about = {"width": units}
+                trial = run_trial(title, make, task, options, run, table, computed_by=backend, about=about)
+                share = None  # Digits that stay on disk are not at hand to make videos of.
+                if isinstance(data.train, Split):
+                    share = generation_share(partial(filmed, options), task, options, trial)
+                scores, shown = examine(trial.models, test, options, devices_for(backend, options.seeds))
+                copied = {
+                    f"copy_last_{key}": interval([value])
+                    for key, value in results["baselines"]["last frame held"].items()
+                }
+                results["summary"].append({**trial.row, "generation_share": share, **scores, **copied})
+                results["curves"][title] = trial.curve
+                results["table"] = table_of(results)
+                results["peak_memory_mib"] = peak_memory() / 2**20
+                arrays |= {f"{title}/{key}": array for key, array in shown.items()}
+                keep(run.directory, title, trial.models, as_float(test[:1, : options.given]))
+                run.save(results, arrays)
+        run.finish(results, arrays)
+        console.print(plain_table(results["table"]))
+        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
+
+        pictures = ", ".join(picture.name for picture in draw(run.directory))
+        console.print(f"In {run.directory}: results.json, arrays.npz, models, {pictures}.")
+
+
+def check(options: Options) -> None:
+    """Refuses options that cannot be meant."""
+    for name in options.models:
+        if name not in CELLS:
+            raise InputError(f"There is no model {name!r}; there are {', '.join(CELLS)}.")
+    if not options.models:
+        raise InputError(f"Name at least one model of {', '.join(CELLS)}.")
+    options.check("params", "digits", "given", "ahead", "patch", "validation_videos", "test_videos")
+    if options.patch % 2 or SIZE % options.patch:
+        raise InputError(f"--patch is {options.patch}; expected an even number that divides the canvas of {SIZE}.")
+
+
+def build(name: str, options: Options, data: Dataset, units: int, rngs: nnx.Rngs) -> Forecaster:
+    """A forecaster whose state has so many channels."""
+    return Forecaster(CELLS[name], units, (SIZE, SIZE, data.shape[2]), patch=options.patch, rngs=rngs)
+
+
+def made(seed: int, digits: Split, videos: int, options: Options) -> Frames:
+    """Videos to be asked about, always the same: each starts from the next digit, and again from the first."""
+    images = digits.images[jnp.arange(videos) % len(digits)]
+    frames = options.given + options.ahead
+    return jax.jit(partial(moving_digits, digits=options.digits, frames=frames))(jax.random.key(seed), images)
+
+
+def filmed(options: Options, batch: Split, key: Array) -> Float[Array, "b t h w c"]:
+    """Training videos of the digits of a batch."""
+    return as_float(moving_digits(key, batch.images, digits=options.digits, frames=options.given + options.ahead))
+
+
+def loss(options: Options, model: Forecaster, batch: Split, key: Array) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """Mean squared error of every frame after the first, and that of those to predict as a metric."""
+    videos = filmed(options, batch, key)
+    errors = squared_error(model.predictions(videos[:, : options.given], options.ahead), videos[:, 1:])
+    mean = errors.mean() / ENERGY
+    return mean, {"loss": mean, "mse": errors[:, options.given - 1 :].mean()}
+
+
+def forecast(options: Options, model: Any, videos: Frames) -> Float[Array, "b ahead h w c"]:
+    """The frames that follow those given."""
+
+    def of_one(video: Array) -> Array:
+        return model(as_float(video[None, : options.given]), options.ahead)[0]
+
+    return jax.lax.map(of_one, videos, batch_size=VIDEOS)
+
+
+def frame_errors(options: Options, model: Any, videos: Frames) -> Float[Array, "b ahead"]:
+    """Squared error of each predicted frame."""
+    return squared_error(forecast(options, model, videos), as_float(videos[:, options.given :]))
+
+
+def score(options: Options, model: Any, videos: Frames) -> Float[Array, "b"]:
+    """Minus the mean squared error of the predicted frames."""
+    return -frame_errors(options, model, videos).mean(axis=1)
+
+
+def examine(models: Any, test: Frames, options: Options, devices: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What models of several seeds predict of the test videos: scores, and arrays to draw."""
+    errors = evaluate(partial(frame_errors, options), models, test, devices=devices)
+    predict, some = jax.jit(partial(forecast, options)), test[:SIMILAR]
+    each = [predict(jax.tree.map(lambda a, seed=seed: a[seed], models), some) for seed in range(options.seeds)]
+    scores = {
+        "mse_per_frame": interval(errors.mean(axis=(1, 2))),
+        "ssim": interval([similarity(options, predicted, some) for predicted in each]),
+    }
+    return scores, {"error": errors.mean(axis=1), "predicted": np.asarray(each[0][:SHOWN])}
+
+
+def similarity(options: Options, predicted: Float[Array, "b ahead h w c"], videos: Frames) -> float:
+    """Mean SSIM of predicted frames."""
+    return float(ssim(np.asarray(predicted), np.asarray(as_float(videos[:, options.given :]))).mean())
+
+
+def baseline(picture: Callable[[Array], Array], frames: Float[Array, "b t h w c"], ahead: int) -> Array:
+    """A forecast without memory: one picture of the frames given for all that follow."""
+    return jnp.repeat(picture(frames), ahead, axis=1)
+
+
+HEADER = (
+    *("model", "MSE\nper frame", "SSIM", "para-\nmeters", "channels"),
+    *("s per 1,000\nvideos", "making\nvideos %", "memory\nMiB, all"),
+)
+
+
+def table_of(results: dict[str, Any]) -> list[list[str]]:
+    """Errors and cost of each model and baseline, as text."""
+    table = [list(HEADER)]
+    for row in results["summary"]:
+        videos = row["train_images_per_second"] * row["train_seconds"]
+        share = row["generation_share"]
+        table.append(
+            [
+                row["model"],
+                with_interval(row["mse_per_frame"], 1),
+                with_interval(row["ssim"], 3),
+                f"{row['parameters']:,}",
+                str(row["width"]),
+                f"{1000 * row['train_seconds'] / videos:.1f}",
+                "-" if share is None else f"{100 * share:.1f}",
+                f"{row['memory_mib']:,.0f}",
+            ]
+        )
+    for name, scores in results["baselines"].items():
+        table.append([name, f"{scores['mse_per_frame']:.1f}", f"{scores['ssim']:.3f}", *["-"] * 5])
+    return table
+
+
+def with_interval(score: dict[str, Any], digits: int) -> str:
+    """A score over seeds as text."""
+    mean = f"{score['mean']:.{digits}f}"
+    return mean if score["ci95"] is None else f"{mean} ± {score['ci95']:.{digits}f}"
+
+
+if __name__ == "__main__":
+    run_experiment(Options, main, PRESETS)

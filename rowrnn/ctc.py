@@ -1,0 +1,168 @@
+"""Connectionist temporal classification (Graves et al. 2006): from scores of every step to strings of labels.
+
+A string is read from a path, one class or blank a step, by leaving out repetitions and then blanks; its probability is
+the sum of those of all its paths. The blank is the last class. For training there is `optax.ctc_loss`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
+
+NOTHING = -1
+"""What stands behind a string's last label."""
+NEVER = -1e30  # log-probability of what cannot be: finite, since an infinite one less another is no number
+
+
+class Reading(NamedTuple):
+    """Strings of labels.
+
+    Args:
+        labels: `[b, t]`, behind each string's last label -1.
+        lengths: number of labels of each string, `[b]`.
+        log_probability: in nats, `[b]`: of the path that `greedy` follows, of the string that `beam_search` finds.
+    """
+
+    labels: Int[Array, "b t"]
+    lengths: Int[Array, "b"]
+    log_probability: Float[Array, "b"]
+
+
+def steps_needed(labels: Int[np.ndarray, "b n"], lengths: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
+    """Fewest steps in which strings can be read: one a label, and a blank between two neighbours that are equal."""
+    within = np.arange(1, labels.shape[1])[None, :] < lengths[:, None]
+    return lengths + ((labels[:, 1:] == labels[:, :-1]) & within).sum(axis=1)
+
+
+def greedy(logits: ArrayLike, lengths: ArrayLike | None = None) -> Reading:
+    """The string of the most probable path (best path decoding).
+
+    Args:
+        logits: `[b, t, classes + 1]`, the blank last.
+        lengths: number of valid steps, `[b]`; all where not given.
+
+    Raises:
+        ValueError: if logits have another form, or lengths, where known outside `jax.jit`, leave [1, t].
+    """
+    log_probs, valid = _checked(logits, lengths)
+    blank = log_probs.shape[-1] - 1
+    path = jnp.where(valid, log_probs.argmax(axis=-1), blank)
+    before = jnp.pad(path[:, :-1], ((0, 0), (1, 0)), constant_values=blank)
+    said = (path != blank) & (path != before)
+    order = jnp.argsort(~said, axis=1, stable=True)
+    labels = jnp.take_along_axis(jnp.where(said, path, NOTHING), order, axis=1).astype(jnp.int32)
+    best = jnp.where(valid, log_probs.max(axis=-1), jnp.zeros_like(log_probs[..., 0]))
+    return Reading(labels, said.sum(axis=1, dtype=jnp.int32), best.sum(axis=1))
+
+
+class _Beam(NamedTuple):
+    """Prefixes `[k, t]` with their lengths, and log-probabilities of their paths by how these end: `[k]` each."""
+
+    labels: Array
+    lengths: Array
+    blank: Array
+    label: Array
+
+
+def beam_search(logits: ArrayLike, lengths: ArrayLike | None = None, *, beam: int = 10) -> Reading:
+    """The most probable string among those whose prefixes stay in the beam (prefix beam search without a language
+    model: Graves 2012, §7.5; Hannun et al. 2014, algorithm 1).
+
+    The log-probability is the sum over all paths of the string as far as their prefixes stayed in the beam: exact,
+    and that of the best string, if the beam holds all prefixes.
+
+    Args:
+        logits: `[b, t, classes + 1]`, the blank last.
+        lengths: number of valid steps, `[b]`; all where not given.
+        beam: number of prefixes that are kept after each step.
+
+    Raises:
+        ValueError: as `greedy`, or if the beam is below 1.
+    """
+    if beam < 1:
+        raise ValueError(f"A beam search keeps at least 1 prefix, not {beam}.")
+    log_probs, valid = _checked(logits, lengths)
+    return jax.vmap(lambda log_probs, valid: _search(log_probs, valid, beam))(log_probs, valid)
+
+
+def _search(log_probs: Float[Array, "t scores"], valid: Bool[Array, "t"], beam: int) -> Reading:
+    """The search in one line: a loop over steps whose state has one shape."""
+    steps, _ = log_probs.shape
+    first = jnp.arange(beam) == 0
+    start = _Beam(
+        labels=jnp.full((beam, steps), NOTHING, jnp.int32),
+        lengths=jnp.where(first, 0, -2).astype(jnp.int32),  # One that never was is nobody's beginning.
+        blank=jnp.where(first, 0.0, NEVER).astype(log_probs.dtype),
+        label=jnp.full((beam,), NEVER, log_probs.dtype),
+    )
+
+    def step(now: _Beam, inputs: tuple[Array, Array]) -> tuple[_Beam, None]:
+        of_step, is_valid = inputs
+        then = _stepped(now, of_step)
+        return jax.tree.map(lambda a, b: jnp.where(is_valid, a, b), then, now), None
+
+    last, _ = jax.lax.scan(step, start, (log_probs, valid))
+    total = jnp.logaddexp(last.blank, last.label)
+    best = total.argmax()
+    return Reading(last.labels[best], last.lengths[best], total[best])
+
+
+def _stepped(now: _Beam, log_probs: Float[Array, "scores"]) -> _Beam:
+    beam, classes = len(now.lengths), len(log_probs) - 1
+    of_class, of_blank = log_probs[:classes], log_probs[classes]
+    total = jnp.logaddexp(now.blank, now.label)
+    last = jnp.take_along_axis(now.labels, jnp.maximum(now.lengths - 1, 0)[:, None], axis=1)[:, 0]
+    is_last = jnp.arange(classes)[None, :] == last[:, None]  # The empty prefix ends with -1: no class.
+
+    # A label that repeats the last one makes a prefix longer only if a blank came between.
+    longer = of_class[None, :] + jnp.where(is_last, now.blank[:, None], total[:, None])
+    stays_blank = total + of_blank
+    stays_label = now.label + jnp.where(last < 0, NEVER, of_class[jnp.maximum(last, 0)])
+
+    # A prefix made longer may be one of the beam's own: its paths are added to that one's.
+    place = jnp.arange(now.labels.shape[1])
+    but_last = jnp.where(place[None, :] == now.lengths[:, None] - 1, NOTHING, now.labels)
+    grown = (now.lengths[:, None] == now.lengths[None, :] + 1) & (
+        (but_last[:, None, :] == now.labels[None, :, :]).all(axis=-1)
+    )  # [k, k]: the first is the second and one label more
+    joins = grown[:, :, None] & is_last[:, None, :]  # [k, k, classes]
+    arriving = jnp.where(joins, longer[None, :, :], NEVER).max(axis=(1, 2))  # At most one does.
+    stays_label = jnp.logaddexp(stays_label, arriving)
+    longer = jnp.where(joins.any(axis=0), NEVER, longer)
+
+    candidates = jnp.concatenate([jnp.logaddexp(stays_blank, stays_label), longer.reshape(-1)])
+    _, chosen = jax.lax.top_k(candidates, beam)
+    is_longer = chosen >= beam
+    source = jnp.where(is_longer, (chosen - beam) // classes, chosen)
+    added = (chosen - beam) % classes
+    labels, lengths = now.labels[source], now.lengths[source]
+    here = is_longer[:, None] & (place[None, :] == lengths[:, None])
+    return _Beam(
+        labels=jnp.where(here, added[:, None], labels),
+        lengths=lengths + is_longer.astype(jnp.int32),
+        blank=jnp.where(is_longer, NEVER, stays_blank[source]),
+        label=jnp.where(is_longer, longer.reshape(-1)[jnp.maximum(chosen - beam, 0)], stays_label[source]),
+    )
+
+
+def _checked(logits: ArrayLike, lengths: ArrayLike | None) -> tuple[Float[Array, "b t scores"], Bool[Array, "b t"]]:
+    """Log-probabilities, and which steps are valid."""
+    logits = jnp.asarray(logits)
+    if logits.ndim != 3 or logits.shape[1] < 1 or logits.shape[2] < 2:
+        raise ValueError(
+            "Scores to read from have the shape [b, t, classes + 1] with at least one step and one class beside the "
+            f"blank, not {list(logits.shape)}."
+        )
+    batch, steps, _ = logits.shape
+    known = None if lengths is None or isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
+    if lengths is not None and jnp.shape(lengths) != (batch,):
+        raise ValueError(f"Expected one length for each of {batch} lines, not {list(jnp.shape(lengths))}.")
+    if known is not None and not ((known >= 1) & (known <= steps)).all():
+        raise ValueError(
+            f"Lines of {steps} steps have lengths from 1 to {steps}; these run from {known.min()} to {known.max()}. "
+            "Leave out empty lines."
+        )
+    within = jnp.full((batch,), steps, jnp.int32) if lengths is None else jnp.asarray(lengths).astype(jnp.int32)
+    return jax.nn.log_softmax(logits, axis=-1), jnp.arange(steps)[None, :] < within[:, None]

@@ -1,0 +1,61 @@
+"""How far predicted frames are from the true ones, as the benchmarks of video prediction count it.
+
+The conventions are those of OpenSTL (Tan et al. 2023), whose table names the published results on Moving MNIST.
+"""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from skimage.metrics import structural_similarity
+
+WINDOW = 7  # pixels of a side
+DATA_RANGE = 2.0  # what scikit-image once took of floating-point images, and with it the published figures
+
+
+def squared_error(predicted: Any, true: Any) -> Float[Any, "b t"]:
+    """Squared error of each frame, summed over its pixels in [0, 1]; "MSE per frame" is its mean.
+
+    Args:
+        predicted: videos `[b, t, h, w, c]`, arrays of JAX or NumPy.
+        true: the same.
+
+    Raises:
+        ValueError: if the videos differ in shape.
+    """
+    _check_shapes(predicted, true)
+    return ((predicted - true) ** 2).sum(axis=(2, 3, 4))
+
+
+def ssim(predicted: Any, true: Any, data_range: float = DATA_RANGE) -> Float[np.ndarray, "b t"]:
+    """Structural similarity of each frame (Wang et al. 2004) by scikit-image: windows of 7x7 pixels of equal weight.
+
+    Args:
+        predicted: videos `[b, t, h, w, c]` in [0, 1].
+        true: the same.
+        data_range: what the constants of the formula are relative to: 2 in published results on Moving MNIST; 1, the
+            range that the pixels have, gives lower figures.
+
+    Raises:
+        ValueError: if the videos differ in shape, or frames are smaller than a window.
+    """
+    _check_shapes(predicted, true)
+    if min(true.shape[2:4]) < WINDOW:
+        raise ValueError(f"SSIM needs frames of at least {WINDOW}x{WINDOW} pixels, not {list(true.shape[2:4])}.")
+    found = [
+        structural_similarity(one, other, win_size=WINDOW, data_range=data_range, channel_axis=-1)
+        for one, other in zip(_frames(predicted), _frames(true), strict=True)
+    ]
+    return np.array(found).reshape(true.shape[:2])
+
+
+def _frames(videos: Any) -> Float[np.ndarray, "n h w c"]:
+    return np.asarray(videos, np.float64).reshape(-1, *videos.shape[2:])
+
+
+def _check_shapes(predicted: Any, true: Any) -> None:
+    if predicted.shape != true.shape or true.ndim != 5:
+        raise ValueError(
+            f"Predicted and true videos need one shape [b, t, h, w, c], not {list(predicted.shape)} and "
+            f"{list(true.shape)}; a video must have as many frames as are asked for."
+        )

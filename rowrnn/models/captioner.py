@@ -1,0 +1,198 @@
+"""An image described word by word: a small CNN, and a recurrent decoder that looks at its map."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from rowrnn.cells import Cell
+from rowrnn.convolution import convolve
+from rowrnn.models.beam import Marks, Sentences, beam_search, greedy, repeated
+from rowrnn.scan import scan
+from rowrnn.typing import Images, State
+
+SUMMARY = 8  # channels of what the first state knows of each position
+
+Memory = Float[Array, "b positions k"]
+Captions = Int[Array, "n t"]
+
+
+class Captioner(nnx.Module):
+    """Describes images in words.
+
+    Four convolutions with ReLU, three of stride 2, make a map of an eighth of the image's height and width. A summary
+    of it is the decoder's first state; an embedding of the word before is its input. With attention each output h asks
+    the map, by a softmax of scaled dot products, and what it sees, c, becomes with h the features tanh(W [c; h]) of the
+    next word (Luong et al. 2015, section 3.1, general score): the question comes after the cell, so that all steps of a
+    given caption are one scan. Without attention the next word is read from h alone.
+
+    Args:
+        cell: class of a cell over vectors, as those of `rowrnn.CELLS`.
+        hidden: size of its state.
+        shape: height, width and channels of an image.
+        words: size of the vocabulary.
+        longest: most words of a caption, its end included.
+        marks: the words that are not said.
+        channels: of the map.
+        embedding: size of a word's embedding.
+        attention: whether the decoder looks at the map.
+        blind: show the decoder zeros instead of the image: what can be said without seeing.
+        dropout: probability with which a feature of the next word is dropped while training.
+        rngs: source of the initial parameters.
+
+    Raises:
+        ValueError: if a size is not positive; when called, if images have another shape or type, there is none, or
+            captions do not fit them or are too long.
+    """
+
+    def __init__(
+        self,
+        cell: type[Cell],
+        hidden: int,
+        *,
+        shape: tuple[int, int, int],
+        words: int,
+        longest: int,
+        marks: Marks,
+        channels: int = 64,
+        embedding: int = 32,
+        attention: bool = True,
+        blind: bool = False,
+        dropout: float = 0.0,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if min(*shape, words, longest, channels, embedding) < 1:
+            raise ValueError(
+                f"A Captioner needs at least one of everything, not images of {list(shape)}, {words} words, captions "
+                f"of {longest}, {channels} channels and an embedding of {embedding}."
+            )
+        self.shape, self.longest, self.marks, self.blind = tuple(shape), longest, marks, blind
+        quarter, half = -(-channels // 4), -(-channels // 2)
+        self.convolutions = nnx.List(
+            [
+                _conv(shape[2], quarter, 5, 2, rngs),
+                _conv(quarter, half, 3, 2, rngs),
+                _conv(half, channels, 3, 2, rngs),
+                _conv(channels, channels, 3, 1, rngs),
+            ]
+        )
+        self.grid = (-(-shape[0] // 8), -(-shape[1] // 8))
+        positions = self.grid[0] * self.grid[1]
+        self.place = nnx.Param(0.1 * jax.random.normal(rngs.params(), (positions, channels)))
+        self.embedding = nnx.Embed(words, embedding, rngs=rngs)
+        self.cell = cell(embedding, hidden, rngs=rngs)
+        zeros = jax.eval_shape(lambda: self.cell.initialize_carry((1, embedding)))
+        self._sizes = tuple(leaf.shape[1] for leaf in jax.tree.leaves(zeros))
+        self.summary = nnx.Linear(channels, SUMMARY, rngs=rngs)
+        self.first = nnx.Linear(positions * SUMMARY, sum(self._sizes), rngs=rngs)
+        features = self.cell.outputs
+        self.question = nnx.Linear(features, channels, rngs=rngs) if attention else None
+        self.combined = nnx.Linear(features + channels if attention else features, features, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout)
+        self.head = nnx.Linear(features, words, rngs=rngs)
+
+    def __call__(self, images: Images) -> Captions:
+        """Captions `[b, longest]` of images `[b, h, w, c]`: the likeliest word each time."""
+        return self.greedy(images).words
+
+    def logits(self, images: Images, captions: Captions, *, key: Array | None = None) -> Float[Array, "b t words"]:
+        """Logits of every word of given captions, each after the right words before it.
+
+        Args:
+            images: `[b, h, w, c]`, floating point.
+            captions: `[b, t]`, t at most `longest`.
+            key: randomness of dropout, in training.
+        """
+        memory, outputs = self._read(images, captions)
+        features, _ = self._features(memory, outputs)
+        return self.head(self.dropout(features, deterministic=key is None, rngs=key))
+
+    def attention(self, images: Images, captions: Captions) -> Float[Array, "b t gh gw"]:
+        """Where the decoder looked for every word of given captions: a share of each position of the map.
+
+        Raises:
+            ValueError: also if the model has no attention.
+        """
+        if self.question is None:
+            raise ValueError("This Captioner has no attention to show.")
+        memory, outputs = self._read(images, captions)
+        _, shares = self._features(memory, outputs)
+        return shares.reshape(*shares.shape[:2], *self.grid)
+
+    def start(self, images: Images) -> tuple[Memory, State]:
+        """What the decoder sees, `[b, positions, channels]`, and its state before the first word."""
+        if images.ndim != 4 or images.shape[1:] != self.shape or not jnp.issubdtype(images.dtype, jnp.floating):
+            raise ValueError(
+                f"This Captioner takes floating-point images [b, {', '.join(map(str, self.shape))}], not "
+                f"{images.dtype} of shape {list(images.shape)}."
+            )
+        if images.shape[0] == 0:
+            raise ValueError("This Captioner takes at least one image; the batch is empty.")
+        x = images
+        for convolution in self.convolutions:
+            x = nnx.relu(convolution(x))
+        x = x.reshape(x.shape[0], -1, x.shape[-1]) + self.place[...][None]
+        memory = jnp.zeros_like(x) if self.blind else x
+        leaves = self.first(nnx.relu(self.summary(memory)).reshape(memory.shape[0], -1))
+        leaves = jnp.split(jnp.tanh(leaves), [sum(self._sizes[: n + 1]) for n in range(len(self._sizes) - 1)], axis=1)
+        zeros = self.cell.initial_state(self.cell.project(self.embedding(jnp.zeros(x.shape[:1], jnp.int32))))
+        return memory, jax.tree.unflatten(jax.tree.structure(zeros), leaves)
+
+    def step(self, memory: Memory, state: State, word: Int[Array, "b"]) -> tuple[State, Float[Array, "b words"]]:
+        """One word further: state and the word said last to the state and log-probabilities of the next word.
+
+        The caller carries the state from `start` on; the first word is `marks.begin`.
+        """
+        state, output = self.cell(state, self.embedding(word))
+        features, _ = self._features(memory, output[:, None])
+        return state, jax.nn.log_softmax(self.head(features[:, 0]))
+
+    def greedy(self, images: Images) -> Sentences:
+        """The likeliest word each time, see `rowrnn.models.beam.greedy`."""
+        memory, state = self.start(images)
+        return greedy(partial(self.step, memory), state, self.marks, self.longest)
+
+    def beam(self, images: Images, width: int, *, length_power: float = 0.0) -> Sentences:
+        """The likeliest captions, the best first, see `rowrnn.models.beam.beam_search`."""
+        memory, state = self.start(images)
+        # What is seen is the same for all beginnings: it stays out of the state, which moves between them.
+        step = partial(self.step, repeated(memory, width))
+        return beam_search(step, state, self.marks, self.longest, width=width, length_power=length_power)
+
+    def _read(self, images: Images, captions: Captions) -> tuple[Memory, Any]:
+        """The map, and outputs `[b, t, outputs]` of the decoder, which before each word has read those before it."""
+        if captions.shape[0] != images.shape[0] or not 1 <= captions.shape[1] <= self.longest:
+            raise ValueError(
+                f"This Captioner takes captions [b, t] of at most {self.longest} words, one for each image, not "
+                f"{list(captions.shape)} for {images.shape[0]} images."
+            )
+        memory, state = self.start(images)
+        begin = jnp.full_like(captions[:, :1], self.marks.begin)
+        before = jnp.concatenate([begin, captions[:, :-1]], axis=1)
+        outputs, _ = scan(self.cell, self.embedding(before), initial_state=state)
+        return memory, outputs
+
+    def _features(self, memory: Memory, outputs: Float[Array, "b t outputs"]) -> tuple[Array, Array]:
+        """Features of the next word after every output, and shares of attention `[b, t, positions]`."""
+        if self.question is None:
+            return jnp.tanh(self.combined(outputs)), jnp.zeros((*outputs.shape[:2], 0))
+        score = jnp.einsum("btc,bpc->btp", self.question(outputs), memory) / memory.shape[-1] ** 0.5
+        shares = jax.nn.softmax(score)
+        context = jnp.einsum("btp,bpc->btc", shares, memory)
+        return jnp.tanh(self.combined(jnp.concatenate([context, outputs], axis=-1))), shares
+
+
+def _conv(inputs: int, outputs: int, size: int, stride: int, rngs: nnx.Rngs) -> nnx.Conv:
+    return nnx.Conv(
+        inputs,
+        outputs,
+        (size, size),
+        strides=stride,
+        padding=size // 2,
+        kernel_init=nnx.initializers.he_normal(),
+        conv_general_dilated=convolve,
+        rngs=rngs,
+    )

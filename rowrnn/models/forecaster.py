@@ -1,0 +1,216 @@
+"""A forecaster of videos: a cell over maps sees how patches move, and moves them on."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, ArrayLike, Float
+
+from rowrnn.cells import ConvCell
+from rowrnn.scan import scan
+from rowrnn.typing import State
+
+Frame = Float[Array, "b h w c"]
+Ahead = Float[Array, "b ahead h w c"]
+Maps = Float[Array, "*b gh gw _k"]
+
+UNITS = 64  # of the layer between state and prediction
+
+
+class ForecasterState(NamedTuple):
+    """What a forecaster carries from frame to frame: the state of its cell, and the frame before."""
+
+    cell: State
+    frame: Frame
+
+
+class Forecaster(nnx.Module):
+    """Predicts each next frame of a video, and from its own predictions those after.
+
+    A patch of a frame, and how badly it fits the frame before at each of some shifts (`mismatches`: what block matching
+    looks at), are what the cell reads at the patch's place. Of its state follow, at each place, some kernels of up to
+    `reach` pixels in every direction, normalized and separable, which move the surroundings of the patch (dynamic
+    filters: De Brabandere et al. 2016; "DNA" of Finn et al. 2016), and for each pixel the share of each kernel.
+
+    Args:
+        cell: class of a cell over maps, `ConvLSTM` or `ConvGRU`.
+        hidden: channels of its state.
+        shape: height, width and channels of a frame.
+        patch: pixels of a side of a patch, which divides height and width.
+        features: channels that the cell reads.
+        reach: most pixels by which something moves from frame to frame, even.
+        motions: kernels at each place: how many things may move there differently.
+        rngs: source of the initial parameters.
+
+    Raises:
+        ValueError: if a size is not positive, patches do not divide the frame or are odd, or the reach is odd.
+    """
+
+    def __init__(
+        self,
+        cell: type[ConvCell],
+        hidden: int,
+        shape: tuple[int, int, int] = (64, 64, 1),
+        *,
+        patch: int = 8,
+        features: int = 32,
+        reach: int = 4,
+        motions: int = 2,
+        rngs: nnx.Rngs,
+    ) -> None:
+        height, width, channels = self.shape = tuple(shape)
+        if min(*shape, patch, features, reach, motions) < 1:
+            raise ValueError(
+                f"A Forecaster needs at least one pixel, channel, feature and motion, not frames of {list(shape)}, "
+                f"patches of {patch}, {features} features, a reach of {reach} and {motions} motions."
+            )
+        if height % patch or width % patch or patch % 2 or reach % 2:
+            raise ValueError(
+                f"A Forecaster needs even patches that divide its frames and an even reach, not patches of {patch} in "
+                f"frames of {height}x{width} and a reach of {reach}."
+            )
+        self.patch, self.reach, self.motions = patch, reach, motions
+        pixels = patch * patch * channels
+        self.embed = nnx.Linear(pixels + (reach + 1) ** 2, features, rngs=rngs)
+        self.cell = cell(features, hidden, rngs=rngs)
+        self.between = nnx.Linear(self.cell.outputs + features, UNITS, rngs=rngs)
+        # Small: at the start every kernel is a blur, and every share the same.
+        small = nnx.initializers.normal(0.01)
+        self.kernels = nnx.Linear(UNITS, motions * 2 * (2 * reach + 1), kernel_init=small, rngs=rngs)
+        self.shares = nnx.Linear(UNITS, motions * patch * patch, kernel_init=small, rngs=rngs)
+
+    def __call__(self, frames: ArrayLike, ahead: int = 10) -> Ahead:
+        """The frames that follow, `[b, ahead, h, w, c]`.
+
+        Args:
+            frames: those given, `[b, t, h, w, c]`, in [0, 1].
+            ahead: number of frames to predict.
+
+        Raises:
+            ValueError: if there is no frame, frames have another size than the model's or are not floating point, or
+                no frame is asked for.
+        """
+        return self.predictions(frames, ahead)[:, -ahead:]
+
+    def predictions(self, frames: ArrayLike, ahead: int = 10) -> Ahead:
+        """A prediction of each frame after the first, `[b, t - 1 + ahead, h, w, c]`.
+
+        Those of the frames given are made from what came before, those after from the given ones and predictions.
+
+        Raises:
+            ValueError: as when called.
+        """
+        frames = jnp.asarray(frames)
+        if frames.ndim != 5 or frames.shape[2:] != self.shape or not jnp.issubdtype(frames.dtype, jnp.floating):
+            raise ValueError(
+                f"This Forecaster takes floating-point videos [b, t, {', '.join(map(str, self.shape))}], not "
+                f"{frames.dtype} of shape {list(frames.shape)}."
+            )
+        if frames.shape[1] < 1 or ahead < 1:
+            raise ValueError(
+                f"A Forecaster needs at least one frame and predicts at least one, not {ahead} from {frames.shape[1]}."
+            )
+        before = jnp.concatenate([jnp.zeros_like(frames[:, :1]), frames[:, :-1]], axis=1)
+        seen = self._seen(before, frames)
+        outputs, state = scan(self.cell, seen)
+        first = self._moved(outputs, seen, frames)
+
+        def step(carry: tuple[ForecasterState, Frame], _: None) -> tuple[tuple[ForecasterState, Frame], Frame]:
+            state, predicted = self.step(*carry)
+            return (state, predicted), predicted
+
+        # Its intermediate values are made again for the gradient: they are many, and quickly made.
+        step = jax.checkpoint(step, prevent_cse=False)
+        _, more = jax.lax.scan(step, (ForecasterState(state, frames[:, -1]), first[:, -1]), length=ahead - 1)
+        return jnp.concatenate([first, jnp.swapaxes(more, 0, 1)], axis=1)
+
+    def initial_state(self, frame: Frame) -> ForecasterState:
+        """State before the first frame, for frames `[b, h, w, c]`."""
+        blank = jnp.zeros_like(frame)
+        return ForecasterState(self.cell.initial_state(self.cell.project(self._seen(blank, blank))), blank)
+
+    def step(self, state: ForecasterState, frame: Frame) -> tuple[ForecasterState, Frame]:
+        """Reads a frame `[b, h, w, c]` as it arrives: the next state, and a prediction of the frame that follows.
+
+        Raises:
+            ValueError: if the frame has another size than the model's.
+        """
+        if frame.shape[1:] != self.shape:
+            raise ValueError(
+                f"This Forecaster takes frames [b, {', '.join(map(str, self.shape))}], not {list(frame.shape)}."
+            )
+        seen = self._seen(state.frame, frame)
+        inner, output = self.cell(state.cell, seen)
+        return ForecasterState(inner, frame), self._moved(output, seen, frame)
+
+    def _seen(self, before: Float[Array, "*b h w c"], frame: Float[Array, "*b h w c"]) -> Maps:
+        """What the cell reads."""
+        moved = jax.lax.stop_gradient(mismatches(before, frame, self.patch, self.reach))
+        return nnx.relu(self.embed(jnp.concatenate([patches(frame, self.patch), moved], axis=-1)))
+
+    def _moved(self, output: Maps, seen: Maps, frame: Float[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
+        """The frame as the kernels move it."""
+        *b, height, width, channels = frame.shape
+        side, taps = self.patch, 2 * self.reach + 1
+        x = nnx.relu(self.between(jnp.concatenate([output, seen], axis=-1)))
+        kernels = nnx.softmax(self.kernels(x).reshape(-1, 2, self.motions, taps), axis=-1)
+        shares = nnx.softmax(self.shares(x).reshape(-1, self.motions, side, side), axis=1)
+        # A kernel over rows or columns of the surroundings is a banded matrix: products of matrices are fast.
+        wide = side + 2 * self.reach
+        offset = np.arange(wide)[None, :] - np.arange(side)[:, None]
+        taps_of = jnp.asarray(offset[None] == np.arange(taps)[:, None, None], frame.dtype).reshape(taps, side * wide)
+        bands = (kernels @ taps_of).reshape(-1, 2, self.motions * side, wide)
+        around = surroundings(frame.reshape(-1, height, width, channels), side, self.reach)
+        moved = bands[:, 0] @ around.reshape(-1, wide, wide * channels)
+        # ... and across, of every motion and channel on its own.
+        moved = jnp.swapaxes(moved.reshape(-1, self.motions, side, wide, channels), 3, 4)
+        moved = moved.reshape(-1, self.motions, side * channels, wide)
+        across = bands[:, 1].reshape(-1, self.motions, side, wide)
+        moved = (moved @ jnp.swapaxes(across, 2, 3)).reshape(-1, self.motions, side, channels, side)
+        mixed = (moved * shares[:, :, :, None]).sum(axis=1)
+        grid = jnp.swapaxes(mixed, 2, 3).reshape(*b, height // side, width // side, side, side, channels)
+        return jnp.swapaxes(grid, -4, -3).reshape(frame.shape)
+
+
+def patches(frames: Float[Array, "*b h w c"], side: int) -> Maps:
+    """Space to depth: `[..., h, w, c] → [..., h / side, w / side, side·side·c]`."""
+    *b, height, width, channels = frames.shape
+    grid = frames.reshape(*b, height // side, side, width // side, side, channels)
+    return jnp.swapaxes(grid, -4, -3).reshape(*b, height // side, width // side, side * side * channels)
+
+
+def surroundings(frames: Float[Array, "b h w c"], side: int, reach: int) -> Float[Array, "b gh gw s s c"]:
+    """Each patch and `reach` pixels on all its sides, zero beyond the frame."""
+    _, height, width, _ = frames.shape
+    padded = jnp.pad(frames, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    rows = jnp.stack([padded[:, top : top + side + 2 * reach] for top in range(0, height, side)], axis=1)
+    return jnp.stack([rows[:, :, :, left : left + side + 2 * reach] for left in range(0, width, side)], axis=2)
+
+
+def mismatches(before: Float[Array, "*b h w c"], frame: Float[Array, "*b h w c"], side: int, reach: int) -> Maps:
+    """How badly each patch of a frame fits the frame before, moved by up to `reach` pixels, at half the resolution.
+
+    Returns:
+        `[..., h / side, w / side, (reach + 1)²]`: for shifts of -reach, -reach + 2, … pixels down and across the sum
+        over the patch of the squared differences of brightness, averaged over 2x2 pixels and channels, less its mean
+        over the shifts.
+    """
+    small, moving = (halved(x).mean(axis=-1) for x in (frame, before))
+    *b, height, width = small.shape
+    half, reach = side // 2, reach // 2
+    moving = jnp.pad(moving, (*[(0, 0)] * len(b), (reach, reach), (reach, reach)))
+    found = []
+    for top in range(2 * reach, -1, -1):
+        for left in range(2 * reach, -1, -1):
+            squared = jnp.square(small - moving[..., top : top + height, left : left + width])
+            found.append(squared.reshape(*b, height // half, half, width // half, half).sum(axis=(-3, -1)))
+    stacked = jnp.stack(found, axis=-1)
+    return stacked - stacked.mean(axis=-1, keepdims=True)
+
+
+def halved(frames: Float[Array, "*b h w c"]) -> Float[Array, "*b y x c"]:
+    """Means over 2x2 pixels."""
+    *b, height, width, channels = frames.shape
+    return frames.reshape(*b, height // 2, 2, width // 2, 2, channels).mean(axis=(-4, -2))

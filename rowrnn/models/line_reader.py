@@ -1,0 +1,217 @@
+"""A reader of lines of handwriting: from columns of pixels to scores of the classes, left to right, for CTC."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, ArrayLike, Float, Int
+
+from rowrnn.cells import Cell
+from rowrnn.convolution import convolve
+from rowrnn.masking import zeroed
+from rowrnn.sequence import Bidirectional, Recurrent
+from rowrnn.sequence.noise import check_rate, split_key
+from rowrnn.typing import Images, State
+
+STRIP = 4
+"""Columns of a strip: for each the reader says something once."""
+KERNEL = 3
+STRIDES = ((2, 2), (2, 2), (2, 1))  # of the convolutions, down and to the right: a strip ends as one column
+
+
+class ReaderState(NamedTuple):
+    """What a reader carries from strip to strip: of every convolution the last columns it saw, and the cell's state."""
+
+    seen: tuple[Float[Array, "b h k c"], ...]
+    cell: State
+
+
+class LineReader(nnx.Module):
+    """Convolutions over a line, a recurrent layer over its columns, and scores of every class for every strip.
+
+    Three 3x3 convolutions with ReLU halve the height each and the width twice, so that a strip of 4 columns becomes one
+    step. They look to the left, never to the right: padding behind a line cannot reach its steps, and a step is known
+    when its strip has been seen. A cell that reads from the left can so follow a line while it is written (`step`);
+    with one for each direction a line is read when it is whole. Without a cell every step answers on its own, from the
+    15 columns that the convolutions see.
+
+    Args:
+        height: rows of a line.
+        classes: number of classes; the scores have one more, the blank of CTC, last.
+        hidden: size of a cell's state; without a cell, units of a layer with ReLU.
+        cell: class of `rowrnn.cells`; None for a reader without memory.
+        both_ways: whether a second cell reads from the right.
+        channels: output channels of the convolutions.
+        dropout: probability with which a feature of a step is dropped, before the cell and behind it, while training.
+        rngs: source of the initial parameters.
+
+    Raises:
+        ValueError: if a size is not positive, or the dropout no probability below 1.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        classes: int,
+        hidden: int,
+        *,
+        cell: type[Cell] | None,
+        both_ways: bool = True,
+        channels: Sequence[int] = (16, 32, 48),
+        dropout: float = 0.0,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if min(height, classes, hidden, *channels) < 1 or len(channels) != len(STRIDES):
+            raise ValueError(
+                f"A LineReader needs at least one row, class, unit and channel of each of {len(STRIDES)} convolutions, "
+                f"not height={height}, classes={classes}, hidden={hidden} and channels={list(channels)}."
+            )
+        check_rate("dropout", dropout)
+        self.height = height
+        sizes = zip((1, *channels[:-1]), channels, STRIDES, strict=True)
+        self.convolutions = nnx.List([_conv(inputs, outputs, strides, rngs) for inputs, outputs, strides in sizes])
+        for down, _ in STRIDES:
+            height = -(-height // down)
+        features = height * channels[-1]
+        self.layer = _layer(features, hidden, cell, both_ways, rngs)
+        outputs = self.layer.out_features if isinstance(self.layer, nnx.Linear) else self.layer.outputs
+        self.head = nnx.Linear(outputs, classes + 1, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout)
+
+    def __call__(
+        self, images: ArrayLike, widths: ArrayLike | None = None, *, key: Array | None = None
+    ) -> Float[Array, "b t scores"]:
+        """Scores of every strip, `[b, ⌈w / 4⌉, classes + 1]`: logits of the classes and, last, of the blank.
+
+        Args:
+            images: lines `[b, h, w, 1]`, floating point.
+            widths: number of columns of each line, `[b]`; what lies beyond has no influence on its first
+                `strips(width)` steps, and the others say nothing. All columns where not given.
+            key: randomness of dropout, in training.
+
+        Raises:
+            ValueError: if images have another form, or widths, where known outside `jax.jit`, leave [1, w].
+        """
+        images = self._checked(images, "w")
+        columns, lengths = images.shape[2], None
+        if widths is not None:
+            widths = _within(widths, images)
+            lengths = strips(widths)
+            images = jnp.swapaxes(images, 1, 2)
+            images = jnp.swapaxes(zeroed(images, jnp.arange(columns)[None, :] < widths[:, None]), 1, 2)
+        images = jnp.pad(images, ((0, 0), (0, 0), (0, -columns % STRIP), (0, 0)))
+        before, behind = split_key(key, 2)
+        x, _ = self._features(images, self._nothing(images))
+        x = self.dropout(x, deterministic=key is None, rngs=before)
+        x = nnx.relu(self.layer(x)) if isinstance(self.layer, nnx.Linear) else self.layer(x, lengths=lengths)[0]
+        return self.head(self.dropout(x, deterministic=key is None, rngs=behind))
+
+    def initial_state(self, strip: ArrayLike) -> ReaderState:
+        """State before the first strip, for strips `[b, h, 4, 1]`.
+
+        Raises:
+            ValueError: as `step`.
+        """
+        cell, strip = self._followed(strip)
+        nothing = self._nothing(strip)
+        features, _ = self._features(strip, nothing)
+        return ReaderState(nothing, cell.initial_state(cell.project(features[:, 0])))
+
+    def step(self, state: ReaderState, strip: ArrayLike) -> tuple[ReaderState, Float[Array, "b scores"]]:
+        """The next 4 columns of each line, `[b, h, 4, 1]`, as they are written.
+
+        The caller carries the state from `initial_state` on: `state, scores = reader.step(state, strip)`. The scores
+        are those of the whole line. A last strip is filled up with zeros.
+
+        Raises:
+            ValueError: if the strip has another form, or the reader has no cell or one that reads from the right.
+        """
+        cell, strip = self._followed(strip)
+        features, seen = self._features(strip, state.seen)
+        carried, output = cell(state.cell, features[:, 0])
+        return ReaderState(seen, carried), self.head(output)
+
+    def _features(self, x: Images, seen: tuple[Array, ...]) -> tuple[Float[Array, "b t d"], tuple[Array, ...]]:
+        """Steps of columns that follow those which the convolutions have `seen`, and what they have seen then."""
+        then = []
+        for convolution, before in zip(self.convolutions, seen, strict=True):
+            x = jnp.concatenate([before, x], axis=2)
+            then.append(x[:, :, x.shape[2] - before.shape[2] :])
+            x = nnx.relu(convolution(x))
+        return jnp.swapaxes(x, 1, 2).reshape(x.shape[0], x.shape[2], -1), tuple(then)
+
+    def _nothing(self, images: Images) -> tuple[Array, ...]:
+        """What the convolutions have seen before a line begins: zeros of the images' dtype and sharding."""
+        seen, rows = [], self.height
+        for convolution, (down, right) in zip(self.convolutions, STRIDES, strict=True):
+            like = jnp.zeros_like(images[:, :1, :1])
+            seen.append(jnp.broadcast_to(like, (images.shape[0], rows, KERNEL - right, convolution.in_features)))
+            rows = -(-rows // down)
+        return tuple(seen)
+
+    def _followed(self, strip: ArrayLike) -> tuple[Cell, Images]:
+        """The cell that follows a line, and a strip that it can take."""
+        strip = self._checked(strip, str(STRIP))
+        if not isinstance(self.layer, Recurrent):
+            raise ValueError(
+                "A line can be followed while it is written by a reader with a cell that reads from the left: make it "
+                "with a cell and both_ways=False."
+            )
+        return self.layer.cell, strip
+
+    def _checked(self, images: ArrayLike, columns: str) -> Images:
+        images = jnp.asarray(images)
+        whole = images.ndim == 4 and images.shape[1] == self.height and images.shape[3] == 1 and images.shape[2] > 0
+        if not whole or (columns != "w" and images.shape[2] != STRIP) or not jnp.issubdtype(images.dtype, jnp.floating):
+            raise ValueError(
+                f"This LineReader takes floating-point images [b, {self.height}, {columns}, 1] of at least one column, "
+                f"not {images.dtype} of shape {list(images.shape)}."
+            )
+        return images
+
+
+def strips(widths: Any) -> Any:
+    """Number of strips of lines of so many columns: the last may be shorter than 4."""
+    return (widths + (STRIP - 1)) // STRIP
+
+
+def _within(widths: ArrayLike, images: Images) -> Int[Array, "b"]:
+    known = None if isinstance(widths, jax.core.Tracer) else np.asarray(widths)
+    batch, _, columns, _ = images.shape
+    if jnp.shape(widths) != (batch,) or not jnp.issubdtype(jnp.result_type(widths), jnp.integer):
+        raise ValueError(
+            f"Widths are one integer for each of {batch} lines, not {jnp.result_type(widths)} of shape "
+            f"{list(jnp.shape(widths))}."
+        )
+    if known is not None and not ((known >= 1) & (known <= columns)).all():
+        raise ValueError(
+            f"Lines on paper of {columns} columns are 1 to {columns} columns wide; the widths run from {known.min()} "
+            f"to {known.max()}. Leave out empty lines, or widen the paper."
+        )
+    return jnp.asarray(widths).astype(jnp.int32)
+
+
+def _layer(
+    features: int, hidden: int, cell: type[Cell] | None, both_ways: bool, rngs: nnx.Rngs
+) -> nnx.Linear | Bidirectional | Recurrent:
+    if cell is None:
+        return nnx.Linear(features, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
+    if both_ways:
+        return Bidirectional(*(cell(features, hidden, rngs=rngs) for _ in range(2)))
+    return Recurrent(cell(features, hidden, rngs=rngs))
+
+
+def _conv(inputs: int, outputs: int, strides: tuple[int, int], rngs: nnx.Rngs) -> nnx.Conv:
+    return nnx.Conv(
+        inputs,
+        outputs,
+        (KERNEL, KERNEL),
+        strides=strides,
+        padding=((KERNEL // 2, KERNEL // 2), (0, 0)),
+        kernel_init=nnx.initializers.he_normal(),
+        conv_general_dilated=convolve,
+        rngs=rngs,
+    )
