@@ -423,7 +423,20 @@ def no_such_scenes():
 
 
 def test_the_script(tmp_path):
-    how = ("--cells", "gru", "--no-blind", "--params", "5000", "--channels", "4", "--embedding", "4", "--beam", "2", "--no-blind")
+    how = (
+        "--cells",
+        "gru",
+        "--no-blind",
+        "--params",
+        "5000",
+        "--channels",
+        "4",
+        "--embedding",
+        "4",
+        "--beam",
+        "2",
+        "--no-blind",
+    )
     size = ("--epochs", "1", "--batch", "16", "--train-images", "64", "--scenes", "16", "--seeds", "1")
     directory = tmp_path / "run"
     with jax.numpy_dtype_promotion("standard"):  # Optax's schedules mix integers and floats.
