@@ -185,6 +185,6 @@ def test_survival_cost_runs(tmp_path):
     with jax.numpy_dtype_promotion("standard"):
         survival_cost.main(survival_cost.Options(**tiny, output=tmp_path / "run"))
     (case,) = json.loads((tmp_path / "run" / "results.json").read_text())["cases"]
-    assert case["apart"] == 0.0
+    assert case["apart"] < 1e-8  # Two programs, in which XLA may fuse a product with a sum or not.
     assert set(case["epoch_seconds"]) == {"as it is", "unchecked", "decoding", "decoded"}
     assert min(case["streamed"], case["checkpoint"], case["images_per_second"]) > 0

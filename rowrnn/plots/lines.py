@@ -19,7 +19,7 @@ WRONG = "crimson"
 
 def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
     """Lines as each model reads them, and the error by length."""
-    models = [row["model"] for row in results["summary"] if f"{row['model']}/line_image" in arrays]
+    models = [row["model"] for row in results.get("summary", []) if f"{row['model']}/line_image" in arrays]
     if not models:
         return {}
     read = {f"reading_{model.lower().replace(',', '').replace(' ', '_')}": reading(model, arrays) for model in models}

@@ -110,4 +110,4 @@ def _show(axes: plt.Axes, image: np.ndarray, color: tuple[float, float, float]) 
 
 
 def _models(results: Results, arrays: Arrays) -> list[str]:
-    return [row["model"] for row in results["summary"] if f"{row['model']}/predicted" in arrays]
+    return [row["model"] for row in results.get("summary", []) if f"{row['model']}/predicted" in arrays]

@@ -94,7 +94,7 @@ def fit(
         loss: model, batch and key to the mean loss of the batch and metrics to average over the steps.
         score: model and batch to a score of each example, `[b]`; the mean over `validation` chooses the weights.
         train: training examples, a pytree of arrays with one leading axis; or a `Source`, from which each is read when
-            it is wanted. The numbers are the same.
+            it is wanted. The numbers are the same but for the last bit, which XLA may round otherwise.
         validation: the same for validation.
         recipe: how to train.
         keys: one key a seed; all that is random in a seed's training comes from its key.

@@ -1,7 +1,7 @@
 """What is compiled of a training: its start, a run of steps and the end of an epoch, of all seeds on all devices.
 
-A run of steps is one loop whose length is an argument: however an epoch is cut into runs, its numbers are the same,
-and so they are whether its examples lie on the devices or are read.
+A run of steps is one loop whose length is an argument: however an epoch is cut into runs, its numbers are the same.
+Examples that are read go through another loop than those on the devices: XLA may round the last bit otherwise.
 """
 
 import dataclasses
