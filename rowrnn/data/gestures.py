@@ -161,6 +161,8 @@ def rendered(images: Float[Array, "b h w c"], path: Path) -> Float[Array, "b t c
     columns.
     """
     _, height, width, _ = images.shape
+    # Or XLA computes the sines of a path anew for every element of both matrices.
+    path = jax.lax.optimization_barrier(path)
     scale = path.size / max(height, width)
 
     def spread(place: Float[Array, "b t"], length: int) -> Float[Array, "b t canvas length"]:
