@@ -426,7 +426,6 @@ def test_the_script(tmp_path):
     how = (
         "--cells",
         "gru",
-        "--no-blind",
         "--params",
         "5000",
         "--channels",
