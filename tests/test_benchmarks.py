@@ -180,7 +180,7 @@ def test_stack_cost_runs(tmp_path):
 
 
 def test_survival_cost_runs(tmp_path):
-    tiny = "--models gru --params 2000 --seeds 2 --images 200 --rounds 1".split()
+    tiny = ["--models", "gru", "--params", "2000", "--seeds", "2", "--images", "200", "--rounds", "1"]
     command = [sys.executable, str(BENCHMARKS / "survival_cost.py"), *tiny, "--output", str(tmp_path / "run")]
     # With the optimizations that users get: without them XLA rounds the two trainings otherwise.
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
