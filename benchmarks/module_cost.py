@@ -7,7 +7,6 @@ Both compute the same and are jitted and called step by step; they take turns in
 """
 
 import itertools
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from layers import Case, jax_variants
-from rich.console import Console
 from rich.progress import track
 
 from rowrnn import CELLS, Rows
@@ -25,6 +23,7 @@ from rowrnn.command import run_experiment
 from rowrnn.errors import InputError
 from rowrnn.fused import Recurrence, recur
 from rowrnn.native import unavailable
+from rowrnn.progress import terminal
 from rowrnn.report import plain_table
 from rowrnn.run import Run
 
@@ -58,18 +57,17 @@ def main(options: Options) -> None:
     for name in ("batch", "hidden", "rounds", "steps"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = terminal()
     with Run(options.output) as run:
         cases = list(itertools.product(("lstm", "gru"), MODES))
         results: dict[str, Any] = {
             "experiment": "module_cost",
-            "finished": True,
             **run.environment(),
             "protocol": {**PROTOCOL, **asdict(options)},
             "cases": [measure(cell, mode, options) for cell, mode in track(cases, "cases", console=console)],
         }
         results["table"] = table(results["cases"])
-        run.save(results)
+        run.finish(results)
     console.print(plain_table(results["table"]))
     console.print(f"In {run.directory}: results.json.")
 

@@ -13,7 +13,6 @@ import itertools
 import math
 import os
 import statistics
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,11 +24,11 @@ import matplotlib
 import numpy as np
 from layers import Case
 from peers import CONTENDERS, Contender, missing
-from rich.console import Console
 from rich.progress import Progress
 
 from rowrnn.command import run_experiment
 from rowrnn.errors import InputError
+from rowrnn.progress import terminal
 from rowrnn.report import load, plain_table
 from rowrnn.run import Run
 
@@ -85,7 +84,7 @@ def cases(quick: bool) -> list[Case]:
 
 def main(options: Options) -> None:
     """Times all cases, saves after each, and prints the table."""
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = terminal()
     for name in options.peers:
         if name not in PEERS:
             raise InputError(f"There is no peer {name!r}; there are {', '.join(PEERS)}.")
@@ -98,7 +97,6 @@ def main(options: Options) -> None:
         with Run(options.output) as run, Progress(console=console) as progress:
             results: dict[str, Any] = {
                 "experiment": "scan_speed",
-                "finished": False,
                 **run.environment(),
                 "peer_versions": versions(),
                 "threads": options.threads,
@@ -118,7 +116,7 @@ def main(options: Options) -> None:
                 results["table"] = table(results["cells"])
                 run.save(results)
                 progress.console.print(line(results["cells"][-1]))
-            run.save({**results, "finished": True})
+            run.finish(results)
             draw(results["cells"], run.directory / "ratios.png")
         console.print(plain_table(results["table"]))
         for row in results["summary"]:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import Progress
 
 from rowrnn.command import run_experiment
 from rowrnn.errors import InputError
+from rowrnn.progress import terminal
 from rowrnn.report import plain_table
 from rowrnn.run import Run
 
@@ -60,11 +60,10 @@ def main(options: Options) -> None:
     for name in ("seeds", "rounds", "epochs"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = terminal()
     with Run(options.output) as run, Progress(console=console) as progress:
         results: dict[str, Any] = {
             "experiment": "seeds_together",
-            "finished": False,
             **run.environment(),
             "protocol": {**PROTOCOL, **asdict(options)},
             "rounds": [],
@@ -81,8 +80,7 @@ def main(options: Options) -> None:
             results["summary"] = summary(results["rounds"])
             results["table"] = table(results["summary"])
             run.save(results)
-        results["finished"] = True
-        run.save(results)
+        run.finish(results)
     console.print(plain_table(results["table"]))
     console.print(f"In {run.directory}: results.json.")
 

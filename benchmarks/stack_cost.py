@@ -7,7 +7,6 @@ the plain layers, one for each layer and direction, with inputs of the same widt
     python -m rowrnn publish runs/stack_cost   renews results/ and README from a finished run
 """
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,12 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from rich.console import Console
 from rich.progress import track
 
 from rowrnn import CELLS, Cell, explain, stack
 from rowrnn.command import run_experiment
 from rowrnn.errors import InputError
+from rowrnn.progress import terminal
 from rowrnn.report import plain_table
 from rowrnn.run import Run
 
@@ -70,11 +69,10 @@ def main(options: Options) -> None:
     for name in options.cells:
         if name not in CELLS:
             raise InputError(f"There is no cell {name!r}; there are {', '.join(CELLS)}.")
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = terminal()
     with Run(options.output) as run:
         results: dict[str, Any] = {
             "experiment": "stack_cost",
-            "finished": False,
             **run.environment(),
             "protocol": {**PROTOCOL, **asdict(options)},
             "cases": [],
@@ -82,8 +80,7 @@ def main(options: Options) -> None:
         for cell in track(options.cells, "cells", console=console):
             results["cases"].append(measure(CELLS[cell], options))
         results["table"] = table(results["cases"])
-        results["finished"] = True
-        run.save(results)
+        run.finish(results)
     console.print(plain_table(results["table"]))
     console.print(f"In {run.directory}: results.json.")
 

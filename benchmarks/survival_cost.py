@@ -10,7 +10,6 @@ beside them stands how long a checkpoint takes, of which a training keeps one an
 """
 
 import io
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,6 @@ import numpy as np
 import tensorflow_datasets as tfds
 from flax import nnx
 from PIL import Image
-from rich.console import Console
 from rich.progress import Progress
 
 from rowrnn import CELLS, explain
@@ -36,6 +34,7 @@ from rowrnn.data import Augmentation, Dataset, load
 from rowrnn.errors import InputError
 from rowrnn.mesh import one_device_per_core
 from rowrnn.models import CNN, Classifier, solve_width
+from rowrnn.progress import terminal
 from rowrnn.report import plain_table
 from rowrnn.run import Run
 from rowrnn.training import Checkpoints, Recipe
@@ -115,13 +114,12 @@ def main(options: Options) -> None:
     for name in options.models:
         if name not in TITLES:
             raise InputError(f"There is no model {name!r}; there are {', '.join(TITLES)}.")
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = terminal()
     with Run(options.output) as run, tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
         console.print("Writing MNIST as PNG files.")
         MnistPng(options.images, data_dir=folder).download_and_prepare(file_format="array_record")
         results: dict[str, Any] = {
             "experiment": "survival_cost",
-            "finished": False,
             **run.environment(),
             "protocol": {**PROTOCOL, **asdict(options)},
             "cases": [],
@@ -130,8 +128,7 @@ def main(options: Options) -> None:
             results["cases"].append(measure(name, Path(folder), options))
             results["table"] = table(results["cases"])
             run.save(results)
-        results["finished"] = True
-        run.save(results)
+        run.finish(results)
     console.print(plain_table(results["table"]))
     console.print(f"In {run.directory}: results.json.")
 

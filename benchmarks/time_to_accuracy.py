@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 import trainings
 from peers import missing
-from rich.console import Console
 from rich.progress import Progress
 
 from rowrnn.command import run_experiment
 from rowrnn.data import load
 from rowrnn.errors import InputError
+from rowrnn.progress import terminal
 from rowrnn.report import plain_table
 from rowrnn.run import Run
 
@@ -65,7 +65,7 @@ PRESETS = {"quick": {"epochs": 1, "seeds": 1, "train_images": 2_560}}
 
 def main(options: Options) -> None:
     """Trains everything in turn, saves after each training, and prints the table."""
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = terminal()
     for name in options.libraries:
         if name not in LIBRARIES:
             raise InputError(f"There is no library {name!r}; there are {', '.join(LIBRARIES)}.")
@@ -76,7 +76,6 @@ def main(options: Options) -> None:
         save_splits(splits, options.train_images)
         results: dict[str, Any] = {
             "experiment": "time_to_accuracy",
-            "finished": False,
             **run.environment(),
             "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
             "runs": [],
@@ -87,8 +86,7 @@ def main(options: Options) -> None:
             results["table"] = table(results["runs"])
             run.save(results)
             progress.console.print(line(results["runs"][-1]))
-        results["finished"] = True
-        run.save(results)
+        run.finish(results)
     console.print(plain_table(results["table"]))
     console.print(f"In {run.directory}: results.json.")
 

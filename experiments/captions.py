@@ -10,11 +10,9 @@ scenes that contain a combination (digit, relation, digit) that no training scen
     python experiments/captions.py --quick    two minutes: half learnt, and far above blind
 """
 
-import dataclasses
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,7 +21,6 @@ import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float
-from rich.console import Console
 
 from rowrnn import CELLS, explain
 from rowrnn.command import run_experiment
@@ -32,13 +29,11 @@ from rowrnn.data.language import BEGIN, DIGITS, END, LONGEST, PAD, WORDS, decode
 from rowrnn.data.scenes import CANVAS, Scenes, fixed_scenes, scenes
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
+from rowrnn.experiment import Experiment, started
 from rowrnn.metrics.captions import bleu4, exact_match, slots
 from rowrnn.models import Captioner, Marks, solve_width
 from rowrnn.options import TrainingOptions
-from rowrnn.program import keep
-from rowrnn.progress import LiveTable
-from rowrnn.report import accuracy, interval, plain_table
-from rowrnn.run import Run
+from rowrnn.report import accuracy, interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.trial import Task, devices_for, generation_share, run_trial
 
@@ -89,8 +84,6 @@ class Options(TrainingOptions):
     """Models of each kind, trained together, each from its own seed."""
     learning_rate: float = 3e-3
     """Peak learning rate of AdamW."""
-    output: Path = Path("runs/captions")
-    """Directory for results and pictures; one that is taken is kept, and the next free name used."""
     quick: bool = False
     """Preset: the LSTM only, one epoch, fewer scenes in the test."""
     full: bool = False
@@ -106,44 +99,17 @@ PRESETS = {
 def main(options: Options) -> None:
     """Trains, tests and draws what the options ask for."""
     check(options)
-    options.machines.join()
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    data = options.load(console)
+    data = options.load()
     check_digits(data)
     validation = fixed_scenes(jax.random.key(0), data.validation, options.scenes)
     parts = [fixed_scenes(jax.random.key(1), data.test, options.scenes, unseen=part == "unseen") for part in PARTS]
     test = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
-    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
-        results: dict[str, Any] = {
-            "experiment": "captions",
-            "finished": False,
-            **run.environment(),
-            "data": data.describe(),
-            "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
-            "summary": [],
-            "curves": {},
-        }
-        arrays: dict[str, np.ndarray] = {}
+    with started("captions", options, data, PROTOCOL, table_of) as experiment:
         for part, scenes_of_part in zip(PARTS, parts, strict=True):
-            arrays[f"scene/{part}/image"] = np.asarray(scenes_of_part.images[:SHOWN])
-            arrays[f"scene/{part}/caption"] = np.asarray(scenes_of_part.captions[:SHOWN])
-        run.begin(results)
-        with LiveTable(console, options.epochs) as table:
-            for name, blind in contenders(options):
-                title = ("blind " if blind else "") + CELLS[name].__name__
-                row, curve, seen, models = examine(title, name, blind, validation, test, options, data, run, table)
-                results["summary"].append(row)
-                results["curves"][title] = curve
-                results["table"] = table_of(results["summary"])
-                arrays |= {f"{title}/{what}": array for what, array in seen.items()}
-                keep(run.directory, title, models, as_float(test.images[:1]))
-                run.save(results, arrays)
-        run.finish(results, arrays)
-        console.print(plain_table(results["table"]))
-        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
-
-        pictures = ", ".join(picture.name for picture in draw(run.directory))
-        console.print(f"In {run.directory}: results.json, arrays.npz, models, {pictures}.")
+            experiment.arrays[f"scene/{part}/image"] = np.asarray(scenes_of_part.images[:SHOWN])
+            experiment.arrays[f"scene/{part}/caption"] = np.asarray(scenes_of_part.captions[:SHOWN])
+        for name, blind in contenders(options):
+            examine(name, blind, validation, test, options, data, experiment)
 
 
 def check(options: Options) -> None:
@@ -176,46 +142,45 @@ def contenders(options: Options) -> list[tuple[str, bool]]:
 
 
 def examine(
-    title: str,
     name: str,
     blind: bool,
     validation: Scenes,
     test: Scenes,
     options: Options,
     data: Dataset,
-    run: Run,
-    table: LiveTable,
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, np.ndarray], Any]:
-    """Trains and tests all seeds of a model: its line of the summary, its curve, what it said, and its weights."""
+    experiment: Experiment,
+) -> None:
+    """Trains and tests all seeds of a model."""
+    title = ("blind " if blind else "") + CELLS[name].__name__
     build = partial(captioner, options, name, blind)
     width = solve_width(build, options.params)
     cell = jax.eval_shape(lambda: build(width, nnx.Rngs(0))).cell
     backend = explain(cell, jnp.zeros((1, 1, options.embedding)))
     task = Task(loss, right, data.train, validation, MEASURE)
-    trial = run_trial(
-        title, partial(build, width), task, options, run, table, computed_by=backend, about={"width": width}
-    )
+    make, about = partial(build, width), {"width": width}
+    trial = run_trial(title, make, task, options, experiment.run, experiment.live, computed_by=backend, about=about)
 
     def generate(batch: Split, key: Array) -> Any:
         made = scenes(key, batch.images, batch.labels)
         return made.captions if blind else made  # Images that nobody sees are not made in training either.
 
     share = generation_share(generate, task, options, trial)
-    row, arrays = {**trial.row, "generation_share": share}, {}
+    scores: dict[str, Any] = {"generation_share": share}
+    arrays = {}
     answers = evaluate(partial(said, options), trial.models, test, devices=devices_for(backend, options.seeds))
     for part, suffix, first in zip(PARTS, ("", "_unseen"), (0, options.scenes), strict=True):
         of_part = slice(first, first + options.scenes)
         greedy, by_beam = (captions[:, of_part] for captions in answers)
         truth = np.asarray(test.captions[of_part])
-        row |= {name + suffix: value for name, value in measured(greedy, truth).items()}
-        row[f"{MEASURE}_beam{suffix}"] = interval(exact_match(by_beam, truth).mean(axis=1))
+        scores |= {name + suffix: value for name, value in measured(greedy, truth).items()}
+        scores[f"{MEASURE}_beam{suffix}"] = interval(exact_match(by_beam, truth).mean(axis=1))
         arrays[f"{part}/said"] = greedy[0, :SHOWN]
         if options.attention and not blind:
             first_seed = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), trial.models)
             images = as_float(test.images[of_part][:LOOKED_AT])
             attention = jax.jit(Captioner.attention)(first_seed, images, jnp.asarray(greedy[0, :LOOKED_AT]))
             arrays[f"{part}/attention"] = np.asarray(attention)
-    return row, trial.curve, arrays, trial.models
+    experiment.add(trial.scored(**scores), arrays, example=as_float(test.images[:1]))
 
 
 def captioner(options: Options, name: str, blind: bool, width: int, rngs: nnx.Rngs) -> Captioner:
@@ -274,11 +239,11 @@ def measured(captions: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     }
 
 
-def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
+def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """What each model says right, as text."""
     header = ["model", "exact match %", "unseen\ncombinations %", "BLEU-4 %", "count %", "digit %", "size %"]
     table = [[*header, "relation %", "para-\nmeters"]]
-    for row in rows:
+    for row in results["summary"]:
         scores = (row[MEASURE], row[f"{MEASURE}_unseen"], row["bleu4"], *row["slots"].values())
         table.append([row["model"], *map(accuracy, scores), f"{row['parameters']:,}"])
     return table

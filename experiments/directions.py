@@ -10,32 +10,26 @@ pictures show every order and how far it came.
     python experiments/directions.py --quick    a minute: does it run?
 """
 
-import dataclasses
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from rich.console import Console
 
 from rowrnn import CELLS, Bidirectional, Cell, ImageScan, Recurrent, ReNet, explain
 from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
 from rowrnn.errors import InputError
+from rowrnn.experiment import started
 from rowrnn.models import ScanClassifier, solve_width
 from rowrnn.orders import HOLE, ORDERS, Order
-from rowrnn.program import keep
-from rowrnn.progress import LiveTable
-from rowrnn.report import accuracy, plain_table
-from rowrnn.run import Run, peak_memory
+from rowrnn.report import accuracy
 
 TITLES = {
     "rows": "rows, from the top",
@@ -66,8 +60,6 @@ class Options(ClassifierOptions):
     """Side of the patches that `pixels` and `snake` read as a step."""
     renet_patch: int = 2
     """Side of the patches of both layers of ReNet."""
-    output: Path = Path("runs/directions")
-    """Directory for results and pictures; one that is taken is kept, and the next free name used."""
     quick: bool = False
     """Preset: tiny models, one epoch, two seeds, 2,000 images."""
     full: bool = False
@@ -92,50 +84,25 @@ Make = Callable[[int, nnx.Rngs], ScanClassifier]
 def main(options: Options) -> None:
     """Trains, scores and draws what the options ask for."""
     check(options)
-    options.machines.join()
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    data = options.load(console)
+    data = options.load()
     makes = {name: build(name, options, data) for name in options.directions}
     widths = {name: solve_width(make, options.params) for name, make in makes.items()}
-    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
-        results: dict[str, Any] = {
-            "experiment": "directions",
-            "finished": False,
-            **run.environment(),
-            "data": data.describe(),
-            "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
-            "summary": [],
-            "curves": {},
-        }
-        arrays: dict[str, np.ndarray] = {}
-        run.begin(results)
-        with LiveTable(console, options.epochs) as table:
-            for name, units in widths.items():
-                title, make = TITLES[name], partial(makes[name], units)
-                reader = jax.eval_shape(lambda make=make: make(nnx.Rngs(0))).layers[0]
-                trial, _ = run_classifier_trial(
-                    title,
-                    make,
-                    options,
-                    data,
-                    run,
-                    table,
-                    computed_by=computed_by(reader),
-                    about=about(reader, units, data),
-                )
-                results["summary"].append(trial.row)
-                results["curves"][title] = trial.curve
-                results["peak_memory_mib"] = peak_memory() / 2**20
-                results["table"] = table_of(results["summary"])
-                keep(run.directory, title, trial.models, as_float(data.test.images[:1]))
-                arrays |= {f"{title}/{key}": array for key, array in pictured(name, options, data).items()}
-                run.save(results, arrays)
-        run.finish(results, arrays)
-        console.print(plain_table(results["table"]))
-        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
-
-        pictures = ", ".join(picture.name for picture in draw(run.directory))
-        console.print(f"In {run.directory}: results.json, arrays.npz, models, {pictures}.")
+    with started("directions", options, data, PROTOCOL, table_of) as experiment:
+        for name, units in widths.items():
+            make = partial(makes[name], units)
+            reader = jax.eval_shape(lambda make=make: make(nnx.Rngs(0))).layers[0]
+            described = about(reader, units, data)
+            trial, _ = run_classifier_trial(
+                TITLES[name],
+                make,
+                options,
+                data,
+                experiment.run,
+                experiment.live,
+                computed_by=computed_by(reader),
+                about=described,
+            )
+            experiment.add(trial, pictured(name, options, data), example=as_float(data.test.images[:1]))
 
 
 def check(options: Options) -> None:
@@ -208,10 +175,10 @@ HEADER = (
 )
 
 
-def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
+def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Accuracy and cost of every order, as text."""
     table = [list(HEADER)]
-    for row in sorted(rows, key=lambda row: -row["test_accuracy"]["mean"]):
+    for row in sorted(results["summary"], key=lambda row: -row["test_accuracy"]["mean"]):
         table.append(
             [
                 row["model"],

@@ -13,12 +13,9 @@ frame that it is best at, and its features averaged over the frames, all within 
     python experiments/gestures.py --quick    2 minutes: a GRU and both baselines, 1,000 steps
 """
 
-import dataclasses
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -26,8 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float
-from rich.console import Console
+from jaxtyping import Array, Float, Int
 
 from rowrnn import CELLS, explain
 from rowrnn.command import run_experiment
@@ -35,14 +31,12 @@ from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.gestures import CANVAS, GESTURES, REVERSED, Videos, gestures, stored
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
+from rowrnn.experiment import Experiment, started
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier, solve_width
 from rowrnn.options import TrainingOptions
-from rowrnn.program import keep
-from rowrnn.progress import LiveTable
-from rowrnn.report import accuracy, interval, plain_table
-from rowrnn.run import Run, peak_memory
+from rowrnn.report import accuracy, interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, Trial, devices_for, generation_share, run_trial
+from rowrnn.trial import Task, devices_for, generation_share, run_trial
 
 Model = VideoClassifier | FrameAverage
 Answers = Float[Array, "b t classes"]
@@ -52,8 +46,9 @@ PROTOCOL = {
     **OF_EVERY_TASK,
     "validation": "videos of images not trained on, the same in every epoch",
     "loss": "cross-entropy of the answer after every frame, or to every single frame, mean over frames",
-    "test_accuracy": "of the answer after the last frame; of the single frame at the place of the video where it is "
-    "best in the test",
+    "test_accuracy": "of the answer after the last frame; of a single frame of the answer to that at the place of the "
+    "video where it is best in validation",
+    "place": "of that frame in the video, from 0, for each seed",
     "reversed_pairs_accuracy": "the same, of gestures that are another one in reversed time",
     "partner_share": "of those, the share that was taken for just that other one",
     "generation_share": "share of the training time in which videos are made",
@@ -85,8 +80,6 @@ class Options(TrainingOptions):
     """Train on so many images only; all where not given."""
     test_images: int | None = 2_000
     """Validate and test on videos of so many images only; all where not given."""
-    output: Path = Path("runs/gestures")
-    """Directory for results and pictures; one that is taken is kept, and the next free name used."""
     quick: bool = False
     """Preset: a GRU and both baselines, one seed, 1,000 steps."""
     full: bool = False
@@ -102,48 +95,20 @@ PRESETS = {
 def main(options: Options) -> None:
     """Trains, tests and draws what the options ask for."""
     check(options)
-    options.machines.join()
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    data = options.load(console)
+    data = options.load()
     widths = {name: solve_width(partial(build, name, options, data), options.params) for name in options.models}
     validation, test = (
         jax.jit(stored, static_argnums=2)(jax.random.key(key), split.first(options.test_images).images, options.frames)
         for key, split in ((VALIDATION_KEY, data.validation), (TEST_KEY, data.test))
     )
-    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
-        results: dict[str, Any] = {
-            "experiment": "gestures",
-            "finished": False,
-            **run.environment(),
-            "data": data.describe(),
-            "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
-            "gestures": list(GESTURES),
-            "paired": len(REVERSED),
-            "summary": [],
-            "curves": {},
-        }
-        # Of each gesture the first video of the test set.
-        _, first = np.unique(np.asarray(test.labels), return_index=True)
-        film = Videos(*(np.asarray(array)[first] for array in test))
-        arrays: dict[str, np.ndarray] = {"film/frames": film.frames, "film/labels": film.labels}
-        run.begin(results)
-        with LiveTable(console, options.epochs) as table:
-            for name, width in widths.items():
-                trial, logits = examine(name, width, options, data, validation, test, run, table)
-                title = trial.row["model"]
-                results["summary"].append(trial.row)
-                results["curves"][title] = trial.curve
-                results["table"] = table_of(results["summary"])
-                results["peak_memory_mib"] = peak_memory() / 2**20
-                arrays |= {f"{title}/{of}": array for of, array in pictured(name, logits, test, first).items()}
-                keep(run.directory, title, trial.models, as_float(test.frames[:1, : 1 if name == "frame" else None]))
-                run.save(results, arrays)
-        run.finish(results, arrays)
-        console.print(plain_table(results["table"]))
-        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
-
-        pictures = ", ".join(picture.name for picture in draw(run.directory))
-        console.print(f"In {run.directory}: results.json, arrays.npz, models, {pictures}.")
+    # Of each gesture the first video of the test set.
+    _, first = np.unique(np.asarray(test.labels), return_index=True)
+    film = Videos(*(np.asarray(array)[first] for array in test))
+    named = {"gestures": list(GESTURES), "paired": len(REVERSED)}
+    with started("gestures", options, data, PROTOCOL, table_of, **named) as experiment:
+        experiment.arrays.update({"film/frames": film.frames, "film/labels": film.labels})
+        for name, width in widths.items():
+            examine(name, width, options, data, validation, test, first, experiment)
 
 
 def check(options: Options) -> None:
@@ -182,9 +147,14 @@ def loss(name: str, frames: int, model: Model, batch: Split, key: Array) -> tupl
     return mean, {"loss": mean}
 
 
+def logits_of(name: str, model: Model, batch: Videos) -> Answers:
+    """The answers to videos that are kept."""
+    return answers(name)(model, as_float(batch.frames))
+
+
 def correct(name: str, model: Model, batch: Videos) -> Float[Array, "b"]:
     """1 where the answer after the last frame is right, else 0; of single frames the share that is right."""
-    right = answers(name)(model, as_float(batch.frames)).argmax(axis=-1) == batch.labels[:, None]
+    right = logits_of(name, model, batch).argmax(axis=-1) == batch.labels[:, None]
     right = right.astype(jnp.float32)
     return right.mean(axis=1) if name == "frame" else right[:, -1]
 
@@ -196,68 +166,74 @@ def examine(
     data: Dataset,
     validation: Videos,
     test: Videos,
-    run: Run,
-    table: LiveTable,
-) -> tuple[Trial, Float[np.ndarray, "seeds n t classes"]]:
-    """Trains all seeds of a model: the trial with what the test showed in its row, and all answers in the test."""
+    film: np.ndarray,
+    experiment: Experiment,
+) -> None:
+    """Trains all seeds of a model and tests them, `film` for pictures too."""
     make = partial(build, name, options, data, width)
     title, backend = BASELINES.get(name), "XLA"
     if title is None:
         cell = jax.eval_shape(lambda: make(nnx.Rngs(0))).recurrent.cell
         title, backend = type(cell).__name__, explain(cell, jnp.zeros((1, 1, cell.features)))
     task = Task(partial(loss, name, options.frames), partial(correct, name), data.train, validation)
-    trial = run_trial(title, make, task, options, run, table, computed_by=backend, about={"width": width})
+    about = {"width": width}
+    trial = run_trial(title, make, task, options, experiment.run, experiment.live, computed_by=backend, about=about)
     share = generation_share(lambda batch, key: gestures(key, batch.images, options.frames), task, options, trial)
-    logits = evaluate(
-        lambda model, batch: answers(name)(model, as_float(batch.frames)),
-        trial.models,
-        test,
-        devices=devices_for(backend, options.seeds),
-    )
-    answer, labels = final(name, logits, np.asarray(test.labels)), np.asarray(test.labels)
+
+    def answered(videos: Videos) -> Float[np.ndarray, "seeds n t classes"]:
+        asked = partial(logits_of, name)
+        return evaluate(asked, trial.models, videos, devices=devices_for(backend, options.seeds))
+
+    place = np.full(options.seeds, options.frames - 1)
+    if name == "frame":
+        place = by_frame(answered(validation), validation).argmax(axis=1)
+    logits = answered(test)
+    answer, labels = at_place(logits, place), np.asarray(test.labels)
     partner = np.array([REVERSED.get(label, -1) for label in labels])
     paired = partner >= 0
-    row = {
-        **trial.row,
-        "test_accuracy": interval((answer == labels).mean(axis=1)),
-        "reversed_pairs_accuracy": interval((answer == labels)[:, paired].mean(axis=1)),
-        "partner_share": interval((answer == partner)[:, paired].mean(axis=1)),
-        "generation_share": share,
-    }
-    return trial._replace(row=row), logits
+    trial = trial.scored(
+        test_accuracy=interval((answer == labels).mean(axis=1)),
+        reversed_pairs_accuracy=interval((answer == labels)[:, paired].mean(axis=1)),
+        partner_share=interval((answer == partner)[:, paired].mean(axis=1)),
+        place=place,
+        generation_share=share,
+    )
+    shown = as_float(test.frames[:1, : 1 if name == "frame" else None])
+    experiment.add(trial, pictured(logits, answer, test, film), example=shown)
 
 
-def final(
-    name: str, logits: Float[np.ndarray, "seeds n t classes"], labels: np.ndarray
-) -> Float[np.ndarray, "seeds n"]:
-    """The answer after the last frame; of single frames that to the frame at the place with the best accuracy."""
-    by_frame = logits.argmax(axis=-1)
-    if name != "frame":
-        return by_frame[..., -1]
-    best = (by_frame == labels[None, :, None]).mean(axis=1).argmax(axis=-1)
-    return np.take_along_axis(by_frame, best[:, None, None], axis=-1)[..., 0]
+def by_frame(logits: Float[np.ndarray, "seeds n t classes"], videos: Videos) -> Float[np.ndarray, "seeds t"]:
+    """Accuracy of the answer after, or to, each frame."""
+    return (logits.argmax(axis=-1) == np.asarray(videos.labels)[None, :, None]).mean(axis=1)
+
+
+def at_place(
+    logits: Float[np.ndarray, "seeds n t classes"], place: Int[np.ndarray, "seeds"]
+) -> Int[np.ndarray, "seeds n"]:
+    """The answer at a place of the videos, for each seed another."""
+    return np.take_along_axis(logits.argmax(axis=-1), place[:, None, None], axis=-1)[..., 0]
 
 
 def pictured(
-    name: str, logits: Float[np.ndarray, "seeds n t classes"], test: Videos, film: np.ndarray
+    logits: Float[np.ndarray, "seeds n t classes"], answer: Int[np.ndarray, "seeds n"], test: Videos, film: np.ndarray
 ) -> dict[str, np.ndarray]:
     """What pictures need: `confusion`, `accuracy_by_frame`, and of the first seed `probability` of the film."""
     labels, classes = np.asarray(test.labels), logits.shape[-1]
     confusion = np.zeros((len(logits), classes, classes), np.int32)
-    for counts, answer in zip(confusion, final(name, logits, labels), strict=True):
-        np.add.at(counts, (labels, answer), 1)
+    for counts, of_seed in zip(confusion, answer, strict=True):
+        np.add.at(counts, (labels, of_seed), 1)
     return {
         "confusion": confusion,
-        "accuracy_by_frame": (logits.argmax(axis=-1) == labels[None, :, None]).mean(axis=1),
+        "accuracy_by_frame": by_frame(logits, test),
         "probability": np.asarray(jax.nn.softmax(logits[0, film])),
     }
 
 
-def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
+def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Accuracy and cost of every model, as text."""
     header = ["model", "test\naccuracy %", "reversed\npairs %", "taken for\npartner %", "para-\nmeters", "width"]
     table = [[*header, "s an epoch\nof a seed", "making\nvideos %"]]
-    for row in rows:
+    for row in results["summary"]:
         table.append(
             [
                 row["model"],

@@ -10,11 +10,9 @@ seen, and about lines of exactly 20, longer than any in training.
     python experiments/lines.py --quick    3 minutes: one GRU beside the convolutions alone
 """
 
-import dataclasses
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
-from rich.console import Console
 
 from rowrnn import GRU, LSTM, Bidirectional, Cell, ctc, explain
 from rowrnn.command import run_experiment
@@ -30,14 +27,12 @@ from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.lines import Lines, collect, write
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
+from rowrnn.experiment import started
 from rowrnn.metrics.edits import aligned, edit_distances, label_error_rate
 from rowrnn.models import solve_width
 from rowrnn.models.line_reader import LineReader
 from rowrnn.options import TrainingOptions
-from rowrnn.program import keep
-from rowrnn.progress import LiveTable
-from rowrnn.report import accuracy, interval, plain_table
-from rowrnn.run import Run, peak_memory
+from rowrnn.report import accuracy, interval
 from rowrnn.transcription import best_path, ctc_loss, exact, probabilities, searched
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.trial import Task, devices_for, generation_share, run_trial
@@ -93,8 +88,6 @@ class Options(TrainingOptions):
     """Images of digits per training step."""
     learning_rate: float = 3e-3
     """Peak learning rate of AdamW."""
-    output: Path = Path("runs/lines")
-    """Directory for results and pictures; one that is taken is kept, and the next free name used."""
     quick: bool = False
     """Preset: a small GRU and the convolutions alone, few epochs, 400 test lines."""
     full: bool = False
@@ -119,50 +112,24 @@ PRESETS = {
 def main(options: Options) -> None:
     """Trains, reads and draws what the options ask for."""
     check(options)
-    options.machines.join()
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    data = options.load(console)
+    data = options.load()
     makes = {name: partial(build, name, options, data) for name in options.models}
     widths = {name: solve_width(make, options.params) for name, make in makes.items()}
     validation = made(1, data.validation, options.validation_lines, options.digits)
     test = made(2, data.test, options.test_lines, options.digits)
     long = made(3, data.test, options.test_lines, options.long, exactly=True)
-    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
-        results: dict[str, Any] = {
-            "experiment": "lines",
-            "finished": False,
-            **run.environment(),
-            "data": data.describe(),
-            "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
-            "summary": [],
-            "curves": {},
-        }
-        arrays: dict[str, np.ndarray] = {}
-        run.begin(results)
-        with LiveTable(console, options.epochs) as table:
-            for name, units in widths.items():
-                title, make = READERS[name][0], partial(makes[name], units)
-                backend = computed_by(jax.eval_shape(lambda make=make: make(nnx.Rngs(0))))
-                task = Task(partial(loss, options), exact, data.train, validation, "exact_lines")
-                about = {"width": units}
-                trial = run_trial(title, make, task, options, run, table, computed_by=backend, about=about)
-                share = None  # Digits that stay on disk are not at hand to make lines of.
-                if isinstance(data.train, Split):
-                    share = generation_share(partial(written, options), task, options, trial)
-                scores, shown = examine(trial.models, test, long, options, devices_for(backend, options.seeds))
-                results["summary"].append({**trial.row, "generation_share": share, **scores})
-                results["curves"][title] = trial.curve
-                results["table"] = table_of(results["summary"])
-                results["peak_memory_mib"] = peak_memory() / 2**20
-                arrays |= {f"{title}/{key}": array for key, array in shown.items()}
-                keep(run.directory, title, trial.models, as_float(jnp.asarray(test.images[:1])))
-                run.save(results, arrays)
-        run.finish(results, arrays)
-        console.print(plain_table(results["table"]))
-        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
-
-        pictures = ", ".join(picture.name for picture in draw(run.directory))
-        console.print(f"In {run.directory}: results.json, arrays.npz, models, {pictures}.")
+    with started("lines", options, data, PROTOCOL, table_of) as experiment:
+        for name, units in widths.items():
+            title, make = READERS[name][0], partial(makes[name], units)
+            backend = computed_by(jax.eval_shape(lambda make=make: make(nnx.Rngs(0))))
+            task = Task(partial(loss, options), exact, data.train, validation, "exact_lines")
+            trial = run_trial(
+                title, make, task, options, experiment.run, experiment.live, computed_by=backend, about={"width": units}
+            )
+            share = generation_share(partial(written, options), task, options, trial)
+            scores, shown = examine(trial.models, test, long, options, devices_for(backend, options.seeds))
+            trial = trial.scored(generation_share=share, **scores)
+            experiment.add(trial, shown, example=as_float(jnp.asarray(test.images[:1])))
 
 
 def check(options: Options) -> None:
@@ -255,7 +222,7 @@ def strings(lines: Lines | ctc.Reading) -> list[list[int]]:
     return [line[:length].tolist() for line, length in zip(np.asarray(lines.labels), lines.lengths, strict=True)]
 
 
-def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
+def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Errors and cost of each reader, as text."""
     table = [
         [
@@ -269,7 +236,7 @@ def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
             "memory\nMiB, all",
         ]
     ]
-    for row in rows:
+    for row in results["summary"]:
         table.append(
             [
                 row["model"],

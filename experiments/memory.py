@@ -10,12 +10,9 @@ training and at its end.
     python experiments/memory.py --quick    a minute: does it run?
 """
 
-import dataclasses
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -24,17 +21,15 @@ import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
-from rich.console import Console
 
 from rowrnn import CELLS, LSTM, RGLRU, Cell, LSTMState, explain, scan
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, as_float
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
+from rowrnn.experiment import Experiment, started
 from rowrnn.options import TrainingOptions
-from rowrnn.progress import LiveTable
-from rowrnn.report import accuracy, interval, plain_table
-from rowrnn.run import Run
+from rowrnn.report import accuracy, interval
 from rowrnn.trial import Task, devices_for, run_trial
 
 GRADIENT_IMAGES = 200
@@ -76,8 +71,6 @@ class Options(TrainingOptions):
     """Train on so many images only; all where not given."""
     test_images: int | None = 2_000
     """Ask about so many test images only; all where not given."""
-    output: Path = Path("runs/memory")
-    """Directory for results and pictures; one that is taken is kept, and the next free name used."""
     quick: bool = False
     """Preset: tiny cells, one epoch, delays of up to 20 rows."""
     full: bool = False
@@ -114,36 +107,11 @@ class Witness(nnx.Module):
 def main(options: Options) -> None:
     """Trains, asks and draws what the options ask for."""
     check(options)
-    options.machines.join()
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    data = options.load(console)
+    data = options.load()
     delays = sorted({options.longest, *(n for n in (*DELAYS, options.delay) if n < options.longest)})
-    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
-        results: dict[str, Any] = {
-            "experiment": "memory",
-            "finished": False,
-            **run.environment(),
-            "data": data.describe(),
-            "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
-            "delays": delays,
-            "summary": [],
-        }
-        arrays: dict[str, np.ndarray] = {}
-        run.begin(results)
-        with LiveTable(console, options.epochs) as table:
-            for name in options.cells:
-                title = CONTENDERS[name][0]
-                row, norms = examine(name, delays, options, data, run, table)
-                results["summary"].append(row)
-                results["table"] = table_of(results["summary"], delays, options)
-                arrays |= {f"{title}/gradient/{when}": of_row for when, of_row in norms.items()}
-                run.save(results, arrays)
-        run.finish(results, arrays)
-        console.print(plain_table(results["table"]))
-        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
-
-        pictures = ", ".join(picture.name for picture in draw(run.directory))
-        console.print(f"In {run.directory}: results.json, arrays.npz, {pictures}.")
+    with started("memory", options, data, PROTOCOL, table_of, delays=delays) as experiment:
+        for name in options.cells:
+            examine(name, delays, options, data, experiment)
 
 
 def check(options: Options) -> None:
@@ -156,10 +124,8 @@ def check(options: Options) -> None:
     options.check("hidden", "delay", "longest", "test_images")
 
 
-def examine(
-    name: str, delays: list[int], options: Options, data: Dataset, run: Run, table: LiveTable
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Trains all seeds of a cell: its line of the summary, and gradient norms `[rows]` at the start and the end."""
+def examine(name: str, delays: list[int], options: Options, data: Dataset, experiment: Experiment) -> None:
+    """Trains all seeds of a cell, asks them, and takes the norms of their gradients at the start and the end."""
     (title, make), (_, width, channels) = CONTENDERS[name], data.shape
     train, test = data.train, data.test.first(options.test_images)
 
@@ -172,7 +138,7 @@ def examine(
     validation = Questions(data.validation.images, data.validation.labels, drawn_delays(options, len(data.validation)))
     task = Task(partial(loss, options), partial(correct, options, options.delay), train, validation)
     about = {"width": options.hidden}
-    trial = run_trial(title, build, task, options, run, table, computed_by=backend, about=about)
+    trial = run_trial(title, build, task, options, experiment.run, experiment.live, computed_by=backend, about=about)
     answers = []
     for n in delays:
         questions = Questions(test.images, test.labels, np.full(len(test), n, np.int32))
@@ -182,8 +148,8 @@ def examine(
     norms = {}
     for when, models in (("start", jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)), ("end", trial.models)):
         of_images = evaluate(partial(gradient_norms, options), models, test.first(GRADIENT_IMAGES), devices=devices)
-        norms[when] = of_images.mean(axis=(0, 1))
-    return {**trial.row, "test_accuracy": [interval(values) for values in answers]}, norms
+        norms[f"gradient/{when}"] = of_images.mean(axis=(0, 1))
+    experiment.add(trial.scored(test_accuracy=[interval(values) for values in answers]), norms)
 
 
 def drawn_delays(options: Options, count: int) -> Int[np.ndarray, "n"]:
@@ -229,11 +195,14 @@ def gradient_norms(options: Options, model: Witness, batch: Any) -> Float[Array,
     return jnp.linalg.norm(jax.grad(total)(rows), axis=-1)
 
 
-def table_of(rows: list[dict[str, Any]], delays: list[int], options: Options) -> list[list[str]]:
+def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Accuracy of every cell after some of the delays, as text."""
-    asked = [n for n in delays if n in (0, 10, 100, 200, 500, 1000, options.delay, options.longest)]
+    delays, protocol = results["delays"], results["protocol"]
+    asked = [n for n in delays if n in (0, 10, 100, 200, 500, 1000, protocol["delay"], protocol["longest"])]
     table = [["accuracy % after rows", *map(str, asked)]]
-    return table + [[row["model"], *(accuracy(row["test_accuracy"][delays.index(n)]) for n in asked)] for row in rows]
+    for row in results["summary"]:
+        table.append([row["model"], *(accuracy(row["test_accuracy"][delays.index(n)]) for n in asked)])
+    return table
 
 
 if __name__ == "__main__":

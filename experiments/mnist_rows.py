@@ -8,19 +8,15 @@ pictures tell how well, how fast, after which row the network knows, and what it
     python experiments/mnist_rows.py --quick    half a minute: does it run?
 """
 
-import dataclasses
-import sys
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import ArrayLike
-from rich.console import Console
 
 from rowrnn import CELLS, explain
 from rowrnn.classification import correct_by_row, examine
@@ -29,12 +25,9 @@ from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
+from rowrnn.experiment import started
 from rowrnn.models import CNN, Classifier, solve_width
 from rowrnn.models.classifier import Pooling
-from rowrnn.program import keep
-from rowrnn.progress import LiveTable
-from rowrnn.report import summary_table
-from rowrnn.run import Run, peak_memory
 
 Arrays = dict[str, ArrayLike]
 
@@ -59,8 +52,6 @@ class Options(ClassifierOptions):
     """What the recurrent models' head reads: the state after the last row, or the mean over rows."""
     example: int = 0
     """Test image whose reading is drawn, gate by gate."""
-    output: Path = Path("runs/mnist_rows")
-    """Directory for results and pictures; one that is taken is kept, and the next free name used."""
     quick: bool = False
     """Preset: tiny models, one epoch, two seeds, 4,000 images."""
     full: bool = False
@@ -84,51 +75,22 @@ PRESETS = {
 def main(options: Options) -> None:
     """Trains, scores and draws what the options ask for."""
     check(options)
-    options.machines.join()
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    data = options.load(console)
+    data = options.load()
     if not 0 <= options.example < len(data.test):
         raise InputError(f"Test image {options.example} does not exist: take one from 0 to {len(data.test) - 1}.")
     widths = {name: width(name, options, data) for name in options.models}
-    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
-        results: dict[str, Any] = {
-            "experiment": "mnist_rows",
-            "finished": False,
-            **run.environment(),
-            "data": data.describe(),
-            "protocol": {**PROTOCOL, "correct_by_row": BY_ROW, **dataclasses.asdict(options)},
-            "summary": [],
-            "curves": {},
-        }
-        arrays: Arrays = {
-            "example": data.test.images[options.example],
-            "example_label": data.test.labels[options.example],
-        }
-        run.begin(results)
-        with LiveTable(console, options.epochs) as table:
-            for name, units in widths.items():
-                title, make = TITLES[name], partial(build, name, units, options, data)
-                backend = computed_by(jax.eval_shape(lambda make=make: make(nnx.Rngs(0))))
-                about = {"width": units}
-                trial, logits = run_classifier_trial(
-                    title, make, options, data, run, table, computed_by=backend, about=about
-                )
-                results.setdefault("seconds_to_first_step", trial.seconds_to_first_step)
-                results["summary"].append(trial.row)
-                results["curves"][title] = trial.curve
-                examined = {**examine(logits, data.test), **read_along(name, trial.models, options, data)}
-                arrays |= {f"{title}/{key}": array for key, array in examined.items()}
-                results["peak_memory_mib"] = peak_memory() / 2**20
-                keep(run.directory, title, trial.models, as_float(data.test.images[:1]))
-                run.save(results, arrays)
-        run.finish(results, arrays)
-        console.print(summary_table(results))
-        for row in results["summary"]:
-            console.print(f"{row['model']}: {row['computed_by']}; devices: {row['devices']}.")
-        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
-
-        pictures = ", ".join(picture.name for picture in draw(run.directory))
-        console.print(f"In {run.directory}: results.json, arrays.npz, models, {pictures}.")
+    with started("mnist_rows", options, data, {**PROTOCOL, "correct_by_row": BY_ROW}) as experiment:
+        experiment.arrays["example"] = data.test.images[options.example]
+        experiment.arrays["example_label"] = data.test.labels[options.example]
+        for name, units in widths.items():
+            title, make = TITLES[name], partial(build, name, units, options, data)
+            backend = computed_by(jax.eval_shape(lambda make=make: make(nnx.Rngs(0))))
+            trial, logits = run_classifier_trial(
+                title, make, options, data, experiment.run, experiment.live, computed_by=backend, about={"width": units}
+            )
+            experiment.results.setdefault("seconds_to_first_step", trial.seconds_to_first_step)
+            examined = {**examine(logits, data.test), **read_along(name, trial.models, options, data)}
+            experiment.add(trial, examined, example=as_float(data.test.images[:1]))
 
 
 def check(options: Options) -> None:

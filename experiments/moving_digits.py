@@ -9,12 +9,9 @@ frame held and the mean of the frames given. With `--given 1` a single still mus
     python experiments/moving_digits.py --quick    3 minutes: one digit, a small ConvGRU
 """
 
-import dataclasses
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
-from rich.console import Console
 
 from rowrnn import explain
 from rowrnn.cells import ConvCell, ConvGRU, ConvLSTM
@@ -31,14 +27,12 @@ from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.moving_digits import SIZE, moving_digits
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
+from rowrnn.experiment import started
 from rowrnn.metrics.video import squared_error, ssim
 from rowrnn.models import solve_width
 from rowrnn.models.forecaster import Forecaster
 from rowrnn.options import TrainingOptions
-from rowrnn.program import keep
-from rowrnn.progress import LiveTable
-from rowrnn.report import interval, plain_table
-from rowrnn.run import Run, peak_memory
+from rowrnn.report import interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.trial import Task, devices_for, generation_share, run_trial
 
@@ -90,8 +84,6 @@ class Options(TrainingOptions):
     """Peak learning rate of AdamW."""
     train_images: int | None = 6_000
     """Train on so many digits only; all where not given."""
-    output: Path = Path("runs/moving_digits")
-    """Directory for results and pictures; one that is taken is kept, and the next free name used."""
     quick: bool = False
     """Preset: one digit, a small ConvGRU, few videos."""
     full: bool = False
@@ -121,64 +113,27 @@ BASELINES: dict[str, Callable[[Array], Array]] = {
 def main(options: Options) -> None:
     """Trains, predicts and draws what the options ask for."""
     check(options)
-    options.machines.join()
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    data = options.load(console)
+    data = options.load()
     makes = {name: partial(build, name, options, data) for name in options.models}
     widths = {name: solve_width(make, options.params) for name, make in makes.items()}
     validation = made(1, data.validation, options.validation_videos, options)
     test = made(2, data.test, options.test_videos, options)
-    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
-        results: dict[str, Any] = {
-            "experiment": "moving_digits",
-            "finished": False,
-            **run.environment(),
-            "data": data.describe(),
-            "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
-            "baselines": {},
-            "summary": [],
-            "curves": {},
-        }
-        arrays: dict[str, np.ndarray] = {"video": np.asarray(test[:SHOWN])}
-        for name, picture in BASELINES.items():
-            predicted = jax.jit(partial(forecast, options, partial(baseline, picture)))(test)
-            errors = squared_error(predicted, as_float(test[:, options.given :]))
-            similar = similarity(options, predicted[:SIMILAR], test[:SIMILAR])
-            results["baselines"][name] = {"mse_per_frame": float(errors.mean()), "ssim": similar}
-            arrays[f"{name}/error"] = np.asarray(errors.mean(axis=0, keepdims=True))
-        run.begin(results)
-        with LiveTable(console, options.epochs) as table:
-            for name, units in widths.items():
-                make = partial(makes[name], units)
-                cell = jax.eval_shape(lambda make=make: make(nnx.Rngs(0))).cell
-                title = type(cell).__name__
-                backend = explain(cell, jnp.zeros((1, 1, 1, 1, cell.features)))
-                task = Task(
-                    partial(loss, options), partial(score, options), data.train, validation, "negative_mse", ".1f"
-                )
-                about = {"width": units}
-                trial = run_trial(title, make, task, options, run, table, computed_by=backend, about=about)
-                share = None  # Digits that stay on disk are not at hand to make videos of.
-                if isinstance(data.train, Split):
-                    share = generation_share(partial(filmed, options), task, options, trial)
-                scores, shown = examine(trial.models, test, options, devices_for(backend, options.seeds))
-                copied = {
-                    f"copy_last_{key}": interval([value])
-                    for key, value in results["baselines"]["last frame held"].items()
-                }
-                results["summary"].append({**trial.row, "generation_share": share, **scores, **copied})
-                results["curves"][title] = trial.curve
-                results["table"] = table_of(results)
-                results["peak_memory_mib"] = peak_memory() / 2**20
-                arrays |= {f"{title}/{key}": array for key, array in shown.items()}
-                keep(run.directory, title, trial.models, as_float(test[:1, : options.given]))
-                run.save(results, arrays)
-        run.finish(results, arrays)
-        console.print(plain_table(results["table"]))
-        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
-
-        pictures = ", ".join(picture.name for picture in draw(run.directory))
-        console.print(f"In {run.directory}: results.json, arrays.npz, models, {pictures}.")
+    baselines, arrays = asked_baselines(test, options)
+    with started("moving_digits", options, data, PROTOCOL, table_of, baselines=baselines) as experiment:
+        experiment.arrays.update({"video": np.asarray(test[:SHOWN]), **arrays})
+        for name, units in widths.items():
+            make = partial(makes[name], units)
+            cell = jax.eval_shape(lambda make=make: make(nnx.Rngs(0))).cell
+            title, backend = type(cell).__name__, explain(cell, jnp.zeros((1, 1, 1, 1, cell.features)))
+            task = Task(partial(loss, options), partial(score, options), data.train, validation, "negative_mse", ".1f")
+            trial = run_trial(
+                title, make, task, options, experiment.run, experiment.live, computed_by=backend, about={"width": units}
+            )
+            share = generation_share(partial(filmed, options), task, options, trial)
+            scores, shown = examine(trial.models, test, options, devices_for(backend, options.seeds))
+            copied = {f"copy_last_{of}": interval([value]) for of, value in baselines["last frame held"].items()}
+            trial = trial.scored(generation_share=share, **scores, **copied)
+            experiment.add(trial, shown, example=as_float(test[:1, : options.given]))
 
 
 def check(options: Options) -> None:
@@ -254,6 +209,18 @@ def similarity(options: Options, predicted: Float[Array, "b ahead h w c"], video
     return float(ssim(np.asarray(predicted), np.asarray(as_float(videos[:, options.given :]))).mean())
 
 
+def asked_baselines(test: Frames, options: Options) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    """Scores of the forecasts without memory, and their errors by frame, to draw."""
+    scores, arrays = {}, {}
+    for name, picture in BASELINES.items():
+        predicted = jax.jit(partial(forecast, options, partial(baseline, picture)))(test)
+        errors = squared_error(predicted, as_float(test[:, options.given :]))
+        similar = similarity(options, predicted[:SIMILAR], test[:SIMILAR])
+        scores[name] = {"mse_per_frame": float(errors.mean()), "ssim": similar}
+        arrays[f"{name}/error"] = np.asarray(errors.mean(axis=0, keepdims=True))
+    return scores, arrays
+
+
 def baseline(picture: Callable[[Array], Array], frames: Float[Array, "b t h w c"], ahead: int) -> Array:
     """A forecast without memory: one picture of the frames given for all that follow."""
     return jnp.repeat(picture(frames), ahead, axis=1)
@@ -265,7 +232,7 @@ HEADER = (
 )
 
 
-def table_of(results: dict[str, Any]) -> list[list[str]]:
+def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Errors and cost of each model and baseline, as text."""
     table = [list(HEADER)]
     for row in results["summary"]:

@@ -8,29 +8,24 @@ steps after the first. Published for an LSTM are 98.9 % (sequential) and 95.1 % 
     python experiments/pixels.py --quick    a minute: does it run?
 """
 
-import dataclasses
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import tyro
 from flax import nnx
-from rich.console import Console
 
 from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, Stack, chrono, explain
 from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
 from rowrnn.errors import InputError
+from rowrnn.experiment import started
 from rowrnn.models import ScanClassifier
 from rowrnn.models.scan_classifier import Pooling
-from rowrnn.program import keep
-from rowrnn.progress import LiveTable
-from rowrnn.report import accuracy, plain_table
-from rowrnn.run import Run, peak_memory
+from rowrnn.report import accuracy
 
 ORDER_OF = {"sequential": "pixels", "permuted": "permuted"}
 
@@ -61,8 +56,6 @@ class Options(ClassifierOptions):
     learning_rate: float = 4e-3
     """Peak learning rate of AdamW."""
     augmentation: Annotated[Augmentation, tyro.conf.arg(name="")] = Augmentation()
-    output: Path = Path("runs/pixels")
-    """Directory for results and pictures; one that is taken is kept, and the next free name used."""
     quick: bool = False
     """Preset: a tiny cell, one epoch, 2,000 images."""
     full: bool = False
@@ -78,42 +71,18 @@ PRESETS = {
 def main(options: Options) -> None:
     """Trains, scores and draws what the options ask for."""
     check(options)
-    options.machines.join()
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    data = options.load(console)
+    data = options.load()
     cells = [layer.cell for layer in layers(options, data, nnx.Rngs(0))]
     backend = "; ".join(explain(cell, jnp.zeros((1, 1, cell.features))) for cell in cells)
-    with Run(options.output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
-        results: dict[str, Any] = {
-            "experiment": "pixels",
-            "finished": False,
-            **run.environment(),
-            "data": data.describe(),
-            "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
-            "summary": [],
-            "curves": {},
-        }
-        run.begin(results)
-        with LiveTable(console, options.epochs) as table:
-            for order in options.orders:
-                title = f"{order} {' + '.join(type(cell).__name__ for cell in cells)}"
-                make = partial(build, order, options, data)
-                about = {"width": options.hidden, "steps": data.shape[0] * data.shape[1]}
-                trial, _ = run_classifier_trial(
-                    title, make, options, data, run, table, computed_by=backend, about=about
-                )
-                results["summary"].append(trial.row)
-                results["curves"][title] = trial.curve
-                results["table"] = table_of(results["summary"])
-                results["peak_memory_mib"] = peak_memory() / 2**20
-                keep(run.directory, title, trial.models, as_float(data.test.images[:1]))
-                run.save(results)
-        run.finish(results)
-        console.print(plain_table(results["table"]))
-        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
-
-        pictures = ", ".join(picture.name for picture in draw(run.directory))
-        console.print(f"In {run.directory}: results.json, models, {pictures}.")
+    with started("pixels", options, data, PROTOCOL, table_of) as experiment:
+        for order in options.orders:
+            title = f"{order} {' + '.join(type(cell).__name__ for cell in cells)}"
+            make = partial(build, order, options, data)
+            about = {"width": options.hidden, "steps": data.shape[0] * data.shape[1]}
+            trial, _ = run_classifier_trial(
+                title, make, options, data, experiment.run, experiment.live, computed_by=backend, about=about
+            )
+            experiment.add(trial, example=as_float(data.test.images[:1]))
 
 
 def check(options: Options) -> None:
@@ -154,7 +123,7 @@ def layers(options: Options, data: Dataset, rngs: nnx.Rngs) -> list[Recurrent]:
     return made
 
 
-def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
+def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Accuracy and cost of each order, as text."""
     table = [
         [
@@ -167,7 +136,7 @@ def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
             "memory\nMiB, all",
         ]
     ]
-    for row in rows:
+    for row in results["summary"]:
         table.append(
             [
                 row["model"],

@@ -50,7 +50,7 @@ def run_classifier_trial(
     options: ClassifierOptions,
     data: Dataset,
     run: Run,
-    table: LiveTable,
+    live: LiveTable,
     *,
     computed_by: str = "XLA",
     about: Mapping[str, Any] | None = None,
@@ -58,7 +58,7 @@ def run_classifier_trial(
     """Trains all seeds of an image classifier, `(images, key=...)` to logits, and scores them on the test set.
 
     Args:
-        title, build, options, run, table, computed_by, about: as of `rowrnn.trial.run_trial`.
+        title, build, options, run, live, computed_by, about: as of `rowrnn.trial.run_trial`.
         data: what to train and test on.
 
     Returns:
@@ -69,17 +69,16 @@ def run_classifier_trial(
     """
     loss = partial(cross_entropy, augmentation=options.augmentation)
     task = Task(loss, correct, data.train, data.validation)
-    trial = run_trial(title, build, task, options, run, table, computed_by=computed_by, about=about)
+    trial = run_trial(title, build, task, options, run, live, computed_by=computed_by, about=about)
     logits, seconds = _timed_answers(trial.models, data)
     hits = logits.argmax(axis=-1) == np.asarray(data.test.labels)
-    row = {
-        **trial.row,
-        "test_accuracy": interval(hits.mean(axis=1)),
-        "seconds_to_98": trial.fitted.seconds_to(0.98),
-        "seconds_to_99": trial.fitted.seconds_to(0.99),
-        "inference_images_per_second": logits.shape[0] * logits.shape[1] / seconds,
-    }
-    return trial._replace(row=row), logits
+    trial = trial.scored(
+        test_accuracy=interval(hits.mean(axis=1)),
+        seconds_to_98=trial.fitted.seconds_to(0.98),
+        seconds_to_99=trial.fitted.seconds_to(0.99),
+        inference_images_per_second=logits.shape[0] * logits.shape[1] / seconds,
+    )
+    return trial, logits
 
 
 def _timed_answers(models: Any, data: Dataset) -> tuple[Float[np.ndarray, "seeds n classes"], float]:

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import tyro
 from jaxtyping import Array, Key
-from rich.console import Console
 
 from rowrnn.data import Dataset, Split, load
 from rowrnn.errors import InputError
 from rowrnn.machines import Machines
+from rowrnn.progress import terminal
 from rowrnn.training import Recipe
 
 
@@ -43,6 +43,9 @@ class TrainingOptions:
     of a device's memory where not given, on a CPU an eighth of what is free."""
     train_images: int | None = None
     """Train on so many images only; all where not given."""
+    output: Path | None = None
+    """Directory for results and pictures, runs/EXPERIMENT where not given; one that is taken is kept, and the next free
+    name used."""
     skips: int = 0
     """Steps whose loss or gradient is not finite that each seed may leave out before its training stops."""
     resume: Path | None = None
@@ -73,15 +76,16 @@ class TrainingOptions:
         if not 0 <= self.seed < 2**32 - self.seeds:
             raise InputError(f"--seed {self.seed} is out of range; expected one from 0 to 2^32.")
 
-    def load(self, console: Console) -> Dataset:
-        """The data set that the options ask for, with as many training images; says so where they stay on disk.
+    def load(self) -> Dataset:
+        """Joins the other processes and loads the data set, with as many training images; says where they stay on disk.
 
         Raises:
-            InputError: as `rowrnn.data.load`.
+            InputError: as `rowrnn.machines.Machines.join` and `rowrnn.data.load`.
         """
+        self.machines.join()
         data = load(self.dataset, self.data_dir, None if self.data_memory is None else int(self.data_memory * 2**20))
         if not isinstance(data.train, Split):
-            console.print(f"{data.source}.")
+            terminal().print(f"{data.source}.")
         return dataclasses.replace(data, train=data.train.first(self.train_images))
 
     def seed_keys(self) -> Key[Array, "seeds"]:

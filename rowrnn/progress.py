@@ -1,5 +1,6 @@
-"""The live table of a training: one row a model, renewed after every epoch."""
+"""The live table of a training: one row a model, renewed after every epoch; and where it is shown."""
 
+import sys
 from types import TracebackType
 
 from rich.console import Console
@@ -7,6 +8,11 @@ from rich.live import Live
 from rich.table import Table
 
 COLUMNS = ("model", "parameters", "epoch", "loss", "validation", "images/s", "time left")
+
+
+def terminal() -> Console:
+    """Where a script prints: as wide as the terminal, or as a table in a file, for which rich would take 80 columns."""
+    return Console(width=None if sys.stdout.isatty() else 130)
 
 
 class LiveTable:

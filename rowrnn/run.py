@@ -54,7 +54,7 @@ class Run:
         self._made: list[Path] = []
         self._before: Mapping[str, Any] = {}
         self._results: Mapping[str, Any] = {}
-        self._saved = False
+        self._saved = self._finished = False
         self._summary_writer = _tensorboard() if tensorboard else None
         self._writers: dict[str, Any] = {}
         self._checkpoints = directory / CHECKPOINTS
@@ -157,7 +157,8 @@ class Run:
         """Writes `results.json`, and `arrays.npz` where there are arrays, each whole or not at all.
 
         Args:
-            results: the record; the seconds of all processes that have worked on the run are added to it.
+            results: the record; whether the run is finished, and the seconds of all processes that have worked on it,
+                are added.
             arrays: arrays by name.
 
         Raises:
@@ -186,12 +187,17 @@ class Run:
 
     def finish(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike] | None = None) -> None:
         """Saves the record of a finished run, and removes what it would have been resumed from."""
-        self.save({**results, "finished": True}, arrays)
+        self._finished = True
+        self.save(results, arrays)
         if jax.process_index() == 0:
             shutil.rmtree(self._checkpoints, ignore_errors=True)
 
     def _write(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike] | None = None) -> None:
-        record = {**results, "seconds": self._before.get("seconds", 0.0) + seconds_since_start()}
+        record = {
+            **results,
+            "finished": self._finished,
+            "seconds": self._before.get("seconds", 0.0) + seconds_since_start(),
+        }
         try:
             if arrays is not None:
                 with whole_file(self.directory / ARRAYS) as path, path.open("wb") as file:
@@ -200,6 +206,10 @@ class Run:
                 path.write_text(json.dumps(record, indent=1, default=plain) + "\n")
         except OSError as error:
             raise StorageError(f"The results in {self.directory} cannot be written ({error.strerror}).") from error
+
+    def contents(self) -> list[str]:
+        """What is in the directory, by name."""
+        return sorted(path.name for path in self.directory.iterdir() if path.name != CLAIM)
 
     def environment(self) -> dict[str, Any]:
         """What this run is: command, time, versions and devices; of a resumed one those at its start."""

@@ -70,6 +70,10 @@ class Trial(NamedTuple):
         """The chosen weights, with a leading axis of seeds."""
         return self.fitted.models
 
+    def scored(self, **scores: Any) -> "Trial":
+        """The same with further entries in its line of the summary."""
+        return self._replace(row={**self.row, **scores})
+
 
 def run_trial(
     title: str,
@@ -77,7 +81,7 @@ def run_trial(
     task: Task,
     options: TrainingOptions,
     run: Run,
-    table: LiveTable,
+    live: LiveTable,
     *,
     computed_by: str = "XLA",
     about: Mapping[str, Any] | None = None,
@@ -90,7 +94,7 @@ def run_trial(
         task: what it learns.
         options: how to train it.
         run: the run that it is a part of; what of it was done before an interruption is not done again.
-        table: where to show how it is doing.
+        live: where to show how it is doing.
         computed_by: the backend of the model's recurrence, and why.
         about: further entries of the model's line of the summary.
 
@@ -109,9 +113,9 @@ def run_trial(
 
     def show(epoch: Epoch) -> None:
         reached = format(epoch.score.mean(), task.shown)
-        table.epoch(title, size, epoch.number, float(epoch.metrics["loss"].mean()), reached, per_epoch, epoch.seconds)
+        live.epoch(title, size, epoch.number, float(epoch.metrics["loss"].mean()), reached, per_epoch, epoch.seconds)
 
-    table.compiling(title, size)
+    live.compiling(title, size)
     fitted = fit(
         lambda key: build(nnx.Rngs(key)),
         task.loss,
@@ -148,14 +152,20 @@ def run_trial(
     return Trial(row, curve_of(fitted.epochs, task.measure) | {"seconds": seconds}, fitted, first_step)
 
 
-def generation_share(generate: Callable[[Any, Any], Any], task: Task, options: TrainingOptions, trial: Trial) -> float:
+def generation_share(
+    generate: Callable[[Any, Any], Any], task: Task, options: TrainingOptions, trial: Trial
+) -> float | None:
     """Share of the training time that goes into making the examples, alone and compiled, as measured after training.
+
+    None where what they are made of stays on disk, and is not at hand.
 
     Args:
         generate: a batch of `task.train` and a key to what the loss makes of them for the model.
         task, options: those of the trial.
         trial: the trained model.
     """
+    if isinstance(task.train, Source):
+        return None
     batch = jax.tree.map(lambda array: array[: options.batch], task.train)
     made, times = jax.jit(generate), []
     for number in range(1 + GENERATIONS):

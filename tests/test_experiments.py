@@ -269,7 +269,7 @@ def test_memory(data_dir, tmp_path):
     what = ("--cells", "layer_norm_gru", "rg_lru", "--hidden", "16", "--filler", "noise")
     how = ("--delay", "2", "--longest", "5", "--epochs", "3", "--batch", "16")
     results, pictures = run_script("memory", data_dir, tmp_path / "run", *what, *how)
-    assert pictures == {"accuracy.png", "gradients.png"}
+    assert pictures == {"accuracy.png", "gradients.png", "learning_curves.png"}
     assert results["delays"] == [0, 1, 2, 5]
     for row in results["summary"]:
         assert len(row["test_accuracy"]) == len(results["delays"])

@@ -16,7 +16,7 @@ from rowrnn.run import Run
 ROOT = Path(__file__).parents[1]
 
 
-def results(finished=True):
+def results():
     row = {
         "model": "Row LSTM",
         "parameters": 12_345,
@@ -31,7 +31,6 @@ def results(finished=True):
     curve = {"loss": [[1.0, 0.9, 1.1], [0.5, 0.4, 0.6]], "validation_accuracy": [[0.9, 0.8, 0.85], [0.95, 0.97, 0.96]]}
     return {
         "experiment": "toy",
-        "finished": finished,
         "data": {"name": "toy", "test": 70, "shape": [6, 4, 1], "classes": 3, "class_names": ["a", "b", "c"]},
         "protocol": {"seeds": 3},
         "summary": [row, {**row, "model": "CNN"}],
@@ -58,7 +57,7 @@ def arrays(channels=1):
 @pytest.fixture
 def run(tmp_path):
     with Run(tmp_path / "run") as run:
-        run.save(results(), arrays())
+        run.finish(results(), arrays())
     return run.directory
 
 
@@ -118,7 +117,7 @@ def test_pictures_are_those_that_the_arrays_allow(tmp_path):
         run.save(memory, {name: array for name, array in every.items() if "gradient" in name})
     assert [path.name for path in draw(run.directory)] == ["accuracy.png", "gradients.png"]
     with Run(tmp_path / "times") as run:
-        run.save({"experiment": "times", "finished": True})
+        run.save({"experiment": "times"})
     with pytest.raises(InputError, match=r"The run of times in .* has nothing to draw"):
         draw(run.directory)
 
@@ -142,7 +141,7 @@ def test_publishing_copies_the_run_and_renews_only_its_table(run, tmp_path):
     report.publish(run, readme, tmp_path / "results")
     assert readme.read_text() == PAGE.format(table=report.markdown(results()))
     published = json.loads((tmp_path / "results" / "toy.json").read_text())
-    assert published == {**results(), "seconds": published["seconds"]}
+    assert published == {**results(), "finished": True, "seconds": published["seconds"]}
     with np.load(tmp_path / "results" / "toy.npz") as published:
         assert set(published) == set(arrays())
     assert sorted(path.name for path in (tmp_path / "results").glob("*.png")) == ["toy-confusion.png"]
@@ -154,7 +153,7 @@ def test_what_cannot_be_published_changes_nothing(run, tmp_path):
     with pytest.raises(InputError, match="expected the marks <!-- toy -->"):
         report.publish(run, readme, tmp_path / "results")
     with Run(tmp_path / "interrupted") as other:
-        other.save(results(finished=False), arrays())
+        other.save(results(), arrays())
     with pytest.raises(InputError, match="was interrupted"):
         report.publish(other.directory, readme, tmp_path / "results")
     assert readme.read_text() == "no marks"

@@ -21,7 +21,7 @@ def test_a_run_saves_json_and_arrays(tmp_path):
         saved(run)
     record = json.loads((run.directory / "results.json").read_text())
     assert 0 < record.pop("seconds") < 3600
-    assert record == {"a": [0, 1, 2], "b": str(run.directory), "c": 0.5}
+    assert record == {"a": [0, 1, 2], "b": str(run.directory), "c": 0.5, "finished": False}
     with np.load(run.directory / "arrays.npz") as arrays:
         np.testing.assert_array_equal(arrays["x"], [0, 1, 2, 3])
     assert sorted(path.name for path in run.directory.iterdir()) == ["arrays.npz", "results.json"]

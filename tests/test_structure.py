@@ -27,7 +27,7 @@ ORDER = [
     {"training", "report", "command"},
     {"options", "plots", "runs"},
     {"trial"},
-    {"classifier_trial"},
+    {"classifier_trial", "experiment"},
     {"__main__", "__init__"},
 ]
 # These know arrays and files only, never a cell or a model.

@@ -1,0 +1,108 @@
+"""An experiment under way: what all of them do from the first line of the record to the last picture."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxtyping import ArrayLike
+
+from rowrnn.data import Dataset
+from rowrnn.options import TrainingOptions
+from rowrnn.program import keep
+from rowrnn.progress import LiveTable, terminal
+from rowrnn.report import table
+from rowrnn.run import Run, peak_memory
+from rowrnn.trial import Trial
+
+Tabulate = Callable[[Mapping[str, Any]], list[list[str]]]
+
+
+class Experiment(NamedTuple):
+    """What an experiment works with while it trains one model after the other.
+
+    Args:
+        run: its directory.
+        live: the table of the trainings.
+        results: its record, with a line of `summary` and an entry of `curves` for each model.
+        arrays: what pictures need beside the record, those of a model named `MODEL/ARRAY`.
+        tabulate: the record to its table, a header and rows; None for the table of `rowrnn.report`.
+    """
+
+    run: Run
+    live: LiveTable
+    results: dict[str, Any]
+    arrays: dict[str, ArrayLike]
+    tabulate: Tabulate | None
+
+    def add(self, trial: Trial, arrays: Mapping[str, ArrayLike] | None = None, *, example: Any = None) -> None:
+        """Saves what came of a model.
+
+        Args:
+            trial: its training, with its scores in its row.
+            arrays: what its pictures need, by name.
+            example: an array that the model is called with, its first axis the batch; where given, the model is kept as
+                a program (`rowrnn.program.keep`).
+
+        Raises:
+            StorageError: if the disk is full.
+        """
+        title = trial.row["model"]
+        self.results["summary"].append(trial.row)
+        self.results["curves"][title] = trial.curve
+        if self.tabulate:
+            self.results["table"] = self.tabulate(self.results)
+        self.results["peak_memory_mib"] = peak_memory() / 2**20
+        self.arrays.update({f"{title}/{name}": array for name, array in (arrays or {}).items()})
+        if example is not None:
+            keep(self.run.directory, title, trial.models, example)
+        self.run.save(self.results, self.arrays or None)
+
+
+@contextmanager
+def started(
+    name: str,
+    options: TrainingOptions,
+    data: Dataset,
+    protocol: Mapping[str, str],
+    tabulate: Tabulate | None = None,
+    **entries: Any,
+) -> Iterator[Experiment]:
+    """An experiment in a run of its own; behind it the table is printed and the pictures are drawn.
+
+    Args:
+        name: name of its script.
+        options: how it was started.
+        data: what it trains on.
+        protocol: how its figures come about, by the names of the record.
+        tabulate: the record to its table, where it is not that of `rowrnn.report`.
+        entries: further entries of the record.
+
+    Raises:
+        InputError: if the output directory cannot be written, or there is nothing to resume in it.
+        StorageError: if the disk is full.
+    """
+    console, output = terminal(), options.output or Path("runs") / name
+    with Run(output, resume=options.resume is not None, tensorboard=options.tensorboard) as run:
+        results: dict[str, Any] = {
+            "experiment": name,
+            **run.environment(),
+            "data": data.describe(),
+            "protocol": {**protocol, **dataclasses.asdict(options)},
+            **entries,
+            "summary": [],
+            "curves": {},
+        }
+        arrays: dict[str, ArrayLike] = {}
+        run.begin(results)
+        with LiveTable(console, options.epochs) as live:
+            yield Experiment(run, live, results, arrays, tabulate)
+        run.finish(results, arrays or None)
+        console.print(table(results))
+        for row in results["summary"]:
+            console.print(f"{row['model']}: {row['computed_by']}; devices: {row['devices']}.")
+        from rowrnn.plots import draw  # Matplotlib takes long to import: not before training.
+
+        draw(run.directory)
+        console.print(f"In {run.directory}: {', '.join(run.contents())}.")
