@@ -104,12 +104,13 @@ def main(options: Options) -> None:
     validation = fixed_scenes(jax.random.key(0), data.validation, options.scenes)
     parts = [fixed_scenes(jax.random.key(1), data.test, options.scenes, unseen=part == "unseen") for part in PARTS]
     test = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
+    widths = {each: solve_width(partial(captioner, options, *each), options.params) for each in contenders(options)}
     with started("captions", options, data, PROTOCOL, table_of) as experiment:
         for part, scenes_of_part in zip(PARTS, parts, strict=True):
             experiment.arrays[f"scene/{part}/image"] = np.asarray(scenes_of_part.images[:SHOWN])
             experiment.arrays[f"scene/{part}/caption"] = np.asarray(scenes_of_part.captions[:SHOWN])
-        for name, blind in contenders(options):
-            examine(name, blind, validation, test, options, data, experiment)
+        for (name, blind), width in widths.items():
+            examine(name, blind, width, validation, test, options, data, experiment)
 
 
 def check(options: Options) -> None:
@@ -127,11 +128,11 @@ def check(options: Options) -> None:
 
 
 def check_digits(data: Dataset) -> None:
-    """Refuses images that are no digits of which scenes are made, and such as stay on disk."""
+    """Refuses images that are no digits of which scenes are made."""
     height, width, channels = data.shape
-    if height != width or channels != 1 or data.classes > len(DIGITS) or not isinstance(data.train, Split):
+    if height != width or channels != 1 or data.classes > len(DIGITS):
         raise InputError(
-            f"Scenes are made of square grey images of at most {len(DIGITS)} classes in memory, not of {data.classes} "
+            f"Scenes are made of square grey images of at most {len(DIGITS)} classes, not of {data.classes} "
             f"classes of {height}x{width}x{channels} in {data.name}. Take --dataset mnist."
         )
 
@@ -144,6 +145,7 @@ def contenders(options: Options) -> list[tuple[str, bool]]:
 def examine(
     name: str,
     blind: bool,
+    width: int,
     validation: Scenes,
     test: Scenes,
     options: Options,
@@ -152,12 +154,11 @@ def examine(
 ) -> None:
     """Trains and tests all seeds of a model."""
     title = ("blind " if blind else "") + CELLS[name].__name__
-    build = partial(captioner, options, name, blind)
-    width = solve_width(build, options.params)
-    cell = jax.eval_shape(lambda: build(width, nnx.Rngs(0))).cell
+    make = partial(captioner, options, name, blind, width)
+    cell = jax.eval_shape(lambda: make(nnx.Rngs(0))).cell
     backend = explain(cell, jnp.zeros((1, 1, options.embedding)))
     task = Task(loss, right, data.train, validation, MEASURE)
-    make, about = partial(build, width), {"width": width}
+    about = {"width": width}
     trial = run_trial(title, make, task, options, experiment.run, experiment.live, computed_by=backend, about=about)
 
     def generate(batch: Split, key: Array) -> Any:

@@ -241,7 +241,7 @@ def table_of(results: Mapping[str, Any]) -> list[list[str]]:
                 f"{row['parameters']:,}",
                 str(row["width"]),
                 f"{row['train_seconds'] / row['epochs'] / row['seeds']:.1f}",
-                f"{100 * row['generation_share']:.0f}",
+                "-" if row["generation_share"] is None else f"{100 * row['generation_share']:.0f}",
             ]
         )
     return table

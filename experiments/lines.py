@@ -45,7 +45,7 @@ READERS: dict[str, tuple[str, type[Cell] | None, bool]] = {
 }
 PROTOCOL = {
     **OF_EVERY_TASK,
-    "lines": "made from fixed keys: for validation of validation digits, for the test of test digits; training lines "
+    "examples": "from fixed keys: for validation of validation digits, for the test of test digits; training lines "
     "of training digits, anew in every step",
     "selection": "of each seed the weights of the epoch with most validation lines read without an error, the later of "
     "equals: what is asked of a reader in the end, where the loss also grows with how sure it is of its errors",

@@ -39,7 +39,7 @@ from rowrnn.trial import Task, devices_for, generation_share, run_trial
 CELLS: dict[str, type[ConvCell]] = {"lstm": ConvLSTM, "gru": ConvGRU}
 PROTOCOL = {
     **OF_EVERY_TASK,
-    "videos": "made from fixed keys: for validation of validation digits, for the test of test digits; training videos "
+    "examples": "from fixed keys: for validation of validation digits, for the test of test digits; training videos "
     "of training digits, anew in every step",
     "mse_per_frame": "squared error summed over the pixels of a frame, in [0, 1], averaged over predicted frames and "
     "videos",

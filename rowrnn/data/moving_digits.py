@@ -31,8 +31,11 @@ def moving_digits(
         Videos `[b, frames, size, size, c]` of the images' dtype and range.
 
     Raises:
-        ValueError: if there is no digit or no frame, or a digit is larger than the canvas.
+        ValueError: if images have another rank, there is no digit or no frame, or a digit is larger than the canvas.
     """
+    images = jnp.asarray(images)
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"Videos are made of images [b, h, w, c], none of them 0, not {list(images.shape)}.")
     b, height, width, channels = images.shape
     if min(digits, frames) < 1:
         raise ValueError(f"A video needs at least one digit and one frame, not {digits} digits and {frames} frames.")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, ArrayLike, Float, Int, Key
 
 from rowrnn.data.dataset import Split, as_float
 from rowrnn.data.language import DIGITS, captions_of
@@ -64,7 +64,7 @@ class Scenes(NamedTuple):
     captions: Any
 
 
-def scenes(key: Key[Array, ""], images: Array, labels: Int[Array, "b"]) -> Scenes:
+def scenes(key: Key[Array, ""], images: ArrayLike, labels: ArrayLike) -> Scenes:
     """A scene for each digit of a batch, without combinations that are held out.
 
     Args:
@@ -75,7 +75,7 @@ def scenes(key: Key[Array, ""], images: Array, labels: Int[Array, "b"]) -> Scene
     Raises:
         ValueError: if the batch is empty or the images have another form.
     """
-    _check(images, labels)
+    images, labels = _checked(images, labels)
     planned = plan(key, labels)
     return Scenes(render(planned, images), caption(planned))
 
@@ -93,11 +93,11 @@ def fixed_scenes(key: Key[Array, ""], split: Split, count: int, *, unseen: bool 
         ValueError: as `scenes`.
         InputError: if the digits of the split cannot make such scenes.
     """
-    _check(split.images, split.labels)
+    images, labels = _checked(split.images, split.labels)
     chunk, parts, made = min(CHUNK, len(split)), [], 0
     for number in range(10 + 3 * count // chunk):
         digits = (number * chunk + jnp.arange(chunk)) % len(split)
-        part, fit = _chunk(jax.random.fold_in(key, number), split.images[digits], split.labels[digits], unseen)
+        part, fit = _chunk(jax.random.fold_in(key, number), images[digits], labels[digits], unseen)
         parts.append(Scenes(*(np.asarray(array)[np.asarray(fit)] for array in part)))
         made += len(parts[-1].captions)
         if made >= count:
@@ -208,7 +208,8 @@ def _apart(key: Array, lengths: Float[Array, "*b 2"], taken: Array) -> Float[Arr
     return room * drawn + jnp.concatenate([jnp.zeros_like(before), before], axis=-1)
 
 
-def _check(images: Array, labels: Array) -> None:
+def _checked(images: ArrayLike, labels: ArrayLike) -> tuple[Array, Int[Array, "b"]]:
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
     if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 1 or labels.ndim != 1:
         raise ValueError(
             "Scenes are made of square grey digits [b, side, side, 1] with labels [b], not of "
@@ -219,3 +220,6 @@ def _check(images: Array, labels: Array) -> None:
             f"Scenes need as many images as labels, at least one; there are {len(images)} images and {len(labels)} "
             "labels."
         )
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(f"Labels are integers from 0 to 9, not {labels.dtype}.")
+    return images, labels.astype(jnp.int32)

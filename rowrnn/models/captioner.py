@@ -124,6 +124,7 @@ class Captioner(nnx.Module):
 
     def start(self, images: Images) -> tuple[Memory, State]:
         """What the decoder sees, `[b, positions, channels]`, and its state before the first word."""
+        images = jnp.asarray(images)
         if images.ndim != 4 or images.shape[1:] != self.shape or not jnp.issubdtype(images.dtype, jnp.floating):
             raise ValueError(
                 f"This Captioner takes floating-point images [b, {', '.join(map(str, self.shape))}], not "
@@ -156,7 +157,13 @@ class Captioner(nnx.Module):
         return greedy(partial(self.step, memory), state, self.marks, self.longest)
 
     def beam(self, images: Images, width: int, *, length_power: float = 0.0) -> Sentences:
-        """The likeliest captions, the best first, see `rowrnn.models.beam.beam_search`."""
+        """The likeliest captions, the best first, see `rowrnn.models.beam.beam_search`.
+
+        Raises:
+            ValueError: if `width` is below 1.
+        """
+        if width < 1:
+            raise ValueError(f"A beam has a width of at least 1, not {width}.")
         memory, state = self.start(images)
         # What is seen is the same for all beginnings: it stays out of the state, which moves between them.
         step = partial(self.step, repeated(memory, width))
@@ -164,12 +171,14 @@ class Captioner(nnx.Module):
 
     def _read(self, images: Images, captions: Captions) -> tuple[Memory, Any]:
         """The map, and outputs `[b, t, outputs]` of the decoder, which before each word has read those before it."""
-        if captions.shape[0] != images.shape[0] or not 1 <= captions.shape[1] <= self.longest:
-            raise ValueError(
-                f"This Captioner takes captions [b, t] of at most {self.longest} words, one for each image, not "
-                f"{list(captions.shape)} for {images.shape[0]} images."
-            )
         memory, state = self.start(images)
+        captions = jnp.asarray(captions)
+        fit = captions.ndim == 2 and len(captions) == len(memory) and 1 <= captions.shape[1] <= self.longest
+        if not fit or not jnp.issubdtype(captions.dtype, jnp.integer):
+            raise ValueError(
+                f"This Captioner takes captions [b, t] of at most {self.longest} words, integers, one for each image, "
+                f"not {captions.dtype} of shape {list(captions.shape)} for {len(memory)} images."
+            )
         begin = jnp.full_like(captions[:, :1], self.marks.begin)
         before = jnp.concatenate([begin, captions[:, :-1]], axis=1)
         outputs, _ = scan(self.cell, self.embedding(before), initial_state=state)

@@ -23,11 +23,11 @@ from rich.progress import track
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "mnist_rows.py"
 # Saved after every chunk of steps, so that many a kill comes while a checkpoint is written.
-OPTIONS = "--models gru --hidden 8 --train-images 2000 --batch 16 --seeds 2 --epochs 120 --save-every 0.001 --no-quick"
+OPTIONS = "--models gru --hidden 8 --train-images 2000 --batch 16 --seeds 2 --epochs 48 --save-every 0.001 --no-quick"
 
 LOG, EPOCH = "log.txt", "  loss "
 # A kill comes after so many epochs at most and a part of the next ones: ten of them before a run is done.
-EPOCHS, SECONDS = 6, 0.1
+EPOCHS, SECONDS = 3, 0.1
 STARTING = 3.0  # seconds; but for one in ten, that comes before the training
 
 
