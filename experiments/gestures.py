@@ -45,6 +45,7 @@ BASELINES = {"frame": "single frame", "average": "average of frames"}
 PROTOCOL = {
     **OF_EVERY_TASK,
     "validation": "videos of images not trained on, the same in every epoch",
+    "test": "scored once, at the end: videos of test images",
     "loss": "cross-entropy of the answer after every frame, or to every single frame, mean over frames",
     "test_accuracy": "of the answer after the last frame; of a single frame of the answer to that at the place of the "
     "video where it is best in validation",

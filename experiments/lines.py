@@ -45,8 +45,8 @@ READERS: dict[str, tuple[str, type[Cell] | None, bool]] = {
 }
 PROTOCOL = {
     **OF_EVERY_TASK,
-    "examples": "from fixed keys: for validation of validation digits, for the test of test digits; training lines "
-    "of training digits, anew in every step",
+    "examples": "from fixed keys: for validation of validation digits, for the test, scored once, of test digits; "
+    "training lines of training digits, anew in every step",
     "selection": "of each seed the weights of the epoch with most validation lines read without an error, the later of "
     "equals: what is asked of a reader in the end, where the loss also grows with how sure it is of its errors",
     "label_error_rate": "edit distances summed over all test lines, divided by the number of their digits; of the most "

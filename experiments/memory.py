@@ -30,6 +30,7 @@ from rowrnn.evaluate import evaluate
 from rowrnn.experiment import Experiment, started
 from rowrnn.options import TrainingOptions
 from rowrnn.report import accuracy, interval
+from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.trial import Task, devices_for, run_trial
 
 GRADIENT_IMAGES = 200
@@ -39,8 +40,8 @@ CONTENDERS: dict[str, tuple[str, Callable[..., Cell]]] = {
     **{f"lstm_{bias}": (f"LSTM, forget bias {bias}", partial(LSTM, forget_bias=float(bias))) for bias in (0, 1, 3)},
 }
 PROTOCOL = {
+    **OF_EVERY_TASK,
     "validation": "images not trained on, each after a delay of its own",
-    "selection": "of each seed the weights of the epoch with the best validation accuracy, the later of equals",
     "test": "asked at the end, after every delay about the same test images",
     "gradients": f"mean norm over {GRADIENT_IMAGES} test images and all seeds, after the longest delay of training",
 }

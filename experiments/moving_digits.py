@@ -37,18 +37,18 @@ from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.trial import Task, devices_for, generation_share, run_trial
 
 CELLS: dict[str, type[ConvCell]] = {"lstm": ConvLSTM, "gru": ConvGRU}
+SIMILAR = 1_000  # videos whose similarity is taken, which takes long
 PROTOCOL = {
     **OF_EVERY_TASK,
-    "examples": "from fixed keys: for validation of validation digits, for the test of test digits; training videos "
-    "of training digits, anew in every step",
+    "examples": "from fixed keys: for validation of validation digits, for the test, scored once, of test digits; "
+    "training videos of training digits, anew in every step",
     "mse_per_frame": "squared error summed over the pixels of a frame, in [0, 1], averaged over predicted frames and "
     "videos",
     "ssim": "scikit-image, windows of 7x7 pixels of equal weight, data range 2: as in published tables; of the first "
-    "1,000 test videos",
+    f"{SIMILAR} test videos",
 }
 ENERGY = 100.0  # about the squared brightness of a digit: what the loss counts in
 VIDEOS = 50  # predicted at once, where they are many
-SIMILAR = 1_000  # videos whose similarity is taken, which takes long
 SHOWN = 6
 
 Frames = UInt8[Array, "b t h w c"]

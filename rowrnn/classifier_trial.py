@@ -24,6 +24,8 @@ from rowrnn.trial import Task, Trial, run_trial
 
 PROTOCOL = {
     **OF_EVERY_TASK,
+    "validation": "a fixed random part of the training set, not trained on",
+    "test": "scored once, at the end, on every test image",
     "seconds_to": "seconds_to_98 and _99: of training until the mean validation accuracy over seeds was reached at the "
     "end of an epoch",
 }

@@ -60,7 +60,7 @@ class Machines:
             )
         except (RuntimeError, ValueError) as error:
             raise InputError(
-                f"The processes did not come together ({str(error).splitlines()[0]}). Start all of them within "
+                f"The processes did not come together ({str(error).partition(chr(10))[0]}). Start all of them within "
                 f"{JOIN_SECONDS} seconds, each with its own --process and one --coordinator that all of them reach."
             ) from None
         if jax.process_index() > 0:

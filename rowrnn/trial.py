@@ -19,9 +19,7 @@ from rowrnn.run import Run, seconds_since_start
 from rowrnn.training import Checkpoints, Epoch, Fit, Source, fit
 
 PROTOCOL = {
-    "validation": "a fixed random part of the training set, not trained on",
     "selection": "of each seed the weights of the epoch with the best validation score, the later of equals",
-    "test": "scored once, at the end, on every test image",
     "seconds": "of training with its validation, all seeds together, compilation apart",
     "memory_mib": "what XLA plans for an epoch of all seeds: data, state and temporaries",
 }
