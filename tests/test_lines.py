@@ -38,8 +38,11 @@ def mnist():
     return load("mnist")
 
 
+jitted = jax.jit(write, static_argnames=("lines", "digits", "exactly"))
+
+
 def written(key, images, labels, **how):
-    return jax.tree.map(np.asarray, jax.jit(lambda key: write(key, images, labels, **how))(jax.random.key(key)))
+    return jax.tree.map(np.asarray, jitted(jax.random.key(key), images, labels, **how))
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from safetensors.numpy import load_file
 
 from rowrnn.command import run_experiment
 from rowrnn.errors import InputError
+from rowrnn.progress import terminal
 from rowrnn.report import plain_table
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "mnist_rows.py"
@@ -58,7 +58,7 @@ def main(options: Options) -> None:
             loss_apart = abs(loss - first[name][0])
             apart = max(float(np.abs(weights[key] - first[name][1][key]).max()) for key in weights)
             table.append([str(n), name, f"{loss:.6f}", f"{loss_apart:.1e}", f"{apart:.1e}"])
-    Console(width=None if sys.stdout.isatty() else 130).print(plain_table(table))
+    terminal().print(plain_table(table))
 
 
 def train(processes: int, models: tuple[str, ...], output: Path) -> dict[str, tuple[float, dict[str, np.ndarray]]]:

@@ -41,11 +41,11 @@ def test_two_processes_read_from_disk_what_one_holds(tmp_path):
 
 
 def test_a_process_that_dies_ends_the_other_and_one_goes_on(tmp_path):
-    arguments = ("--models", "gru", "--hidden", "8", "--train-images", "1600", "--seeds", "2", "--epochs", "30")
+    arguments = ("--models", "gru", "--hidden", "8", "--train-images", "1600", "--seeds", "2", "--epochs", "12")
     first, second = cluster.start(2, *arguments, "--output", str(tmp_path / "run"))
     assert first.stdout
     for line in first.stdout:
-        if "epoch 2/30" in line:
+        if "epoch 2/12" in line:
             break
     first.kill()
     killed = time.monotonic()
@@ -57,10 +57,10 @@ def test_a_process_that_dies_ends_the_other_and_one_goes_on(tmp_path):
     command = [sys.executable, str(cluster.EXPERIMENT), "--resume", str(tmp_path / "run")]
     resumed = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert resumed.returncode == 0, resumed.stderr
-    assert "epoch 1/30" not in resumed.stdout
+    assert "epoch 1/12" not in resumed.stdout
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["finished"]
-    assert len(results["curves"]["Row GRU"]["loss"]) == 30
+    assert len(results["curves"]["Row GRU"]["loss"]) == 12
 
 
 @pytest.mark.parametrize(
