@@ -35,7 +35,7 @@ from rowrnn.models import Captioner, Marks, solve_width
 from rowrnn.options import TrainingOptions
 from rowrnn.report import accuracy, interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, devices_for, generation_share, run_trial
+from rowrnn.trial import Task, devices_for, generation_share
 
 MARKS = Marks(PAD, BEGIN, END)
 MEASURE = "exact_match"
@@ -159,7 +159,7 @@ def examine(
     backend = explain(cell, jnp.zeros((1, 1, options.embedding)))
     task = Task(loss, right, data.train, validation, MEASURE)
     about = {"width": width}
-    trial = run_trial(title, make, task, options, experiment.run, experiment.live, computed_by=backend, about=about)
+    trial = experiment.train(title, make, task, computed_by=backend, about=about)
 
     def generate(batch: Split, key: Array) -> Any:
         made = scenes(key, batch.images, batch.labels)

@@ -97,8 +97,7 @@ def main(options: Options) -> None:
                 make,
                 options,
                 data,
-                experiment.run,
-                experiment.live,
+                experiment,
                 computed_by=computed_by(reader),
                 about=described,
             )

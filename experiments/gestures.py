@@ -36,7 +36,7 @@ from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier, solve_width
 from rowrnn.options import TrainingOptions
 from rowrnn.report import accuracy, interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, devices_for, generation_share, run_trial
+from rowrnn.trial import Task, devices_for, generation_share
 
 Model = VideoClassifier | FrameAverage
 Answers = Float[Array, "b t classes"]
@@ -178,7 +178,7 @@ def examine(
         title, backend = type(cell).__name__, explain(cell, jnp.zeros((1, 1, cell.features)))
     task = Task(partial(loss, name, options.frames), partial(correct, name), data.train, validation)
     about = {"width": width}
-    trial = run_trial(title, make, task, options, experiment.run, experiment.live, computed_by=backend, about=about)
+    trial = experiment.train(title, make, task, computed_by=backend, about=about)
     share = generation_share(lambda batch, key: gestures(key, batch.images, options.frames), task, options, trial)
 
     def answered(videos: Videos) -> Float[np.ndarray, "seeds n t classes"]:

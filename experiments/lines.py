@@ -35,7 +35,7 @@ from rowrnn.options import TrainingOptions
 from rowrnn.report import accuracy, interval
 from rowrnn.transcription import best_path, ctc_loss, exact, probabilities, searched
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, devices_for, generation_share, run_trial
+from rowrnn.trial import Task, devices_for, generation_share
 
 READERS: dict[str, tuple[str, type[Cell] | None, bool]] = {
     "lstm": ("LSTM, both ways", LSTM, True),
@@ -50,7 +50,7 @@ PROTOCOL = {
     "selection": "of each seed the weights of the epoch with most validation lines read without an error, the later of "
     "equals: what is asked of a reader in the end, where the loss also grows with how sure it is of its errors",
     "label_error_rate": "edit distances summed over all test lines, divided by the number of their digits; of the most "
-    "probable path, _beam: of the string that a prefix beam search finds; _20: of lines of exactly 20 digits",
+    "probable path, _beam: of the string that a prefix beam search finds; _long: of lines of exactly --long digits",
 }
 SHOWN = 3  # lines in a picture that were read right, and as many that were not
 
@@ -123,9 +123,7 @@ def main(options: Options) -> None:
             title, make = READERS[name][0], partial(makes[name], units)
             backend = computed_by(jax.eval_shape(lambda make=make: make(nnx.Rngs(0))))
             task = Task(partial(loss, options), exact, data.train, validation, "exact_lines")
-            trial = run_trial(
-                title, make, task, options, experiment.run, experiment.live, computed_by=backend, about={"width": units}
-            )
+            trial = experiment.train(title, make, task, computed_by=backend, about={"width": units})
             share = generation_share(partial(written, options), task, options, trial)
             scores, shown = examine(trial.models, test, long, options, devices_for(backend, options.seeds))
             trial = trial.scored(generation_share=share, **scores)
@@ -190,7 +188,7 @@ def examine(
     scores = {
         "label_error_rate": interval([label_error_rate(reading, truths) for reading in readings]),
         "label_error_rate_beam": interval([label_error_rate(reading, truths) for reading in beams]),
-        "label_error_rate_20": interval([label_error_rate(reading, long_truths) for reading in longs]),
+        "label_error_rate_long": interval([label_error_rate(reading, long_truths) for reading in longs]),
         "exact_lines": interval((edits == 0).mean(axis=1)),
     }
     lengths = np.asarray(test.lengths)
@@ -229,7 +227,7 @@ def table_of(results: Mapping[str, Any]) -> list[list[str]]:
             "reader",
             "label\nerror %",
             "with beam\nsearch %",
-            "of 20\ndigits %",
+            f"of {results['protocol']['long']}\ndigits %",
             "lines without\nerror %",
             "para-\nmeters",
             "s an epoch\nof a seed",
@@ -240,7 +238,7 @@ def table_of(results: Mapping[str, Any]) -> list[list[str]]:
         table.append(
             [
                 row["model"],
-                *(accuracy(row[f"label_error_rate{how}"]) for how in ("", "_beam", "_20")),
+                *(accuracy(row[f"label_error_rate{how}"]) for how in ("", "_beam", "_long")),
                 accuracy(row["exact_lines"]),
                 f"{row['parameters']:,}",
                 f"{row['train_seconds'] / row['epochs'] / row['seeds']:.1f}",

@@ -31,7 +31,7 @@ from rowrnn.experiment import Experiment, started
 from rowrnn.options import TrainingOptions
 from rowrnn.report import accuracy, interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, devices_for, run_trial
+from rowrnn.trial import Task, devices_for
 
 GRADIENT_IMAGES = 200
 CONTENDERS: dict[str, tuple[str, Callable[..., Cell]]] = {
@@ -139,7 +139,7 @@ def examine(name: str, delays: list[int], options: Options, data: Dataset, exper
     validation = Questions(data.validation.images, data.validation.labels, drawn_delays(options, len(data.validation)))
     task = Task(partial(loss, options), partial(correct, options, options.delay), train, validation)
     about = {"width": options.hidden}
-    trial = run_trial(title, build, task, options, experiment.run, experiment.live, computed_by=backend, about=about)
+    trial = experiment.train(title, build, task, computed_by=backend, about=about)
     answers = []
     for n in delays:
         questions = Questions(test.images, test.labels, np.full(len(test), n, np.int32))

@@ -86,7 +86,7 @@ def main(options: Options) -> None:
             title, make = TITLES[name], partial(build, name, units, options, data)
             backend = computed_by(jax.eval_shape(lambda make=make: make(nnx.Rngs(0))))
             trial, logits = run_classifier_trial(
-                title, make, options, data, experiment.run, experiment.live, computed_by=backend, about={"width": units}
+                title, make, options, data, experiment, computed_by=backend, about={"width": units}
             )
             experiment.results.setdefault("seconds_to_first_step", trial.seconds_to_first_step)
             examined = {**examine(logits, data.test), **read_along(name, trial.models, options, data)}

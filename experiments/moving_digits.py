@@ -34,7 +34,7 @@ from rowrnn.models.forecaster import Forecaster
 from rowrnn.options import TrainingOptions
 from rowrnn.report import interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, devices_for, generation_share, run_trial
+from rowrnn.trial import Task, devices_for, generation_share
 
 CELLS: dict[str, type[ConvCell]] = {"lstm": ConvLSTM, "gru": ConvGRU}
 SIMILAR = 1_000  # videos whose similarity is taken, which takes long
@@ -126,9 +126,7 @@ def main(options: Options) -> None:
             cell = jax.eval_shape(lambda make=make: make(nnx.Rngs(0))).cell
             title, backend = type(cell).__name__, explain(cell, jnp.zeros((1, 1, 1, 1, cell.features)))
             task = Task(partial(loss, options), partial(score, options), data.train, validation, "negative_mse", ".1f")
-            trial = run_trial(
-                title, make, task, options, experiment.run, experiment.live, computed_by=backend, about={"width": units}
-            )
+            trial = experiment.train(title, make, task, computed_by=backend, about={"width": units})
             share = generation_share(partial(filmed, options), task, options, trial)
             scores, shown = examine(trial.models, test, options, devices_for(backend, options.seeds))
             copied = {f"copy_last_{of}": interval([value]) for of, value in baselines["last frame held"].items()}

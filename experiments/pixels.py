@@ -79,9 +79,7 @@ def main(options: Options) -> None:
             title = f"{order} {' + '.join(type(cell).__name__ for cell in cells)}"
             make = partial(build, order, options, data)
             about = {"width": options.hidden, "steps": data.shape[0] * data.shape[1]}
-            trial, _ = run_classifier_trial(
-                title, make, options, data, experiment.run, experiment.live, computed_by=backend, about=about
-            )
+            trial, _ = run_classifier_trial(title, make, options, data, experiment, computed_by=backend, about=about)
             experiment.add(trial, example=as_float(data.test.images[:1]))
 
 

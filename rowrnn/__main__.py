@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 from tyro.extras import SubcommandApp
 
 from rowrnn import native, program, report, runs
 from rowrnn.command import exit_on_error
 from rowrnn.plots import draw
+from rowrnn.progress import terminal
 
 app = SubcommandApp()
 
@@ -21,7 +21,7 @@ def list_runs(folder: tyro.conf.Positional[Path] = Path("runs")) -> None:
         folder: where the directories of runs lie.
     """
     table, commands = runs.overview(folder)
-    Console().print(report.plain_table(table))
+    terminal().print(report.plain_table(table))
     for command in commands:
         print(f"Go on with: {command}")
     print("Draw a run again with: python -m rowrnn draw RUN")
@@ -35,7 +35,7 @@ def draw_run(run: tyro.conf.Positional[Path]) -> None:
         run: directory of the run.
     """
     results, _ = report.load(run)
-    Console().print(report.table(results))
+    terminal().print(report.table(results))
     for picture in draw(run):
         print(picture)
 

@@ -15,12 +15,11 @@ from rowrnn.classification import correct, cross_entropy, predict
 from rowrnn.data import Augmentation, Dataset
 from rowrnn.errors import InputError
 from rowrnn.evaluate import compile_evaluation
+from rowrnn.experiment import Experiment
 from rowrnn.options import TrainingOptions
-from rowrnn.progress import LiveTable
 from rowrnn.report import interval
-from rowrnn.run import Run
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, Trial, run_trial
+from rowrnn.trial import Task, Trial
 
 PROTOCOL = {
     **OF_EVERY_TASK,
@@ -51,8 +50,7 @@ def run_classifier_trial(
     build: Callable[[nnx.Rngs], Any],
     options: ClassifierOptions,
     data: Dataset,
-    run: Run,
-    live: LiveTable,
+    experiment: Experiment,
     *,
     computed_by: str = "XLA",
     about: Mapping[str, Any] | None = None,
@@ -60,8 +58,9 @@ def run_classifier_trial(
     """Trains all seeds of an image classifier, `(images, key=...)` to logits, and scores them on the test set.
 
     Args:
-        title, build, options, run, live, computed_by, about: as of `rowrnn.trial.run_trial`.
+        title, build, options, computed_by, about: as of `rowrnn.trial.run_trial`.
         data: what to train and test on.
+        experiment: what the model is a part of.
 
     Returns:
         The trial, and the logits of every test image.
@@ -71,7 +70,7 @@ def run_classifier_trial(
     """
     loss = partial(cross_entropy, augmentation=options.augmentation)
     task = Task(loss, correct, data.train, data.validation)
-    trial = run_trial(title, build, task, options, run, live, computed_by=computed_by, about=about)
+    trial = experiment.train(title, build, task, computed_by=computed_by, about=about)
     logits, seconds = _timed_answers(trial.models, data)
     hits = logits.argmax(axis=-1) == np.asarray(data.test.labels)
     trial = trial.scored(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flax import nnx
 from jaxtyping import ArrayLike
 
 from rowrnn.data import Dataset
@@ -14,7 +15,7 @@ from rowrnn.program import keep
 from rowrnn.progress import LiveTable, terminal
 from rowrnn.report import table
 from rowrnn.run import Run, peak_memory
-from rowrnn.trial import Trial
+from rowrnn.trial import Task, Trial, run_trial
 
 Tabulate = Callable[[Mapping[str, Any]], list[list[str]]]
 
@@ -23,6 +24,7 @@ class Experiment(NamedTuple):
     """What an experiment works with while it trains one model after the other.
 
     Args:
+        options: how it was started.
         run: its directory.
         live: the table of the trainings.
         results: its record, with a line of `summary` and an entry of `curves` for each model.
@@ -30,11 +32,24 @@ class Experiment(NamedTuple):
         tabulate: the record to its table, a header and rows; None for the table of `rowrnn.report`.
     """
 
+    options: TrainingOptions
     run: Run
     live: LiveTable
     results: dict[str, Any]
     arrays: dict[str, ArrayLike]
     tabulate: Tabulate | None
+
+    def train(
+        self,
+        title: str,
+        build: Callable[[nnx.Rngs], Any],
+        task: Task,
+        *,
+        computed_by: str = "XLA",
+        about: Mapping[str, Any] | None = None,
+    ) -> Trial:
+        """Trains all seeds of a model as the options ask; arguments and errors as of `rowrnn.trial.run_trial`."""
+        return run_trial(title, build, task, self.options, self.run, self.live, computed_by=computed_by, about=about)
 
     def add(self, trial: Trial, arrays: Mapping[str, ArrayLike] | None = None, *, example: Any = None) -> None:
         """Saves what came of a model.
@@ -57,7 +72,7 @@ class Experiment(NamedTuple):
         self.arrays.update({f"{title}/{name}": array for name, array in (arrays or {}).items()})
         if example is not None:
             keep(self.run.directory, title, trial.models, example)
-        self.run.save(self.results, self.arrays or None)
+        self.run.save(self.results, self.arrays)
 
 
 @contextmanager
@@ -97,8 +112,8 @@ def started(
         arrays: dict[str, ArrayLike] = {}
         run.begin(results)
         with LiveTable(console, options.epochs) as live:
-            yield Experiment(run, live, results, arrays, tabulate)
-        run.finish(results, arrays or None)
+            yield Experiment(options, run, live, results, arrays, tabulate)
+        run.finish(results, arrays)
         console.print(table(results))
         for row in results["summary"]:
             console.print(f"{row['model']}: {row['computed_by']}; devices: {row['devices']}.")

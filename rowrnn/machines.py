@@ -59,8 +59,9 @@ class Machines:
                 heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             )
         except (RuntimeError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
             raise InputError(
-                f"The processes did not come together ({str(error).partition(chr(10))[0]}). Start all of them within "
+                f"The processes did not come together ({reason}). Start all of them within "
                 f"{JOIN_SECONDS} seconds, each with its own --process and one --coordinator that all of them reach."
             ) from None
         if jax.process_index() > 0:

@@ -199,7 +199,7 @@ class Run:
             "seconds": self._before.get("seconds", 0.0) + seconds_since_start(),
         }
         try:
-            if arrays is not None:
+            if arrays:
                 with whole_file(self.directory / ARRAYS) as path, path.open("wb") as file:
                     np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(a) for name, a in arrays.items()})
             with whole_file(self.directory / RESULTS) as path:

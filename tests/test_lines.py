@@ -406,7 +406,7 @@ def test_the_experiment(tmp_path):
     assert [row["model"] for row in results["summary"]] == ["GRU, from the left"]
     for row in results["summary"]:
         assert abs(row["parameters"] - 3000) <= 0.03 * 3000
-        for name in ("label_error_rate", "label_error_rate_beam", "label_error_rate_20", "exact_lines"):
+        for name in ("label_error_rate", "label_error_rate_beam", "label_error_rate_long", "exact_lines"):
             assert len(row[name]["values"]) == 1
         assert row["generation_share"] > 0
         assert row["model"] in results["curves"]

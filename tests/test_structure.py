@@ -27,7 +27,8 @@ ORDER = [
     {"training", "report", "command"},
     {"options", "plots", "runs"},
     {"trial"},
-    {"classifier_trial", "experiment"},
+    {"experiment"},
+    {"classifier_trial"},
     {"__main__", "__init__"},
 ]
 # These know arrays and files only, never a cell or a model.

@@ -34,7 +34,7 @@ def error_by_length(models: list[str], results: Results, arrays: Arrays) -> Figu
         if row["model"] in models:
             errors = arrays[f"{row['model']}/error_by_length"]
             band(axes, np.arange(1, len(errors) + 1), 100 * errors, color, row["model"])
-            long = 100 * np.array([row["label_error_rate_20"]["values"]])
+            long = 100 * np.array([row["label_error_rate_long"]["values"]])
             band(axes, np.array([protocol["long"]]), long, color, "_")
     axes.axvline(protocol["digits"] + 0.5, color="grey", linestyle=":", linewidth=1)
     axes.text(protocol["digits"] + 0.7, axes.get_ylim()[1], "longer than any in training", fontsize=8, va="top")

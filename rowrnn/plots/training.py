@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from rowrnn.plots.style import COLORS, Arrays, band
 from rowrnn.report import Results
@@ -33,9 +33,11 @@ def learning_curves(results: Results) -> Figure:
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter("{x:g}")
-    # The error falls by less than a decade or two, the loss by more: only the error has room for labels in between.
+    # The error falls by a decade or two, the loss by more: only the error has room for some labels in between.
     left.yaxis.set_minor_formatter("")
+    if is_accuracy:
+        right.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5), numticks=20))
     right.yaxis.set_minor_formatter("{x:g}")
     right.tick_params(axis="y", which="minor", labelsize=7)
-    right.legend()
+    right.legend(loc="upper left", bbox_to_anchor=(1.02, 1))  # beside the curves, of which there may be many
     return figure
