@@ -11,10 +11,9 @@ over the cores), and is timed in rounds that take turns. Medians count, since so
 
 import itertools
 import math
-import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +27,7 @@ from rich.progress import Progress
 
 from rowrnn.command import run_experiment
 from rowrnn.errors import InputError
+from rowrnn.mesh import cores
 from rowrnn.progress import terminal
 from rowrnn.report import load, plain_table
 from rowrnn.run import Run
@@ -58,7 +58,7 @@ class Options:
     """Least time of a contender in a round."""
     least_steps: int = 8
     """Least steps of a contender in a round."""
-    threads: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads: int = field(default_factory=cores)
     """Threads of each contender."""
     output: Path = Path("runs/scan_speed")
     """Directory for results and picture; one that is taken is kept, and the next free name used."""

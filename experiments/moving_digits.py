@@ -87,7 +87,7 @@ class Options(TrainingOptions):
     quick: bool = False
     """Preset: one digit, a small ConvGRU, few videos."""
     full: bool = False
-    """Preset: three seeds, 60,000 videos each."""
+    """Preset: three seeds, 40,000 videos each."""
 
 
 PRESETS = {
@@ -100,7 +100,7 @@ PRESETS = {
         "validation_videos": 100,
         "test_videos": 200,
     },
-    "full": {"epochs": 6, "seeds": 3, "train_images": 10_000},
+    "full": {"seeds": 3, "train_images": 10_000},
 }
 
 

@@ -32,9 +32,13 @@ def one_device_per_core() -> None:
         RuntimeError: if JAX has started already.
     """
     if jax.config.jax_num_cpu_devices < 1:  # pyrefly: ignore[missing-attribute]
-        # Not every system has affinities.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        jax.config.update("jax_num_cpu_devices", cores)
+        jax.config.update("jax_num_cpu_devices", cores())
+
+
+def cores() -> int:
+    """Number of CPU cores that this process may use, which can be fewer than the machine has."""
+    # Not every system has affinities.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def seed_mesh(seeds: int, batch_size: int, devices: Sequence[jax.Device] | None = None) -> Mesh:

@@ -22,7 +22,7 @@ import psutil
 from jaxtyping import ArrayLike
 
 from rowrnn.errors import InputError, Stopped, StorageError
-from rowrnn.mesh import first_tells
+from rowrnn.mesh import cores, first_tells
 from rowrnn.whole_file import whole_file
 
 RESULTS, ARRAYS, CLAIM, CHECKPOINTS, TENSORBOARD = (
@@ -219,7 +219,7 @@ class Run:
             "started": self._now,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             "platform": f"{platform.system()} {platform.machine()}",
-            "cores": os.cpu_count(),
+            "cores": cores(),
             "devices": [device.device_kind for device in jax.devices()],
         }
         if not self._before:
