@@ -28,7 +28,8 @@ from jaxtyping import Array, Float, Int
 from rowrnn import CELLS, explain
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
-from rowrnn.data.gestures import CANVAS, GESTURES, REVERSED, Videos, gestures, stored
+from rowrnn.data.fixed import fixed
+from rowrnn.data.gestures import CANVAS, GESTURES, REVERSED, Videos, gestures
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
 from rowrnn.experiment import Experiment, started
@@ -54,7 +55,6 @@ PROTOCOL = {
     "partner_share": "of those, the share that was taken for just that other one",
     "generation_share": "share of the training time in which videos are made",
 }
-VALIDATION_KEY, TEST_KEY = 1, 2
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,7 @@ def main(options: Options) -> None:
     check(options)
     data = options.load()
     widths = {name: solve_width(partial(build, name, options, data), options.params) for name in options.models}
-    validation, test = (
-        jax.jit(stored, static_argnums=2)(jax.random.key(key), split.first(options.test_images).images, options.frames)
-        for key, split in ((VALIDATION_KEY, data.validation), (TEST_KEY, data.test))
-    )
+    validation, test = made(1, data.validation, options), made(2, data.test, options)
     # Of each gesture the first video of the test set.
     _, first = np.unique(np.asarray(test.labels), return_index=True)
     film = Videos(*(np.asarray(array)[first] for array in test))
@@ -129,6 +126,16 @@ def build(name: str, options: Options, data: Dataset, width: int, rngs: nnx.Rngs
     if name in BASELINES:
         return FrameAverage(cnn, width, len(GESTURES), rngs=rngs)
     return VideoClassifier(cnn, CELLS[name](options.features, width, rngs=rngs), len(GESTURES), rngs=rngs)
+
+
+def made(seed: int, digits: Split, options: Options) -> Videos:
+    """Videos to be asked about, always the same: one of each image."""
+
+    def make(key: Array, digits: Split, numbers: Array) -> Videos:
+        return gestures(key, digits.images[numbers % len(digits)], options.frames)
+
+    digits = digits.first(options.test_images)
+    return fixed(make, jax.random.key(seed), digits, len(digits))
 
 
 def answers(name: str) -> Callable[[Any, Array], Answers]:

@@ -24,7 +24,8 @@ from jaxtyping import Array, Float
 from rowrnn import GRU, LSTM, Bidirectional, Cell, ctc, explain
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
-from rowrnn.data.lines import Lines, collect, write
+from rowrnn.data.fixed import fixed
+from rowrnn.data.lines import Lines, write
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
 from rowrnn.experiment import started
@@ -127,7 +128,7 @@ def main(options: Options) -> None:
             share = generation_share(partial(written, options), task, options, trial)
             scores, shown = examine(trial.models, test, long, options, devices_for(backend, options.seeds))
             trial = trial.scored(generation_share=share, **scores)
-            experiment.add(trial, shown, example=as_float(jnp.asarray(test.images[:1])))
+            experiment.add(trial, shown, example=as_float(test.images[:1]))
 
 
 def check(options: Options) -> None:
@@ -161,7 +162,11 @@ def computed_by(reader: LineReader) -> str:
 
 def made(seed: int, digits: Split, lines: int, longest: int, *, exactly: bool = False) -> Lines:
     """Lines to be asked about, always the same."""
-    return collect(jax.random.key(seed), digits.images, digits.labels, lines=lines, digits=longest, exactly=exactly)
+
+    def make(key: Array, digits: Split, numbers: Array) -> Lines:
+        return write(key, digits.images, digits.labels, lines=len(numbers), digits=longest, exactly=exactly)
+
+    return fixed(make, jax.random.key(seed), digits, lines)
 
 
 def written(options: Options, batch: Split, key: Array) -> Lines:

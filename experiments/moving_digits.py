@@ -24,6 +24,7 @@ from rowrnn import explain
 from rowrnn.cells import ConvCell, ConvGRU, ConvLSTM
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
+from rowrnn.data.fixed import fixed
 from rowrnn.data.moving_digits import SIZE, moving_digits
 from rowrnn.errors import InputError
 from rowrnn.evaluate import evaluate
@@ -153,14 +154,21 @@ def build(name: str, options: Options, data: Dataset, units: int, rngs: nnx.Rngs
 
 def made(seed: int, digits: Split, videos: int, options: Options) -> Frames:
     """Videos to be asked about, always the same: each starts from the next digit, and again from the first."""
-    images = digits.images[jnp.arange(videos) % len(digits)]
-    frames = options.given + options.ahead
-    return jax.jit(partial(moving_digits, digits=options.digits, frames=frames))(jax.random.key(seed), images)
+
+    def make(key: Array, digits: Split, numbers: Array) -> Frames:
+        return moving(key, digits.images[numbers % len(digits)], options)
+
+    return fixed(make, jax.random.key(seed), digits, videos)
+
+
+def moving(key: Array, images: Array, options: Options) -> Frames:
+    """A video of each image, as long as the options ask."""
+    return moving_digits(key, images, digits=options.digits, frames=options.given + options.ahead)
 
 
 def filmed(options: Options, batch: Split, key: Array) -> Float[Array, "b t h w c"]:
     """Training videos of the digits of a batch."""
-    return as_float(moving_digits(key, batch.images, digits=options.digits, frames=options.given + options.ahead))
+    return as_float(moving(key, batch.images, options))
 
 
 def loss(options: Options, model: Forecaster, batch: Split, key: Array) -> tuple[Float[Array, ""], dict[str, Array]]:

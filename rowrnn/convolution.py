@@ -27,7 +27,7 @@ def convolve(
         strides: steps down and to the right.
         padding: zeros above and below, left and right.
     """
-    padding = tuple(map(tuple, padding))
+    padding = tuple((before, after) for before, after in padding)
     # One channel makes so few columns that one product with all of them is faster.
     on_cpu = _as_product if kernel.shape[2] == 1 else _by_hand
     how = {"strides": strides, "padding": padding}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rowrnn.data import Augmentation, Dataset, Split, as_float, load
+from rowrnn.data.fixed import AT_ONCE, fixed
 from rowrnn.data.mnist import FILE, load_bundled
 from rowrnn.errors import InputError
 
@@ -169,3 +170,32 @@ def test_every_set_has_a_validation_image():
 def test_an_augmentation_refuses_numbers_out_of_range(wrong):
     with pytest.raises(InputError, match="largest random"):
         Augmentation(**wrong)
+
+
+def test_fixed_sets_are_made_in_parts_and_cut():
+    digits = Split(np.full((3, 2, 2, 1), 7, np.uint8), np.array([4, 5, 6]))
+
+    def make(key, digits, numbers):
+        of_number = numbers % len(digits)
+        return {
+            "number": numbers,
+            "label": digits.labels[of_number],
+            "image": jax.random.uniform(key, numbers.shape),
+            "digit": digits.images[of_number],
+        }
+
+    count = AT_ONCE + 3
+    found = fixed(make, jax.random.key(1), digits, count)
+    np.testing.assert_array_equal(found["number"], np.arange(count))
+    np.testing.assert_array_equal(found["label"], 4 + np.arange(count) % 3)
+    np.testing.assert_array_equal(found["digit"], np.full((count, 2, 2, 1), 7, np.uint8))
+    assert found["image"].dtype == np.uint8
+    parts = [jax.random.uniform(jax.random.fold_in(jax.random.key(1), first), (AT_ONCE,)) for first in (0, AT_ONCE)]
+    np.testing.assert_allclose(found["image"], 255 * np.concatenate(parts)[:count], atol=0.501)
+    assert len(fixed(make, jax.random.key(1), digits, 2)["number"]) == 2
+
+    def refuse(key, digits, numbers):
+        raise ValueError("Digits of 2x2.")
+
+    with pytest.raises(InputError, match="Digits of 2x2"):
+        fixed(refuse, jax.random.key(1), digits, 2)

@@ -5,7 +5,6 @@ import json
 import sys
 from pathlib import Path
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +16,7 @@ from flax import nnx
 from rowrnn import GRU, LSTM, ctc
 from rowrnn.data import lines as handwriting
 from rowrnn.data import load
-from rowrnn.data.lines import Lines, collect, write
+from rowrnn.data.lines import Lines, write
 from rowrnn.errors import InputError
 from rowrnn.metrics.edits import aligned, edit_distances, label_error_rate
 from rowrnn.models.line_reader import LineReader, strips
@@ -111,25 +110,6 @@ def test_a_slanted_line_leans_to_the_right_going_up():
 def test_every_digit_is_used_alike():
     made = written(3, BARS, np.arange(6, dtype=np.int32), lines=4, digits=6, exactly=True)
     np.testing.assert_array_equal(np.bincount(made.labels.ravel()), np.full(6, 4))
-
-
-def test_lines_to_keep_are_made_in_chunks(mnist, monkeypatch):
-    monkeypatch.setattr(handwriting, "CHUNK", 4)
-    images, labels = mnist.test.images[:50], mnist.test.labels[:50]
-    kept = collect(jax.random.key(4), images, labels, lines=7, digits=3)
-    assert kept.images.dtype == np.uint8
-    assert kept.images.shape == (7, 28, 64, 1)
-    make = jax.jit(lambda key: write(key, images, labels, lines=4, digits=3))
-    for number, part in enumerate((slice(0, 4), slice(4, 7))):
-        made = jax.tree.map(
-            lambda a, part=part: np.asarray(a)[: len(kept.widths[part])],
-            make(jax.random.fold_in(jax.random.key(4), number)),
-        )
-        chex.assert_trees_all_equal(
-            made._replace(images=0), jax.tree.map(lambda a, part=part: a[part], kept)._replace(images=0)
-        )
-        np.testing.assert_allclose(kept.images[part], 255 * made.images, atol=0.501)
-    assert (kept.images[:3] != kept.images[4:]).any()
 
 
 @pytest.mark.parametrize(

@@ -147,8 +147,9 @@ class Dataset:
         )
 
 
-def as_float(images: Shaped[Array, "b *t h w c"]) -> Float[Array, "b *t h w c"]:
+def as_float(images: Shaped[Array | np.ndarray, "b *t h w c"]) -> Float[Array, "b *t h w c"]:
     """Images, or videos of them, as float32: uint8 in [0, 255] becomes [0, 1], floating point stays as it is."""
+    images = jnp.asarray(images)
     if jnp.issubdtype(images.dtype, jnp.integer):
         return images.astype(jnp.float32) / 255
     return images.astype(jnp.float32)

@@ -22,7 +22,6 @@ SIZES = (6.0, 15.0)  # pixels, the longer side of the digit's image
 AMPLITUDES = (1.75, 2.75)  # pixels, of the circle and the waves
 SWEEP = 2.5  # pixels to both sides of the middle
 SPEEDS = (0.07, 0.11)  # turns per frame
-AT_ONCE = 250  # videos of a set to keep
 
 # How often a part turns while the speed's own turn is made: circle, wave across, wave down, sweep across, sweep down,
 # size. With y down a circle of growing angle is clockwise.
@@ -101,31 +100,14 @@ def gestures(key: Key[Array, ""], images: ArrayLike, frames: int = FRAMES) -> Vi
         ValueError: if the images have another rank, or there is no image or frame.
     """
     images = jnp.asarray(images)
-    labels, way = _chosen(key, images, frames)
-    return Videos(rendered(as_float(images), way), labels)
-
-
-def stored(key: Key[Array, ""], images: ArrayLike, frames: int = FRAMES) -> Videos:
-    """The videos of `gestures` as uint8, made a few at a time: a set to keep."""
-    images = jnp.asarray(images)
-    labels, way = _chosen(key, images, frames)
-
-    def one(example: tuple[Array, Path]) -> Array:
-        image, path = jax.tree.map(lambda a: a[None], example)
-        return jnp.round(255 * rendered(as_float(image), path)[0]).astype(jnp.uint8)
-
-    return Videos(jax.lax.map(one, (images, way), batch_size=AT_ONCE), labels)
-
-
-def _chosen(key: Array, images: Array, frames: int) -> tuple[Int[Array, "b"], Path]:
-    """A gesture of each image, and its way."""
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"Gestures are made of images [b, h, w, c], none of them 0, not {list(images.shape)}.")
     if frames < 1:
         raise ValueError(f"A gesture takes at least 1 frame, not {frames}.")
     label_key, draw_key = jax.random.split(key)
     labels = jax.random.randint(label_key, (len(images),), 0, len(GESTURES), jnp.int32)
-    return labels, path(drawn(draw_key, len(images)), labels, frames)
+    way = path(drawn(draw_key, len(images)), labels, frames)
+    return Videos(rendered(as_float(images), way), labels)
 
 
 def drawn(key: Key[Array, ""], count: int) -> Draws:

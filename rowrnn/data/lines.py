@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, Shaped
 
 from rowrnn.data.dataset import as_float
-from rowrnn.errors import InputError
 
 PITCH = 8
 """Fewest columns from the middle of a digit to that of the next: two outputs of a reader with one output for every 4
@@ -27,7 +25,6 @@ WOBBLE = 2  # rows by which a digit stands higher or lower, at most
 PRESSURE = (0.6, 1.0)  # brightness beside that of the digit's own image
 NOISE = 0.15  # largest change of a pixel's brightness
 INK = 0.25  # brightness that counts as ink
-CHUNK = 500  # lines made at a time
 
 
 class Lines(NamedTuple):
@@ -122,33 +119,6 @@ def write(
     return Lines(
         paper[..., None], places.widths, jnp.where(present, labels[picked].reshape(lines, digits), -1), lengths
     )
-
-
-def collect(
-    key: Key[Array, ""],
-    images: ArrayLike,
-    labels: ArrayLike,
-    *,
-    lines: int,
-    digits: int,
-    exactly: bool = False,
-) -> Lines:
-    """Lines to keep: those of `write`, made 500 at a time, as NumPy arrays with images as uint8.
-
-    Raises:
-        InputError: as `write` a ValueError.
-    """
-
-    @jax.jit
-    def chunk(key: Array, images: Array, labels: Array) -> Lines:
-        made = write(key, images, labels, lines=min(lines, CHUNK), digits=digits, exactly=exactly)
-        return made._replace(images=jnp.round(255 * made.images).astype(jnp.uint8))
-
-    try:
-        chunks = [chunk(jax.random.fold_in(key, n), images, labels) for n in range(-(-lines // CHUNK))]
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[:lines], *chunks)
 
 
 def _between(key: Array, bounds: tuple[float, float], shape: tuple[int, ...]) -> Array:
