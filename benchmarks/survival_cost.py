@@ -27,7 +27,7 @@ from flax import nnx
 from PIL import Image
 from rich.progress import Progress
 
-from rowrnn import CELLS, explain
+from rowrnn import CELLS
 from rowrnn.classification import correct, cross_entropy
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, load
@@ -40,7 +40,7 @@ from rowrnn.run import Run
 from rowrnn.training import Checkpoints, Recipe
 from rowrnn.training import steps as steps_module
 from rowrnn.training.steps import Steps, TrainState
-from rowrnn.trial import devices_for
+from rowrnn.trial import computed_by, devices_for
 
 EPOCHS = 4  # of the main job
 TITLES = {"lstm": "Row LSTM", "gru": "Row GRU", "cnn": "CNN"}
@@ -194,7 +194,6 @@ def training_of(name: str, options: Options, data: Dataset) -> Steps:
 
     units = solve_width(build, options.params)
     shapes: Any = jax.eval_shape(lambda: build(units, nnx.Rngs(0)))
-    backend = "XLA" if name == "cnn" else explain(shapes.rows.cell, jnp.zeros((1, 1, width * channels)))
     steps = Steps(
         lambda key: build(units, nnx.Rngs(key)),
         partial(cross_entropy, augmentation=Augmentation(shift=1.0)),
@@ -203,7 +202,7 @@ def training_of(name: str, options: Options, data: Dataset) -> Steps:
         data.validation,
         Recipe(epochs=EPOCHS, batch_size=64, learning_rate=6e-3),
         jax.random.split(jax.random.key(0), options.seeds),
-        devices_for(backend, options.seeds),
+        devices_for(computed_by(shapes), options.seeds),
     )
     steps.compile()
     return steps

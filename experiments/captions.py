@@ -22,20 +22,19 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from rowrnn import CELLS, explain
+from rowrnn import CELLS
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.language import BEGIN, DIGITS, END, LONGEST, PAD, WORDS, decode
 from rowrnn.data.scenes import CANVAS, Scenes, fixed_scenes, scenes
 from rowrnn.errors import InputError
-from rowrnn.evaluate import evaluate
 from rowrnn.experiment import Experiment, started
 from rowrnn.metrics.captions import bleu4, exact_match, slots
 from rowrnn.models import Captioner, Marks, solve_width
 from rowrnn.options import TrainingOptions
 from rowrnn.report import accuracy, interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, devices_for, generation_share
+from rowrnn.trial import Task, generation_share
 
 MARKS = Marks(PAD, BEGIN, END)
 MEASURE = "exact_match"
@@ -155,11 +154,8 @@ def examine(
     """Trains and tests all seeds of a model."""
     title = ("blind " if blind else "") + CELLS[name].__name__
     make = partial(captioner, options, name, blind, width)
-    cell = jax.eval_shape(lambda: make(nnx.Rngs(0))).cell
-    backend = explain(cell, jnp.zeros((1, 1, options.embedding)))
     task = Task(loss, right, data.train, validation, MEASURE)
-    about = {"width": width}
-    trial = experiment.train(title, make, task, computed_by=backend, about=about)
+    trial = experiment.train(title, make, task, about={"width": width})
 
     def generate(batch: Split, key: Array) -> Any:
         made = scenes(key, batch.images, batch.labels)
@@ -168,7 +164,7 @@ def examine(
     share = generation_share(generate, task, options, trial)
     scores: dict[str, Any] = {"generation_share": share}
     arrays = {}
-    answers = evaluate(partial(said, options), trial.models, test, devices=devices_for(backend, options.seeds))
+    answers = trial.evaluate(partial(said, options), test)
     for part, suffix, first in zip(PARTS, ("", "_unseen"), (0, options.scenes), strict=True):
         of_part = slice(first, first + options.scenes)
         greedy, by_beam = (captions[:, of_part] for captions in answers)

@@ -17,11 +17,10 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from rowrnn import CELLS, Bidirectional, Cell, ImageScan, Recurrent, ReNet, explain
+from rowrnn import CELLS, Bidirectional, ImageScan, Recurrent, ReNet
 from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
@@ -92,15 +91,7 @@ def main(options: Options) -> None:
             make = partial(makes[name], units)
             reader = jax.eval_shape(lambda make=make: make(nnx.Rngs(0))).layers[0]
             described = about(reader, units, data)
-            trial, _ = run_classifier_trial(
-                TITLES[name],
-                make,
-                options,
-                data,
-                experiment,
-                computed_by=computed_by(reader),
-                about=described,
-            )
+            trial, _ = run_classifier_trial(TITLES[name], make, options, data, experiment, about=described)
             experiment.add(trial, pictured(name, options, data), example=as_float(data.test.images[:1]))
 
 
@@ -147,18 +138,6 @@ def build(name: str, options: Options, data: Dataset) -> Make:
         return ScanClassifier(layers, data.classes, pooling=pooling, dropout=options.dropout, rngs=rngs)
 
     return make
-
-
-def first_cell(layer: ImageScan | ReNet) -> Cell:
-    """A cell of a layer: what tells how its recurrences run."""
-    inner: Any = (layer.vertical if isinstance(layer, ReNet) else layer).layer
-    return (inner.forward if isinstance(inner, Bidirectional) else inner).cell
-
-
-def computed_by(layer: ImageScan | ReNet) -> str:
-    """The backend of a layer's recurrences, and why."""
-    cell = first_cell(layer)
-    return explain(cell, jnp.zeros((1, 1, cell.features)))
 
 
 def about(layer: ImageScan | ReNet, units: int, data: Dataset) -> dict[str, Any]:

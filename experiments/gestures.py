@@ -25,19 +25,18 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from rowrnn import CELLS, explain
+from rowrnn import CELLS
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.fixed import fixed
 from rowrnn.data.gestures import CANVAS, GESTURES, REVERSED, Videos, gestures
 from rowrnn.errors import InputError
-from rowrnn.evaluate import evaluate
 from rowrnn.experiment import Experiment, started
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier, solve_width
 from rowrnn.options import TrainingOptions
 from rowrnn.report import accuracy, interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, devices_for, generation_share
+from rowrnn.trial import Task, generation_share
 
 Model = VideoClassifier | FrameAverage
 Answers = Float[Array, "b t classes"]
@@ -179,19 +178,11 @@ def examine(
 ) -> None:
     """Trains all seeds of a model and tests them, `film` for pictures too."""
     make = partial(build, name, options, data, width)
-    title, backend = BASELINES.get(name), "XLA"
-    if title is None:
-        cell = jax.eval_shape(lambda: make(nnx.Rngs(0))).recurrent.cell
-        title, backend = type(cell).__name__, explain(cell, jnp.zeros((1, 1, cell.features)))
+    title = BASELINES[name] if name in BASELINES else CELLS[name].__name__
     task = Task(partial(loss, name, options.frames), partial(correct, name), data.train, validation)
-    about = {"width": width}
-    trial = experiment.train(title, make, task, computed_by=backend, about=about)
+    trial = experiment.train(title, make, task, about={"width": width})
     share = generation_share(lambda batch, key: gestures(key, batch.images, options.frames), task, options, trial)
-
-    def answered(videos: Videos) -> Float[np.ndarray, "seeds n t classes"]:
-        asked = partial(logits_of, name)
-        return evaluate(asked, trial.models, videos, devices=devices_for(backend, options.seeds))
-
+    answered = partial(trial.evaluate, partial(logits_of, name))
     place = np.full(options.seeds, options.frames - 1)
     if name == "frame":
         place = by_frame(answered(validation), validation).argmax(axis=1)

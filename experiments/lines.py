@@ -16,12 +16,11 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from rowrnn import GRU, LSTM, Bidirectional, Cell, ctc, explain
+from rowrnn import GRU, LSTM, Cell, ctc
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.fixed import fixed
@@ -36,7 +35,7 @@ from rowrnn.options import TrainingOptions
 from rowrnn.report import accuracy, interval
 from rowrnn.transcription import best_path, ctc_loss, exact, probabilities, searched
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, devices_for, generation_share
+from rowrnn.trial import Task, Trial, generation_share
 
 READERS: dict[str, tuple[str, type[Cell] | None, bool]] = {
     "lstm": ("LSTM, both ways", LSTM, True),
@@ -122,11 +121,10 @@ def main(options: Options) -> None:
     with started("lines", options, data, PROTOCOL, table_of) as experiment:
         for name, units in widths.items():
             title, make = READERS[name][0], partial(makes[name], units)
-            backend = computed_by(jax.eval_shape(lambda make=make: make(nnx.Rngs(0))))
             task = Task(partial(loss, options), exact, data.train, validation, "exact_lines")
-            trial = experiment.train(title, make, task, computed_by=backend, about={"width": units})
+            trial = experiment.train(title, make, task, about={"width": units})
             share = generation_share(partial(written, options), task, options, trial)
-            scores, shown = examine(trial.models, test, long, options, devices_for(backend, options.seeds))
+            scores, shown = examine(trial, test, long, options)
             trial = trial.scored(generation_share=share, **scores)
             experiment.add(trial, shown, example=as_float(test.images[:1]))
 
@@ -152,14 +150,6 @@ def build(name: str, options: Options, data: Dataset, units: int, rngs: nnx.Rngs
     return LineReader(data.shape[0], data.classes, units, cell=cell, both_ways=both_ways, **how, rngs=rngs)
 
 
-def computed_by(reader: LineReader) -> str:
-    """The backend of a reader's recurrence, and why."""
-    if isinstance(reader.layer, nnx.Linear):
-        return "XLA"
-    cell = (reader.layer.forward if isinstance(reader.layer, Bidirectional) else reader.layer).cell
-    return explain(cell, jnp.zeros((1, 1, cell.features)))
-
-
 def made(seed: int, digits: Split, lines: int, longest: int, *, exactly: bool = False) -> Lines:
     """Lines to be asked about, always the same."""
 
@@ -180,15 +170,13 @@ def loss(options: Options, model: LineReader, batch: Split, key: Array) -> tuple
     return ctc_loss(model, written(options, batch, writing), dropping)
 
 
-def examine(
-    models: Any, test: Lines, long: Lines, options: Options, devices: Any
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What readers of several seeds make of the test lines: scores, and arrays to draw."""
+def examine(trial: Trial, test: Lines, long: Lines, options: Options) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a reader makes of the test lines: scores, and arrays to draw."""
     truths, long_truths = strings(test), strings(long)
-    readings = [strings(seed) for seed in by_seed(evaluate(best_path, models, test, devices=devices))]
+    readings = [strings(seed) for seed in by_seed(trial.evaluate(best_path, test))]
     search = partial(searched, beam=options.beam)
-    beams = [strings(seed) for seed in by_seed(evaluate(search, models, test, devices=devices))]
-    longs = [strings(seed) for seed in by_seed(evaluate(best_path, models, long, devices=devices))]
+    beams = [strings(seed) for seed in by_seed(trial.evaluate(search, test))]
+    longs = [strings(seed) for seed in by_seed(trial.evaluate(best_path, long))]
     edits = np.stack([edit_distances(reading, truths) for reading in readings])
     scores = {
         "label_error_rate": interval([label_error_rate(reading, truths) for reading in readings]),
@@ -203,7 +191,7 @@ def examine(
     # Of the first seed: the first lines that are long and read right, and the first that are not.
     right = np.flatnonzero((edits[0] == 0) & (lengths > options.digits // 2))[:SHOWN]
     shown = np.concatenate([right, np.flatnonzero(edits[0] > 0)[:SHOWN]])
-    lines, first = jax.tree.map(lambda a: np.asarray(a)[shown], test), jax.tree.map(lambda a: a[:1], models)
+    lines, first = jax.tree.map(lambda a: np.asarray(a)[shown], test), jax.tree.map(lambda a: a[:1], trial.models)
     sides = [aligned(readings[0][n], truths[n]) for n in shown]
     widest = max(map(len, sides))
     return scores, {

@@ -22,7 +22,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from rowrnn import CELLS, LSTM, RGLRU, Cell, LSTMState, explain, scan
+from rowrnn import CELLS, LSTM, RGLRU, Cell, LSTMState, scan
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, as_float
 from rowrnn.errors import InputError
@@ -31,7 +31,7 @@ from rowrnn.experiment import Experiment, started
 from rowrnn.options import TrainingOptions
 from rowrnn.report import accuracy, interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, devices_for
+from rowrnn.trial import Task
 
 GRADIENT_IMAGES = 200
 CONTENDERS: dict[str, tuple[str, Callable[..., Cell]]] = {
@@ -133,22 +133,20 @@ def examine(name: str, delays: list[int], options: Options, data: Dataset, exper
     def build(rngs: nnx.Rngs) -> Witness:
         return Witness(make(width * channels, options.hidden, rngs=rngs), data.classes, rngs=rngs)
 
-    cell = jax.eval_shape(lambda: build(nnx.Rngs(0))).cell
-    backend = explain(cell, jnp.zeros((1, 1, width * channels)))
-    devices = devices_for(backend, options.seeds)
     validation = Questions(data.validation.images, data.validation.labels, drawn_delays(options, len(data.validation)))
     task = Task(partial(loss, options), partial(correct, options, options.delay), train, validation)
-    about = {"width": options.hidden}
-    trial = experiment.train(title, build, task, computed_by=backend, about=about)
+    trial = experiment.train(title, build, task, about={"width": options.hidden})
     answers = []
     for n in delays:
         questions = Questions(test.images, test.labels, np.full(len(test), n, np.int32))
-        right = evaluate(partial(correct, options, n), trial.models, questions, devices=devices)
+        right = trial.evaluate(partial(correct, options, n), questions)
         answers.append(right.mean(axis=1))
     begun = [build(nnx.Rngs(jax.random.fold_in(key, 0))) for key in options.seed_keys()]
     norms = {}
     for when, models in (("start", jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)), ("end", trial.models)):
-        of_images = evaluate(partial(gradient_norms, options), models, test.first(GRADIENT_IMAGES), devices=devices)
+        of_images = evaluate(
+            partial(gradient_norms, options), models, test.first(GRADIENT_IMAGES), devices=trial.devices
+        )
         norms[f"gradient/{when}"] = of_images.mean(axis=(0, 1))
     experiment.add(trial.scored(test_accuracy=[interval(values) for values in answers]), norms)
 

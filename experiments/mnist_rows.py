@@ -11,23 +11,21 @@ pictures tell how well, how fast, after which row the network knows, and what it
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import ArrayLike
 
-from rowrnn import CELLS, explain
+from rowrnn import CELLS
 from rowrnn.classification import correct_by_row, examine
 from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
 from rowrnn.errors import InputError
-from rowrnn.evaluate import evaluate
 from rowrnn.experiment import started
 from rowrnn.models import CNN, Classifier, solve_width
 from rowrnn.models.classifier import Pooling
+from rowrnn.trial import Trial
 
 Arrays = dict[str, ArrayLike]
 
@@ -84,12 +82,9 @@ def main(options: Options) -> None:
         experiment.arrays["example_label"] = data.test.labels[options.example]
         for name, units in widths.items():
             title, make = TITLES[name], partial(build, name, units, options, data)
-            backend = computed_by(jax.eval_shape(lambda make=make: make(nnx.Rngs(0))))
-            trial, logits = run_classifier_trial(
-                title, make, options, data, experiment, computed_by=backend, about={"width": units}
-            )
+            trial, logits = run_classifier_trial(title, make, options, data, experiment, about={"width": units})
             experiment.results.setdefault("seconds_to_first_step", trial.seconds_to_first_step)
-            examined = {**examine(logits, data.test), **read_along(name, trial.models, options, data)}
+            examined = {**examine(logits, data.test), **read_along(name, trial, options, data)}
             experiment.add(trial, examined, example=as_float(data.test.images[:1]))
 
 
@@ -120,17 +115,12 @@ def width(name: str, options: Options, data: Dataset) -> int:
     return given or solve_width(lambda units, rngs: build(name, units, options, data, rngs), options.params)
 
 
-def computed_by(model: Classifier | CNN) -> str:
-    """The backend of a model's recurrence, and why."""
-    return "XLA" if isinstance(model, CNN) else explain(model.rows.cell, jnp.zeros((1, 1, model.rows.cell.features)))
-
-
-def read_along(name: str, models: Any, options: Options, data: Dataset) -> Arrays:
+def read_along(name: str, trial: Trial, options: Options, data: Dataset) -> Arrays:
     """When the models know, and of the first seed's recurrent model gates and answer after each row of the example."""
     # A cell reads each image once, a CNN anew for each row: it is asked about some images only.
     by_row = data.test.first(CNN_BY_ROW if name == "cnn" else None)
-    seen: Arrays = {"correct_by_row": evaluate(correct_by_row, models, by_row).mean(axis=1)}
-    model = jax.device_get(jax.tree.map(lambda array: array[0], models))
+    seen: Arrays = {"correct_by_row": trial.evaluate(correct_by_row, by_row).mean(axis=1)}
+    model = jax.device_get(jax.tree.map(lambda array: array[0], trial.models))
     if isinstance(model, Classifier):
         image = as_float(data.test.images[options.example][None])
         seen |= {f"gate/{gate}": activation[0] for gate, activation in model.rows.gates(image).items()}

@@ -20,14 +20,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from rowrnn import explain
 from rowrnn.cells import ConvCell, ConvGRU, ConvLSTM
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.fixed import fixed
 from rowrnn.data.moving_digits import SIZE, moving_digits
 from rowrnn.errors import InputError
-from rowrnn.evaluate import evaluate
 from rowrnn.experiment import started
 from rowrnn.metrics.video import squared_error, ssim
 from rowrnn.models import solve_width
@@ -35,7 +33,7 @@ from rowrnn.models.forecaster import Forecaster
 from rowrnn.options import TrainingOptions
 from rowrnn.report import interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, devices_for, generation_share
+from rowrnn.trial import Task, Trial, generation_share
 
 CELLS: dict[str, type[ConvCell]] = {"lstm": ConvLSTM, "gru": ConvGRU}
 SIMILAR = 1_000  # videos whose similarity is taken, which takes long
@@ -124,12 +122,10 @@ def main(options: Options) -> None:
         experiment.arrays.update({"video": np.asarray(test[:SHOWN]), **arrays})
         for name, units in widths.items():
             make = partial(makes[name], units)
-            cell = jax.eval_shape(lambda make=make: make(nnx.Rngs(0))).cell
-            title, backend = type(cell).__name__, explain(cell, jnp.zeros((1, 1, 1, 1, cell.features)))
             task = Task(partial(loss, options), partial(score, options), data.train, validation, "negative_mse", ".1f")
-            trial = experiment.train(title, make, task, computed_by=backend, about={"width": units})
+            trial = experiment.train(CELLS[name].__name__, make, task, about={"width": units})
             share = generation_share(partial(filmed, options), task, options, trial)
-            scores, shown = examine(trial.models, test, options, devices_for(backend, options.seeds))
+            scores, shown = examine(trial, test, options)
             copied = {f"copy_last_{of}": interval([value]) for of, value in baselines["last frame held"].items()}
             trial = trial.scored(generation_share=share, **scores, **copied)
             experiment.add(trial, shown, example=as_float(test[:1, : options.given]))
@@ -198,11 +194,11 @@ def score(options: Options, model: Any, videos: Frames) -> Float[Array, "b"]:
     return -frame_errors(options, model, videos).mean(axis=1)
 
 
-def examine(models: Any, test: Frames, options: Options, devices: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What models of several seeds predict of the test videos: scores, and arrays to draw."""
-    errors = evaluate(partial(frame_errors, options), models, test, devices=devices)
+def examine(trial: Trial, test: Frames, options: Options) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a model predicts of the test videos: scores, and arrays to draw."""
+    errors = trial.evaluate(partial(frame_errors, options), test)
     predict, some = jax.jit(partial(forecast, options)), test[:SIMILAR]
-    each = [predict(jax.tree.map(lambda a, seed=seed: a[seed], models), some) for seed in range(options.seeds)]
+    each = [predict(jax.tree.map(lambda a, seed=seed: a[seed], trial.models), some) for seed in range(options.seeds)]
     scores = {
         "mse_per_frame": interval(errors.mean(axis=(1, 2))),
         "ssim": interval([similarity(options, predicted, some) for predicted in each]),

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
-import jax.numpy as jnp
 import tyro
 from flax import nnx
 
-from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, Stack, chrono, explain
+from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, Stack, chrono
 from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
@@ -73,13 +72,12 @@ def main(options: Options) -> None:
     check(options)
     data = options.load()
     cells = [layer.cell for layer in layers(options, data, nnx.Rngs(0))]
-    backend = "; ".join(explain(cell, jnp.zeros((1, 1, cell.features))) for cell in cells)
     with started("pixels", options, data, PROTOCOL, table_of) as experiment:
         for order in options.orders:
             title = f"{order} {' + '.join(type(cell).__name__ for cell in cells)}"
             make = partial(build, order, options, data)
             about = {"width": options.hidden, "steps": data.shape[0] * data.shape[1]}
-            trial, _ = run_classifier_trial(title, make, options, data, experiment, computed_by=backend, about=about)
+            trial, _ = run_classifier_trial(title, make, options, data, experiment, about=about)
             experiment.add(trial, example=as_float(data.test.images[:1]))
 
 

@@ -52,13 +52,12 @@ def run_classifier_trial(
     data: Dataset,
     experiment: Experiment,
     *,
-    computed_by: str = "XLA",
     about: Mapping[str, Any] | None = None,
 ) -> tuple[Trial, Float[np.ndarray, "seeds n classes"]]:
     """Trains all seeds of an image classifier, `(images, key=...)` to logits, and scores them on the test set.
 
     Args:
-        title, build, options, computed_by, about: as of `rowrnn.trial.run_trial`.
+        title, build, options, about: as of `rowrnn.trial.run_trial`.
         data: what to train and test on.
         experiment: what the model is a part of.
 
@@ -70,8 +69,8 @@ def run_classifier_trial(
     """
     loss = partial(cross_entropy, augmentation=options.augmentation)
     task = Task(loss, correct, data.train, data.validation)
-    trial = experiment.train(title, build, task, computed_by=computed_by, about=about)
-    logits, seconds = _timed_answers(trial.models, data)
+    trial = experiment.train(title, build, task, about=about)
+    logits, seconds = _timed_answers(trial, data)
     hits = logits.argmax(axis=-1) == np.asarray(data.test.labels)
     trial = trial.scored(
         test_accuracy=interval(hits.mean(axis=1)),
@@ -82,9 +81,9 @@ def run_classifier_trial(
     return trial, logits
 
 
-def _timed_answers(models: Any, data: Dataset) -> tuple[Float[np.ndarray, "seeds n classes"], float]:
+def _timed_answers(trial: Trial, data: Dataset) -> tuple[Float[np.ndarray, "seeds n classes"], float]:
     """Logits of every test image, and the median seconds to compute them all."""
-    answer = compile_evaluation(predict, models, data.test)
+    answer = compile_evaluation(predict, trial.models, data.test, devices=trial.devices)
     logits, times = answer(), []
     for _ in range(3):
         started = time.perf_counter()

@@ -45,11 +45,10 @@ class Experiment(NamedTuple):
         build: Callable[[nnx.Rngs], Any],
         task: Task,
         *,
-        computed_by: str = "XLA",
         about: Mapping[str, Any] | None = None,
     ) -> Trial:
         """Trains all seeds of a model as the options ask; arguments and errors as of `rowrnn.trial.run_trial`."""
-        return run_trial(title, build, task, self.options, self.run, self.live, computed_by=computed_by, about=about)
+        return run_trial(title, build, task, self.options, self.run, self.live, about=about)
 
     def add(self, trial: Trial, arrays: Mapping[str, ArrayLike] | None = None, *, example: Any = None) -> None:
         """Saves what came of a model.

@@ -6,16 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from rowrnn.evaluate import examples_of
+from rowrnn.cells import Cell
+from rowrnn.evaluate import evaluate, examples_of
 from rowrnn.models import parameters
 from rowrnn.options import TrainingOptions
 from rowrnn.progress import LiveTable
 from rowrnn.report import interval
 from rowrnn.run import Run, seconds_since_start
+from rowrnn.scan import explain
 from rowrnn.training import Checkpoints, Epoch, Fit, Source, fit
 
 PROTOCOL = {
@@ -54,6 +57,7 @@ class Trial(NamedTuple):
         row: its line of the summary.
         curve: metrics after every epoch, each with a last axis of seeds.
         fitted: the training.
+        devices: what it ran on.
         seconds_to_first_step: from the start of the process to the end of the first training step; None if there was
             none to take.
     """
@@ -61,12 +65,17 @@ class Trial(NamedTuple):
     row: dict[str, Any]
     curve: dict[str, Any]
     fitted: Fit
+    devices: Sequence[jax.Device]
     seconds_to_first_step: float | None
 
     @property
     def models(self) -> Any:
         """The chosen weights, with a leading axis of seeds."""
         return self.fitted.models
+
+    def evaluate(self, f: Callable[[Any, Any], Any], batch: Any) -> Any:
+        """What `f` makes of the chosen weights and a batch, by `rowrnn.evaluate.evaluate`: a first axis of seeds."""
+        return evaluate(f, self.models, batch, devices=self.devices)
 
     def scored(self, **scores: Any) -> "Trial":
         """The same with further entries in its line of the summary."""
@@ -81,7 +90,6 @@ def run_trial(
     run: Run,
     live: LiveTable,
     *,
-    computed_by: str = "XLA",
     about: Mapping[str, Any] | None = None,
 ) -> Trial:
     """Trains all seeds of a model.
@@ -93,7 +101,6 @@ def run_trial(
         options: how to train it.
         run: the run that it is a part of; what of it was done before an interruption is not done again.
         live: where to show how it is doing.
-        computed_by: the backend of the model's recurrence, and why.
         about: further entries of the model's line of the summary.
 
     Raises:
@@ -101,7 +108,9 @@ def run_trial(
     """
     examples = len(task.train) if isinstance(task.train, Source) else examples_of(task.train)
     per_epoch = examples // options.batch * options.batch * options.seeds
-    size = parameters(jax.eval_shape(lambda: build(nnx.Rngs(0))))
+    shapes = jax.eval_shape(lambda: build(nnx.Rngs(0)))
+    size, backends = parameters(shapes), computed_by(shapes)
+    devices = devices_for(backends, options.seeds)
     ready = []
 
     def on_epoch(epoch: Epoch) -> None:
@@ -125,7 +134,7 @@ def run_trial(
         checkpoints=Checkpoints(run.checkpoints(title), every=options.save_every),
         on_compiled=lambda: ready.append(seconds_since_start()),
         on_epoch=on_epoch,
-        devices=devices_for(computed_by, options.seeds),
+        devices=devices,
     )
     if not ready:
         show(fitted.epochs[-1])
@@ -143,11 +152,11 @@ def run_trial(
         "train_images_per_second": per_epoch * len(seconds) / seconds.sum(),
         "memory_mib": fitted.memory_bytes / 2**20,
         "devices": fitted.devices,
-        "computed_by": computed_by,
+        "computed_by": backends,
     }
     # Of a training that was done before an interruption nothing is compiled.
     first_step = ready[0] + seconds[0] / (examples // options.batch) if ready else None
-    return Trial(row, curve_of(fitted.epochs, task.measure) | {"seconds": seconds}, fitted, first_step)
+    return Trial(row, curve_of(fitted.epochs, task.measure) | {"seconds": seconds}, fitted, devices, first_step)
 
 
 def generation_share(
@@ -181,6 +190,13 @@ def curve_of(epochs: Sequence[Epoch], measure: str) -> dict[str, Float[np.ndarra
         for name in epochs[0].metrics
     }
     return {**training, f"validation_{measure}": np.stack([epoch.score for epoch in epochs])}
+
+
+def computed_by(model: Any) -> str:
+    """The backends of a model's recurrences, and why; XLA of a model without any."""
+    cells = [module for _, module in nnx.iter_modules(model) if isinstance(module, Cell)]
+    reasons = [explain(cell, jnp.zeros((1,) * (1 + cell.num_feature_axes) + (cell.features,))) for cell in cells]
+    return "; ".join(dict.fromkeys(reasons)) or "XLA"
 
 
 def devices_for(computed_by: str, seeds: int) -> Sequence[jax.Device]:
