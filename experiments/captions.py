@@ -46,8 +46,9 @@ PROTOCOL = {
     "validation": "fixed scenes of validation digits without combinations that are held out",
     "selection": "of each seed the weights of the epoch with the best share of captions whose words are all the "
     "likeliest after the right ones, which is that of greedy decoding; the later of equals",
-    "test": "scored once, at the end: fixed scenes of test digits, exact_match, bleu4 and slots of those without "
-    "combinations that are held out, *_unseen of those with at least one; greedy decoding, *_beam by beam search",
+    "test": "scored once, at the end: fixed scenes of the first test digits, exact_match, bleu4 and slots of those "
+    "without combinations that are held out, *_unseen of those with at least one, which therefore have at least two "
+    "digits, 2.8 on average beside 2.5; greedy decoding, *_beam by beam search",
     "bleu4": "corpus BLEU of words by sacrebleu, tokenize none, smoothing exp, one reference",
     "slots": "what is said in the right turn: number of digits, digit, size, relation",
 }
@@ -177,7 +178,7 @@ def examine(
             images = as_float(test.images[of_part][:LOOKED_AT])
             attention = jax.jit(Captioner.attention)(first_seed, images, jnp.asarray(greedy[0, :LOOKED_AT]))
             arrays[f"{part}/attention"] = np.asarray(attention)
-    experiment.add(trial.scored(**scores), arrays, example=as_float(test.images[:1]))
+    experiment.add(trial.scored(**scores), arrays, examples=(as_float(test.images[:1]),))
 
 
 def captioner(options: Options, name: str, blind: bool, width: int, rngs: nnx.Rngs) -> Captioner:

@@ -92,7 +92,7 @@ def main(options: Options) -> None:
             reader = jax.eval_shape(lambda make=make: make(nnx.Rngs(0))).layers[0]
             described = about(reader, units, data)
             trial, _ = run_classifier_trial(TITLES[name], make, options, data, experiment, about=described)
-            experiment.add(trial, pictured(name, options, data), example=as_float(data.test.images[:1]))
+            experiment.add(trial, pictured(name, options, data), examples=(as_float(data.test.images[:1]),))
 
 
 def check(options: Options) -> None:

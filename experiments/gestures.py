@@ -98,6 +98,8 @@ def main(options: Options) -> None:
     data = options.load()
     widths = {name: solve_width(partial(build, name, options, data), options.params) for name in options.models}
     validation, test = made(1, data.validation, options), made(2, data.test, options)
+    if not np.isin(test.labels, list(REVERSED)).any():
+        raise InputError(f"{len(test.labels)} test videos show no pair of gestures: take more --test-images.")
     # Of each gesture the first video of the test set.
     _, first = np.unique(np.asarray(test.labels), return_index=True)
     film = Videos(*(np.asarray(array)[first] for array in test))
@@ -198,7 +200,7 @@ def examine(
         generation_share=share,
     )
     shown = as_float(test.frames[:1, : 1 if name == "frame" else None])
-    experiment.add(trial, pictured(logits, answer, test, film), example=shown)
+    experiment.add(trial, pictured(logits, answer, test, film), examples=(shown,))
 
 
 def by_frame(logits: Float[np.ndarray, "seeds n t classes"], videos: Videos) -> Float[np.ndarray, "seeds t"]:

@@ -126,7 +126,7 @@ def main(options: Options) -> None:
             share = generation_share(partial(written, options), task, options, trial)
             scores, shown = examine(trial, test, long, options)
             trial = trial.scored(generation_share=share, **scores)
-            experiment.add(trial, shown, example=as_float(test.images[:1]))
+            experiment.add(trial, shown, examples=(as_float(test.images[:1]), test.widths[:1]))
 
 
 def check(options: Options) -> None:
@@ -186,11 +186,13 @@ def examine(trial: Trial, test: Lines, long: Lines, options: Options) -> tuple[d
     }
     lengths = np.asarray(test.lengths)
     by_length = [
-        edits[:, lengths == n].sum(axis=1) / max(1, n * (lengths == n).sum()) for n in range(1, options.digits + 1)
+        edits[:, lengths == n].mean(axis=1) / n if (lengths == n).any() else np.full(options.seeds, np.nan)
+        for n in range(1, options.digits + 1)
     ]
     # Of the first seed: the first lines that are long and read right, and the first that are not.
     right = np.flatnonzero((edits[0] == 0) & (lengths > options.digits // 2))[:SHOWN]
     shown = np.concatenate([right, np.flatnonzero(edits[0] > 0)[:SHOWN]])
+    shown = shown if len(shown) else np.arange(len(truths))[:SHOWN]
     lines, first = jax.tree.map(lambda a: np.asarray(a)[shown], test), jax.tree.map(lambda a: a[:1], trial.models)
     sides = [aligned(readings[0][n], truths[n]) for n in shown]
     widest = max(map(len, sides))

@@ -85,7 +85,7 @@ def main(options: Options) -> None:
             trial, logits = run_classifier_trial(title, make, options, data, experiment, about={"width": units})
             experiment.results.setdefault("seconds_to_first_step", trial.seconds_to_first_step)
             examined = {**examine(logits, data.test), **read_along(name, trial, options, data)}
-            experiment.add(trial, examined, example=as_float(data.test.images[:1]))
+            experiment.add(trial, examined, examples=(as_float(data.test.images[:1]),))
 
 
 def check(options: Options) -> None:

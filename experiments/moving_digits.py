@@ -39,7 +39,8 @@ CELLS: dict[str, type[ConvCell]] = {"lstm": ConvLSTM, "gru": ConvGRU}
 SIMILAR = 1_000  # videos whose similarity is taken, which takes long
 PROTOCOL = {
     **OF_EVERY_TASK,
-    "examples": "from fixed keys: for validation of validation digits, for the test, scored once, of test digits; "
+    "examples": "from fixed keys: for validation of validation digits, for the test, scored once, of test digits, the "
+    "first digit of each video the next one, the others any of them; "
     "training videos of training digits, anew in every step",
     "mse_per_frame": "squared error summed over the pixels of a frame, in [0, 1], averaged over predicted frames and "
     "videos",
@@ -128,7 +129,8 @@ def main(options: Options) -> None:
             scores, shown = examine(trial, test, options)
             copied = {f"copy_last_{of}": interval([value]) for of, value in baselines["last frame held"].items()}
             trial = trial.scored(generation_share=share, **scores, **copied)
-            experiment.add(trial, shown, example=as_float(test[:1, : options.given]))
+            given = as_float(test[:1, : options.given])
+            experiment.add(trial, shown, examples=(given,), call=lambda model, x: model(x, options.ahead))
 
 
 def check(options: Options) -> None:

@@ -78,7 +78,7 @@ def main(options: Options) -> None:
             make = partial(build, order, options, data)
             about = {"width": options.hidden, "steps": data.shape[0] * data.shape[1]}
             trial, _ = run_classifier_trial(title, make, options, data, experiment, about=about)
-            experiment.add(trial, example=as_float(data.test.images[:1]))
+            experiment.add(trial, examples=(as_float(data.test.images[:1]),))
 
 
 def check(options: Options) -> None:

@@ -1,7 +1,7 @@
 """An experiment under way: what all of them do from the first line of the record to the last picture."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike
 
 from rowrnn.data import Dataset
 from rowrnn.options import TrainingOptions
-from rowrnn.program import keep
+from rowrnn.program import called, keep
 from rowrnn.progress import LiveTable, terminal
 from rowrnn.report import table
 from rowrnn.run import Run, peak_memory
@@ -50,14 +50,22 @@ class Experiment(NamedTuple):
         """Trains all seeds of a model as the options ask; arguments and errors as of `rowrnn.trial.run_trial`."""
         return run_trial(title, build, task, self.options, self.run, self.live, about=about)
 
-    def add(self, trial: Trial, arrays: Mapping[str, ArrayLike] | None = None, *, example: Any = None) -> None:
+    def add(
+        self,
+        trial: Trial,
+        arrays: Mapping[str, ArrayLike] | None = None,
+        *,
+        examples: Sequence[Any] = (),
+        call: Callable[..., Any] = called,
+    ) -> None:
         """Saves what came of a model.
 
         Args:
             trial: its training, with its scores in its row.
             arrays: what its pictures need, by name.
-            example: an array that the model is called with, its first axis the batch; where given, the model is kept as
-                a program (`rowrnn.program.keep`).
+            examples: arrays that the model is called with, the first axis of each the batch; where given, the model is
+                kept as a program (`rowrnn.program.keep`).
+            call: as `keep` takes it.
 
         Raises:
             StorageError: if the disk is full.
@@ -69,8 +77,8 @@ class Experiment(NamedTuple):
             self.results["table"] = self.tabulate(self.results)
         self.results["peak_memory_mib"] = peak_memory() / 2**20
         self.arrays.update({f"{title}/{name}": array for name, array in (arrays or {}).items()})
-        if example is not None:
-            keep(self.run.directory, title, trial.models, example)
+        if examples:
+            keep(self.run.directory, title, trial.models, *examples, call=call)
         self.run.save(self.results, self.arrays)
 
 

@@ -57,24 +57,30 @@ def load(path: Path | str) -> Callable[..., PyTree[Array]]:
     return _read(Path(path)).call
 
 
-def keep(directory: Path, name: str, models: Any, example: Any) -> None:
+def called(model: Callable[..., Any], *x: Array) -> Any:
+    """What a model makes of arrays."""
+    return model(*x)
+
+
+def keep(directory: Path, name: str, models: Any, *examples: Any, call: Callable[..., Any] = called) -> None:
     """Keeps the models of a run in its directory: `models/NAME.jax` and, with a leading axis of seeds, their weights.
 
     Args:
         directory: directory of the run.
         name: name of the model.
-        models: functions of an array, a pytree of arrays with a leading axis of seeds.
-        example: what they are called with, its first axis the batch.
+        models: functions of arrays, a pytree of arrays with a leading axis of seeds.
+        examples: what they are called with, the first axis of each the batch.
+        call: a model and such arrays to what it makes of them, where that is not to call it.
     """
     paths, structure = jax.tree_util.tree_flatten_with_path(models)
     weights = {jax.tree_util.keystr(path, simple=True, separator="."): jnp.asarray(leaf) for path, leaf in paths}
     names = list(weights)
 
-    def of_weights(weights: dict[str, Array], x: Array) -> Any:
-        return jax.tree.unflatten(structure, [weights[name] for name in names])(x)
+    def of_weights(weights: dict[str, Array], *x: Array) -> Any:
+        return call(jax.tree.unflatten(structure, [weights[name] for name in names]), *x)
 
     shapes = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in weights.items()}
-    program = _program(of_weights, (shapes, *_of_any_batch([example])), PLATFORMS)
+    program = _program(of_weights, (shapes, *_of_any_batch(examples)), PLATFORMS)
     (directory / FOLDER).mkdir(exist_ok=True)
     stem = directory / FOLDER / _file_name(name)
     with whole_file(stem.with_suffix(".safetensors")) as path:
@@ -107,8 +113,8 @@ def export_kept(run: Path, name: str, path: Path, seed: int = 0) -> None:
     if not 0 <= seed < seeds:
         raise InputError(f"The run has the seeds 0 to {seeds - 1} of {name!r}, not {seed}.")
     of_seed = {name: array[seed] for name, array in weights.items()}
-    example = kept_program.in_avals[-1]
-    program = _program(lambda x: kept_program.call(of_seed, x), _of_any_batch([example]), kept_program.platforms)
+    examples = _of_any_batch(kept_program.in_avals[len(of_seed) :])
+    program = _program(lambda *x: kept_program.call(of_seed, *x), examples, kept_program.platforms)
     _write(path, program.serialize())
 
 

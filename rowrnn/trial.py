@@ -179,7 +179,8 @@ def generation_share(
         started = time.perf_counter()
         jax.block_until_ready(made(batch, jax.random.key(number)))
         times.append(time.perf_counter() - started)
-    steps = examples_of(task.train) // options.batch * options.epochs * options.seeds
+    # Seeds on different devices make theirs at the same time.
+    steps = examples_of(task.train) // options.batch * options.epochs * options.seeds / trial.fitted.devices["seed"]
     return float(np.median(times[1:]) * steps / trial.row["train_seconds"])
 
 

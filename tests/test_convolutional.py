@@ -11,7 +11,7 @@ from flax import nnx
 from problem import GAPS
 
 from rowrnn.cells import GRU, LSTM, ConvGRU, ConvLSTM, LSTMState
-from rowrnn.convolution import convolve
+from rowrnn.convolution import conv, convolve
 from rowrnn.scan import explain, scan
 from rowrnn.sequence import Bidirectional, Stack
 
@@ -144,13 +144,19 @@ def test_layers_take_maps():
     assert explain(make_cell("lstm"), x) == "plain: ConvLSTM is none of Elman, LSTM, GRU"
 
 
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 2), (3, 0))], ids=str)
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2), (1, 3)], ids=str)
-@pytest.mark.parametrize(("size", "shape"), [((5, 5), (2, 8, 7, 3)), ((3, 1), (1, 5, 5, 1)), ((1, 1), (2, 4, 3, 2))])
-def test_convolve_is_the_librarys(shape, size, strides):
+@pytest.mark.parametrize("shape", [(2, 8, 7, 3), (1, 5, 5, 1)], ids=str)
+def test_convolutions_are_the_librarys(shape, strides, padding):
+    """The function, and the layer that has gradients of its own; padding may be wider than the kernel."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=shape), jnp.float32)
-    kernel = jnp.asarray(rng.normal(size=(*size, shape[-1], 4)), jnp.float32)
-    padding = tuple((side // 2, side // 2) for side in size)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, shape[-1], 4)), jnp.float32)
+
+    def layer(x, kernel):
+        made = conv(x.shape[-1], 4, 3, strides, padding, rngs=nnx.Rngs(0))
+        made.kernel[...] = kernel
+        return made(x)
 
     def library(x, kernel):
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
@@ -163,10 +169,30 @@ def test_convolve_is_the_librarys(shape, size, strides):
     shape = jax.eval_shape(library, x, kernel).shape
     cotangent = jnp.asarray(rng.normal(size=shape), jnp.float32)
     expected, by_library = with_gradients(library, x, kernel, cotangent)
-    found, by_ours = with_gradients(lambda x, kernel: convolve(x, kernel, strides, padding), x, kernel, cotangent)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    for a, b in zip(by_ours, by_library, strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-5)
+    for ours in (partial(convolve, strides=strides, padding=padding), layer):
+        found, by_ours = with_gradients(ours, x, kernel, cotangent)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        for a, b in zip(by_ours, by_library, strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_maps_of_a_narrower_dtype_are_widened():
+    x, kernel = jnp.ones((1, 4, 4, 2), jnp.bfloat16), jnp.ones((3, 3, 2, 1))
+    with jax.numpy_dtype_promotion("standard"):
+        found = convolve(x, kernel)
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found, np.full((1, 2, 2, 1), 18))
+
+
+def test_forward_mode_is_the_derivative():
+    x = oracle.draw(np.random.default_rng(6), 2, 3, 4, 5, 1)
+    way = oracle.draw(np.random.default_rng(7), *x.shape)
+    with jax.enable_x64(True):
+        cell = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), make_cell("gru", 1, 2))
+        run = jax.jit(lambda x: scan(cell, x, backend="plain")[0])
+        _, slope = jax.jit(lambda x, way: jax.jvp(run, (x,), (way,)))(jnp.asarray(x), jnp.asarray(way))
+        difference = (run(x + 1e-5 * way) - run(x - 1e-5 * way)) / 2e-5
+    np.testing.assert_allclose(slope, difference, rtol=0, atol=1e-8)
 
 
 def test_sizes_and_kernels_that_do_not_fit():

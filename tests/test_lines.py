@@ -110,6 +110,8 @@ def test_a_slanted_line_leans_to_the_right_going_up():
 def test_every_digit_is_used_alike():
     made = written(3, BARS, np.arange(6, dtype=np.int32), lines=4, digits=6, exactly=True)
     np.testing.assert_array_equal(np.bincount(made.labels.ravel()), np.full(6, 4))
+    made = written(3, BARS, np.arange(6, dtype=np.int32), lines=4, digits=5, exactly=True)
+    assert sorted(np.bincount(made.labels.ravel())) == [3, 3, 3, 3, 4, 4]
 
 
 @pytest.mark.parametrize(
@@ -288,6 +290,41 @@ def test_a_beam_needs_a_blank_between_labels_that_repeat():
     read = ctc.beam_search(jnp.asarray(np.stack([sure[[0, 1, 0]], sure[[0, 0, 0]]])), beam=2)
     np.testing.assert_array_equal(read.labels, [[0, 0, -1], [0, -1, -1]])
     np.testing.assert_array_equal(read.lengths, [2, 1])
+
+
+def searched_with_a_dictionary(probabilities, beam):
+    """The algorithm of Hannun et al. (2014): probabilities of prefixes that end in a blank and that do not."""
+    blank = probabilities.shape[1] - 1
+    prefixes = {(): (1.0, 0.0)}
+    for of_step in probabilities:
+        then: dict = {}
+
+        def add(prefix, ends_blank, ends_label, then=then):
+            before = then.get(prefix, (0.0, 0.0))
+            then[prefix] = (before[0] + ends_blank, before[1] + ends_label)
+
+        for prefix, (ends_blank, ends_label) in prefixes.items():
+            add(prefix, (ends_blank + ends_label) * of_step[blank], 0.0)
+            for label in range(blank):
+                if prefix and prefix[-1] == label:
+                    add(prefix, 0.0, ends_label * of_step[label])
+                    add((*prefix, label), 0.0, ends_blank * of_step[label])
+                else:
+                    add((*prefix, label), 0.0, (ends_blank + ends_label) * of_step[label])
+        prefixes = dict(sorted(then.items(), key=lambda item: -sum(item[1]))[:beam])
+    best = max(prefixes, key=lambda prefix: sum(prefixes[prefix]))
+    return list(best), sum(prefixes[best])
+
+
+@pytest.mark.parametrize("beam", [2, 5])
+def test_a_narrow_beam_keeps_the_best_prefixes(beam):
+    logits = 2 * np.random.default_rng(8).normal(size=(12, 9, 4))
+    read = jax.tree.map(np.asarray, ctc.beam_search(jnp.asarray(logits, jnp.float32), beam=beam))
+    for n, scores in enumerate(logits):
+        probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+        best, probability = searched_with_a_dictionary(probabilities, beam)
+        assert read.labels[n, : read.lengths[n]].tolist() == best
+        assert read.log_probability[n] == pytest.approx(np.log(probability), abs=1e-4)
 
 
 def test_a_narrow_beam_is_sure_of_less():

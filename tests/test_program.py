@@ -120,6 +120,20 @@ def test_a_run_keeps_every_seed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.jax", "models"]
 
 
+def test_a_run_keeps_how_its_models_are_asked(tmp_path):
+    models = [classifier(seed=seed) for seed in range(2)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
+    factors = np.asarray([2.0, 3.0, 4.0, 5.0], np.float32)
+
+    def call(model, images, factors):
+        return factors[:, None] * model(images)
+
+    program.keep(tmp_path, "GRU", stacked, images(1), factors[:1], call=call)
+    program.export_kept(tmp_path, "GRU", tmp_path / "model.jax", 1)
+    found = program.load(tmp_path / "model.jax")(images(4), factors)
+    np.testing.assert_allclose(found, factors[:, None] * models[1](images(4)), rtol=0, atol=1e-5)
+
+
 def test_programs_for_other_platforms(tmp_path):
     rowrnn.export(classifier(), tmp_path / "model.jax", images(1), platforms=["cuda", "tpu"])
     exported = jax.export.deserialize(bytearray((tmp_path / "model.jax").read_bytes()))

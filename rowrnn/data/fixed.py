@@ -43,4 +43,6 @@ def fixed(make: Make, key: Key[Array, ""], digits: Split, count: int) -> PyTree[
 
 
 def _as_bytes(array: Array) -> Array:
-    return jnp.round(255 * array).astype(jnp.uint8) if jnp.issubdtype(array.dtype, jnp.floating) else array
+    return (
+        jnp.round(255 * jnp.clip(array, 0, 1)).astype(jnp.uint8) if jnp.issubdtype(array.dtype, jnp.floating) else array
+    )

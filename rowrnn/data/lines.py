@@ -4,6 +4,7 @@ A hand has a size, a breadth, a slant, a pressure and a paper that is more or le
 digit, so that neighbours stand apart, touch or overlap, and so does the height at which a digit stands.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -65,7 +66,9 @@ def write(
     digits: int,
     exactly: bool = False,
 ) -> Lines:
-    """New lines, their digits drawn from the images, each as often as any other, give or take one.
+    """New lines, their digits drawn from the images: each image once, then each once more, and so on, in random order.
+
+    Of a line with fewer than the most digits, those that it has no room for are left out.
 
     Args:
         key: all that is random.
@@ -92,9 +95,9 @@ def write(
         raise ValueError(f"Expected at least 1 line of at least 1 digit, not {lines} lines of up to {digits} digits.")
     count, height, width, _ = images.shape
     keys = iter(jax.random.split(key, 11))
-    # Each image once, then each once more, and so on, in random order.
     slots = lines * digits
-    picked = jax.random.permutation(next(keys), -(-slots // count) * count)[:slots] % count
+    rounds = jax.random.split(next(keys), -(-slots // count))
+    picked = jax.vmap(partial(jax.random.permutation, x=count))(rounds).reshape(-1)[:slots]
     lengths = jax.random.randint(next(keys), (lines,), digits if exactly else 1, digits + 1)
     present = jnp.arange(digits)[None, :] < lengths[:, None]
 

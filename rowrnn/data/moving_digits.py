@@ -18,7 +18,7 @@ SPEED = 0.1  # of the way that a digit has from wall to wall, per frame
 def moving_digits(
     key: Key[Array, ""], images: Shaped[Array, "b h w c"], *, digits: int = 2, frames: int = 20, size: int = SIZE
 ) -> Shaped[Array, "b t size size c"]:
-    """A video for every image: that digit and others of the batch, which random permutations choose.
+    """A video for every image: that digit and those that follow it in the batch, in random order and round again.
 
     Args:
         key: what is random of them.
@@ -41,7 +41,7 @@ def moving_digits(
         raise ValueError(f"A video needs at least one digit and one frame, not {digits} digits and {frames} frames.")
     if max(height, width) > size:
         raise ValueError(f"Images of {height}x{width} do not fit a canvas of {size}x{size}: take a larger canvas.")
-    path_key, *keys = jax.random.split(key, digits)
+    path_key, order_key = jax.random.split(key)
     corners = paths(path_key, b * digits, frames, (size - height, size - width)).reshape(digits, b, frames, 2)
     blank = jnp.zeros((size, size, channels), images.dtype)
 
@@ -50,8 +50,10 @@ def moving_digits(
 
     in_every_frame = jax.vmap(jax.vmap(placed, (None, 0)))
     videos = in_every_frame(images, corners[0])
-    for key, others in zip(keys, corners[1:], strict=True):
-        videos = jnp.maximum(videos, in_every_frame(images[jax.random.permutation(key, b)], others))
+    order = jax.random.permutation(order_key, b)
+    place = jnp.argsort(order)
+    for number, others in enumerate(corners[1:], 1):
+        videos = jnp.maximum(videos, in_every_frame(images[order[(place + number) % b]], others))
     return videos
 
 

@@ -73,7 +73,8 @@ def scenes(key: Key[Array, ""], images: ArrayLike, labels: ArrayLike) -> Scenes:
         labels: 0 to 9.
 
     Raises:
-        ValueError: if the batch is empty or the images have another form.
+        ValueError: if the batch is empty or the images have another form, or labels, where known outside `jax.jit`,
+            another value.
     """
     images, labels = _checked(images, labels)
     planned = plan(key, labels)
@@ -109,7 +110,7 @@ def fixed_scenes(key: Key[Array, ""], split: Split, count: int, *, unseen: bool 
 def _chunk(key: Array, images: Array, labels: Array, unseen: bool) -> tuple[Scenes, Array]:
     """Scenes, and which of them are as they should be."""
     planned = plan(key, labels, unseen=unseen)
-    made = Scenes(jnp.round(255 * render(planned, images)).astype(jnp.uint8), caption(planned))
+    made = Scenes(jnp.round(255 * jnp.clip(render(planned, images), 0, 1)).astype(jnp.uint8), caption(planned))
     return made, held_out(planned.arrangement, planned.digits) == unseen
 
 
@@ -222,4 +223,6 @@ def _checked(images: ArrayLike, labels: ArrayLike) -> tuple[Array, Int[Array, "b
         )
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"Labels are integers from 0 to 9, not {labels.dtype}.")
+    if not isinstance(labels, jax.core.Tracer) and not ((labels >= 0) & (labels < len(DIGITS))).all():
+        raise ValueError(f"Labels are integers from 0 to 9; these run from {labels.min()} to {labels.max()}.")
     return images, labels.astype(jnp.int32)

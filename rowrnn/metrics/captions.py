@@ -45,7 +45,7 @@ def slots(said: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
     """Share of what is right of each kind of thing that the captions should say, each in its turn.
 
     `count`: captions that name the right number of digits. `digit` and `size`: digits and sizes as named in the same
-    turn. `relation`: relations likewise; a caption of one digit has none.
+    turn. `relation`: relations likewise; a caption of one digit has none. Where nothing should be said the share is 1.
 
     Raises:
         ValueError: as `bleu4`.

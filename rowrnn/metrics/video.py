@@ -21,7 +21,7 @@ def squared_error(predicted: Any, true: Any) -> Float[Any, "b t"]:
         true: the same.
 
     Raises:
-        ValueError: if the videos differ in shape.
+        ValueError: if the videos differ in shape or are not floating point.
     """
     _check_shapes(predicted, true)
     return ((predicted - true) ** 2).sum(axis=(2, 3, 4))
@@ -37,7 +37,7 @@ def ssim(predicted: Any, true: Any, data_range: float = DATA_RANGE) -> Float[np.
             range that the pixels have, gives lower figures.
 
     Raises:
-        ValueError: if the videos differ in shape, or frames are smaller than a window.
+        ValueError: if the videos differ in shape or are not floating point, or frames are smaller than a window.
     """
     _check_shapes(predicted, true)
     if min(true.shape[2:4]) < WINDOW:
@@ -59,3 +59,6 @@ def _check_shapes(predicted: Any, true: Any) -> None:
             f"Predicted and true videos need one shape [b, t, h, w, c], not {list(predicted.shape)} and "
             f"{list(true.shape)}; a video must have as many frames as are asked for."
         )
+    for videos in (predicted, true):
+        if not np.issubdtype(videos.dtype, np.floating):
+            raise ValueError(f"Videos are compared in [0, 1], floating point, not {videos.dtype}: see as_float.")

@@ -16,7 +16,10 @@ Step = Callable[[State, Int[Array, "n"]], tuple[State, Float[Array, "n words"]]]
 
 
 class Marks(NamedTuple):
-    """Words that are not said: what fills the place after the end, what comes before the first word, and the end."""
+    """Words that stand for none: what fills the place after the end, what is said before the first word, and the end.
+
+    Only `pad` is never said in a sentence; that `begin` is not is for the model to learn.
+    """
 
     pad: int
     begin: int

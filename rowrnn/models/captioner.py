@@ -9,9 +9,10 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rowrnn.cells import Cell
-from rowrnn.convolution import convolve
+from rowrnn.convolution import conv
 from rowrnn.models.beam import Marks, Sentences, beam_search, greedy, repeated
 from rowrnn.scan import scan
+from rowrnn.sequence.noise import check_rate
 from rowrnn.typing import Images, State
 
 SUMMARY = 8  # channels of what the first state knows of each position
@@ -35,7 +36,7 @@ class Captioner(nnx.Module):
         shape: height, width and channels of an image.
         words: size of the vocabulary.
         longest: most words of a caption, its end included.
-        marks: the words that are not said.
+        marks: the words that stand for none.
         channels: of the map.
         embedding: size of a word's embedding.
         attention: whether the decoder looks at the map.
@@ -44,8 +45,8 @@ class Captioner(nnx.Module):
         rngs: source of the initial parameters.
 
     Raises:
-        ValueError: if a size is not positive; when called, if images have another shape or type, there is none, or
-            captions do not fit them or are too long.
+        ValueError: if a size is not positive, a mark no word, or the dropout no probability below 1; when called, if
+            images have another shape or type, there is none, or captions do not fit them or are too long.
     """
 
     def __init__(
@@ -69,14 +70,17 @@ class Captioner(nnx.Module):
                 f"A Captioner needs at least one of everything, not images of {list(shape)}, {words} words, captions "
                 f"of {longest}, {channels} channels and an embedding of {embedding}."
             )
+        if not all(0 <= mark < words for mark in marks):
+            raise ValueError(f"Marks are words of the vocabulary, 0 to {words - 1}, not {tuple(marks)}.")
+        check_rate("dropout", dropout)
         self.shape, self.longest, self.marks, self.blind = tuple(shape), longest, marks, blind
         quarter, half = -(-channels // 4), -(-channels // 2)
         self.convolutions = nnx.List(
             [
-                _conv(shape[2], quarter, 5, 2, rngs),
-                _conv(quarter, half, 3, 2, rngs),
-                _conv(half, channels, 3, 2, rngs),
-                _conv(channels, channels, 3, 1, rngs),
+                conv(shape[2], quarter, 5, (2, 2), rngs=rngs),
+                conv(quarter, half, 3, (2, 2), rngs=rngs),
+                conv(half, channels, 3, (2, 2), rngs=rngs),
+                conv(channels, channels, 3, rngs=rngs),
             ]
         )
         self.grid = (-(-shape[0] // 8), -(-shape[1] // 8))
@@ -192,16 +196,3 @@ class Captioner(nnx.Module):
         shares = jax.nn.softmax(score)
         context = jnp.einsum("btp,bpc->btc", shares, memory)
         return jnp.tanh(self.combined(jnp.concatenate([context, outputs], axis=-1))), shares
-
-
-def _conv(inputs: int, outputs: int, size: int, stride: int, rngs: nnx.Rngs) -> nnx.Conv:
-    return nnx.Conv(
-        inputs,
-        outputs,
-        (size, size),
-        strides=stride,
-        padding=size // 2,
-        kernel_init=nnx.initializers.he_normal(),
-        conv_general_dilated=convolve,
-        rngs=rngs,
-    )

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from rowrnn.convolution import convolve
+from rowrnn.convolution import conv
 from rowrnn.typing import Images, Logits
 
 
@@ -35,9 +35,9 @@ class CNN(nnx.Module):
             )
         height, width, inputs = self.shape = tuple(shape)
         quarter, half = -(-channels // 4), -(-channels // 2)
-        self.conv1 = _conv(inputs, quarter, 5, stride=2, rngs=rngs)
-        self.conv2 = _conv(quarter, half, 3, stride=1, rngs=rngs)
-        self.conv3 = _conv(half, channels, 3, stride=1, rngs=rngs)
+        self.conv1 = conv(inputs, quarter, 5, (2, 2), rngs=rngs)
+        self.conv2 = conv(quarter, half, 3, rngs=rngs)
+        self.conv3 = conv(half, channels, 3, rngs=rngs)
         positions = -(-height // 4) * -(-width // 4)
         self.head = nnx.Linear(positions * channels, classes, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
@@ -64,16 +64,3 @@ def _max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b y x c"]:
     b, h, w, c = x.shape
     x = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)))
     return x.reshape(b, -(-h // 2), 2, -(-w // 2), 2, c).max(axis=(2, 4))
-
-
-def _conv(inputs: int, outputs: int, size: int, *, stride: int, rngs: nnx.Rngs) -> nnx.Conv:
-    return nnx.Conv(
-        inputs,
-        outputs,
-        (size, size),
-        strides=stride,
-        padding=size // 2,
-        kernel_init=nnx.initializers.he_normal(),
-        conv_general_dilated=convolve,
-        rngs=rngs,
-    )

@@ -102,12 +102,7 @@ class Forecaster(nnx.Module):
         Raises:
             ValueError: as when called.
         """
-        frames = jnp.asarray(frames)
-        if frames.ndim != 5 or frames.shape[2:] != self.shape or not jnp.issubdtype(frames.dtype, jnp.floating):
-            raise ValueError(
-                f"This Forecaster takes floating-point videos [b, t, {', '.join(map(str, self.shape))}], not "
-                f"{frames.dtype} of shape {list(frames.shape)}."
-            )
+        frames = self._checked(frames, "b, t")
         if frames.shape[1] < 1 or ahead < 1:
             raise ValueError(
                 f"A Forecaster needs at least one frame and predicts at least one, not {ahead} from {frames.shape[1]}."
@@ -126,24 +121,36 @@ class Forecaster(nnx.Module):
         _, more = jax.lax.scan(step, (ForecasterState(state, frames[:, -1]), first[:, -1]), length=ahead - 1)
         return jnp.concatenate([first, jnp.swapaxes(more, 0, 1)], axis=1)
 
-    def initial_state(self, frame: Frame) -> ForecasterState:
-        """State before the first frame, for frames `[b, h, w, c]`."""
-        blank = jnp.zeros_like(frame)
+    def initial_state(self, frame: ArrayLike) -> ForecasterState:
+        """State before the first frame, for frames `[b, h, w, c]`.
+
+        Raises:
+            ValueError: as `step`.
+        """
+        blank = jnp.zeros_like(self._checked(frame, "b"))
         return ForecasterState(self.cell.initial_state(self.cell.project(self._seen(blank, blank))), blank)
 
-    def step(self, state: ForecasterState, frame: Frame) -> tuple[ForecasterState, Frame]:
+    def step(self, state: ForecasterState, frame: ArrayLike) -> tuple[ForecasterState, Frame]:
         """Reads a frame `[b, h, w, c]` as it arrives: the next state, and a prediction of the frame that follows.
 
         Raises:
-            ValueError: if the frame has another size than the model's.
+            ValueError: if the frame has another size than the model's or is not floating point.
         """
-        if frame.shape[1:] != self.shape:
-            raise ValueError(
-                f"This Forecaster takes frames [b, {', '.join(map(str, self.shape))}], not {list(frame.shape)}."
-            )
+        frame = self._checked(frame, "b")
         seen = self._seen(state.frame, frame)
         inner, output = self.cell(state.cell, seen)
         return ForecasterState(inner, frame), self._moved(output, seen, frame)
+
+    def _checked(self, frames: ArrayLike, axes: str) -> Float[Array, "*b h w c"]:
+        """Frames with these axes before their own, in the parameters' dtype where that is the wider."""
+        frames = jnp.asarray(frames)
+        whole = frames.ndim == 3 + len(axes.split(",")) and frames.shape[-3:] == self.shape
+        if not whole or not jnp.issubdtype(frames.dtype, jnp.floating):
+            raise ValueError(
+                f"This Forecaster takes floating-point frames [{axes}, {', '.join(map(str, self.shape))}], not "
+                f"{frames.dtype} of shape {list(frames.shape)}."
+            )
+        return frames.astype(jnp.result_type(frames, self.embed.kernel[...]))
 
     def _seen(self, before: Float[Array, "*b h w c"], frame: Float[Array, "*b h w c"]) -> Maps:
         """What the cell reads."""

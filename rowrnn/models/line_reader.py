@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from rowrnn.cells import Cell
-from rowrnn.convolution import convolve
+from rowrnn.convolution import conv
 from rowrnn.masking import zeroed
 from rowrnn.sequence import Bidirectional, Recurrent
 from rowrnn.sequence.noise import check_rate, split_key
@@ -72,7 +72,11 @@ class LineReader(nnx.Module):
         check_rate("dropout", dropout)
         self.height = height
         sizes = zip((1, *channels[:-1]), channels, STRIDES, strict=True)
-        self.convolutions = nnx.List([_conv(inputs, outputs, strides, rngs) for inputs, outputs, strides in sizes])
+        # Padding above and below; to the left stands what was seen before (`_features`).
+        padding = ((KERNEL // 2, KERNEL // 2), (0, 0))
+        self.convolutions = nnx.List(
+            [conv(inputs, outputs, KERNEL, strides, padding, rngs=rngs) for inputs, outputs, strides in sizes]
+        )
         for down, _ in STRIDES:
             height = -(-height // down)
         features = height * channels[-1]
@@ -89,7 +93,7 @@ class LineReader(nnx.Module):
         Args:
             images: lines `[b, h, w, 1]`, floating point.
             widths: number of columns of each line, `[b]`; what lies beyond has no influence on its first
-                `strips(width)` steps, and the others say nothing. All columns where not given.
+                `strips(width)` steps, and the others mean nothing. All columns where not given.
             key: randomness of dropout, in training.
 
         Raises:
@@ -164,11 +168,11 @@ class LineReader(nnx.Module):
 
     def _checked(self, images: ArrayLike, columns: str) -> Images:
         images = jnp.asarray(images)
-        whole = images.ndim == 4 and images.shape[1] == self.height and images.shape[3] == 1 and images.shape[2] > 0
+        whole = images.ndim == 4 and images.shape[1] == self.height and images.shape[3] == 1 and 0 not in images.shape
         if not whole or (columns != "w" and images.shape[2] != STRIP) or not jnp.issubdtype(images.dtype, jnp.floating):
             raise ValueError(
-                f"This LineReader takes floating-point images [b, {self.height}, {columns}, 1] of at least one column, "
-                f"not {images.dtype} of shape {list(images.shape)}."
+                f"This LineReader takes floating-point images [b, {self.height}, {columns}, 1], b and columns "
+                f"at least 1, not {images.dtype} of shape {list(images.shape)}."
             )
         return images
 
@@ -202,16 +206,3 @@ def _layer(
     if both_ways:
         return Bidirectional(*(cell(features, hidden, rngs=rngs) for _ in range(2)))
     return Recurrent(cell(features, hidden, rngs=rngs))
-
-
-def _conv(inputs: int, outputs: int, strides: tuple[int, int], rngs: nnx.Rngs) -> nnx.Conv:
-    return nnx.Conv(
-        inputs,
-        outputs,
-        (KERNEL, KERNEL),
-        strides=strides,
-        padding=((KERNEL // 2, KERNEL // 2), (0, 0)),
-        kernel_init=nnx.initializers.he_normal(),
-        conv_general_dilated=convolve,
-        rngs=rngs,
-    )

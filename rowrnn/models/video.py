@@ -5,7 +5,7 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Float
 
 from rowrnn.cells import Cell
-from rowrnn.convolution import convolve
+from rowrnn.convolution import conv
 from rowrnn.sequence import Recurrent
 from rowrnn.typing import Logits, State
 
@@ -27,8 +27,8 @@ class FrameCNN(nnx.Module):
         rngs: source of the initial parameters.
 
     Raises:
-        ValueError: if a size is not positive; when called, if videos have another rank, no frame or frames of another
-            shape, or are not floating point.
+        ValueError: if a size is not positive; when called, if there is no video, or videos have another rank, no frame
+            or frames of another shape, or are not floating point.
     """
 
     def __init__(self, shape: tuple[int, int, int], channels: int, features: int, *, rngs: nnx.Rngs) -> None:
@@ -39,24 +39,25 @@ class FrameCNN(nnx.Module):
             )
         height, width, inputs = self.shape = tuple(shape)
         half = -(-channels // 2)
-        how = {"strides": 2, "kernel_init": nnx.initializers.he_normal(), "conv_general_dilated": convolve}
-        self.conv1 = nnx.Conv(inputs, half, (5, 5), padding=2, **how, rngs=rngs)
-        self.conv2 = nnx.Conv(half, channels, (3, 3), padding=1, **how, rngs=rngs)
+        self.conv1 = conv(inputs, half, 5, (2, 2), rngs=rngs)
+        self.conv2 = conv(half, channels, 3, (2, 2), rngs=rngs)
         self.linear = nnx.Linear(-(-height // 4) * -(-width // 4) * channels, features, rngs=rngs)
 
     def __call__(self, videos: ArrayLike) -> Float[Array, "b t d"]:
         """Features `[b, t, features]` of videos `[b, t, h, w, c]`."""
         videos = jnp.asarray(videos)
-        if videos.ndim != 5 or videos.shape[1] < 1 or videos.shape[2:] != self.shape:
-            raise ValueError(f"Videos have shape [b, t, {self._sides()}] here, t at least 1, not {list(videos.shape)}.")
+        if videos.ndim != 5 or 0 in videos.shape[:2] or videos.shape[2:] != self.shape:
+            raise ValueError(
+                f"Videos have shape [b, t, {self._sides()}] here, b and t at least 1, not {list(videos.shape)}."
+            )
         seen = self.frames(videos.reshape(-1, *self.shape))
         return seen.reshape(*videos.shape[:2], -1)
 
     def frames(self, frames: ArrayLike) -> Float[Array, "b d"]:
         """Features `[b, features]` of frames `[b, h, w, c]`."""
         frames = jnp.asarray(frames)
-        if frames.ndim != 4 or frames.shape[1:] != self.shape:
-            raise ValueError(f"Frames have shape [b, {self._sides()}] here, not {list(frames.shape)}.")
+        if frames.ndim != 4 or len(frames) < 1 or frames.shape[1:] != self.shape:
+            raise ValueError(f"Frames have shape [b, {self._sides()}] here, b at least 1, not {list(frames.shape)}.")
         if not jnp.issubdtype(frames.dtype, jnp.floating):
             raise ValueError(f"Frames are floating-point, from 0 to 1, not {frames.dtype}: take rowrnn.data.as_float.")
         x = nnx.relu(self.conv2(nnx.relu(self.conv1(GAIN * frames))))

@@ -33,7 +33,8 @@ def films(results: Results, arrays: Arrays) -> Figure:
     """Some test videos, every second frame, and under them what each model predicts."""
     models, given = _models(results, arrays), results["protocol"]["given"]
     videos = arrays["video"][:FILMS]
-    frames = range(0, videos.shape[1]) if videos.shape[1] <= 12 else range(1, videos.shape[1], 2)
+    # Every second one of many, the last one given among them.
+    frames = range(videos.shape[1])[(given - 1) % 2 :: 2] if videos.shape[1] > 12 else range(videos.shape[1])
     lines = len(videos) * (1 + len(models))
     figure, panels = plt.subplots(lines, len(frames), figsize=(0.95 * len(frames) + 0.9, 1.02 * lines), squeeze=False)
     for line, axes in enumerate(panels):
