@@ -13,8 +13,8 @@ from rowrnn.data.lines import Lines
 from rowrnn.models.line_reader import strips
 
 
-def ctc_loss(model: Any, lines: Lines, key: Array) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """Mean over lines of the negative log-probability of their digits, in nats a line, as the metric `loss` too.
+def ctc_loss(model: Any, lines: Lines, key: Array) -> Float[Array, ""]:
+    """Mean over lines of the negative log-probability of their digits, in nats a line.
 
     Args:
         model: `(images, widths, key=...)` to scores `[b, t, classes + 1]` of every strip.
@@ -24,14 +24,13 @@ def ctc_loss(model: Any, lines: Lines, key: Array) -> tuple[Float[Array, ""], di
     logits = model(as_float(lines.images), lines.widths, key=key)
     beyond = jnp.arange(logits.shape[1])[None, :] >= strips(lines.widths)[:, None]
     absent = lines.labels < 0
-    mean = optax.ctc_loss(
+    return optax.ctc_loss(
         logits,
         beyond.astype(logits.dtype),
         jnp.where(absent, 0, lines.labels),
         absent.astype(logits.dtype),
         blank_id=logits.shape[-1] - 1,
     ).mean()
-    return mean, {"loss": mean}
 
 
 def predict(model: Any, lines: Lines) -> Float[Array, "b t scores"]:

@@ -388,8 +388,11 @@ def test_each_thing_that_a_caption_says_is_judged_by_itself():
             ValueError,
             r"images \[b, 16, 24, 1\], not float32 of shape \[3, 15",
         ),
+        (lambda: make_captioner().logits(IMAGES, CAPTIONS + 1), ValueError, "from 0 to 6; these run from 1 to 7"),
         (lambda: make_captioner()(IMAGES[:0]), ValueError, "at least one image; the batch is empty"),
         (lambda: make_captioner(attention=False).attention(IMAGES, CAPTIONS), ValueError, "no attention to show"),
+        (lambda: make_captioner(marks=Marks(0, 1, 7)), ValueError, r"0 to 6, not \(0, 1, 7\)"),
+        (lambda: make_captioner(dropout=1.0), ValueError, "dropout is a probability"),
         (lambda: make_captioner(channels=0), ValueError, "at least one of everything"),
         (
             lambda: beam_search(lambda state, said: (state, state), IMAGES, MARKS, 3, width=0),
@@ -401,6 +404,11 @@ def test_each_thing_that_a_caption_says_is_judged_by_itself():
         (lambda: scenes_of((0, 28, 28, 1), 0), ValueError, "at least one"),
         (lambda: scenes_of((2, 28, 28, 1), 3), ValueError, "2 images and 3 labels"),
         (lambda: scenes_of((2, 28, 20, 1), 2), ValueError, r"square grey digits.*\[2, 28, 20, 1\]"),
+        (
+            lambda: made.scenes(jax.random.key(0), jnp.zeros((2, 28, 28, 1)), jnp.asarray([3, 10])),
+            ValueError,
+            "from 0 to 9; these run from 3 to 10",
+        ),
         (lambda: no_such_scenes(), InputError, "2 digits make too few scenes"),
     ],
 )

@@ -242,6 +242,9 @@ def test_videos_that_cannot_be_compared():
         ValueError, match=r"not \[2, 3, 8, 12, 1\] and \[2, 2, 8, 12, 1\]; a video must have as many frames"
     ):
         squared_error(np.concatenate([video[:, 2:], video[:, :1]], axis=1), video[:, 2:])
+    for measure in (squared_error, ssim):
+        with pytest.raises(ValueError, match="floating point, not uint8"):
+            measure(video, (255 * video).astype(np.uint8))
     with pytest.raises(ValueError, match="at least 7x7 pixels"):
         ssim(make_video(1, (6, 8, 1)), make_video(1, (6, 8, 1)))
 

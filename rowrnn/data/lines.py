@@ -63,27 +63,27 @@ def write(
     labels: ArrayLike,
     *,
     lines: int,
-    digits: int,
-    exactly: bool = False,
+    digits: tuple[int, int],
+    room: int | None = None,
 ) -> Lines:
     """New lines, their digits drawn from the images: each image once, then each once more, and so on, in random order.
 
-    Of a line with fewer than the most digits, those that it has no room for are left out.
+    Of a line with fewer than the most digits, those that are too many are left out.
 
     Args:
         key: all that is random.
         images: images of single digits, `[n, h, w, 1]`, uint8 or in [0, 1].
         labels: their digits.
         lines: number of lines.
-        digits: most digits of a line; a line has 1 to `digits` of them, each length as likely.
-        exactly: whether every line has so many.
+        digits: fewest and most digits of a line, each length as likely.
+        room: number of digits that the paper is for, at least the most; the most where not given.
 
     Returns:
-        Lines on paper of `h` rows and `paper_width(digits)` columns, images in [0, 1]. A line that would be longer is
-        written narrower. Middles of digits are at least `PITCH` columns apart.
+        Lines on paper of `h` rows and `paper_width(room)` columns, images in [0, 1], with labels `[lines, most]`. A
+        line that would be longer is written narrower. Middles of digits are at least `PITCH` columns apart.
 
     Raises:
-        ValueError: if images have another form, or lines or digits are below 1.
+        ValueError: if images have another form, or there is no line, digit or room.
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
     if images.ndim != 4 or images.shape[-1] != 1 or labels.shape != images.shape[:1]:
@@ -91,37 +91,40 @@ def write(
             f"Lines are written with images of one channel, [n, h, w, 1], and one label each, not images of shape "
             f"{list(images.shape)} and labels of shape {list(labels.shape)}."
         )
-    if lines < 1 or digits < 1:
-        raise ValueError(f"Expected at least 1 line of at least 1 digit, not {lines} lines of up to {digits} digits.")
+    (fewest, most), room = digits, digits[1] if room is None else room
+    if lines < 1 or not 1 <= fewest <= most <= room:
+        raise ValueError(
+            f"Expected at least 1 line of at least 1 digit, and paper for the most, not {lines} lines of {fewest} to "
+            f"{most} digits on paper for {room}."
+        )
     count, height, width, _ = images.shape
     keys = iter(jax.random.split(key, 11))
-    slots = lines * digits
+    slots = lines * most
     rounds = jax.random.split(next(keys), -(-slots // count))
     picked = jax.vmap(partial(jax.random.permutation, x=count))(rounds).reshape(-1)[:slots]
-    lengths = jax.random.randint(next(keys), (lines,), digits if exactly else 1, digits + 1)
-    present = jnp.arange(digits)[None, :] < lengths[:, None]
+    lengths = jax.random.randint(next(keys), (lines,), fewest, most + 1)
+    present = jnp.arange(most)[None, :] < lengths[:, None]
 
     size = _between(next(keys), SIZE, (lines,))
     breadth = size * _between(next(keys), BREADTH, (lines,))
     slant = _between(next(keys), (-SLANT, SLANT), (lines,))
-    glyphs = as_float(images[picked]).reshape(lines, digits, height, width)
+    glyphs = as_float(images[picked]).reshape(lines, most, height, width)
     places = _places(
         _extents(glyphs) * breadth[:, None, None],
         present,
         lengths,
-        gaps=_between(next(keys), GAP, (lines, digits - 1)),
+        paper_width(room),
+        gaps=_between(next(keys), GAP, (lines, most - 1)),
         margins=_between(next(keys), MARGIN, (lines, 2)),
     )
-    wobble = jax.random.randint(next(keys), (lines, digits), -WOBBLE, WOBBLE + 1)
-    paper = _set(_resized(glyphs, size), places.middles, wobble, breadth * places.narrower, slant)
+    wobble = jax.random.randint(next(keys), (lines, most), -WOBBLE, WOBBLE + 1)
+    paper = _set(_resized(glyphs, size), places.middles, wobble, breadth * places.narrower, slant, paper_width(room))
     paper = paper * _between(next(keys), PRESSURE, (lines,))[:, None, None]
     dirt = jax.random.uniform(next(keys), (lines, 1, 1), maxval=NOISE)
     paper = paper + dirt * jax.random.uniform(next(keys), paper.shape, minval=-1)
     inside = jnp.arange(paper.shape[-1])[None, :] < places.widths[:, None]
     paper = jnp.where(inside[:, None, :], jnp.clip(paper, 0, 1), 0)
-    return Lines(
-        paper[..., None], places.widths, jnp.where(present, labels[picked].reshape(lines, digits), -1), lengths
-    )
+    return Lines(paper[..., None], places.widths, jnp.where(present, labels[picked].reshape(lines, most), -1), lengths)
 
 
 def _between(key: Array, bounds: tuple[float, float], shape: tuple[int, ...]) -> Array:
@@ -140,15 +143,15 @@ def _places(
     extents: Float[Array, "b n 2"],
     present: Bool[Array, "b n"],
     lengths: Int[Array, "b"],
+    paper: int,
     *,
     gaps: Float[Array, "b m"],
     margins: Float[Array, "b 2"],
 ) -> _Places:
-    """Places of digits with so many columns between them, narrower where the line would leave the paper.
+    """Places of digits with so many columns between them, narrower where the line would leave paper of so many columns.
 
     Absent digits stand far beyond the paper.
     """
-    paper = paper_width(present.shape[1])
     left, right = extents[..., 0], extents[..., 1]
     lead = left[:, 0] + margins[:, 0]
     tail = _taken(right, lengths[:, None] - 1)[:, 0] + margins[:, 1]
@@ -178,15 +181,16 @@ def _set(
     wobble: Int[Array, "b n"],
     breadth: Float[Array, "b"],
     slant: Float[Array, "b"],
-) -> Float[Array, "b h paper"]:
-    """Digits on paper, slanted about the middle row, interpolated linearly along it; where two overlap, the brighter.
+    columns: int,
+) -> Float[Array, "b h columns"]:
+    """Digits on paper of so many columns, slanted about the middle row, interpolated linearly along it.
 
-    Only neighbours overlap: the digits at odd places and those at even ones are set apart, and of each of the two a
-    pixel sees the one nearest to it.
+    Where two overlap, the brighter is seen. Only neighbours do: the digits at odd places and those at even ones are set
+    apart, and of each of the two a pixel sees the one nearest to it.
     """
     b, height, digits, width = glyphs.shape
     flat = jnp.pad(glyphs, ((0, 0), (0, 0), (0, 0), (1, 1))).reshape(b, -1)  # Beside a digit is nothing.
-    row, column = jnp.arange(height), jnp.arange(paper_width(digits), dtype=jnp.float32) + 0.5
+    row, column = jnp.arange(height), jnp.arange(columns, dtype=jnp.float32) + 0.5
     lean = slant[:, None] * ((height - 1) / 2 - row.astype(jnp.float32))[None, :]
 
     def layer(first: int) -> Array:

@@ -46,7 +46,8 @@ class Captioner(nnx.Module):
 
     Raises:
         ValueError: if a size is not positive, a mark no word, or the dropout no probability below 1; when called, if
-            images have another shape or type, there is none, or captions do not fit them or are too long.
+            images have another shape or type, there is none, or captions do not fit them, are too long, or, where known
+            outside `jax.jit`, have words beyond the vocabulary.
     """
 
     def __init__(
@@ -182,6 +183,11 @@ class Captioner(nnx.Module):
             raise ValueError(
                 f"This Captioner takes captions [b, t] of at most {self.longest} words, integers, one for each image, "
                 f"not {captions.dtype} of shape {list(captions.shape)} for {len(memory)} images."
+            )
+        words = self.embedding.num_embeddings
+        if not isinstance(captions, jax.core.Tracer) and not ((captions >= 0) & (captions < words)).all():
+            raise ValueError(
+                f"Words are numbers from 0 to {words - 1}; these run from {captions.min()} to {captions.max()}."
             )
         begin = jnp.full_like(captions[:, :1], self.marks.begin)
         before = jnp.concatenate([begin, captions[:, :-1]], axis=1)

@@ -46,9 +46,9 @@ def make_gestures(images, frames):
     traced(lambda: gestures(key, images, frames))
 
 
-@calls(arrays(DIGITS, pixels_of), arrays(LABELS, integers), mostly, mostly, st.booleans())
-def make_lines(images, labels, number, digits, exactly):
-    traced(lambda: write(key, images, labels, lines=number, digits=digits, exactly=exactly))
+@calls(arrays(DIGITS, pixels_of), arrays(LABELS, integers), mostly, st.tuples(mostly, mostly), st.none() | mostly)
+def make_lines(images, labels, number, digits, room):
+    traced(lambda: write(key, images, labels, lines=number, digits=digits, room=room))
 
 
 @calls(arrays(DIGITS, pixels_of), mostly, mostly, st.sampled_from([4, 5, 6, 3, -1]))
@@ -140,13 +140,13 @@ def search_captions(images, width, power):
     traced(lambda: CAPTIONER.beam(images, width, length_power=power))
 
 
-@calls(mostly, mostly, mostly, st.lists(mostly, min_size=3, max_size=3) | st.lists(counts, max_size=4), rates)
+@calls(mostly, mostly, mostly, st.lists(mostly, min_size=4, max_size=4) | st.lists(counts, max_size=5), rates)
 def make_line_reader(height, classes, hidden, channels, rate):
     traced(lambda: LineReader(height, classes, hidden, cell=CELLS["gru"], channels=channels, dropout=rate, rngs=rngs()))
 
 
-READER = LineReader(8, 3, 2, cell=CELLS["gru"], channels=(1, 1, 2), rngs=rngs())
-FOLLOWER = LineReader(8, 3, 2, cell=CELLS["gru"], both_ways=False, channels=(1, 1, 2), rngs=rngs())
+READER = LineReader(8, 3, 2, cell=CELLS["gru"], channels=(1, 1, 2, 2), rngs=rngs())
+FOLLOWER = LineReader(8, 3, 2, cell=CELLS["gru"], both_ways=False, channels=(1, 1, 2, 2), rngs=rngs())
 
 
 @calls(arrays((2, 8, 9, 1), floats), arrays((2,), integers))
