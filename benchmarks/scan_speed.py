@@ -26,7 +26,7 @@ from peers import CONTENDERS, Contender, missing
 from rich.progress import Progress
 
 from rowrnn.command import run_experiment
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, check_names
 from rowrnn.mesh import cores
 from rowrnn.progress import terminal
 from rowrnn.report import load, plain_table
@@ -85,9 +85,8 @@ def cases(quick: bool) -> list[Case]:
 def main(options: Options) -> None:
     """Times all cases, saves after each, and prints the table."""
     console = terminal()
+    check_names("peers", options.peers, PEERS)
     for name in options.peers:
-        if name not in PEERS:
-            raise InputError(f"There is no peer {name!r}; there are {', '.join(PEERS)}.")
         if package := missing(name):
             raise InputError(f"{package} is not installed: pip install 'rowrnn[bench]', or choose others with --peers.")
     names = ("rowrnn", "checkpoints", *options.peers, "floor")

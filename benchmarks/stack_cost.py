@@ -21,7 +21,7 @@ from rich.progress import track
 
 from rowrnn import CELLS, Cell, explain, stack
 from rowrnn.command import run_experiment
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, check_names
 from rowrnn.progress import terminal
 from rowrnn.report import plain_table
 from rowrnn.run import Run
@@ -66,9 +66,7 @@ def main(options: Options) -> None:
     for name in ("batch", "hidden", "steps", "rounds", "updates"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
-    for name in options.cells:
-        if name not in CELLS:
-            raise InputError(f"There is no cell {name!r}; there are {', '.join(CELLS)}.")
+    check_names("cells", options.cells, CELLS)
     console = terminal()
     with Run(options.output) as run:
         results: dict[str, Any] = {

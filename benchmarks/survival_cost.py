@@ -31,7 +31,7 @@ from rowrnn import CELLS
 from rowrnn.classification import correct, cross_entropy
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, load
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, check_names
 from rowrnn.mesh import one_device_per_core
 from rowrnn.models import CNN, Classifier, solve_width
 from rowrnn.progress import terminal
@@ -111,9 +111,7 @@ def main(options: Options) -> None:
     for name in ("params", "seeds", "rounds"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
-    for name in options.models:
-        if name not in TITLES:
-            raise InputError(f"There is no model {name!r}; there are {', '.join(TITLES)}.")
+    check_names("models", options.models, TITLES)
     console = terminal()
     with Run(options.output) as run, tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
         console.print("Writing MNIST as PNG files.")

@@ -27,7 +27,7 @@ from rich.progress import Progress
 
 from rowrnn.command import run_experiment
 from rowrnn.data import load
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, check_names
 from rowrnn.progress import terminal
 from rowrnn.report import plain_table
 from rowrnn.run import Run
@@ -66,9 +66,8 @@ PRESETS = {"quick": {"epochs": 1, "seeds": 1, "train_images": 2_560}}
 def main(options: Options) -> None:
     """Trains everything in turn, saves after each training, and prints the table."""
     console = terminal()
+    check_names("libraries", options.libraries, LIBRARIES)
     for name in options.libraries:
-        if name not in LIBRARIES:
-            raise InputError(f"There is no library {name!r}; there are {', '.join(LIBRARIES)}.")
         if package := missing(name):
             raise InputError(f"{package} is not installed: pip install 'rowrnn[bench]', or choose with --libraries.")
     with Run(options.output) as run, Progress(console=console) as progress, tempfile.TemporaryDirectory() as directory:

@@ -27,7 +27,7 @@ from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.language import BEGIN, DIGITS, END, LONGEST, PAD, WORDS, decode
 from rowrnn.data.scenes import CANVAS, Scenes, fixed_scenes, scenes
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, check_names
 from rowrnn.experiment import Experiment, started
 from rowrnn.metrics.captions import bleu4, exact_match, slots
 from rowrnn.models import Captioner, Marks, solve_width
@@ -115,11 +115,7 @@ def main(options: Options) -> None:
 
 def check(options: Options) -> None:
     """Refuses options that cannot be meant."""
-    for name in options.cells:
-        if name not in CELLS:
-            raise InputError(f"There is no cell {name!r}; there are {', '.join(CELLS)}.")
-    if not options.cells:
-        raise InputError(f"Name at least one cell of {', '.join(CELLS)}.")
+    check_names("cells", options.cells, CELLS)
     options.check("params", "channels", "embedding", "beam", "scenes")
     if not 0 <= options.dropout < 1:
         raise InputError(f"--dropout is {options.dropout}; expected a dropout in [0, 1).")

@@ -12,7 +12,6 @@ pictures show every order and how far it came.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -24,7 +23,7 @@ from rowrnn import CELLS, Bidirectional, ImageScan, Recurrent, ReNet
 from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, check_names
 from rowrnn.experiment import started
 from rowrnn.models import ScanClassifier, solve_width
 from rowrnn.orders import HOLE, ORDERS, Order
@@ -97,13 +96,8 @@ def main(options: Options) -> None:
 
 def check(options: Options) -> None:
     """Refuses options that cannot be meant."""
-    for name, known in [(name, TITLES) for name in options.directions] + [(options.cell, CELLS)]:
-        if name not in known:
-            near = get_close_matches(name.lower(), known)
-            meant = f"Did you mean {near[0]!r}? " if near else ""
-            raise InputError(f"There is no {name!r}. {meant}Known ones: {', '.join(known)}.")
-    if not options.directions:
-        raise InputError(f"Name at least one direction of {', '.join(TITLES)}.")
+    check_names("directions", options.directions, TITLES)
+    check_names("cell", (options.cell,), CELLS)
     options.check("params", "patch", "renet_patch")
 
 

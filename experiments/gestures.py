@@ -30,7 +30,7 @@ from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.fixed import fixed
 from rowrnn.data.gestures import CANVAS, GESTURES, REVERSED, Videos, gestures
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, check_names
 from rowrnn.experiment import Experiment, started
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier, solve_width
 from rowrnn.options import TrainingOptions
@@ -112,12 +112,7 @@ def main(options: Options) -> None:
 
 def check(options: Options) -> None:
     """Refuses options that cannot be meant."""
-    known = (*CELLS, *BASELINES)
-    for name in options.models:
-        if name not in known:
-            raise InputError(f"There is no model {name!r}; there are {', '.join(known)}.")
-    if not options.models:
-        raise InputError(f"Name at least one model of {', '.join(known)}.")
+    check_names("models", options.models, (*CELLS, *BASELINES))
     options.check("params", "channels", "features", "frames", "test_images")
 
 

@@ -26,7 +26,7 @@ from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.fixed import fixed
 from rowrnn.data.lines import Lines, write
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, check_names
 from rowrnn.evaluate import evaluate
 from rowrnn.experiment import started
 from rowrnn.metrics.edits import aligned, edit_distances, label_error_rate
@@ -133,11 +133,7 @@ def main(options: Options) -> None:
 
 def check(options: Options) -> None:
     """Refuses options that cannot be meant."""
-    for name in options.models:
-        if name not in READERS:
-            raise InputError(f"There is no reader {name!r}; there are {', '.join(READERS)}.")
-    if not options.models:
-        raise InputError(f"Name at least one reader of {', '.join(READERS)}.")
+    check_names("models", options.models, READERS)
     options.check("params", "digits", "long", "lines", "beam", "validation_lines", "test_lines")
     if min(options.channels) < 1:
         raise InputError(f"--channels are {' '.join(map(str, options.channels))}; expected at least 1 each.")

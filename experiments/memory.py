@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int
 from rowrnn import CELLS, LSTM, RGLRU, Cell, LSTMState, scan
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, as_float
-from rowrnn.errors import InputError
+from rowrnn.errors import check_names
 from rowrnn.evaluate import evaluate
 from rowrnn.experiment import Experiment, started
 from rowrnn.options import TrainingOptions
@@ -117,11 +117,7 @@ def main(options: Options) -> None:
 
 def check(options: Options) -> None:
     """Refuses options that cannot be meant."""
-    for name in options.cells:
-        if name not in CONTENDERS:
-            raise InputError(f"There is no cell {name!r}; there are {', '.join(CONTENDERS)}.")
-    if not options.cells:
-        raise InputError(f"Name at least one cell of {', '.join(CONTENDERS)}.")
+    check_names("cells", options.cells, CONTENDERS)
     options.check("hidden", "delay", "longest", "test_images")
 
 

@@ -9,7 +9,6 @@ pictures tell how well, how fast, after which row the network knows, and what it
 """
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 
 import jax
@@ -21,7 +20,7 @@ from rowrnn.classification import correct_by_row, examine
 from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, check_names
 from rowrnn.experiment import started
 from rowrnn.models import CNN, Classifier, solve_width
 from rowrnn.models.classifier import Pooling
@@ -90,13 +89,7 @@ def main(options: Options) -> None:
 
 def check(options: Options) -> None:
     """Refuses options that cannot be meant."""
-    for name in options.models:
-        if name not in TITLES:
-            near = get_close_matches(name.lower(), TITLES)
-            meant = f"Did you mean {near[0]!r}? " if near else ""
-            raise InputError(f"There is no model {name!r}. {meant}Known models: {', '.join(TITLES)}.")
-    if not options.models:
-        raise InputError(f"Name at least one model of {', '.join(TITLES)}.")
+    check_names("models", options.models, TITLES)
     options.check("params", "hidden", "channels")
 
 

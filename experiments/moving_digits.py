@@ -25,7 +25,7 @@ from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.fixed import fixed
 from rowrnn.data.moving_digits import SIZE, moving_digits
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, check_names
 from rowrnn.experiment import started
 from rowrnn.metrics.video import squared_error, ssim
 from rowrnn.models import solve_width
@@ -135,11 +135,7 @@ def main(options: Options) -> None:
 
 def check(options: Options) -> None:
     """Refuses options that cannot be meant."""
-    for name in options.models:
-        if name not in CELLS:
-            raise InputError(f"There is no model {name!r}; there are {', '.join(CELLS)}.")
-    if not options.models:
-        raise InputError(f"Name at least one model of {', '.join(CELLS)}.")
+    check_names("models", options.models, CELLS)
     options.check("params", "digits", "given", "ahead", "patch", "validation_videos", "test_videos")
     if options.patch % 2 or SIZE % options.patch:
         raise InputError(f"--patch is {options.patch}; expected an even number that divides the canvas of {SIZE}.")

@@ -20,7 +20,7 @@ from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, Stack, chrono
 from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, check_names
 from rowrnn.experiment import started
 from rowrnn.models import ScanClassifier
 from rowrnn.models.scan_classifier import Pooling
@@ -83,13 +83,8 @@ def main(options: Options) -> None:
 
 def check(options: Options) -> None:
     """Refuses options that cannot be meant."""
-    for name in options.cells:
-        if name not in CELLS:
-            raise InputError(f"There is no cell {name!r}; there are {', '.join(CELLS)}.")
-    if not options.cells:
-        raise InputError(f"Name at least one cell of {', '.join(CELLS)}.")
-    if not options.orders:
-        raise InputError(f"Name at least one order of {', '.join(ORDER_OF)}.")
+    check_names("cells", tuple(dict.fromkeys(options.cells)), CELLS)  # One may have several layers.
+    check_names("orders", options.orders, ORDER_OF)
     options.check("hidden", "head")
     if options.permutation < 0:
         raise InputError(f"--permutation is {options.permutation}; expected a seed of at least 0.")

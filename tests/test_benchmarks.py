@@ -90,8 +90,8 @@ def test_seeds_together_against_one_by_one():
 @pytest.mark.parametrize(
     ("script", "options", "message"),
     [
-        ("scan_speed", ["--peers", "abacus"], "no peer 'abacus'"),
-        ("time_to_accuracy", ["--libraries", "abacus"], "no library 'abacus'"),
+        ("scan_speed", ["--peers", "abacus"], "There is no 'abacus' for --peers"),
+        ("time_to_accuracy", ["--libraries", "abacus"], "There is no 'abacus' for --libraries"),
     ],
 )
 def test_unknown_contenders_are_refused(script, options, message, monkeypatch, capsys, tmp_path):

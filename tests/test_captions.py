@@ -485,8 +485,8 @@ def test_all_words_right_is_greedy_decoding_right(digits):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--cells", "LSTM"], "There is no cell 'LSTM'; there are elman, lstm, gru"),
-        (["--cells"], "Name at least one cell"),
+        (["--cells", "LSTM"], "There is no 'LSTM' for --cells. Did you mean 'lstm'"),
+        (["--cells"], "--cells is empty; expected some of elman"),
         (["--beam", "0"], "--beam is 0; expected at least 1"),
         (["--dropout", "1"], r"--dropout is 1.0; expected a dropout in \[0, 1\)"),
         (["--length-power", "-1"], "--length-power is -1.0; expected at least 0"),

@@ -288,16 +288,16 @@ def test_memory(data_dir, tmp_path):
 @pytest.mark.parametrize(
     ("name", "wrong", "message"),
     [
-        ("directions", ["--directions", "row"], "There is no 'row'. Did you mean 'rows'"),
-        ("directions", ["--cell", "gro"], "There is no 'gro'. Did you mean 'gru'"),
+        ("directions", ["--directions", "row"], "There is no 'row' for --directions. Did you mean 'rows'"),
+        ("directions", ["--cell", "gro"], "There is no 'gro' for --cell. Did you mean 'gru'"),
         (
             "directions",
             ["--patch", "5"],
             "Patches of 5x5 do not divide .* 28x28. Take other ones with --patch",
         ),
         ("directions", ["--renet-patch", "4"], "Patches of 16x16 do not divide an image of 28x28"),
-        ("pixels", ["--cells", "gro"], "There is no cell 'gro'; there are elman"),
-        ("memory", ["--cells", "LSTM"], "There is no cell 'LSTM'; there are elman, lstm, gru"),
+        ("pixels", ["--cells", "gro"], "There is no 'gro' for --cells. Did you mean 'gru'. There are elman"),
+        ("memory", ["--cells", "LSTM"], "There is no 'LSTM' for --cells. Did you mean 'lstm'"),
         ("memory", ["--delay", "0"], "--delay is 0; expected at least 1"),
     ],
 )
@@ -320,7 +320,7 @@ def test_help_explains_every_option():
 def test_bad_input_is_one_paragraph_and_exit_code_2_and_leaves_nothing(tmp_path):
     code, output, errors = run("--models", "gro", "--output", tmp_path / "run")
     assert code == 2
-    assert errors.startswith("mnist_rows.py: There is no model 'gro'. Did you mean 'gru'?")
+    assert errors.startswith("mnist_rows.py: There is no 'gro' for --models. Did you mean 'gru'?")
     assert errors.count("\n") == 1
     assert output == ""
     assert list(tmp_path.iterdir()) == []
@@ -330,7 +330,8 @@ def test_bad_input_is_one_paragraph_and_exit_code_2_and_leaves_nothing(tmp_path)
     ("wrong", "message"),
     [
         ({"models": ("LSTM",)}, "Did you mean 'lstm'"),
-        ({"models": ()}, "Name at least one model"),
+        ({"models": ()}, "--models is empty; expected some of elman"),
+        ({"models": ("gru", "cnn", "gru")}, "--models has 'gru' twice; expected each once"),
         ({"dataset": "mnits"}, "Did you mean .*'mnist'"),
         ({"hidden": 0}, "--hidden is 0; expected at least 1"),
         ({"channels": -3}, "--channels is -3"),

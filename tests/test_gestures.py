@@ -361,8 +361,11 @@ def test_the_script(data_dir, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--models", "gro"], "There is no model 'gro'; there are elman, .*, frame, average"),
-        (["--models"], "Name at least one model of elman"),
+        (
+            ["--models", "gro"],
+            "'gro' for --models. Did you mean 'gru'. There are elman, .*, frame, average",
+        ),
+        (["--models"], "--models is empty; expected some of elman"),
         (["--frames", "0"], "--frames is 0; expected at least 1"),
         (["--channels", "0"], "--channels is 0; expected at least 1"),
         (["--params", "20000"], "No width meets a budget of 20,000 parameters"),

@@ -456,8 +456,8 @@ def test_the_experiment(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--models", "gro"], "There is no reader 'gro'; there are lstm, gru, forward, cnn"),
-        (["--models"], "Name at least one reader"),
+        (["--models", "gro"], "There is no 'gro' for --models. Did you mean 'gru'. There are lstm, gru, forward, cnn"),
+        (["--models"], "--models is empty; expected some of lstm"),
         (["--digits", "0"], "--digits is 0; expected at least 1"),
         (["--beam", "0"], "--beam is 0"),
         (["--lines", "0"], "--lines is 0"),

@@ -299,8 +299,8 @@ def test_the_script_predicts_and_draws(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--models", "cnn"], "There is no model 'cnn'"),
-        (["--models"], "Name at least one model"),
+        (["--models", "cnn"], "There is no 'cnn' for --models. There are lstm, gru"),
+        (["--models"], "--models is empty"),
         (["--given", "0"], "--given is 0"),
         (["--ahead", "0"], "--ahead is 0"),
         (["--digits", "0"], "--digits is 0"),
