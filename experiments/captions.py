@@ -23,6 +23,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from rowrnn import CELLS
+from rowrnn.columns import PARAMETERS, score, tabulated, written
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.language import BEGIN, DIGITS, END, LONGEST, PAD, WORDS, decode
@@ -32,7 +33,7 @@ from rowrnn.experiment import Experiment, started
 from rowrnn.metrics.captions import bleu4, exact_match, slots
 from rowrnn.models import Captioner, Marks, solve_width
 from rowrnn.options import TrainingOptions
-from rowrnn.report import accuracy, interval
+from rowrnn.report import interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.trial import Task, generation_share
 
@@ -233,14 +234,19 @@ def measured(captions: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     }
 
 
+SLOTS = {"count": "count %", "digit": "digit %", "size": "size %", "relation": "relation %"}
+COLUMNS = (
+    score("exact match %", MEASURE),
+    score("unseen\ncombinations %", f"{MEASURE}_unseen"),
+    score("BLEU-4 %", "bleu4"),
+    *((heading, partial(lambda slot, row: written(row["slots"][slot]), slot)) for slot, heading in SLOTS.items()),
+    PARAMETERS,
+)
+
+
 def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """What each model says right, as text."""
-    header = ["model", "exact match %", "unseen\ncombinations %", "BLEU-4 %", "count %", "digit %", "size %"]
-    table = [[*header, "relation %", "para-\nmeters"]]
-    for row in results["summary"]:
-        scores = (row[MEASURE], row[f"{MEASURE}_unseen"], row["bleu4"], *row["slots"].values())
-        table.append([row["model"], *map(accuracy, scores), f"{row['parameters']:,}"])
-    return table
+    return tabulated("model", results["summary"], COLUMNS)
 
 
 if __name__ == "__main__":

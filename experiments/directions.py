@@ -21,13 +21,13 @@ from flax import nnx
 
 from rowrnn import CELLS, Bidirectional, ImageScan, Recurrent, ReNet
 from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
+from rowrnn.columns import ANSWERS, MEMORY, PARAMETERS, SECONDS, WIDTH, score, tabulated
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
 from rowrnn.errors import InputError, check_names
 from rowrnn.experiment import started
 from rowrnn.models import ScanClassifier, solve_width
 from rowrnn.orders import HOLE, ORDERS, Order
-from rowrnn.report import accuracy
 
 TITLES = {
     "rows": "rows, from the top",
@@ -141,29 +141,21 @@ def about(layer: ImageScan | ReNet, units: int, data: Dataset) -> dict[str, Any]
     return {"width": units, "sequences": sequences, "steps": steps}
 
 
-HEADER = (
-    *("order", "test\naccuracy %", "para-\nmeters", "width", "steps"),
-    *("s an epoch\nof a seed", "answers\nimages/s", "memory\nMiB, all"),
+COLUMNS = (
+    score("test\naccuracy %"),
+    PARAMETERS,
+    WIDTH,
+    ("steps", lambda row: f"{row['sequences']}x{row['steps']}" if row["sequences"] > 1 else str(row["steps"])),
+    SECONDS,
+    ANSWERS,
+    MEMORY,
 )
 
 
 def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Accuracy and cost of every order, as text."""
-    table = [list(HEADER)]
-    for row in sorted(results["summary"], key=lambda row: -row["test_accuracy"]["mean"]):
-        table.append(
-            [
-                row["model"],
-                accuracy(row["test_accuracy"]),
-                f"{row['parameters']:,}",
-                str(row["width"]),
-                f"{row['sequences']}x{row['steps']}" if row["sequences"] > 1 else str(row["steps"]),
-                f"{row['train_seconds'] / row['epochs'] / row['seeds']:.1f}",
-                f"{row['inference_images_per_second']:,.0f}",
-                f"{row['memory_mib']:,.0f}",
-            ]
-        )
-    return table
+    best_first = sorted(results["summary"], key=lambda row: -row["test_accuracy"]["mean"])
+    return tabulated("order", best_first, COLUMNS)
 
 
 def pictured(name: str, options: Options, data: Dataset) -> dict[str, np.ndarray]:

@@ -26,6 +26,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rowrnn import CELLS
+from rowrnn.columns import PARAMETERS, SECONDS, WIDTH, making, score, tabulated
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.fixed import fixed
@@ -34,7 +35,7 @@ from rowrnn.errors import InputError, check_names
 from rowrnn.experiment import Experiment, started
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier, solve_width
 from rowrnn.options import TrainingOptions
-from rowrnn.report import accuracy, interval
+from rowrnn.report import interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.trial import Task, generation_share
 
@@ -225,22 +226,20 @@ def pictured(
     }
 
 
+COLUMNS = (
+    score("test\naccuracy %"),
+    score("reversed\npairs %", "reversed_pairs_accuracy"),
+    score("taken for\npartner %", "partner_share"),
+    PARAMETERS,
+    WIDTH,
+    SECONDS,
+    making("videos"),
+)
+
+
 def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Accuracy and cost of every model, as text."""
-    header = ["model", "test\naccuracy %", "reversed\npairs %", "taken for\npartner %", "para-\nmeters", "width"]
-    table = [[*header, "s an epoch\nof a seed", "making\nvideos %"]]
-    for row in results["summary"]:
-        table.append(
-            [
-                row["model"],
-                *(accuracy(row[of]) for of in ("test_accuracy", "reversed_pairs_accuracy", "partner_share")),
-                f"{row['parameters']:,}",
-                str(row["width"]),
-                f"{row['train_seconds'] / row['epochs'] / row['seeds']:.1f}",
-                "-" if row["generation_share"] is None else f"{100 * row['generation_share']:.0f}",
-            ]
-        )
-    return table
+    return tabulated("model", results["summary"], COLUMNS)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from rowrnn import GRU, LSTM, Cell, ctc
+from rowrnn.columns import MEMORY, PARAMETERS, SECONDS, score, tabulated
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.fixed import fixed
@@ -33,7 +34,7 @@ from rowrnn.metrics.edits import aligned, edit_distances, label_error_rate
 from rowrnn.models import solve_width
 from rowrnn.models.line_reader import LineReader
 from rowrnn.options import TrainingOptions
-from rowrnn.report import accuracy, interval
+from rowrnn.report import interval
 from rowrnn.transcription import best_path, ctc_loss, exact, probabilities, searched
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.trial import Task, Trial, generation_share
@@ -232,30 +233,16 @@ def strings(lines: Lines | ctc.Reading) -> list[list[int]]:
 
 def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Errors and cost of each reader, as text."""
-    table = [
-        [
-            "reader",
-            "label\nerror %",
-            "with beam\nsearch %",
-            f"of {results['protocol']['long']}\ndigits %",
-            "lines without\nerror %",
-            "para-\nmeters",
-            "s an epoch\nof a seed",
-            "memory\nMiB, all",
-        ]
-    ]
-    for row in results["summary"]:
-        table.append(
-            [
-                row["model"],
-                *(accuracy(row[f"label_error_rate{how}"]) for how in ("", "_beam", "_long")),
-                accuracy(row["exact_lines"]),
-                f"{row['parameters']:,}",
-                f"{row['train_seconds'] / row['epochs'] / row['seeds']:.1f}",
-                f"{row['memory_mib']:,.0f}",
-            ]
-        )
-    return table
+    columns = (
+        score("label\nerror %", "label_error_rate"),
+        score("with beam\nsearch %", "label_error_rate_beam"),
+        score(f"of {results['protocol']['long']}\ndigits %", "label_error_rate_long"),
+        score("lines without\nerror %", "exact_lines"),
+        PARAMETERS,
+        SECONDS,
+        MEMORY,
+    )
+    return tabulated("reader", results["summary"], columns)
 
 
 if __name__ == "__main__":

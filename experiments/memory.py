@@ -23,13 +23,14 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rowrnn import CELLS, LSTM, RGLRU, Cell, LSTMState, scan
+from rowrnn.columns import written
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, as_float
 from rowrnn.errors import check_names
 from rowrnn.evaluate import evaluate
 from rowrnn.experiment import Experiment, started
 from rowrnn.options import TrainingOptions
-from rowrnn.report import accuracy, interval
+from rowrnn.report import interval
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.trial import Task
 
@@ -196,7 +197,7 @@ def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     asked = [n for n in delays if n in (0, 10, 100, 200, 500, 1000, protocol["delay"], protocol["longest"])]
     table = [["accuracy % after rows", *map(str, asked)]]
     for row in results["summary"]:
-        table.append([row["model"], *(accuracy(row["test_accuracy"][delays.index(n)]) for n in asked)])
+        table.append([row["model"], *(written(row["test_accuracy"][delays.index(n)]) for n in asked)])
     return table
 
 

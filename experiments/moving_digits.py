@@ -21,6 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from rowrnn.cells import ConvCell, ConvGRU, ConvLSTM
+from rowrnn.columns import MEMORY, PARAMETERS, WIDTH, making, score, tabulated
 from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.fixed import fixed
@@ -123,7 +124,9 @@ def main(options: Options) -> None:
         experiment.arrays.update({"video": np.asarray(test[:SHOWN]), **arrays})
         for name, units in widths.items():
             make = partial(makes[name], units)
-            task = Task(partial(loss, options), partial(score, options), data.train, validation, "negative_mse", ".1f")
+            task = Task(
+                partial(loss, options), partial(negative_mse, options), data.train, validation, "negative_mse", ".1f"
+            )
             trial = experiment.train(CELLS[name].__name__, make, task, about={"width": units})
             share = generation_share(partial(filmed, options), task, options, trial)
             scores, shown = examine(trial, test, options)
@@ -187,7 +190,7 @@ def frame_errors(options: Options, model: Any, videos: Frames) -> Float[Array, "
     return squared_error(forecast(options, model, videos), as_float(videos[:, options.given :]))
 
 
-def score(options: Options, model: Any, videos: Frames) -> Float[Array, "b"]:
+def negative_mse(options: Options, model: Any, videos: Frames) -> Float[Array, "b"]:
     """Minus the mean squared error of the predicted frames."""
     return -frame_errors(options, model, videos).mean(axis=1)
 
@@ -226,39 +229,23 @@ def baseline(picture: Callable[[Array], Array], frames: Float[Array, "b t h w c"
     return jnp.repeat(picture(frames), ahead, axis=1)
 
 
-HEADER = (
-    *("model", "MSE\nper frame", "SSIM", "para-\nmeters", "channels"),
-    *("s per 1,000\nvideos", "making\nvideos %", "memory\nMiB, all"),
+COLUMNS = (
+    score("MSE\nper frame", "mse_per_frame", 1, 1.0),
+    score("SSIM", "ssim", 3, 1.0),
+    PARAMETERS,
+    ("channels", WIDTH[1]),
+    ("s per 1,000\nvideos", lambda row: f"{1000 / row['train_images_per_second']:.1f}"),
+    making("videos"),
+    MEMORY,
 )
 
 
 def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Errors and cost of each model and baseline, as text."""
-    table = [list(HEADER)]
-    for row in results["summary"]:
-        videos = row["train_images_per_second"] * row["train_seconds"]
-        share = row["generation_share"]
-        table.append(
-            [
-                row["model"],
-                with_interval(row["mse_per_frame"], 1),
-                with_interval(row["ssim"], 3),
-                f"{row['parameters']:,}",
-                str(row["width"]),
-                f"{1000 * row['train_seconds'] / videos:.1f}",
-                "-" if share is None else f"{100 * share:.1f}",
-                f"{row['memory_mib']:,.0f}",
-            ]
-        )
+    table = tabulated("model", results["summary"], COLUMNS)
     for name, scores in results["baselines"].items():
         table.append([name, f"{scores['mse_per_frame']:.1f}", f"{scores['ssim']:.3f}", *["-"] * 5])
     return table
-
-
-def with_interval(score: dict[str, Any], digits: int) -> str:
-    """A score over seeds as text."""
-    mean = f"{score['mean']:.{digits}f}"
-    return mean if score["ci95"] is None else f"{mean} ± {score['ci95']:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ from flax import nnx
 
 from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, Stack, chrono
 from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
+from rowrnn.columns import MEMORY, PARAMETERS, SECONDS, WIDTH, score, tabulated
 from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, as_float
 from rowrnn.errors import InputError, check_names
 from rowrnn.experiment import started
 from rowrnn.models import ScanClassifier
 from rowrnn.models.scan_classifier import Pooling
-from rowrnn.report import accuracy
 
 ORDER_OF = {"sequential": "pixels", "permuted": "permuted"}
 
@@ -116,30 +116,8 @@ def layers(options: Options, data: Dataset, rngs: nnx.Rngs) -> list[Recurrent]:
 
 def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Accuracy and cost of each order, as text."""
-    table = [
-        [
-            "order, cell",
-            "test\naccuracy %",
-            "para-\nmeters",
-            "width",
-            "steps",
-            "s an epoch\nof a seed",
-            "memory\nMiB, all",
-        ]
-    ]
-    for row in results["summary"]:
-        table.append(
-            [
-                row["model"],
-                accuracy(row["test_accuracy"]),
-                f"{row['parameters']:,}",
-                str(row["width"]),
-                str(row["steps"]),
-                f"{row['train_seconds'] / row['epochs'] / row['seeds']:.1f}",
-                f"{row['memory_mib']:,.0f}",
-            ]
-        )
-    return table
+    columns = (score("test\naccuracy %"), PARAMETERS, WIDTH, ("steps", lambda row: str(row["steps"])), SECONDS, MEMORY)
+    return tabulated("order, cell", results["summary"], columns)
 
 
 if __name__ == "__main__":

@@ -17,20 +17,20 @@ from rich import box
 from rich.table import Table
 from scipy import special
 
+from rowrnn.columns import ANSWERS, MEMORY, PARAMETERS, score, tabulated
 from rowrnn.errors import InputError
 from rowrnn.run import ARRAYS, RESULTS, read_record
 
 Results = Mapping[str, Any]
 
-HEADER = (
-    "model",
-    "test\naccuracy %",
-    "para-\nmeters",
-    "seconds\nto 98 %",
-    "seconds\nto 99 %",
-    "training\nimages/s",
-    "answers\nimages/s",
-    "memory\nMiB",
+COLUMNS = (
+    score("test\naccuracy %"),
+    PARAMETERS,
+    ("seconds\nto 98 %", lambda row: _seconds(row["seconds_to_98"])),
+    ("seconds\nto 99 %", lambda row: _seconds(row["seconds_to_99"])),
+    ("training\nimages/s", lambda row: f"{row['train_images_per_second']:,.0f}"),
+    ANSWERS,
+    ("memory\nMiB", MEMORY[1]),
 )
 
 
@@ -68,18 +68,12 @@ def summary_table(results: Results) -> Table:
     data, seeds = results["data"], results["protocol"]["seeds"]
     title = f"{data['name']}: {data['test']:,} test images, mean ± 95 % interval over {seeds} seeds"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, title_justify="left")
-    return _filled(table, [HEADER, *_cells(results)])
+    return _filled(table, tabulated("model", results["summary"], COLUMNS))
 
 
 def plain_table(rows: Sequence[Sequence[str]]) -> Table:
     """A header and rows, as a script has put them in `results["table"]`, for the terminal."""
     return _filled(Table(box=box.SIMPLE_HEAD, padding=(0, 1)), rows)
-
-
-def accuracy(score: Mapping[str, Any]) -> str:
-    """An accuracy over seeds, as `interval` gives it, in percent."""
-    mean = f"{100 * score['mean']:.2f}"
-    return mean if score["ci95"] is None else f"{mean} ± {100 * score['ci95']:.2f}"
 
 
 def _filled(table: Table, rows: Sequence[Sequence[str]]) -> Table:
@@ -93,7 +87,7 @@ def _filled(table: Table, rows: Sequence[Sequence[str]]) -> Table:
 
 def markdown(results: Results) -> str:
     """The script's own table or the summary, in Markdown."""
-    header, *body = results.get("table") or [HEADER, *_cells(results)]
+    header, *body = results.get("table") or tabulated("model", results["summary"], COLUMNS)
     header = [name.replace("-\n", "").replace("\n", " ") for name in header]
     rule = ("---", *["---:"] * (len(header) - 1))
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *body))
@@ -140,22 +134,6 @@ def with_table(text: str, name: str, table: str) -> str:
     if not marks.search(text):
         raise InputError(f"There is no place for the table: expected the marks <!-- {name} --> and <!-- /{name} -->.")
     return marks.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text)
-
-
-def _cells(results: Results) -> list[tuple[str, ...]]:
-    return [
-        (
-            row["model"],
-            accuracy(row["test_accuracy"]),
-            f"{row['parameters']:,}",
-            _seconds(row["seconds_to_98"]),
-            _seconds(row["seconds_to_99"]),
-            f"{row['train_images_per_second']:,.0f}",
-            f"{row['inference_images_per_second']:,.0f}",
-            f"{row['memory_mib']:,.0f}",
-        )
-        for row in results["summary"]
-    ]
 
 
 def _seconds(seconds: float | None) -> str:

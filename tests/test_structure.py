@@ -14,7 +14,7 @@ PACKAGE = ROOT / "rowrnn"
 
 # From the bottom up: a module may import from those before its own group, or a neighbour named beside it.
 ORDER = [
-    {"typing", "errors", "whole_file"},
+    {"typing", "errors", "whole_file", "columns"},
     {"mesh", "native", "convolution", "linear_recurrence", "masking", "ctc"},
     {"cells", "data", "fused", "cudnn", "orders"},
     {"arguments"},
