@@ -4,7 +4,7 @@ Ten frames of two handwritten digits that fly over a canvas and bounce off its w
 ten that follow are predicted (Moving MNIST), by a ConvLSTM and by a ConvGRU of one parameter budget, beside the last
 frame held and the mean of the frames given. With `--given 1` a single still must move.
 
-    python experiments/moving_digits.py --full     about 2 hours on 2 cores: the committed results
+    python experiments/moving_digits.py --full     two hours on one core, less on 2: the committed results
     python experiments/moving_digits.py            a quarter of an hour: fewer videos, one seed
     python experiments/moving_digits.py --quick    3 minutes: one digit, a small ConvGRU
 """

@@ -17,6 +17,7 @@ from flax import nnx
 from scipy import stats
 from test_models import randomized
 
+from rowrnn import program
 from rowrnn.cells import CELLS, GRU, ConvGRU
 from rowrnn.data import as_float
 from rowrnn.data.gestures import (
@@ -330,7 +331,8 @@ def test_the_script(data_dir, tmp_path):
     what = ("--models", "min_gru", "frame", "--params", "2500", "--channels", "2", "--features", "8")
     how = ("--frames", "3", "--epochs", "1", "--seeds", "2", "--batch", "16", "--test-images", "60")
     with jax.numpy_dtype_promotion("standard"):  # Schedules of optax multiply floats by step counts.
-        script.main(tyro.cli(script.Options, args=[*common, *what, *how]))
+        options = tyro.cli(script.Options, args=[*common, *what, *how])
+        script.main(options)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["finished"]
     assert [row["model"] for row in results["summary"]] == ["MinGRU", "single frame"]
@@ -356,6 +358,13 @@ def test_the_script(data_dir, tmp_path):
             assert row["model"] == "single frame" or row["place"] == [2, 2]
             np.testing.assert_allclose(row["test_accuracy"]["values"], by_frame[[0, 1], row["place"]])
             np.testing.assert_allclose(arrays[f"{row['model']}/probability"].sum(axis=-1), 1, atol=1e-5)
+    validation = script.made(1, options.load().validation, options)
+    for seed, place in enumerate(results["summary"][1]["place"]):
+        program.export_kept(tmp_path / "run", "single frame", tmp_path / "frame.jax", seed)
+        of_frame = program.load(tmp_path / "frame.jax")
+        answers = [of_frame(as_float(validation.frames[:, t : t + 1])).argmax(axis=-1) for t in range(3)]
+        right = [(np.asarray(answer) == validation.labels).mean() for answer in answers]
+        assert right[place] == max(right)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class FrameCNN(nnx.Module):
     def frames(self, frames: ArrayLike) -> Float[Array, "b d"]:
         """Features `[b, features]` of frames `[b, h, w, c]`."""
         frames = jnp.asarray(frames)
-        if frames.ndim != 4 or len(frames) < 1 or frames.shape[1:] != self.shape:
+        if frames.ndim != 4 or 0 in frames.shape[:1] or frames.shape[1:] != self.shape:
             raise ValueError(f"Frames have shape [b, {self._sides()}] here, b at least 1, not {list(frames.shape)}.")
         if not jnp.issubdtype(frames.dtype, jnp.floating):
             raise ValueError(f"Frames are floating-point, from 0 to 1, not {frames.dtype}: take rowrnn.data.as_float.")
