@@ -148,7 +148,7 @@ def test_layers_take_maps():
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2), (1, 3)], ids=str)
 @pytest.mark.parametrize("shape", [(2, 8, 7, 3), (1, 5, 5, 1)], ids=str)
 def test_convolutions_are_the_librarys(shape, strides, padding):
-    """The function, and the layer that has gradients of its own; padding may be wider than the kernel."""
+    """The function and the layer; padding may be wider than the kernel."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=shape), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(3, 3, shape[-1], 4)), jnp.float32)
