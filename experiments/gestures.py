@@ -75,6 +75,8 @@ class Options(TrainingOptions):
     """Videos per training step."""
     epochs: int = 14
     """Passes over the training set."""
+    learning_rate: float = 8e-3
+    """Peak learning rate of AdamW."""
     seeds: int = 2
     """Models of each kind, trained together, each from its own seed."""
     train_images: int | None = 16_000
@@ -89,7 +91,7 @@ class Options(TrainingOptions):
 
 PRESETS = {
     "quick": {"models": ("gru", "average", "frame"), "seeds": 1, "epochs": 8, "train_images": 4_000},
-    "full": {"seeds": 3, "epochs": 8, "train_images": None, "test_images": None},
+    "full": {"seeds": 3, "epochs": 6, "train_images": None, "test_images": None},
 }
 
 

@@ -33,24 +33,31 @@ def convolve(
 
 
 def conv(
-    inputs: int, outputs: int, size: int, strides: Pair = (1, 1), padding: Padding | None = None, *, rngs: nnx.Rngs
+    inputs: int,
+    outputs: int,
+    size: int | Pair,
+    strides: Pair = (1, 1),
+    padding: Padding | None = None,
+    *,
+    rngs: nnx.Rngs,
 ) -> nnx.Conv:
     """A layer `[b, h, w, inputs] → [b, y, x, outputs]`, its kernel drawn as He et al. (2015) for what a ReLU follows.
 
     Args:
         inputs: number of input channels.
         outputs: number of output channels.
-        size: of a side of the kernel.
+        size: height and width of the kernel, or both at once.
         strides: steps down and to the right.
         padding: zeros above and below, left and right; half a kernel on every side where not given.
         rngs: source of the initial kernel.
     """
+    size = (size, size) if isinstance(size, int) else size
     return nnx.Conv(
         inputs,
         outputs,
-        (size, size),
+        size,
         strides=strides,
-        padding=((size // 2, size // 2),) * 2 if padding is None else padding,
+        padding=[(side // 2, side // 2) for side in size] if padding is None else padding,
         kernel_init=nnx.initializers.he_normal(),
         conv_general_dilated=_without_options,
         rngs=rngs,

@@ -147,7 +147,7 @@ def test_what_no_line_is_made_of(images, how, message):
 
 
 def reader(cell, **how):
-    made = LineReader(12, 3, 5, cell=cell, channels=(2, 3, 4, 3), **how, rngs=nnx.Rngs(0))
+    made = LineReader(12, 3, 5, cell=cell, channels=(2, 3, 4, 3, 4), **how, rngs=nnx.Rngs(0))
     # Biases of zero would hide what padding lets through.
     key = jax.random.key(1)
     return jax.tree.map(lambda a: a + 0.3 * jax.random.normal(key, a.shape) if a.ndim == 1 else a, made)
@@ -190,23 +190,24 @@ def test_a_reader_is_its_convolutions_and_layers_in_numpy():
     model = reader(None)
     image = np.random.default_rng(0).normal(size=(12, 8))
     x = image[:, :, None]
-    strides = ((2, 2), (2, 2), (2, 1), (1, 1))
+    strides = ((2, 2), (2, 2), (2, 1), (1, 1), (1, 1))
     for convolution, norm, (down, right) in zip(model.convolutions, (None, *model.norms), strides, strict=True):
         kernel, bias = (np.asarray(a[...], np.float64) for a in (convolution.kernel, convolution.bias))
-        padded = np.pad(x, ((1, 1), (3 - right, 0), (0, 0)))
-        rows, columns = -(-x.shape[0] // down), -(-x.shape[1] // right)
+        last = convolution is model.convolutions[-1]  # over all of the two rows that are left
+        high, around = (2, 0) if last else (3, 1)
+        padded = np.pad(x, ((around, around), (3 - right, 0), (0, 0)))
+        rows, columns = 1 if last else -(-x.shape[0] // down), -(-x.shape[1] // right)
         out = np.zeros((rows, columns, len(bias)))
         for r, c in np.ndindex(rows, columns):
-            window = padded[down * r : down * r + 3, right * c : right * c + 3]
+            window = padded[down * r : down * r + high, right * c : right * c + 3]
             out[r, c] = np.einsum("ijk,ijko->o", window, kernel) + bias
         if norm:
             spread = np.sqrt(out.var(axis=-1, keepdims=True) + 1e-2)
             normal = (out - out.mean(axis=-1, keepdims=True)) / spread
             out = normal * np.asarray(norm.scale[...]) + np.asarray(norm.bias[...])
         x = np.maximum(out, 0)
-    steps = np.stack([x[:, t].reshape(-1) for t in range(x.shape[1])])
     between, head = model.layer, model.head
-    hidden = np.maximum(steps @ np.asarray(between.kernel[...]) + np.asarray(between.bias[...]), 0)
+    hidden = np.maximum(x[0] @ np.asarray(between.kernel[...]) + np.asarray(between.bias[...]), 0)
     expected = hidden @ np.asarray(head.kernel[...]) + np.asarray(head.bias[...])
     np.testing.assert_allclose(model(jnp.asarray(image, jnp.float32)[None, :, :, None])[0], expected, atol=1e-4)
 
@@ -247,7 +248,7 @@ def test_strips_that_cannot_be_followed():
         reader(GRU).initial_state(strip)
     with pytest.raises(ValueError, match=r"images \[b, 12, 4, 1\]"):
         reader(GRU, both_ways=False).initial_state(strip[:, :, :3])
-    with pytest.raises(ValueError, match="at least one row, class, unit and channel of each of 4 convolutions"):
+    with pytest.raises(ValueError, match="at least one row, class, unit and channel of each of 5 convolutions"):
         LineReader(12, 0, 5, cell=GRU, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="dropout is a probability"):
         reader(GRU, dropout=1.0)
@@ -427,7 +428,7 @@ def test_errors_of_nothing():
 
 def run(tmp_path, *arguments):
     common = ("--output", str(tmp_path / "run"), "--seeds", "1", "--epochs", "1", "--batch", "16", "--lines", "3")
-    small = ("--train-images", "64", "--validation-lines", "8", "--test-lines", "12", "--channels", "2", "3", "4", "3")
+    small = ("--train-images", "64", "--validation-lines", "8", "--test-lines", "12", "--channels", "2", "3", "4", "3", "4")
     # As a person runs it, and as optax wants it.
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         script.main(tyro.cli(script.Options, args=[*common, *small, *arguments]))
@@ -461,7 +462,7 @@ def test_the_experiment(tmp_path):
         (["--digits", "0"], "--digits is 0; expected at least 1"),
         (["--beam", "0"], "--beam is 0"),
         (["--lines", "0"], "--lines is 0"),
-        (["--channels", "2", "0", "2", "2"], "--channels are 2 0 2 2; expected at least 1 each"),
+        (["--channels", "2", "0", "2", "2", "2"], "--channels are 2 0 2 2 2; expected at least 1 each"),
         (["--dropout", "1"], "expected a dropout in"),
         (["--params", "500"], "No width meets a budget of 500"),
     ],

@@ -18,8 +18,8 @@ from rowrnn.typing import Images, State
 
 STRIP = 4
 """Columns of a strip: for each the reader says something once."""
-KERNEL = 3
-STRIDES = ((2, 2), (2, 2), (2, 1), (1, 1))  # of the convolutions, down and right: a strip ends as one column
+KERNEL = 3  # rows and columns; the last convolution sees all rows that are left
+STRIDES = ((2, 2), (2, 2), (2, 1), (1, 1), (1, 1))  # of the convolutions, down and right: a strip ends as one column
 
 
 FAINT = 1e-2
@@ -36,11 +36,12 @@ class ReaderState(NamedTuple):
 class LineReader(nnx.Module):
     """Convolutions over a line, a recurrent layer over its columns, and scores of every class for every strip.
 
-    Four 3x3 convolutions with ReLU, three of which halve the height and two the width, make a strip of 4 columns one
-    step; behind all but the first the channels of a place are normalized (Ba et al. 2016). They look to the left, never
-    to the right: padding behind a line cannot reach its steps, and a step is known when its strip has been seen. A cell
-    that reads from the left can so follow a line while it is written (`step`); with one for each direction a line is
-    read when it is whole. Without a cell every step answers on its own, from the 23 columns that the convolutions see.
+    Four 3x3 convolutions with ReLU, three of which halve the height and two the width, and one over all rows that are
+    left make a strip of 4 columns one step; behind all but the first the channels of a place are normalized (Ba et al.
+    2016). They look to the left, never to the right: padding behind a line cannot reach its steps, and a step is known
+    when its strip has been seen. A cell that reads from the left can so follow a line while it is written (`step`);
+    with one for each direction a line is read when it is whole. Without a cell every step answers on its own, from the
+    31 columns that the convolutions see.
 
     Args:
         height: rows of a line.
@@ -64,7 +65,7 @@ class LineReader(nnx.Module):
         *,
         cell: type[Cell] | None,
         both_ways: bool = True,
-        channels: Sequence[int] = (16, 32, 48, 48),
+        channels: Sequence[int] = (16, 32, 48, 48, 64),
         dropout: float = 0.0,
         rngs: nnx.Rngs,
     ) -> None:
@@ -75,17 +76,18 @@ class LineReader(nnx.Module):
             )
         check_rate("dropout", dropout)
         self.height = height
-        sizes = zip((1, *channels[:-1]), channels, STRIDES, strict=True)
         # Padding above and below; to the left stands what was seen before (`_features`).
         padding = ((KERNEL // 2, KERNEL // 2), (0, 0))
+        *stages, last = zip((1, *channels[:-1]), channels, STRIDES, strict=True)
         self.convolutions = nnx.List(
-            [conv(inputs, outputs, KERNEL, strides, padding, rngs=rngs) for inputs, outputs, strides in sizes]
+            [conv(inputs, outputs, KERNEL, strides, padding, rngs=rngs) for inputs, outputs, strides in stages]
         )
-        self.norms = nnx.List([nnx.LayerNorm(outputs, epsilon=FAINT, rngs=rngs) for outputs in channels[1:]])
         for down, _ in STRIDES:
             height = -(-height // down)
-        features = height * channels[-1]
-        self.layer = _layer(features, hidden, cell, both_ways, rngs)
+        inputs, outputs, strides = last
+        self.convolutions.append(conv(inputs, outputs, (height, KERNEL), strides, ((0, 0), (0, 0)), rngs=rngs))
+        self.norms = nnx.List([nnx.LayerNorm(outputs, epsilon=FAINT, rngs=rngs) for outputs in channels[1:]])
+        self.layer = _layer(channels[-1], hidden, cell, both_ways, rngs)
         outputs = self.layer.out_features if isinstance(self.layer, nnx.Linear) else self.layer.outputs
         self.head = nnx.Linear(outputs, classes + 1, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
@@ -151,7 +153,7 @@ class LineReader(nnx.Module):
             then.append(x[:, :, x.shape[2] - before.shape[2] :])
             x = convolution(x)
             x = nnx.relu(norm(x) if norm else x)
-        return jnp.swapaxes(x, 1, 2).reshape(x.shape[0], x.shape[2], -1), tuple(then)
+        return x[:, 0], tuple(then)
 
     def _nothing(self, images: Images) -> tuple[Array, ...]:
         """What the convolutions have seen before a line begins: zeros of the images' dtype and sharding."""
