@@ -82,19 +82,18 @@ class Options(TrainingOptions):
     """Lines on which choices are made."""
     test_lines: int = 4_000
     """Lines of each test."""
-    epochs: int = 6
+    epochs: int = 12
     """Passes over the training set."""
     seeds: int = 2
-    """Models of each kind, trained together, each from its own seed; fastest as a multiple of the devices, which then
-    share no batch."""
-    batch: int = 64
+    """Models of each kind, trained together, each from its own seed."""
+    batch: int = 160
     """Images of digits per training step."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
     """Peak learning rate of AdamW."""
     quick: bool = False
     """Preset: a small GRU and the convolutions alone, few epochs, 400 test lines."""
     full: bool = False
-    """Preset: 40 epochs, four seeds."""
+    """Preset: 120 epochs, three seeds."""
 
 
 PRESETS = {
@@ -102,13 +101,12 @@ PRESETS = {
         "models": ("gru", "cnn"),
         "params": 40_000,
         "channels": (8, 16, 24, 24, 32),
-        "epochs": 4,
-        "learning_rate": 5e-3,
+        "epochs": 10,
         "train_images": 40_000,
         "validation_lines": 200,
         "test_lines": 400,
     },
-    "full": {"epochs": 40, "seeds": 4},
+    "full": {"epochs": 120, "seeds": 3},
 }
 
 
