@@ -1,13 +1,21 @@
 """Strictness for all tests: no implicit dtype or rank promotion, two CPU devices, warnings are errors."""
 
+import gc
 import os
 
 # Programs of tests, and of the processes that they start, compile for a second and run for microseconds: LLVM's
-# optimizations and XLA's fusion emitters only cost time here. `problem.full_jit` has them.
-QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+# optimizations, XLA's fusion emitters and threads that share a compilation only cost time here.
+# `problem.full_jit` compiles as users do.
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
 
 import jax  # noqa: E402
+
+# Traced programs are kept, and are many: to look through them for garbage again and again is a twentieth of the time.
+gc.freeze()
+gc.set_threshold(100_000, 20, 100)
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
