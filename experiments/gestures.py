@@ -33,6 +33,7 @@ from rowrnn.data.fixed import fixed
 from rowrnn.data.gestures import CANVAS, GESTURES, REVERSED, Videos, gestures
 from rowrnn.errors import InputError, check_names
 from rowrnn.experiment import Experiment, started
+from rowrnn.metrics.confusion import confusion_counts
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier, solve_width
 from rowrnn.options import TrainingOptions
 from rowrnn.report import interval
@@ -217,12 +218,8 @@ def pictured(
     logits: Float[np.ndarray, "seeds n t classes"], answer: Int[np.ndarray, "seeds n"], test: Videos, film: np.ndarray
 ) -> dict[str, np.ndarray]:
     """What pictures need: `confusion`, `accuracy_by_frame`, and of the first seed `probability` of the film."""
-    labels, classes = np.asarray(test.labels), logits.shape[-1]
-    confusion = np.zeros((len(logits), classes, classes), np.int32)
-    for counts, of_seed in zip(confusion, answer, strict=True):
-        np.add.at(counts, (labels, of_seed), 1)
     return {
-        "confusion": confusion,
+        "confusion": confusion_counts(np.asarray(test.labels), answer, logits.shape[-1]),
         "accuracy_by_frame": by_frame(logits, test),
         "probability": np.asarray(jax.nn.softmax(logits[0, film])),
     }

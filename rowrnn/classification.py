@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float
 
 from rowrnn.data import Augmentation, Split, as_float
+from rowrnn.metrics.confusion import confusion_counts
 from rowrnn.typing import Logits
 
 MISTAKES = 12
@@ -78,16 +79,12 @@ def examine(logits: Float[np.ndarray, "seeds n classes"], test: Split) -> dict[s
         `confusion` `[seeds, classes, classes]`, counts by label and prediction, and of the first seed the wrong
         answers it was surest of: `mistake_image`, `mistake_label`, `mistake_prediction`, `mistake_probability`.
     """
-    seeds, _, classes = logits.shape
     labels, answers = np.asarray(test.labels), logits.argmax(axis=-1)
-    confusion = np.zeros((seeds, classes, classes), np.int32)
-    for seed in range(seeds):
-        np.add.at(confusion[seed], (labels, answers[seed]), 1)
     probability = np.asarray(jax.nn.softmax(logits[0])).max(axis=-1)
     wrong = np.flatnonzero(answers[0] != labels)
     surest = wrong[np.argsort(-probability[wrong], kind="stable")][:MISTAKES]
     return {
-        "confusion": confusion,
+        "confusion": confusion_counts(labels, answers, logits.shape[-1]),
         "mistake_image": np.asarray(test.images)[surest],
         "mistake_label": labels[surest],
         "mistake_prediction": answers[0][surest],

@@ -4,7 +4,6 @@
 apart (`keep`), and `export_kept` puts one seed's into the program.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.flax import load_file, save_file
 
 from rowrnn.errors import InputError
+from rowrnn.names import file_name, named
 from rowrnn.scan import default_backend
 from rowrnn.whole_file import whole_file
 
@@ -72,8 +72,7 @@ def keep(directory: Path, name: str, models: Any, *examples: Any, call: Callable
         examples: what they are called with, the first axis of each the batch.
         call: a model and such arrays to what it makes of them, where that is not to call it.
     """
-    paths, structure = jax.tree_util.tree_flatten_with_path(models)
-    weights = {jax.tree_util.keystr(path, simple=True, separator="."): jnp.asarray(leaf) for path, leaf in paths}
+    structure, weights = jax.tree.structure(models), jax.tree.map(jnp.asarray, named(models))
     names = list(weights)
 
     def of_weights(weights: dict[str, Array], *x: Array) -> Any:
@@ -82,7 +81,7 @@ def keep(directory: Path, name: str, models: Any, *examples: Any, call: Callable
     shapes = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in weights.items()}
     program = _program(of_weights, (shapes, *_of_any_batch(examples)), PLATFORMS)
     (directory / FOLDER).mkdir(exist_ok=True)
-    stem = directory / FOLDER / _file_name(name)
+    stem = directory / FOLDER / file_name(name)
     with whole_file(stem.with_suffix(".safetensors")) as path:
         save_file(weights, path)
     _write(stem.with_suffix(".jax"), program.serialize())
@@ -100,7 +99,7 @@ def export_kept(run: Path, name: str, path: Path, seed: int = 0) -> None:
     Raises:
         InputError: if the run has no such model or seed, or a file cannot be read or written.
     """
-    stem = run / FOLDER / _file_name(name)
+    stem = run / FOLDER / file_name(name)
     kept = sorted(file.stem for file in (run / FOLDER).glob("*.jax"))
     if stem.name not in kept:
         raise InputError(f"{run} keeps no model {name!r}; it keeps {', '.join(kept) or 'none'}.")
@@ -155,7 +154,3 @@ def _write(path: Path, data: bytes | bytearray) -> None:
             partial.write_bytes(data)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}).") from None
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"\W+", "_", name.lower())

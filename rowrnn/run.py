@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import platform
-import re
 import resource
 import shlex
 import shutil
@@ -23,6 +22,7 @@ from jaxtyping import ArrayLike
 
 from rowrnn.errors import InputError, Stopped, StorageError
 from rowrnn.mesh import cores, first_tells
+from rowrnn.names import file_name
 from rowrnn.whole_file import whole_file
 
 RESULTS, ARRAYS, CLAIM, CHECKPOINTS, TENSORBOARD = (
@@ -146,7 +146,7 @@ class Run:
 
     def checkpoints(self, title: str) -> Path:
         """Where the checkpoints of a model of the run belong."""
-        return self._checkpoints / re.sub(r"\W+", "_", title.lower())
+        return self._checkpoints / file_name(title)
 
     def begin(self, results: Mapping[str, Any]) -> None:
         """Writes `results.json` before there are results; it is removed again if nothing comes of the run."""

@@ -45,9 +45,9 @@ def test_an_exported_model_runs_without_rowrnn(tmp_path):
     np.save(tmp_path / "images.npy", images(5))
     files = [tmp_path / name for name in ("model.jax", "images.npy", "logits.npz")]
     subprocess.run([sys.executable, "-c", ALONE, *map(str, files)], check=True)
-    logits = np.load(tmp_path / "logits.npz")
-    np.testing.assert_allclose(logits["all"], model(images(5)), rtol=0, atol=1e-6)
-    np.testing.assert_allclose(logits["one"], model(images(1)), rtol=0, atol=1e-6)
+    with np.load(tmp_path / "logits.npz") as logits:
+        np.testing.assert_allclose(logits["all"], model(images(5)), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(logits["one"], model(images(1)), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

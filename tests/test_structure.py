@@ -14,7 +14,7 @@ PACKAGE = ROOT / "rowrnn"
 
 # From the bottom up: a module may import from those before its own group, or a neighbour named beside it.
 ORDER = [
-    {"typing", "errors", "whole_file", "columns"},
+    {"typing", "errors", "whole_file", "columns", "names"},
     {"mesh", "native", "convolution", "linear_recurrence", "masking", "ctc"},
     {"cells", "data", "fused", "cudnn", "orders"},
     {"arguments"},
@@ -22,8 +22,8 @@ ORDER = [
     {"scan"},
     {"sequence", "program"},
     {"image", "interop"},
-    {"models"},
-    {"evaluate", "run", "classification", "progress", "machines", "metrics", "transcription"},
+    {"models", "metrics"},
+    {"evaluate", "run", "classification", "progress", "machines", "transcription"},
     {"training", "report", "command"},
     {"options", "plots", "runs"},
     {"trial"},

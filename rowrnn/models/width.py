@@ -1,6 +1,7 @@
 """One parameter budget for different models: how wide may each be?"""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
@@ -28,6 +29,7 @@ def solve_width(build: Callable[[int, nnx.Rngs], Any], budget: int) -> int:
         InputError: if no width meets the budget.
     """
 
+    @cache
     def size(width: int) -> int:
         return parameters(jax.eval_shape(lambda key: build(width, nnx.Rngs(key)), jax.random.key(0)))
 

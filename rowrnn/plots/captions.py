@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rowrnn.data.language import decode
+from rowrnn.names import file_name
 from rowrnn.plots.style import Arrays
 from rowrnn.report import Results
 
@@ -29,7 +30,7 @@ def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
             figures[f"captions_{part}"] = captions(part, results, arrays)
     for row in results["summary"] if figures else []:
         if f"{row['model']}/unseen/attention" in arrays:
-            figures[f"attention_{row['model'].lower().replace(' ', '_')}"] = attention(row["model"], arrays)
+            figures[f"attention_{file_name(row['model'])}"] = attention(row["model"], arrays)
     return figures
 
 

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from rowrnn.names import file_name
 from rowrnn.plots import rows
 from rowrnn.plots.style import COLORS, Arrays, band
 from rowrnn.report import Results
@@ -18,10 +19,7 @@ def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
     """A film strip of each model, its accuracy after each frame, and confusion."""
     if "film/frames" not in arrays:
         return {}
-    figures = {
-        f"film_{row['model'].lower().replace(' ', '_')}": film(row["model"], results, arrays)
-        for row in results["summary"]
-    }
+    figures = {f"film_{file_name(row['model'])}": film(row["model"], results, arrays) for row in results["summary"]}
     named = {**results, "data": {**results["data"], "class_names": results["gestures"]}}
     return {**figures, "accuracy_by_frame": accuracy_by_frame(results, arrays), "confusion": confusion(named, arrays)}
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from rowrnn.names import file_name
 from rowrnn.plots.style import COLORS, Arrays, band
 from rowrnn.report import Results
 
@@ -22,7 +23,7 @@ def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
     models = [row["model"] for row in results.get("summary", []) if f"{row['model']}/line_image" in arrays]
     if not models:
         return {}
-    read = {f"reading_{model.lower().replace(',', '').replace(' ', '_')}": reading(model, arrays) for model in models}
+    read = {f"reading_{file_name(model)}": reading(model, arrays) for model in models}
     return {**read, "error_by_length": error_by_length(models, results, arrays)}
 
 

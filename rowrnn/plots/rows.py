@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rowrnn.names import file_name
 from rowrnn.plots.style import COLORS, Arrays, band
 from rowrnn.report import Results
 
@@ -26,7 +27,7 @@ def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
     }
     for row in results["summary"]:
         if f"{row['model']}/probability" in arrays:
-            figures[f"gates_{row['model'].lower().replace(' ', '_')}"] = gates(row["model"], results, arrays)
+            figures[f"gates_{file_name(row['model'])}"] = gates(row["model"], results, arrays)
     return figures
 
 

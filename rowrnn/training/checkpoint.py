@@ -22,6 +22,7 @@ from jaxtyping import PyTree
 
 from rowrnn.errors import InputError, StorageError
 from rowrnn.mesh import first_tells, gather, put
+from rowrnn.names import named
 
 SUMS, RECORD, ARRAYS = "SHA256SUMS", "record.json", "arrays"
 PARTIAL = ".partial"
@@ -73,7 +74,7 @@ class Checkpoints:
         """
         import orbax.checkpoint.experimental.v1 as orbax  # It takes long to import: not before the first save.
 
-        arrays = gather(_named(state))
+        arrays = gather(named(state))
         self._saved = time.monotonic()
         partial, whole = self.directory / PARTIAL, self._path(epochs, steps)
         if jax.process_index() > 0:
@@ -170,7 +171,7 @@ class Checkpoint:
                 "with the version and the options that it was written with."
             )
         # Read as host arrays, whatever the devices, in every process for itself.
-        wanted = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in _named(like).items()}
+        wanted = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in named(like).items()}
         leaves = orbax.load(self.path / ARRAYS, wanted)
         state = jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted])
         return put(state, jax.tree.map(lambda leaf: leaf.sharding, like))
@@ -201,14 +202,8 @@ def damaged(checkpoint: Path) -> str:
     return ""
 
 
-def _named(tree: PyTree) -> dict[str, Any]:
-    """The leaves by their place in the tree, as "model.rows.cell.kernel"."""
-    paths, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
-
-
 def _form(tree: PyTree) -> dict[str, str]:
-    return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in _named(tree).items()}
+    return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in named(tree).items()}
 
 
 def _sums(directory: Path) -> bytes:

@@ -17,6 +17,7 @@ from jaxtyping import Array, Key
 
 from rowrnn.errors import InputError, Stopped
 from rowrnn.mesh import gather, tell, wait
+from rowrnn.names import named
 from rowrnn.training.checkpoint import Checkpoints
 from rowrnn.training.examples import Source
 from rowrnn.training.interruption import Interruption
@@ -213,14 +214,10 @@ def _check_faults(
     """Stops at a seed with more faults than it may have, warns of others that have met one in these steps."""
     now, fault, faulty = gather((state.skipped, state.fault, state.faulty))
     for seed in np.flatnonzero(now > skipped):
-        paths, _ = jax.tree_util.tree_flatten_with_path(state.model)
-        places = [
-            "the loss",
-            *(f"the gradient of {jax.tree_util.keystr(p, simple=True, separator='.')}" for p, _ in paths),
-        ]
+        places = ["the loss", *(f"the gradient of {name}" for name in named(state.model))]
         bad = [place for place, is_bad in zip(places, faulty[seed], strict=True) if is_bad]
-        named = ", ".join(bad[:NAMED]) + (f" and {len(bad) - NAMED} more" if len(bad) > NAMED else "")
-        what = f"In step {fault[seed] + 1} of epoch {epoch}, seed {seed} of {len(now)}: not finite: {named}."
+        listed = ", ".join(bad[:NAMED]) + (f" and {len(bad) - NAMED} more" if len(bad) > NAMED else "")
+        what = f"In step {fault[seed] + 1} of epoch {epoch}, seed {seed} of {len(now)}: not finite: {listed}."
         if now[seed] > recipe.skips:
             kept = checkpoints.all() if checkpoints else []
             raise FloatingPointError(

@@ -1,0 +1,18 @@
+"""What the files of a run and the leaves of a model are called."""
+
+import re
+from typing import Any
+
+import jax
+from jaxtyping import PyTree
+
+
+def file_name(title: str) -> str:
+    """The title of a model as the name of a file: "GRU, both ways" as "gru_both_ways"."""
+    return re.sub(r"\W+", "_", title.lower())
+
+
+def named(tree: PyTree) -> dict[str, Any]:
+    """The leaves by their place in the tree, as "model.rows.cell.kernel"."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
