@@ -8,8 +8,8 @@ average over frames can expect is 50 % on those and 70 % on all.
 A small CNN looks at each frame; a cell reads what it saw. Beside them stand the same CNN on single frames, asked at the
 frame that it is best at, and its features averaged over the frames, all within one budget of parameters.
 
-    python experiments/gestures.py            a quarter of an hour on 2 cores
-    python experiments/gestures.py --full     40 minutes: three seeds, all images
+    python experiments/gestures.py            20 minutes on 2 cores
+    python experiments/gestures.py --full     80 minutes on one core: three seeds, all images
     python experiments/gestures.py --quick    2 minutes: a GRU and both baselines, 1,000 steps
 """
 
