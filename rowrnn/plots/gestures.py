@@ -65,7 +65,7 @@ def film(model: str, results: Results, arrays: Arrays) -> Figure:
 
 def accuracy_by_frame(results: Results, arrays: Arrays) -> Figure:
     """Test accuracy after each frame; of single frames, from each on its own."""
-    figure, axes = plt.subplots(figsize=(7.5, 4.4))
+    figure, axes = plt.subplots(figsize=(9, 4.4))
     for color, row in zip(COLORS, results["summary"], strict=False):
         values = 100 * arrays[f"{row['model']}/accuracy_by_frame"].T
         band(axes, np.arange(1, len(values) + 1), values, color, row["model"])
@@ -76,7 +76,7 @@ def accuracy_by_frame(results: Results, arrays: Arrays) -> Figure:
         axes.text(len(values), 100 * limit + 1, f"expected at most from {name}", color="grey", fontsize=8, ha="right")
     axes.set(title="When does the network know?", xlabel="frames seen", ylabel="test accuracy (%)", ylim=(0, 102))
     axes.set_xticks(range(1, len(values) + 1))
-    axes.legend(loc="upper left")
+    figure.legend(loc="outside right upper")
     return figure
 
 
@@ -89,5 +89,5 @@ def confusion(results: Results, arrays: Arrays) -> Figure:
         axes.set_yticklabels([])
         axes.set_ylabel("")
     figure.suptitle("Test videos by label and prediction, mean over seeds")
-    figure.set_size_inches(max(6.5, 4 * len(results["summary"])), 5.6)
+    figure.set_size_inches(max(6.5, 4 * len(results["summary"])), 6.4)
     return figure
