@@ -140,13 +140,13 @@ def search_captions(images, width, power):
     traced(lambda: CAPTIONER.beam(images, width, length_power=power))
 
 
-@calls(mostly, mostly, mostly, st.lists(mostly, min_size=4, max_size=4) | st.lists(counts, max_size=5), rates)
+@calls(mostly, mostly, mostly, st.lists(mostly, min_size=5, max_size=5) | st.lists(counts, max_size=6), rates)
 def make_line_reader(height, classes, hidden, channels, rate):
     traced(lambda: LineReader(height, classes, hidden, cell=CELLS["gru"], channels=channels, dropout=rate, rngs=rngs()))
 
 
-READER = LineReader(8, 3, 2, cell=CELLS["gru"], channels=(1, 1, 2, 2), rngs=rngs())
-FOLLOWER = LineReader(8, 3, 2, cell=CELLS["gru"], both_ways=False, channels=(1, 1, 2, 2), rngs=rngs())
+READER = LineReader(8, 3, 2, cell=CELLS["gru"], channels=(1, 1, 2, 2, 2), rngs=rngs())
+FOLLOWER = LineReader(8, 3, 2, cell=CELLS["gru"], both_ways=False, channels=(1, 1, 2, 2, 2), rngs=rngs())
 
 
 @calls(arrays((2, 8, 9, 1), floats), arrays((2,), integers))
