@@ -72,8 +72,8 @@ def keep(directory: Path, name: str, models: Any, *examples: Any, call: Callable
         examples: what they are called with, the first axis of each the batch.
         call: a model and such arrays to what it makes of them, where that is not to call it.
     """
-    structure, weights = jax.tree.structure(models), jax.tree.map(jnp.asarray, named(models))
-    names = list(weights)
+    structure, weights = jax.tree.structure(models), {name: jnp.asarray(leaf) for name, leaf in named(models).items()}
+    names = list(weights)  # in the order of the leaves, which is not that of the alphabet
 
     def of_weights(weights: dict[str, Array], *x: Array) -> Any:
         return call(jax.tree.unflatten(structure, [weights[name] for name in names]), *x)

@@ -134,6 +134,19 @@ def test_a_run_keeps_how_its_models_are_asked(tmp_path):
     np.testing.assert_allclose(found, factors[:, None] * models[1](images(4)), rtol=0, atol=1e-5)
 
 
+def test_kept_weights_keep_their_places(tmp_path):
+    """Names in alphabetical order are another order: 10 comes before 2."""
+    factors = [np.full((1, 1), 2.0**n, np.float32) for n in range(11)]
+
+    def call(factors, x):
+        return jnp.concatenate([factor * x for factor in factors])
+
+    program.keep(tmp_path, "list", factors, np.ones(1, np.float32), call=call)
+    program.export_kept(tmp_path, "list", tmp_path / "model.jax")
+    found = program.load(tmp_path / "model.jax")(np.ones(1, np.float32))
+    np.testing.assert_array_equal(found, 2.0 ** np.arange(11))
+
+
 def test_programs_for_other_platforms(tmp_path):
     rowrnn.export(classifier(), tmp_path / "model.jax", images(1), platforms=["cuda", "tpu"])
     exported = jax.export.deserialize(bytearray((tmp_path / "model.jax").read_bytes()))
