@@ -4,8 +4,8 @@ import gc
 import os
 
 # Programs of tests, and of the processes that they start, compile for a second and run for microseconds: LLVM's
-# optimizations, XLA's fusion emitters and threads that share a compilation only cost time here.
-# `problem.full_jit` compiles as users do.
+# optimizations, XLA's fusion emitters and threads that share a compilation only cost time here. `problem.full_jit` has
+# the first two, on which numbers depend.
 QUICK = (
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )

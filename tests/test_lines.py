@@ -437,7 +437,7 @@ def run(tmp_path, *arguments):
 
 
 def test_the_experiment(tmp_path):
-    what = ("--models", "forward", "--params", "3100", "--digits", "2", "--long", "3", "--beam", "3")
+    what = ("--models", "forward", "--params", "3100", "--digits", "3", "--long", "5", "--beam", "3")
     results = run(tmp_path, *what)
     assert results["finished"]
     assert [row["model"] for row in results["summary"]] == ["GRU, from the left"]
@@ -450,8 +450,8 @@ def test_the_experiment(tmp_path):
     names = {path.name for path in (tmp_path / "run").glob("*.png")}
     assert names == {"learning_curves.png", "error_by_length.png", "reading_gru_from_the_left.png"}
     with np.load(tmp_path / "run" / "arrays.npz") as arrays:
-        assert arrays["GRU, from the left/error_by_length"].shape == (2, 1)
-        assert arrays["GRU, from the left/line_probability"].shape[1:] == (12, 11)
+        assert arrays["GRU, from the left/error_by_length"].shape == (3, 1)
+        assert arrays["GRU, from the left/line_probability"].shape[1:] == (16, 11)
     assert len(list((tmp_path / "run" / "models").iterdir())) == 2
 
 
@@ -477,16 +477,7 @@ def test_wrong_options(wrong, message, tmp_path, monkeypatch):
 
 def test_images_in_colour_make_no_lines(tmp_path):
     shapes7.prepare(tmp_path / "tfds")
+    what = ("--models", "forward", "--params", "3100", "--dataset", "shapes7")
     with pytest.raises(InputError, match="images of one channel"):
-        run(
-            tmp_path,
-            "--models",
-            "forward",
-            "--params",
-            "3100",
-            "--dataset",
-            "shapes7",
-            "--data-dir",
-            str(tmp_path / "tfds"),
-        )
+        run(tmp_path, *what, "--data-dir", str(tmp_path / "tfds"))
     assert not (tmp_path / "run").exists()
