@@ -9,7 +9,7 @@ A small CNN looks at each frame; a cell reads what it saw. Beside them stand the
 frame that it is best at, and its features averaged over the frames, all within one budget of parameters.
 
     python experiments/gestures.py            20 minutes on 2 cores
-    python experiments/gestures.py --full     80 minutes on one core: three seeds, all images
+    python experiments/gestures.py --full     an hour and a half on one core: three seeds, all images
     python experiments/gestures.py --quick    2 minutes: a GRU and both baselines, 1,000 steps
 """
 

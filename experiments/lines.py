@@ -5,8 +5,8 @@ with CTC: an LSTM and a GRU from both sides, a GRU from the left only, which can
 convolutions without a recurrent cell, within one parameter budget. The test asks about lines of digits that were never
 seen, and about lines of exactly 20, longer than any in training.
 
-    python experiments/lines.py --full     two and a half hours on 2 cores: the committed results
-    python experiments/lines.py            a quarter of an hour: fewer epochs, two seeds
+    python experiments/lines.py --full     two hours a reader on one core: 120 epochs, three seeds
+    python experiments/lines.py            20 minutes on 2 cores: fewer epochs, two seeds
     python experiments/lines.py --quick    3 minutes: one GRU beside the convolutions alone
 """
 
