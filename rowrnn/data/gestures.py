@@ -140,9 +140,9 @@ def rendered(images: Float[Array, "b h w c"], path: Path) -> Float[Array, "b t c
     """Frames of images on their way: each pixel spreads its light over the nearest four of the canvas, bilinearly.
 
     Both axes are apart, so that a frame is two matrix products: rows of the canvas from rows of the image, then its
-    columns.
+    columns. Channels have theirs apart, or XLA moves them about between the two.
     """
-    _, height, width, _ = images.shape
+    _, height, width, channels = images.shape
     # Or XLA computes the sines of a path anew for every element of both matrices.
     path = jax.lax.optimization_barrier(path)
     scale = path.size / max(height, width)
@@ -153,5 +153,10 @@ def rendered(images: Float[Array, "b h w c"], path: Path) -> Float[Array, "b t c
         distance = jnp.abs(jnp.arange(CANVAS, dtype=jnp.float32)[None, None, :, None] - at[:, :, None])
         return scale[..., None, None] * jnp.maximum(1 - distance, 0)
 
-    down = jnp.einsum("btyh,bhwc->btywc", spread(path.y, height), images)
-    return jnp.minimum(jnp.einsum("btywc,btxw->btyxc", down, spread(path.x, width)), 1)
+    rows, columns = spread(path.y, height), spread(path.x, width)
+
+    def frames(image: Float[Array, "b h w"]) -> Float[Array, "b t canvas canvas"]:
+        down = jnp.einsum("btyh,bhw->btyw", rows, image)
+        return jnp.einsum("btyw,btxw->btyx", down, columns)
+
+    return jnp.minimum(jnp.stack([frames(images[..., channel]) for channel in range(channels)], axis=-1), 1)
