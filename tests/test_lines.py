@@ -146,8 +146,8 @@ def test_what_no_line_is_made_of(images, how, message):
 # Readers.
 
 
-def reader(cell, **how):
-    made = LineReader(12, 3, 5, cell=cell, channels=(2, 3, 4, 3, 4), **how, rngs=nnx.Rngs(0))
+def reader(cell, channels=(2, 3, 4, 3, 4), **how):
+    made = LineReader(12, 3, 5, cell=cell, channels=channels, **how, rngs=nnx.Rngs(0))
     # Biases of zero would hide what padding lets through.
     key = jax.random.key(1)
     return jax.tree.map(lambda a: a + 0.3 * jax.random.normal(key, a.shape) if a.ndim == 1 else a, made)
@@ -174,9 +174,9 @@ def test_a_ragged_batch_is_its_lines_one_by_one(cell, both_ways):
         np.testing.assert_allclose(scores[: len(alone)], alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("cell", [GRU, LSTM])
-def test_a_line_followed_strip_by_strip_is_the_whole_line(cell):
-    model = reader(cell, both_ways=False)
+@pytest.mark.parametrize(("cell", "channels"), [(GRU, (2, 3, 4)), (LSTM, (2, 3, 4, 3, 4))])
+def test_a_line_followed_strip_by_strip_is_the_whole_line(cell, channels):
+    model = reader(cell, channels, both_ways=False)
     images = jax.random.normal(jax.random.key(3), (2, 12, 20, 1))
     begin, step, read = (jax.jit(f) for f in (LineReader.initial_state, LineReader.step, LineReader.__call__))
     state, said = begin(model, images[:, :, :4]), []
@@ -186,15 +186,16 @@ def test_a_line_followed_strip_by_strip_is_the_whole_line(cell):
     np.testing.assert_allclose(np.stack(said, axis=1), read(model, images), atol=1e-5)
 
 
-def test_a_reader_is_its_convolutions_and_layers_in_numpy():
-    model = reader(None)
+@pytest.mark.parametrize("channels", [(2, 3, 4), (2, 3, 4, 3), (2, 3, 4, 3, 4)])
+def test_a_reader_is_its_convolutions_and_layers_in_numpy(channels):
+    model = reader(None, channels)
     image = np.random.default_rng(0).normal(size=(12, 8))
     x = image[:, :, None]
-    strides = ((2, 2), (2, 2), (2, 1), (1, 1), (1, 1))
+    strides = (*((2, 2), (2, 2), (2, 1), (1, 1))[: len(channels) - 1], (1, 1))
     for convolution, norm, (down, right) in zip(model.convolutions, (None, *model.norms), strides, strict=True):
         kernel, bias = (np.asarray(a[...], np.float64) for a in (convolution.kernel, convolution.bias))
-        last = convolution is model.convolutions[-1]  # over all of the two rows that are left
-        high, around = (2, 0) if last else (3, 1)
+        last = convolution is model.convolutions[-1]  # over all rows that are left
+        high, around = (len(x), 0) if last else (3, 1)
         padded = np.pad(x, ((around, around), (3 - right, 0), (0, 0)))
         rows, columns = 1 if last else -(-x.shape[0] // down), -(-x.shape[1] // right)
         out = np.zeros((rows, columns, len(bias)))
@@ -248,7 +249,7 @@ def test_strips_that_cannot_be_followed():
         reader(GRU).initial_state(strip)
     with pytest.raises(ValueError, match=r"images \[b, 12, 4, 1\]"):
         reader(GRU, both_ways=False).initial_state(strip[:, :, :3])
-    with pytest.raises(ValueError, match="at least one row, class, unit and channel of each of 5 convolutions"):
+    with pytest.raises(ValueError, match="at least one row, class, unit and channel of each of 3 or more convolutions"):
         LineReader(12, 0, 5, cell=GRU, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="dropout is a probability"):
         reader(GRU, dropout=1.0)
@@ -429,7 +430,7 @@ def test_errors_of_nothing():
 def run(tmp_path, *arguments):
     how = ("--output", str(tmp_path / "run"), "--seeds", "1", "--epochs", "1", "--batch", "16", "--lines", "3")
     how = (*how, "--train-images", "64", "--validation-lines", "8", "--test-lines", "12")
-    channels = ("--channels", "2", "3", "4", "3", "4")
+    channels = ("--channels", "2", "3", "4")
     # As a person runs it, and as optax wants it.
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         script.main(tyro.cli(script.Options, args=[*how, *channels, *arguments]))
@@ -463,9 +464,10 @@ def test_the_experiment(tmp_path):
         (["--digits", "0"], "--digits is 0; expected at least 1"),
         (["--beam", "0"], "--beam is 0"),
         (["--lines", "0"], "--lines is 0"),
-        (["--channels", "2", "0", "2", "2", "2"], "--channels are 2 0 2 2 2; expected at least 1 each"),
+        (["--channels", "2", "0", "2"], "--channels are 2 0 2; expected at least 3 numbers, at least 1 each"),
+        (["--channels", "2", "2"], "--channels are 2 2; expected at least 3 numbers"),
         (["--dropout", "1"], "expected a dropout in"),
-        (["--params", "500"], "No width meets a budget of 500"),
+        (["--params", "50"], "No width meets a budget of 50"),
     ],
 )
 def test_wrong_options(wrong, message, tmp_path, monkeypatch):

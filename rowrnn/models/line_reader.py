@@ -1,6 +1,7 @@
 """A reader of lines of handwriting: from columns of pixels to scores of the classes, left to right, for CTC."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -19,8 +20,9 @@ from rowrnn.typing import Images, State
 STRIP = 4
 """Columns of a strip: for each the reader says something once."""
 KERNEL = 3  # rows and columns; the last convolution sees all rows that are left
-STRIDES = ((2, 2), (2, 2), (2, 1), (1, 1), (1, 1))  # of the convolutions, down and right: a strip ends as one column
-
+STRIDES = ((2, 2), (2, 2), (2, 1))  # down and right, of the first convolutions; those behind them move by one
+FEWEST = 3
+"""Convolutions that make a strip one column: two that halve its width, and the last."""
 
 FAINT = 1e-2
 """Variance beside which that of a place's channels is little: where there is no ink, noise is not amplified."""
@@ -36,12 +38,12 @@ class ReaderState(NamedTuple):
 class LineReader(nnx.Module):
     """Convolutions over a line, a recurrent layer over its columns, and scores of every class for every strip.
 
-    Four 3x3 convolutions with ReLU, three of which halve the height and two the width, and one over all rows that are
-    left make a strip of 4 columns one step; behind all but the first the channels of a place are normalized (Ba et al.
-    2016). They look to the left, never to the right: padding behind a line cannot reach its steps, and a step is known
-    when its strip has been seen. A cell that reads from the left can so follow a line while it is written (`step`);
-    with one for each direction a line is read when it is whole. Without a cell every step answers on its own, from the
-    31 columns that the convolutions see.
+    3x3 convolutions with ReLU, of which the first three halve the height and the first two the width, and one over all
+    rows that are left make a strip of 4 columns one step; behind all but the first the channels of a place are
+    normalized (Ba et al. 2016). They look to the left, never to the right: padding behind a line cannot reach its
+    steps, and a step is known when its strip has been seen. A cell that reads from the left can so follow a line while
+    it is written (`step`); with one for each direction a line is read when it is whole. Without a cell every step
+    answers on its own, from the columns that the convolutions see: 15 with three of them, 8 more with each further one.
 
     Args:
         height: rows of a line.
@@ -49,7 +51,7 @@ class LineReader(nnx.Module):
         hidden: size of a cell's state; without a cell, units of a layer with ReLU.
         cell: class of `rowrnn.cells`; None for a reader without memory.
         both_ways: whether a second cell reads from the right.
-        channels: output channels of the convolutions.
+        channels: output channels of the convolutions, at least three.
         dropout: probability with which a feature of a step is dropped, before the cell and behind it, while training.
         rngs: source of the initial parameters.
 
@@ -69,23 +71,22 @@ class LineReader(nnx.Module):
         dropout: float = 0.0,
         rngs: nnx.Rngs,
     ) -> None:
-        if min(height, classes, hidden, *channels) < 1 or len(channels) != len(STRIDES):
+        if min(height, classes, hidden, *channels) < 1 or len(channels) < FEWEST:
             raise ValueError(
-                f"A LineReader needs at least one row, class, unit and channel of each of {len(STRIDES)} convolutions, "
-                f"not height={height}, classes={classes}, hidden={hidden} and channels={list(channels)}."
+                f"A LineReader needs at least one row, class, unit and channel of each of {FEWEST} or more "
+                f"convolutions, not height={height}, classes={classes}, hidden={hidden} and channels={list(channels)}."
             )
         check_rate("dropout", dropout)
         self.height = height
         # Padding above and below; to the left stands what was seen before (`_features`).
         padding = ((KERNEL // 2, KERNEL // 2), (0, 0))
-        *stages, last = zip((1, *channels[:-1]), channels, STRIDES, strict=True)
-        self.convolutions = nnx.List(
-            [conv(inputs, outputs, KERNEL, strides, padding, rngs=rngs) for inputs, outputs, strides in stages]
-        )
-        for down, _ in STRIDES:
-            height = -(-height // down)
-        inputs, outputs, strides = last
-        self.convolutions.append(conv(inputs, outputs, (height, KERNEL), strides, ((0, 0), (0, 0)), rngs=rngs))
+        *stages, last = pairwise((1, *channels))
+        self.strides = (*STRIDES, *[(1, 1)] * len(stages))[: len(stages)]
+        self.convolutions = nnx.List()
+        for sizes, strides in zip(stages, self.strides, strict=True):
+            self.convolutions.append(conv(*sizes, KERNEL, strides, padding, rngs=rngs))
+            height = -(-height // strides[0])
+        self.convolutions.append(conv(*last, (height, KERNEL), rngs=rngs, padding=((0, 0), (0, 0))))
         self.norms = nnx.List([nnx.LayerNorm(outputs, epsilon=FAINT, rngs=rngs) for outputs in channels[1:]])
         self.layer = _layer(channels[-1], hidden, cell, both_ways, rngs)
         outputs = self.layer.out_features if isinstance(self.layer, nnx.Linear) else self.layer.outputs
@@ -158,7 +159,7 @@ class LineReader(nnx.Module):
     def _nothing(self, images: Images) -> tuple[Array, ...]:
         """What the convolutions have seen before a line begins: zeros of the images' dtype and sharding."""
         seen, rows = [], self.height
-        for convolution, (down, right) in zip(self.convolutions, STRIDES, strict=True):
+        for convolution, (down, right) in zip(self.convolutions, (*self.strides, (1, 1)), strict=True):
             like = jnp.zeros_like(images[:, :1, :1])
             seen.append(jnp.broadcast_to(like, (images.shape[0], rows, KERNEL - right, convolution.in_features)))
             rows = -(-rows // down)

@@ -140,7 +140,7 @@ def search_captions(images, width, power):
     traced(lambda: CAPTIONER.beam(images, width, length_power=power))
 
 
-@calls(mostly, mostly, mostly, st.lists(mostly, min_size=5, max_size=5) | st.lists(counts, max_size=6), rates)
+@calls(mostly, mostly, mostly, st.lists(mostly, min_size=3, max_size=5) | st.lists(counts, max_size=6), rates)
 def make_line_reader(height, classes, hidden, channels, rate):
     traced(lambda: LineReader(height, classes, hidden, cell=CELLS["gru"], channels=channels, dropout=rate, rngs=rngs()))
 
