@@ -28,14 +28,13 @@ from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.fixed import fixed
 from rowrnn.data.lines import Lines, write
 from rowrnn.errors import InputError, check_names
-from rowrnn.evaluate import evaluate
 from rowrnn.experiment import started
 from rowrnn.metrics.edits import aligned, edit_distances, label_error_rate
 from rowrnn.models import solve_width
 from rowrnn.models.line_reader import FEWEST, LineReader
 from rowrnn.options import TrainingOptions
 from rowrnn.report import interval
-from rowrnn.transcription import best_path, ctc_loss, exact, probabilities, searched
+from rowrnn.transcription import answers, best_path, ctc_loss, exact
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.trial import Task, Trial, generation_share
 
@@ -188,10 +187,8 @@ def loss(options: Options, model: LineReader, batch: Split, key: Array) -> tuple
 def examine(trial: Trial, test: Lines, long: Lines, options: Options) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a reader makes of the test lines: scores, and arrays to draw."""
     truths, long_truths = strings(test), strings(long)
-    readings = [strings(seed) for seed in by_seed(trial.evaluate(best_path, test))]
-    search = partial(searched, beam=options.beam)
-    beams = [strings(seed) for seed in by_seed(trial.evaluate(search, test))]
-    longs = [strings(seed) for seed in by_seed(trial.evaluate(best_path, long))]
+    said = trial.evaluate(partial(answers, beam=options.beam), test)
+    readings, beams, longs = (by_seed(read) for read in (said.path, said.beam, trial.evaluate(best_path, long)))
     edits = np.stack([edit_distances(reading, truths) for reading in readings])
     scores = {
         "label_error_rate": interval([label_error_rate(reading, truths) for reading in readings]),
@@ -208,21 +205,21 @@ def examine(trial: Trial, test: Lines, long: Lines, options: Options) -> tuple[d
     right = np.flatnonzero((edits[0] == 0) & (lengths > options.digits // 2))[:SHOWN]
     shown = np.concatenate([right, np.flatnonzero(edits[0] > 0)[:SHOWN]])
     shown = shown if len(shown) else np.arange(len(truths))[:SHOWN]
-    lines, first = jax.tree.map(lambda a: np.asarray(a)[shown], test), jax.tree.map(lambda a: a[:1], trial.models)
+    lines = jax.tree.map(lambda a: np.asarray(a)[shown], test)
     sides = [aligned(readings[0][n], truths[n]) for n in shown]
     widest = max(map(len, sides))
     return scores, {
         "error_by_length": np.stack(by_length),
         "line_image": lines.images,
         "line_width": lines.widths,
-        "line_probability": evaluate(probabilities, first, lines)[0],
+        "line_probability": said.probability[0, shown],
         "line_aligned": np.stack([np.pad(s, ((0, widest - len(s)), (0, 0)), constant_values=-2) for s in sides]),
     }
 
 
-def by_seed(readings: ctc.Reading) -> list[ctc.Reading]:
-    """Readings of each seed on its own."""
-    return [jax.tree.map(lambda a, seed=seed: a[seed], readings) for seed in range(len(readings.lengths))]
+def by_seed(readings: ctc.Reading) -> list[list[list[int]]]:
+    """The labels of each line as a list, of each seed on its own."""
+    return [strings(ctc.Reading(*of_seed)) for of_seed in zip(*readings, strict=True)]
 
 
 def strings(lines: Lines | ctc.Reading) -> list[list[int]]:

@@ -1,6 +1,6 @@
 """The task of reading lines of handwriting: its loss and what is asked of a trained reader, whatever the reader."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,20 @@ from rowrnn import ctc
 from rowrnn.data import as_float
 from rowrnn.data.lines import Lines
 from rowrnn.models.line_reader import strips
+
+
+class Answers(NamedTuple):
+    """What a reader says of lines.
+
+    Args:
+        path: their strings by the most probable path.
+        beam: their strings by prefix beam search.
+        probability: of every class and, last, of the blank at every strip.
+    """
+
+    path: ctc.Reading
+    beam: ctc.Reading
+    probability: Float[Array, "b t scores"]
 
 
 def ctc_loss(model: Any, lines: Lines, key: Array) -> Float[Array, ""]:
@@ -38,19 +52,15 @@ def predict(model: Any, lines: Lines) -> Float[Array, "b t scores"]:
     return model(as_float(lines.images), lines.widths)
 
 
-def probabilities(model: Any, lines: Lines) -> Float[Array, "b t scores"]:
-    """Probability of every class and, last, of the blank at every strip."""
-    return jax.nn.softmax(predict(model, lines))
-
-
 def best_path(model: Any, lines: Lines) -> ctc.Reading:
     """The string of each line by its most probable path."""
     return ctc.greedy(predict(model, lines), strips(lines.widths))
 
 
-def searched(model: Any, lines: Lines, *, beam: int) -> ctc.Reading:
-    """The string of each line by prefix beam search."""
-    return ctc.beam_search(predict(model, lines), strips(lines.widths), beam=beam)
+def answers(model: Any, lines: Lines, *, beam: int) -> Answers:
+    """Both readings of each line, and the probabilities that they were found from."""
+    scores, lengths = predict(model, lines), strips(lines.widths)
+    return Answers(ctc.greedy(scores, lengths), ctc.beam_search(scores, lengths, beam=beam), jax.nn.softmax(scores))
 
 
 def exact(model: Any, lines: Lines) -> Float[Array, "b"]:
