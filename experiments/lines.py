@@ -38,6 +38,7 @@ from rowrnn.report import interval
 from rowrnn.transcription import answers, best_path, ctc_loss, exact
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.trial import Task, Trial, generation_share
+from rowrnn.typing import Images
 
 READERS: dict[str, tuple[str, type[Cell] | None, bool]] = {
     "lstm": ("LSTM, both ways", LSTM, True),
@@ -166,7 +167,7 @@ def written(options: Options, batch: Split, key: Array) -> list[Lines]:
     of what a reader computes would be about nothing.
     """
     changing, key = jax.random.split(key)
-    images = options.augmentation(as_float(batch.images), changing)
+    images = changed(options, as_float(batch.images), changing)
     bounds = sorted({round(options.digits * part / PAPERS) for part in range(PAPERS + 1)})
     return [
         write(
@@ -179,6 +180,13 @@ def written(options: Options, batch: Split, key: Array) -> list[Lines]:
         )
         for of_paper, fewer, most in zip(jax.random.split(key, len(bounds) - 1), bounds[:-1], bounds[1:], strict=True)
     ]
+
+
+def changed(options: Options, images: Images, key: Array) -> Images:
+    """Digits, each changed at random."""
+    keys, half = jax.random.split(key, len(images)), -(-len(images) // 2)
+    # A loop is what XLA does not take apart: else it changes a digit anew for every pixel of a line that shows it.
+    return jax.lax.map(lambda one: options.augmentation(one[0][None], one[1])[0], (images, keys), batch_size=half)
 
 
 def loss(options: Options, model: LineReader, batch: Split, key: Array) -> tuple[Float[Array, ""], dict[str, Array]]:

@@ -143,8 +143,6 @@ def rendered(images: Float[Array, "b h w c"], path: Path) -> Float[Array, "b t c
     columns. Channels have theirs apart, or XLA moves them about between the two.
     """
     _, height, width, channels = images.shape
-    # Or XLA computes the sines of a path anew for every element of both matrices.
-    path = jax.lax.optimization_barrier(path)
     scale = path.size / max(height, width)
 
     def spread(place: Float[Array, "b t"], length: int) -> Float[Array, "b t canvas length"]:
