@@ -15,8 +15,8 @@ import tyro
 from flax import nnx
 
 from rowrnn import GRU, LSTM, ctc
+from rowrnn.data import Augmentation, load
 from rowrnn.data import lines as handwriting
-from rowrnn.data import load
 from rowrnn.data.lines import Lines, write
 from rowrnn.errors import InputError
 from rowrnn.metrics.edits import aligned, edit_distances, label_error_rate
@@ -454,6 +454,16 @@ def test_the_experiment(tmp_path):
         assert arrays["GRU, from the left/error_by_length"].shape == (3, 1)
         assert arrays["GRU, from the left/line_probability"].shape[1:] == (16, 11)
     assert len(list((tmp_path / "run" / "models").iterdir())) == 2
+
+
+def test_digits_of_training_lines_are_changed_each_in_its_own_way():
+    images = jax.random.uniform(jax.random.key(5), (3, 28, 28, 1))
+    images = jnp.concatenate([images, images[:2]])  # an odd number, two of them twice
+    as_they_are = script.changed(script.Options(), images, jax.random.key(6))
+    np.testing.assert_array_equal(as_they_are, images)
+    turned = script.changed(script.Options(augmentation=Augmentation(rotation=10.0)), images, jax.random.key(6))
+    assert np.abs(np.asarray(turned - images)).max(axis=(1, 2, 3)).min() > 0.1
+    assert np.abs(np.asarray(turned[3:] - turned[:2])).max(axis=(1, 2, 3)).min() > 0.1
 
 
 @pytest.mark.parametrize(
