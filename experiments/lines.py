@@ -13,6 +13,7 @@ seen, and about lines of exactly 20, longer than any in training.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Annotated, Any
 
 import jax
@@ -32,10 +33,10 @@ from rowrnn.errors import InputError, check_names
 from rowrnn.experiment import started
 from rowrnn.metrics.edits import aligned, edit_distances, label_error_rate
 from rowrnn.models import solve_width
-from rowrnn.models.line_reader import FEWEST, LineReader
+from rowrnn.models.line_reader import FEWEST_CONVOLUTIONS, LineReader
 from rowrnn.options import TrainingOptions
 from rowrnn.report import interval
-from rowrnn.transcription import answers, best_path, ctc_loss, exact
+from rowrnn.transcription import best_path, ctc_loss, exact, transcribe
 from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.trial import Task, Trial, generation_share
 from rowrnn.typing import Images
@@ -68,7 +69,7 @@ class Options(TrainingOptions):
     params: int = 250_000
     """Parameter budget of each reader, met within 3 %; widths follow from it."""
     channels: tuple[int, ...] = (24, 48, 64, 64, 96)
-    """Output channels of the convolutions, three or more: they see 15 columns, and 8 more with each further one."""
+    """Output channels of the convolutions, at least three: three see 15 columns, each further one 8 more."""
     dropout: float = 0.1
     """Probability with which a feature of a step is dropped, before the cell and behind it, while training."""
     augmentation: Annotated[Augmentation, tyro.conf.arg(name="")] = Augmentation()
@@ -137,9 +138,9 @@ def check(options: Options) -> None:
     """Refuses options that cannot be meant."""
     check_names("models", options.models, READERS)
     options.check("params", "digits", "long", "lines", "beam", "validation_lines", "test_lines")
-    if len(options.channels) < FEWEST or min(options.channels) < 1:
+    if len(options.channels) < FEWEST_CONVOLUTIONS or min(options.channels) < 1:
         given = " ".join(map(str, options.channels))
-        raise InputError(f"--channels are {given}; expected at least {FEWEST} numbers, at least 1 each.")
+        raise InputError(f"--channels are {given}; expected at least {FEWEST_CONVOLUTIONS} numbers, at least 1 each.")
     if not 0 <= options.dropout < 1:
         raise InputError(f"--dropout is {options.dropout}; expected a dropout in [0, 1).")
 
@@ -161,13 +162,13 @@ def made(seed: int, split: Split, lines: int, digits: tuple[int, int]) -> Lines:
 
 
 def written(options: Options, batch: Split, key: Array) -> list[Lines]:
-    """Training lines of the digits of a batch, which are changed at random first.
+    """Training lines of the digits of a batch, each digit changed at random first.
 
-    A third of the lengths each has paper that is not wider than it must be: with paper for the longest lines alone half
-    of what a reader computes would be about nothing.
+    Each third of the lengths has paper of its own: on paper for the longest lines half of what a reader computes would
+    be about nothing.
     """
     changing, key = jax.random.split(key)
-    images = changed(options, as_float(batch.images), changing)
+    images = changed(options.augmentation, as_float(batch.images), changing)
     bounds = sorted({round(options.digits * part / PAPERS) for part in range(PAPERS + 1)})
     return [
         write(
@@ -178,15 +179,19 @@ def written(options: Options, batch: Split, key: Array) -> list[Lines]:
             digits=(fewer + 1, most),
             room=min(most + 1, options.digits),
         )
-        for of_paper, fewer, most in zip(jax.random.split(key, len(bounds) - 1), bounds[:-1], bounds[1:], strict=True)
+        for of_paper, (fewer, most) in zip(jax.random.split(key, len(bounds) - 1), pairwise(bounds), strict=True)
     ]
 
 
-def changed(options: Options, images: Images, key: Array) -> Images:
+def changed(augmentation: Augmentation, images: Images, key: Array) -> Images:
     """Digits, each changed at random."""
-    keys, half = jax.random.split(key, len(images)), -(-len(images) // 2)
-    # A loop is what XLA does not take apart: else it changes a digit anew for every pixel of a line that shows it.
-    return jax.lax.map(lambda one: options.augmentation(one[0][None], one[1])[0], (images, keys), batch_size=half)
+
+    def change(one: tuple[Array, Array]) -> Array:
+        image, key = one
+        return augmentation(image[None], key)[0]
+
+    # Else XLA changes a digit anew for every pixel of a line that shows it; a loop of one pass it would dissolve.
+    return jax.lax.map(change, (images, jax.random.split(key, len(images))), batch_size=len(images) // 2)
 
 
 def loss(options: Options, model: LineReader, batch: Split, key: Array) -> tuple[Float[Array, ""], dict[str, Array]]:
@@ -201,8 +206,9 @@ def loss(options: Options, model: LineReader, batch: Split, key: Array) -> tuple
 def examine(trial: Trial, test: Lines, long: Lines, options: Options) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a reader makes of the test lines: scores, and arrays to draw."""
     truths, long_truths = strings(test), strings(long)
-    said = trial.evaluate(partial(answers, beam=options.beam), test)
-    readings, beams, longs = (by_seed(read) for read in (said.path, said.beam, trial.evaluate(best_path, long)))
+    read = trial.evaluate(partial(transcribe, beam=options.beam), test)
+    readings, beams = by_seed(read.best_path), by_seed(read.beam_search)
+    longs = by_seed(trial.evaluate(best_path, long))
     edits = np.stack([edit_distances(reading, truths) for reading in readings])
     scores = {
         "label_error_rate": interval([label_error_rate(reading, truths) for reading in readings]),
@@ -226,13 +232,13 @@ def examine(trial: Trial, test: Lines, long: Lines, options: Options) -> tuple[d
         "error_by_length": np.stack(by_length),
         "line_image": lines.images,
         "line_width": lines.widths,
-        "line_probability": said.probability[0, shown],
+        "line_probability": read.probabilities[0, shown],
         "line_aligned": np.stack([np.pad(s, ((0, widest - len(s)), (0, 0)), constant_values=-2) for s in sides]),
     }
 
 
 def by_seed(readings: ctc.Reading) -> list[list[list[int]]]:
-    """The labels of each line as a list, of each seed on its own."""
+    """The strings of each seed."""
     return [strings(ctc.Reading(*of_seed)) for of_seed in zip(*readings, strict=True)]
 
 

@@ -13,18 +13,18 @@ from rowrnn.data.lines import Lines
 from rowrnn.models.line_reader import strips
 
 
-class Answers(NamedTuple):
-    """What a reader says of lines.
+class Transcription(NamedTuple):
+    """Lines as a reader transcribes them.
 
     Args:
-        path: their strings by the most probable path.
-        beam: their strings by prefix beam search.
-        probability: of every class and, last, of the blank at every strip.
+        best_path: strings by the most probable path.
+        beam_search: strings by prefix beam search.
+        probabilities: of every class and, last, of the blank at every strip.
     """
 
-    path: ctc.Reading
-    beam: ctc.Reading
-    probability: Float[Array, "b t scores"]
+    best_path: ctc.Reading
+    beam_search: ctc.Reading
+    probabilities: Float[Array, "b t scores"]
 
 
 def ctc_loss(model: Any, lines: Lines, key: Array) -> Float[Array, ""]:
@@ -57,10 +57,11 @@ def best_path(model: Any, lines: Lines) -> ctc.Reading:
     return ctc.greedy(predict(model, lines), strips(lines.widths))
 
 
-def answers(model: Any, lines: Lines, *, beam: int) -> Answers:
-    """Both readings of each line, and the probabilities that they were found from."""
+def transcribe(model: Any, lines: Lines, *, beam: int) -> Transcription:
+    """Both decodings of each line, and the probabilities behind them."""
     scores, lengths = predict(model, lines), strips(lines.widths)
-    return Answers(ctc.greedy(scores, lengths), ctc.beam_search(scores, lengths, beam=beam), jax.nn.softmax(scores))
+    searched = ctc.beam_search(scores, lengths, beam=beam)
+    return Transcription(ctc.greedy(scores, lengths), searched, jax.nn.softmax(scores))
 
 
 def exact(model: Any, lines: Lines) -> Float[Array, "b"]:

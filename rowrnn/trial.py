@@ -174,10 +174,11 @@ def generation_share(
     if isinstance(task.train, Source):
         return None
     batch = jax.tree.map(lambda array: array[: options.batch], task.train)
-    made, times = jax.jit(lambda batch, number: generate(batch, jax.random.key(number))), []
+    # The key is made inside, as in a training step, and so not timed.
+    make, times = jax.jit(lambda batch, number: generate(batch, jax.random.key(number))), []
     for number in range(1 + GENERATIONS):
         started = time.perf_counter()
-        jax.block_until_ready(made(batch, number))
+        jax.block_until_ready(make(batch, number))
         times.append(time.perf_counter() - started)
     # Seeds on different devices make theirs at the same time.
     steps = examples_of(task.train) // options.batch * options.epochs * options.seeds / trial.fitted.devices["seed"]

@@ -123,7 +123,8 @@ def test_a_split_is_a_pytree():
 
 def test_no_augmentation_changes_nothing():
     images = jnp.asarray(np.random.default_rng(0).uniform(size=(5, 6, 7, 2)), jnp.float32)
-    np.testing.assert_allclose(Augmentation()(images, jax.random.key(0)), images, atol=1e-6)
+    assert Augmentation()(images, jax.random.key(0)) is images
+    np.testing.assert_allclose(Augmentation(shift=1e-7)(images, jax.random.key(0)), images, atol=1e-6)
 
 
 @pytest.mark.parametrize(

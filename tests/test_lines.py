@@ -459,9 +459,9 @@ def test_the_experiment(tmp_path):
 def test_digits_of_training_lines_are_changed_each_in_its_own_way():
     images = jax.random.uniform(jax.random.key(5), (3, 28, 28, 1))
     images = jnp.concatenate([images, images[:2]])  # an odd number, two of them twice
-    as_they_are = script.changed(script.Options(), images, jax.random.key(6))
+    as_they_are = script.changed(Augmentation(), images, jax.random.key(6))
     np.testing.assert_array_equal(as_they_are, images)
-    turned = script.changed(script.Options(augmentation=Augmentation(rotation=10.0)), images, jax.random.key(6))
+    turned = script.changed(Augmentation(rotation=10.0), images, jax.random.key(6))
     assert np.abs(np.asarray(turned - images)).max(axis=(1, 2, 3)).min() > 0.1
     assert np.abs(np.asarray(turned[3:] - turned[:2])).max(axis=(1, 2, 3)).min() > 0.1
 

@@ -39,7 +39,10 @@ class Augmentation:
             raise InputError(f"The largest random zoom of an image is below 1, not {self.zoom}.")
 
     def __call__(self, images: Images, key: Key[Array, ""]) -> Images:
-        """Changed images `[b, h, w, c]`, interpolated linearly; what comes in from outside is zero."""
+        """Changed images `[b, h, w, c]`, interpolated linearly; what comes in from outside is zero.
+
+        Without a change they are the images themselves.
+        """
         if self == Augmentation():
             return images
         _, height, width, _ = images.shape

@@ -139,10 +139,10 @@ def path(draws: Draws, labels: Int[Array, "b"], frames: int = FRAMES) -> Path:
 def rendered(images: Float[Array, "b h w c"], path: Path) -> Float[Array, "b t canvas canvas c"]:
     """Frames of images on their way: each pixel spreads its light over the nearest four of the canvas, bilinearly.
 
-    Both axes are apart, so that a frame is two matrix products: rows of the canvas from rows of the image, then its
-    columns. Channels have theirs apart, or XLA moves them about between the two.
+    Rows and columns are separable: a frame is two matrix products, rows of the canvas from rows of the image, then its
+    columns.
     """
-    _, height, width, channels = images.shape
+    _, height, width, _ = images.shape
     scale = path.size / max(height, width)
 
     def spread(place: Float[Array, "b t"], length: int) -> Float[Array, "b t canvas length"]:
@@ -157,4 +157,5 @@ def rendered(images: Float[Array, "b h w c"], path: Path) -> Float[Array, "b t c
         down = jnp.einsum("btyh,bhw->btyw", rows, image)
         return jnp.einsum("btyw,btxw->btyx", down, columns)
 
-    return jnp.minimum(jnp.stack([frames(images[..., channel]) for channel in range(channels)], axis=-1), 1)
+    # One channel after the other: of all in one product XLA transposes what is between the two.
+    return jnp.minimum(jnp.stack([frames(image) for image in jnp.unstack(images, axis=-1)], axis=-1), 1)

@@ -21,7 +21,7 @@ STRIP = 4
 """Columns of a strip: for each the reader says something once."""
 KERNEL = 3  # rows and columns; the last convolution sees all rows that are left
 STRIDES = ((2, 2), (2, 2), (2, 1))  # down and right, of the first convolutions; those behind them move by one
-FEWEST = 3
+FEWEST_CONVOLUTIONS = 3
 """Convolutions that make a strip one column: two that halve its width, and the last."""
 
 FAINT = 1e-2
@@ -38,12 +38,12 @@ class ReaderState(NamedTuple):
 class LineReader(nnx.Module):
     """Convolutions over a line, a recurrent layer over its columns, and scores of every class for every strip.
 
-    3x3 convolutions with ReLU, of which the first three halve the height and the first two the width, and one over all
-    rows that are left make a strip of 4 columns one step; behind all but the first the channels of a place are
-    normalized (Ba et al. 2016). They look to the left, never to the right: padding behind a line cannot reach its
+    3x3 convolutions with ReLU and a last one over all rows that are left make a strip of 4 columns one step. The first
+    two halve height and width, a third 3x3 one the height once more; behind all but the first the channels of a place
+    are normalized (Ba et al. 2016). They look to the left, never to the right: padding behind a line cannot reach its
     steps, and a step is known when its strip has been seen. A cell that reads from the left can so follow a line while
     it is written (`step`); with one for each direction a line is read when it is whole. Without a cell every step
-    answers on its own, from the columns that the convolutions see: 15 with three of them, 8 more with each further one.
+    answers on its own, from the columns that the convolutions see: 15 with three in all, 8 more with each further one.
 
     Args:
         height: rows of a line.
@@ -56,7 +56,8 @@ class LineReader(nnx.Module):
         rngs: source of the initial parameters.
 
     Raises:
-        ValueError: if a size is not positive, or the dropout no probability below 1.
+        ValueError: if a size is not positive, there are fewer than three channels, or the dropout is no probability
+            below 1.
     """
 
     def __init__(
@@ -71,10 +72,10 @@ class LineReader(nnx.Module):
         dropout: float = 0.0,
         rngs: nnx.Rngs,
     ) -> None:
-        if min(height, classes, hidden, *channels) < 1 or len(channels) < FEWEST:
+        if min(height, classes, hidden, *channels) < 1 or len(channels) < FEWEST_CONVOLUTIONS:
             raise ValueError(
-                f"A LineReader needs at least one row, class, unit and channel of each of {FEWEST} or more "
-                f"convolutions, not height={height}, classes={classes}, hidden={hidden} and channels={list(channels)}."
+                "A LineReader needs at least one row, class, unit and channel of each of "
+                f"{FEWEST_CONVOLUTIONS} or more convolutions, not height={height}, classes={classes}, hidden={hidden} and channels={list(channels)}."
             )
         check_rate("dropout", dropout)
         self.height = height
