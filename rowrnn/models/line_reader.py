@@ -75,7 +75,8 @@ class LineReader(nnx.Module):
         if min(height, classes, hidden, *channels) < 1 or len(channels) < FEWEST_CONVOLUTIONS:
             raise ValueError(
                 "A LineReader needs at least one row, class, unit and channel of each of "
-                f"{FEWEST_CONVOLUTIONS} or more convolutions, not height={height}, classes={classes}, hidden={hidden} and channels={list(channels)}."
+                f"{FEWEST_CONVOLUTIONS} or more convolutions, not height={height}, classes={classes}, hidden={hidden} "
+                f"and channels={list(channels)}."
             )
         check_rate("dropout", dropout)
         self.height = height
