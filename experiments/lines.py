@@ -191,7 +191,7 @@ def changed(augmentation: Augmentation, images: Images, key: Array) -> Images:
         return augmentation(image[None], key)[0]
 
     # Else XLA changes a digit anew for every pixel of a line that shows it; a loop of one pass it would dissolve.
-    return jax.lax.map(change, (images, jax.random.split(key, len(images))), batch_size=len(images) // 2)
+    return jax.lax.map(change, (images, jax.random.split(key, len(images))), batch_size=max(1, len(images) // 2))
 
 
 def loss(options: Options, model: LineReader, batch: Split, key: Array) -> tuple[Float[Array, ""], dict[str, Array]]:

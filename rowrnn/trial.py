@@ -174,7 +174,7 @@ def generation_share(
     if isinstance(task.train, Source):
         return None
     batch = jax.tree.map(lambda array: array[: options.batch], task.train)
-    # The key is made inside, as in a training step, and so not timed.
+    # The key is made inside, as in a training step: outside it would be a call of its own.
     make, times = jax.jit(lambda batch, number: generate(batch, jax.random.key(number))), []
     for number in range(1 + GENERATIONS):
         started = time.perf_counter()

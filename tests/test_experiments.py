@@ -183,19 +183,25 @@ def test_ctrl_c_keeps_where_the_training_was(interrupted):
 
 
 @pytest.mark.parametrize(
-    ("state", "script", "arguments", "message"),
+    ("state", "script", "arguments", "main", "message"),
     [
-        ("interrupted", "mnist_rows", ["--epochs", "3"], "--resume takes its options from the run: give it alone"),
-        ("interrupted", "directions", [], "is a run of mnist_rows, not of directions: resume it with that."),
-        ("finished", "mnist_rows", [], "is finished: there is nothing to resume"),
+        ("interrupted", "mnist_rows", ["--epochs", "3"], pytest.fail, "takes its options from the run: give it alone"),
+        (
+            "interrupted",
+            "directions",
+            [],
+            pytest.fail,
+            "is a run of mnist_rows, not of directions: resume it with that.",
+        ),
+        ("finished", "mnist_rows", [], mnist_rows.main, "is finished: there is nothing to resume"),
     ],
 )
-def test_a_resume_that_cannot_be_meant(request, monkeypatch, capsys, state, script, arguments, message):
+def test_a_resume_that_cannot_be_meant(request, monkeypatch, capsys, state, script, arguments, main, message):
     directory, *_ = request.getfixturevalue(state)
     experiment = importlib.import_module(script)
     monkeypatch.setattr("sys.argv", [f"{script}.py", "--resume", str(directory), *arguments])
     with pytest.raises(SystemExit) as caught:
-        run_experiment(experiment.Options, experiment.main, experiment.PRESETS)
+        run_experiment(experiment.Options, main, experiment.PRESETS)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -251,7 +257,7 @@ def test_directions(data_dir, tmp_path):
         "directions", data_dir, tmp_path / "run", *arguments, "--seeds", "2", "--batch", "16"
     )
     assert pictures == {"orders.png", "accuracy.png", "learning_curves.png"}
-    # Images of 12x20 pixels: patches of 4x4, and of 2x2 for ReNet.
+    # Images of 12x20 pixels: rows, and patches of 2x2 for ReNet.
     assert [(row["sequences"], row["steps"]) for row in results["summary"]] == [(1, 12), (10, 6)]
     for row in results["summary"]:
         assert row["test_accuracy"]["mean"] > 0.3, row

@@ -15,7 +15,7 @@ import tyro
 from flax import nnx
 
 from rowrnn import GRU, LSTM, ctc
-from rowrnn.data import Augmentation, load
+from rowrnn.data import Augmentation, Split, load
 from rowrnn.data import lines as handwriting
 from rowrnn.data.lines import Lines, write
 from rowrnn.errors import InputError
@@ -464,6 +464,17 @@ def test_digits_of_training_lines_are_changed_each_in_its_own_way():
     turned = script.changed(Augmentation(rotation=10.0), images, jax.random.key(6))
     assert np.abs(np.asarray(turned - images)).max(axis=(1, 2, 3)).min() > 0.1
     assert np.abs(np.asarray(turned[3:] - turned[:2])).max(axis=(1, 2, 3)).min() > 0.1
+
+
+def test_training_lines_are_of_changed_digits():
+    batch = Split(BARS, np.arange(6, dtype=np.int32))
+    upright, turned = (
+        script.written(script.Options(augmentation=change, lines=2, digits=3), batch, jax.random.key(7))
+        for change in (Augmentation(), Augmentation(rotation=10.0))
+    )
+    for before, after in zip(upright, turned, strict=True):
+        np.testing.assert_array_equal(before.labels, after.labels)
+        assert np.abs(before.images - after.images).max() > 0.1
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
 from rowrnn import report
 from rowrnn.errors import InputError
 from rowrnn.plots import draw
+from rowrnn.plots.style import band
 from rowrnn.run import Run
 
 ROOT = Path(__file__).parents[1]
@@ -101,6 +103,19 @@ def test_every_picture_is_drawn_from_the_files_alone(tmp_path, channels):
     for path in pictures:
         with Image.open(path) as picture:
             assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_a_curve_has_its_values_in_sight_and_gaps_where_there_are_none():
+    axes = Figure().add_subplot()
+    # Student's t of one degree of freedom: each interval reaches 6.4 to both sides of its mean.
+    band(axes, np.arange(5), np.array([[1.0, 2.0], [2.0, 3.0], [np.nan, np.nan], [2.0, 3.0], [1.0, 2.0]]), "k", "a")
+    bottom, top = axes.get_ylim()
+    assert 0.8 < bottom <= 1
+    assert 3 <= top < 3.2
+    (shade,) = axes.collections
+    corners = [np.asarray(path.vertices) for path in shade.get_paths()]
+    assert [(x.min(), x.max()) for x, _ in (c.T for c in corners)] == [(0, 1), (3, 4)]
+    assert corners[0].max() == pytest.approx(2.5 + 6.353, abs=1e-3)
 
 
 def test_pictures_are_those_that_the_arrays_allow(tmp_path):

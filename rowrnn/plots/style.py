@@ -33,5 +33,7 @@ def band(axes: Axes, x: np.ndarray, values: np.ndarray, color: Any, label: str) 
     axes.plot(x, mean, color=color, label=label, marker="o", markersize=3)
     axes.update_datalim(np.column_stack([np.repeat(x, values.shape[1]), values.ravel()]))
     # Of two seeds the interval is six times their difference to both sides: it would flatten the curves.
-    shade = FillBetweenPolyCollection("x", x, mean - ci95, mean + ci95, color=color, alpha=0.2, linewidth=0)
+    shade = FillBetweenPolyCollection(
+        "x", x, mean - ci95, mean + ci95, where=np.isfinite(mean).tolist(), color=color, alpha=0.2, linewidth=0
+    )
     axes.add_collection(shade, autolim=False)
