@@ -28,7 +28,7 @@ from rowrnn.command import run_experiment
 from rowrnn.data import Dataset, Split, as_float
 from rowrnn.data.language import BEGIN, DIGITS, END, LONGEST, PAD, WORDS, decode
 from rowrnn.data.scenes import CANVAS, Scenes, fixed_scenes, scenes
-from rowrnn.errors import InputError, check_names
+from rowrnn.errors import InputError, check_dropout, check_names
 from rowrnn.experiment import Experiment, started
 from rowrnn.metrics.captions import bleu4, exact_match, slots
 from rowrnn.models import Captioner, Marks, solve_width
@@ -118,8 +118,7 @@ def check(options: Options) -> None:
     """Refuses options that cannot be meant."""
     check_names("cells", options.cells, CELLS)
     options.check("params", "channels", "embedding", "beam", "scenes")
-    if not 0 <= options.dropout < 1:
-        raise InputError(f"--dropout is {options.dropout}; expected a dropout in [0, 1).")
+    check_dropout(options.dropout)
     if not options.length_power >= 0:
         raise InputError(f"--length-power is {options.length_power}; expected at least 0.")
 

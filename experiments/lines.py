@@ -29,7 +29,7 @@ from rowrnn.command import run_experiment
 from rowrnn.data import Augmentation, Dataset, Split, as_float
 from rowrnn.data.fixed import fixed
 from rowrnn.data.lines import Lines, write
-from rowrnn.errors import InputError, check_names
+from rowrnn.errors import InputError, check_dropout, check_names
 from rowrnn.experiment import started
 from rowrnn.metrics.edits import aligned, edit_distances, label_error_rate
 from rowrnn.models import solve_width
@@ -141,8 +141,7 @@ def check(options: Options) -> None:
     if len(options.channels) < FEWEST_CONVOLUTIONS or min(options.channels) < 1:
         given = " ".join(map(str, options.channels))
         raise InputError(f"--channels are {given}; expected at least {FEWEST_CONVOLUTIONS} numbers, at least 1 each.")
-    if not 0 <= options.dropout < 1:
-        raise InputError(f"--dropout is {options.dropout}; expected a dropout in [0, 1).")
+    check_dropout(options.dropout)
 
 
 def build(name: str, options: Options, data: Dataset, units: int, rngs: nnx.Rngs) -> LineReader:

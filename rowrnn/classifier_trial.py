@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from rowrnn.classification import correct, cross_entropy, predict
 from rowrnn.data import Augmentation, Dataset
-from rowrnn.errors import InputError
+from rowrnn.errors import check_dropout
 from rowrnn.evaluate import compile_evaluation
 from rowrnn.experiment import Experiment
 from rowrnn.options import TrainingOptions
@@ -41,8 +41,7 @@ class ClassifierOptions(TrainingOptions):
 
     def check(self, *counts: str) -> None:
         super().check(*counts)
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"--dropout is {self.dropout}; expected a dropout in [0, 1).")
+        check_dropout(self.dropout)
 
 
 def run_classifier_trial(

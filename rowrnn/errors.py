@@ -33,6 +33,16 @@ def check_names(option: str, names: Sequence[str], known: Collection[str]) -> No
         raise InputError(f"--{option} is empty; expected some of {', '.join(known)}.")
 
 
+def check_dropout(dropout: float) -> None:
+    """Refuses a probability of dropping features that leaves none, or is none.
+
+    Raises:
+        InputError: if it is not in [0, 1).
+    """
+    if not 0 <= dropout < 1:
+        raise InputError(f"--dropout is {dropout}; expected a dropout in [0, 1).")
+
+
 class StorageError(OSError):
     """What was to be kept could not be written; what was kept before is whole.
 
