@@ -5,9 +5,9 @@ with CTC: an LSTM and a GRU from both sides, a GRU from the left only, which can
 convolutions without a recurrent cell, within one parameter budget. The test asks about lines of digits that were never
 seen, and about lines of exactly 20, longer than any in training.
 
-    python experiments/lines.py --full     2 hours a reader on 2 cores: 80 epochs, three seeds
+    python experiments/lines.py --full     under 2 hours a reader on 2 slow cores: 80 epochs, three seeds
     python experiments/lines.py            20 minutes on 2 cores: fewer epochs, two seeds
-    python experiments/lines.py --quick    3 minutes: one GRU beside convolutions alone that see half a digit
+    python experiments/lines.py --quick    3 minutes on fast cores: one GRU beside convolutions that see half a digit
 """
 
 from collections.abc import Mapping

@@ -34,7 +34,7 @@ def check_names(option: str, names: Sequence[str], known: Collection[str]) -> No
 
 
 def check_dropout(dropout: float) -> None:
-    """Refuses a probability of dropping features that leaves none, or is none.
+    """Refuses a dropout that is no probability, or drops everything.
 
     Raises:
         InputError: if it is not in [0, 1).
