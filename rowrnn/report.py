@@ -5,6 +5,7 @@
 script of another kind gives its own `results["table"]`: a header and rows of strings.
 """
 
+import json
 import re
 import shutil
 import zipfile
@@ -85,9 +86,17 @@ def _filled(table: Table, rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def markdown(results: Results) -> str:
-    """The script's own table or the summary, in Markdown."""
-    header, *body = results.get("table") or tabulated("model", results["summary"], COLUMNS)
+def markdown(*records: Results) -> str:
+    """The scripts' own tables or the summaries, one below the other, in Markdown.
+
+    Raises:
+        InputError: if their columns differ.
+    """
+    tables = [results.get("table") or tabulated("model", results["summary"], COLUMNS) for results in records]
+    header = tables[0][0]
+    if any(other != header for other, *_ in tables):
+        raise InputError("Tables can stand below each other where their columns are the same; these differ.")
+    body = [row for _, *rows in tables for row in rows]
     header = [name.replace("-\n", "").replace("\n", " ") for name in header]
     rule = ("---", *["---:"] * (len(header) - 1))
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *body))
@@ -97,6 +106,7 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
     """Copies a finished run to `folder`, the pictures that the README shows too, and renews its table there.
 
     The table stands between `<!-- NAME -->` and `<!-- /NAME -->`, a picture is shown as `FOLDER/NAME-PICTURE.png`.
+    Runs of one experiment share a table between `<!-- NAME + OTHER -->` and `<!-- /NAME + OTHER -->`.
 
     Args:
         directory: directory of the run.
@@ -105,14 +115,16 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
         name: name of the copies and of the table's marks; the experiment's where not given.
 
     Raises:
-        InputError: if there is no such run, it is not finished, or the README has no place for its table.
+        InputError: if there is no such run, it is not finished, or the README has no place for its table or one beside
+            another's with other columns.
     """
     results, arrays = load(directory)
     name = name or results["experiment"]
     if not results["finished"]:
         raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
     text = readme.read_text()
-    renewed = with_table(text, name, markdown(results))
+    published = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    renewed = with_table(text, name, {**published, name: results})
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(directory / RESULTS, folder / f"{name}.json")
     if arrays:
@@ -124,16 +136,21 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
     readme.write_text(renewed)
 
 
-def with_table(text: str, name: str, table: str) -> str:
-    """The text with the table between the marks of `name` renewed.
+def with_table(text: str, name: str, records: Mapping[str, Results]) -> str:
+    """The text with the table between the marks of `name` renewed, alone or with those that share it and have a record.
 
     Raises:
-        InputError: if the marks are missing.
+        InputError: if the marks are missing, or the columns of tables that are one differ.
     """
-    marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    marks = re.compile(rf"(<!-- ((?:\w+ \+ )*{name}(?: \+ \w+)*) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
     if not marks.search(text):
         raise InputError(f"There is no place for the table: expected the marks <!-- {name} --> and <!-- /{name} -->.")
-    return marks.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text)
+
+    def renewed(found: re.Match[str]) -> str:
+        table = markdown(*[records[other] for other in found[2].split(" + ") if other in records])
+        return f"{found[1]}{table}\n{found[3]}"
+
+    return marks.sub(renewed, text)
 
 
 def _seconds(seconds: float | None) -> str:

@@ -162,6 +162,28 @@ def test_publishing_copies_the_run_and_renews_only_its_table(run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "results").glob("*.png")) == ["toy-confusion.png"]
 
 
+def test_runs_of_one_experiment_share_a_table(run, tmp_path):
+    readme = tmp_path / "README.md"
+    marks = "<!-- late + toy -->\n{table}\n<!-- /late + toy -->\n"
+    readme.write_text(marks.format(table="old"))
+    report.publish(run, readme, tmp_path / "results")
+    alone = report.markdown(results())
+    assert readme.read_text() == marks.format(table=alone)
+    with Run(tmp_path / "late") as late:
+        late.finish({**results(), "summary": [{**results()["summary"][0], "model": "Row GRU"}]})
+    report.publish(late.directory, readme, tmp_path / "results", "late")
+    header, rule, *rows = alone.splitlines()
+    both = "\n".join([header, rule, rows[0].replace("Row LSTM", "Row GRU"), *rows])
+    assert readme.read_text() == marks.format(table=both)
+    with Run(tmp_path / "other") as other:
+        other.finish({**results(), "table": [["model", "error %"], ["Row GRU", "1.00"]]})
+    with pytest.raises(InputError, match="these differ"):
+        report.publish(other.directory, readme, tmp_path / "results", "late")
+    assert readme.read_text() == marks.format(table=both)
+    assert json.loads((tmp_path / "results" / "late.json").read_text())["summary"][0]["model"] == "Row GRU"
+    assert "table" not in json.loads((tmp_path / "results" / "late.json").read_text())
+
+
 def test_what_cannot_be_published_changes_nothing(run, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("no marks")
