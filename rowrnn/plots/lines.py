@@ -42,7 +42,7 @@ def error_by_length(models: list[str], results: Results, arrays: Arrays) -> Figu
     axes.set(title="How often does a reader err?", xlabel="digits of a line", ylabel="label error rate (%)")
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="upper left")
+    axes.legend()
     return figure
 
 
