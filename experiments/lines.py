@@ -5,7 +5,7 @@ with CTC: an LSTM and a GRU from both sides, a GRU from the left only, which can
 convolutions without a recurrent cell, within one parameter budget. The test asks about lines of digits that were never
 seen, and about lines of exactly 20, longer than any in training.
 
-    python experiments/lines.py --full     under 2 hours a reader on 2 slow cores: 80 epochs, three seeds
+    python experiments/lines.py --full     2 hours a reader on 2 slow cores: 80 epochs, three seeds
     python experiments/lines.py            20 minutes on 2 cores: fewer epochs, two seeds
     python experiments/lines.py --quick    3 minutes on fast cores: one GRU beside convolutions that see half a digit
 """
@@ -105,7 +105,7 @@ PRESETS = {
         "models": ("gru", "cnn"),
         "params": 40_000,
         "channels": (12, 24, 32),
-        "epochs": 10,
+        "epochs": 5,
         "train_images": 40_000,
         "validation_lines": 200,
         "test_lines": 2_000,
