@@ -21,8 +21,12 @@ from scipy import special
 from rowrnn.columns import ANSWERS, MEMORY, PARAMETERS, score, tabulated
 from rowrnn.errors import InputError
 from rowrnn.run import ARRAYS, RESULTS, read_record
+from rowrnn.whole_file import whole_file
 
 Results = Mapping[str, Any]
+
+MARKS = re.compile(r"(<!-- ([\w.-]+(?: \+ [\w.-]+)*) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+"""A table in a README between its marks, which name one result or several."""
 
 COLUMNS = (
     score("test\naccuracy %"),
@@ -86,20 +90,18 @@ def _filled(table: Table, rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def markdown(*records: Results) -> str:
-    """The scripts' own tables or the summaries, one below the other, in Markdown.
-
-    Raises:
-        InputError: if their columns differ.
-    """
-    tables = [results.get("table") or tabulated("model", results["summary"], COLUMNS) for results in records]
-    header = tables[0][0]
-    if any(other != header for other, *_ in tables):
-        raise InputError("Tables can stand below each other where their columns are the same; these differ.")
-    body = [row for _, *rows in tables for row in rows]
+def markdown(first: Results, *others: Results) -> str:
+    """The script's own table or the summary, in Markdown; those of others, with the same columns, go on below it."""
+    header, *body = _cells(first)
+    body += [row for results in others for row in _cells(results)[1:]]
     header = [name.replace("-\n", "").replace("\n", " ") for name in header]
     rule = ("---", *["---:"] * (len(header) - 1))
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *body))
+
+
+def _cells(results: Results) -> list[list[str]]:
+    """A header and rows: the script's own table or the summary."""
+    return results.get("table") or tabulated("model", results["summary"], COLUMNS)
 
 
 def publish(directory: Path, readme: Path, folder: Path, name: str | None = None) -> None:
@@ -115,18 +117,18 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
         name: name of the copies and of the table's marks; the experiment's where not given.
 
     Raises:
-        InputError: if there is no such run, it is not finished, or the README has no place for its table or one beside
-            another's with other columns.
+        InputError: if there is no such run, it is not finished, the README has no place for its table, or a table that
+            shares the place is of another experiment, has other columns or cannot be read.
     """
     results, arrays = load(directory)
     name = name or results["experiment"]
     if not results["finished"]:
         raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
     text = readme.read_text()
-    published = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
-    renewed = with_table(text, name, {**published, name: results})
+    renewed = with_table(text, name, results, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(directory / RESULTS, folder / f"{name}.json")
+    with whole_file(folder / f"{name}.json") as partial:
+        shutil.copyfile(directory / RESULTS, partial)
     if arrays:
         shutil.copyfile(directory / ARRAYS, folder / f"{name}.npz")
     for picture in (*directory.glob("*.png"), *directory.glob("*.gif")):
@@ -136,21 +138,48 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
     readme.write_text(renewed)
 
 
-def with_table(text: str, name: str, records: Mapping[str, Results]) -> str:
-    """The text with the table between the marks of `name` renewed, alone or with those that share it and have a record.
+def with_table(text: str, name: str, results: Results, folder: Path) -> str:
+    """The text with the table renewed whose marks name it: rows of these results, and of those in `folder` beside them.
 
     Raises:
-        InputError: if the marks are missing, or the columns of tables that are one differ.
+        InputError: if no marks name it, or a table that shares them cannot be read or is of another kind.
     """
-    marks = re.compile(rf"(<!-- ((?:\w+ \+ )*{name}(?: \+ \w+)*) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
-    if not marks.search(text):
-        raise InputError(f"There is no place for the table: expected the marks <!-- {name} --> and <!-- /{name} -->.")
+    if not any(name in found[2].split(" + ") for found in MARKS.finditer(text)):
+        raise InputError(
+            f"There is no place for the table: expected the marks <!-- {name} --> and <!-- /{name} -->. Write them, or "
+            "give the --name of those that are there."
+        )
 
     def renewed(found: re.Match[str]) -> str:
-        table = markdown(*[records[other] for other in found[2].split(" + ") if other in records])
-        return f"{found[1]}{table}\n{found[3]}"
+        names = found[2].split(" + ")
+        if name not in names:
+            return found[0]
+        paths = {other: folder / f"{other}.json" for other in names}
+        records = [
+            results if other == name else _beside(results, path)
+            for other, path in paths.items()
+            if other == name or path.exists()
+        ]
+        return f"{found[1]}{markdown(*records)}\n{found[3]}"
 
-    return marks.sub(renewed, text)
+    return MARKS.sub(renewed, text)
+
+
+def _beside(results: Results, path: Path) -> Results:
+    """The results that share a table with others."""
+    try:
+        other = json.loads(path.read_text())
+        alike = other["experiment"] == results["experiment"] and _cells(other)[0] == _cells(results)[0]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path}, which shares the table, cannot be read ({error!r}): publish its run again."
+        ) from error
+    if not alike:
+        raise InputError(
+            f"{path} is of another experiment or has other columns; only tables of one kind can share their marks. "
+            "Give each marks of its own."
+        )
+    return other
 
 
 def _seconds(seconds: float | None) -> str:

@@ -163,25 +163,41 @@ def test_publishing_copies_the_run_and_renews_only_its_table(run, tmp_path):
 
 
 def test_runs_of_one_experiment_share_a_table(run, tmp_path):
-    readme = tmp_path / "README.md"
-    marks = "<!-- late + toy -->\n{table}\n<!-- /late + toy -->\n"
-    readme.write_text(marks.format(table="old"))
-    report.publish(run, readme, tmp_path / "results")
+    readme, folder = tmp_path / "README.md", tmp_path / "results"
+    page = "<!-- late + toy + no -->\n{table}\n<!-- /late + toy + no -->\n<!-- toy_20k -->\nkept\n<!-- /toy_20k -->\n"
+    readme.write_text(page.format(table="old"))
+    report.publish(run, readme, folder)
     alone = report.markdown(results())
-    assert readme.read_text() == marks.format(table=alone)
+    assert readme.read_text() == page.format(table=alone)
     with Run(tmp_path / "late") as late:
         late.finish({**results(), "summary": [{**results()["summary"][0], "model": "Row GRU"}]})
-    report.publish(late.directory, readme, tmp_path / "results", "late")
+    (folder / "stray.json").write_text("{")
+    report.publish(late.directory, readme, folder, "late")
     header, rule, *rows = alone.splitlines()
     both = "\n".join([header, rule, rows[0].replace("Row LSTM", "Row GRU"), *rows])
-    assert readme.read_text() == marks.format(table=both)
-    with Run(tmp_path / "other") as other:
-        other.finish({**results(), "table": [["model", "error %"], ["Row GRU", "1.00"]]})
-    with pytest.raises(InputError, match="these differ"):
-        report.publish(other.directory, readme, tmp_path / "results", "late")
-    assert readme.read_text() == marks.format(table=both)
-    assert json.loads((tmp_path / "results" / "late.json").read_text())["summary"][0]["model"] == "Row GRU"
-    assert "table" not in json.loads((tmp_path / "results" / "late.json").read_text())
+    assert readme.read_text() == page.format(table=both)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({**results(), "table": [["model", "error %"], ["Row GRU", "1.00"]]}, "other columns"),
+        ({**results(), "experiment": "pixels"}, "another experiment"),
+    ],
+)
+def test_tables_of_two_kinds_are_not_mixed(run, tmp_path, other, reason):
+    readme, folder = tmp_path / "README.md", tmp_path / "results"
+    page = "<!-- toy + late -->\nold\n<!-- /toy + late -->\n"
+    readme.write_text(page)
+    folder.mkdir()
+    (folder / "late.json").write_text(json.dumps(other))
+    with pytest.raises(InputError, match=reason):
+        report.publish(run, readme, folder)
+    (folder / "late.json").write_text("{")
+    with pytest.raises(InputError, match=r"late\.json, which shares the table, cannot be read"):
+        report.publish(run, readme, folder)
+    assert readme.read_text() == page
+    assert not (folder / "toy.json").exists()
 
 
 def test_what_cannot_be_published_changes_nothing(run, tmp_path):
