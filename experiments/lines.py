@@ -7,7 +7,7 @@ seen, and about lines of exactly 20, longer than any in training.
 
     python experiments/lines.py --full     2 hours a reader on 2 slow cores: 80 epochs, three seeds
     python experiments/lines.py            20 minutes on 2 cores: fewer epochs, two seeds
-    python experiments/lines.py --quick    6 minutes on slow cores, under 3 on fast ones: convolutions that see half a digit
+    python experiments/lines.py --quick    6 minutes on slow cores, under 3 on fast ones: convolutions see half a digit
 """
 
 from collections.abc import Mapping
