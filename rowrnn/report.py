@@ -154,23 +154,24 @@ def with_table(text: str, name: str, results: Results, folder: Path) -> str:
         names = found[2].split(" + ")
         if name not in names:
             return found[0]
-        paths = {other: folder / f"{other}.json" for other in names}
-        records = [
-            results if other == name else _beside(results, path)
-            for other, path in paths.items()
-            if other == name or path.exists()
-        ]
+        paths = [(other, folder / f"{other}.json") for other in names]
+        there = [(other, path) for other, path in paths if other == name or path.exists()]
+        records = [results if other == name else _beside(results, path) for other, path in there]
         return f"{found[1]}{markdown(*records)}\n{found[3]}"
 
     return MARKS.sub(renewed, text)
 
 
 def _beside(results: Results, path: Path) -> Results:
-    """The results that share a table with others."""
+    """The results in a file, which stand beside others in a table.
+
+    Raises:
+        InputError: if the file cannot be read, or its table is of another kind.
+    """
     try:
         other = json.loads(path.read_text())
         alike = other["experiment"] == results["experiment"] and _cells(other)[0] == _cells(results)[0]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}, which shares the table, cannot be read ({error!r}): publish its run again."
         ) from error

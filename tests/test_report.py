@@ -193,9 +193,10 @@ def test_tables_of_two_kinds_are_not_mixed(run, tmp_path, other, reason):
     (folder / "late.json").write_text(json.dumps(other))
     with pytest.raises(InputError, match=reason):
         report.publish(run, readme, folder)
-    (folder / "late.json").write_text("{")
-    with pytest.raises(InputError, match=r"late\.json, which shares the table, cannot be read"):
-        report.publish(run, readme, folder)
+    for unreadable in ("{", "[]"):
+        (folder / "late.json").write_text(unreadable)
+        with pytest.raises(InputError, match=r"late\.json, which shares the table, cannot be read"):
+            report.publish(run, readme, folder)
     assert readme.read_text() == page
     assert not (folder / "toy.json").exists()
 
