@@ -1,26 +1,42 @@
-# `make run` sets up and runs the main job; `make test` sets up, checks style and types, and passes the tests;
-# `make test-interop` sets up torch and Keras and compares with them; `make bench` measures speed against all peers;
-# `make cluster-demo` trains in one, two and four processes and compares them; `make soak` kills a run 200 times and
-# compares it with one that was left alone, then fuzzes every public function; `make docs` writes the reference to
-# build/docs.
+# `make run` sets up and runs the main job; `make test` sets up, checks style and types, and passes the fast tests;
+# `make test-all` passes the slow tests too; `make test-interop` sets up torch and Keras and compares with them; `make
+# coverage` tells which lines no test runs; `make docs` builds the site into build/site; `make bench` measures speed
+# against all peers; `make cluster-demo` trains in one, two and four processes and compares them; `make soak` kills a run
+# 200 times and compares it with one that was left alone, then fuzzes every public function.
+#
+# Versions are those of constraints/newest.txt; of constraints/floor.txt, the oldest, where Python is 3.11.
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
+CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; print("constraints/" + ("floor" if sys.version_info < (3, 12) else "newest") + ".txt")')
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test test-interop bench cluster-demo soak docs clean
+.PHONY: run test test-all test-interop coverage check docs bench cluster-demo soak clean
 
 run: $(VENV)/.installed
 	$(BIN)/python experiments/mnist_rows.py $(ARGS)
 
-test: $(VENV)/.installed-test
+check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check --progress-bar=no
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test: check
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: check
+	$(PYTEST) $(ARGS)
 
 test-interop: $(VENV)/.installed-test $(VENV)/.installed-bench
-	$(BIN)/python -m pytest tests/interop_torch.py tests/interop_keras.py $(ARGS)
+	$(BIN)/python -m pytest tests/interop/compare_torch.py tests/interop/compare_keras.py $(ARGS)
+
+coverage: $(VENV)/.installed-test
+	$(PYTEST) --cov=rowrnn --cov-report=term:skip-covered --cov-report=html:build/coverage $(ARGS)
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --strict --site-dir build/site
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/scan_speed.py $(ARGS)
@@ -31,28 +47,21 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/survival_cost.py
 
 cluster-demo: $(VENV)/.installed
-	$(BIN)/python tests/faults/cluster.py $(ARGS)
+	$(BIN)/python -m tests.slow.cluster $(ARGS)
 
 soak: $(VENV)/.installed-test
-	$(BIN)/python tests/faults/killing.py $(ARGS)
-	$(BIN)/python tests/faults/fuzzing.py --cases 20000
-
-docs: $(VENV)/.installed-test
-	$(BIN)/pdoc --docformat google --output-directory build/docs rowrnn
+	$(BIN)/python -m tests.slow.killing $(ARGS)
+	$(BIN)/python -m tests.slow.fuzzing --cases 20000
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[experiments]'
+	$(INSTALL) '.[lab]'
 	$(BIN)/python -m rowrnn native
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[experiments,test]'
-	touch $@
-
-$(VENV)/.installed-bench: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+$(VENV)/.installed-%: $(VENV)/.installed
+	$(INSTALL) '.[$*]'
 	touch $@

@@ -19,18 +19,18 @@ from layers import Case, jax_variants
 from rich.progress import track
 
 from rowrnn import CELLS, Rows
-from rowrnn.command import run_experiment
 from rowrnn.errors import InputError
-from rowrnn.fused import Recurrence, recur
-from rowrnn.native import unavailable
-from rowrnn.progress import terminal
-from rowrnn.report import plain_table
-from rowrnn.run import Run
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.live_table import terminal
+from rowrnn.lab.report.tables import plain_table
+from rowrnn.lab.runs.directory import Run
+from rowrnn.recurrence.fused import Recurrence, recur
+from rowrnn.recurrence.native import unavailable
 
 MODES = ("forward", "train")
 PROTOCOL = {
     "module": "rowrnn.Rows, a module, as an argument of a jitted step",
-    "bare": "rowrnn.fused.recur on a tuple of arrays as an argument of a jitted step",
+    "bare": "rowrnn.recurrence.fused.recur on a tuple of arrays as an argument of a jitted step",
     "forward": "all outputs; train: with a linear head, backward and Adam; all in float32 on images of 28x28",
     "ratio": "median over rounds of module ÷ bare within a round",
 }

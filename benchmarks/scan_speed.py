@@ -25,12 +25,14 @@ from layers import Case
 from peers import CONTENDERS, Contender, missing
 from rich.progress import Progress
 
-from rowrnn.command import run_experiment
-from rowrnn.errors import InputError, check_names
-from rowrnn.mesh import cores
-from rowrnn.progress import terminal
-from rowrnn.report import load, plain_table
-from rowrnn.run import Run
+from rowrnn.errors import InputError
+from rowrnn.lab.devices.mesh import cores
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.live_table import terminal
+from rowrnn.lab.experiment.option_checks import check_names
+from rowrnn.lab.report.tables import plain_table
+from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.record import load
 
 CELLS, BATCHES, HIDDEN = ("lstm", "gru"), (1, 32, 128, 512), (32, 128, 256)
 MODES = ("train", "forward")

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from rowrnn.command import run_experiment
 from rowrnn.errors import InputError
-from rowrnn.progress import terminal
-from rowrnn.report import plain_table
-from rowrnn.run import Run
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.live_table import terminal
+from rowrnn.lab.report.tables import plain_table
+from rowrnn.lab.runs.directory import Run
 
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "mnist_rows.py"
 MODELS = {"lstm": "Row LSTM", "gru": "Row GRU"}

@@ -20,11 +20,12 @@ from flax import nnx
 from rich.progress import track
 
 from rowrnn import CELLS, Cell, explain, stack
-from rowrnn.command import run_experiment
-from rowrnn.errors import InputError, check_names
-from rowrnn.progress import terminal
-from rowrnn.report import plain_table
-from rowrnn.run import Run
+from rowrnn.errors import InputError
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.live_table import terminal
+from rowrnn.lab.experiment.option_checks import check_names
+from rowrnn.lab.report.tables import plain_table
+from rowrnn.lab.runs.directory import Run
 
 PROTOCOL = {
     "plain": "the sum over layers and directions of the time of one layer from the first step to the last, every step "

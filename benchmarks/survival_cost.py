@@ -28,19 +28,22 @@ from PIL import Image
 from rich.progress import Progress
 
 from rowrnn import CELLS
-from rowrnn.classification import correct, cross_entropy
-from rowrnn.command import run_experiment
-from rowrnn.data import Augmentation, Dataset, load
-from rowrnn.errors import InputError, check_names
-from rowrnn.mesh import one_device_per_core
-from rowrnn.models import CNN, Classifier, solve_width
-from rowrnn.progress import terminal
-from rowrnn.report import plain_table
-from rowrnn.run import Run
-from rowrnn.training import Checkpoints, Recipe
-from rowrnn.training import steps as steps_module
-from rowrnn.training.steps import Steps, TrainState
-from rowrnn.trial import computed_by, devices_for
+from rowrnn.errors import InputError
+from rowrnn.lab.budget import solve_width
+from rowrnn.lab.data import Augmentation, Dataset
+from rowrnn.lab.data.load import load
+from rowrnn.lab.devices.mesh import one_device_per_core
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.live_table import terminal
+from rowrnn.lab.experiment.option_checks import check_names
+from rowrnn.lab.experiment.placement import computed_by, devices_for
+from rowrnn.lab.report.tables import plain_table
+from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.tasks.classification.task import correct, cross_entropy
+from rowrnn.lab.training import Checkpoints, Recipe
+from rowrnn.lab.training import steps as steps_module
+from rowrnn.lab.training.steps import Steps, TrainState
+from rowrnn.models import CNN, Classifier
 
 EPOCHS = 4  # of the main job
 TITLES = {"lstm": "Row LSTM", "gru": "Row GRU", "cnn": "CNN"}

@@ -25,12 +25,13 @@ import trainings
 from peers import missing
 from rich.progress import Progress
 
-from rowrnn.command import run_experiment
-from rowrnn.data import load
-from rowrnn.errors import InputError, check_names
-from rowrnn.progress import terminal
-from rowrnn.report import plain_table
-from rowrnn.run import Run
+from rowrnn.errors import InputError
+from rowrnn.lab.data.load import load
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.live_table import terminal
+from rowrnn.lab.experiment.option_checks import check_names
+from rowrnn.lab.report.tables import plain_table
+from rowrnn.lab.runs.directory import Run
 
 LIBRARIES = ("rowrnn", "torch", "flax nnx")
 CELLS = ("lstm", "gru")

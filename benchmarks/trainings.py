@@ -20,13 +20,14 @@ Trained = tuple[float, list[float], list[float]]
 
 
 def train_in_jax(library: str, cell: str, seed: int, epochs: int, splits: str) -> Trained:
-    """With `rowrnn.training.fit`; the layer is rowrnn's or `flax.nnx.RNN`."""
+    """With `rowrnn.lab.training.fit`; the layer is rowrnn's or `flax.nnx.RNN`."""
     import jax
 
-    from rowrnn.classification import correct, cross_entropy
-    from rowrnn.data import Augmentation, Split
-    from rowrnn.mesh import one_device_per_core
-    from rowrnn.training import Recipe, fit
+    from rowrnn.lab.data import Augmentation, Split
+    from rowrnn.lab.devices.mesh import one_device_per_core
+    from rowrnn.lab.tasks.classification.task import correct, cross_entropy
+    from rowrnn.lab.training import Recipe
+    from rowrnn.lab.training.fit import fit
 
     if library != "rowrnn":  # Compiled, a scan has all cores on one device.
         one_device_per_core()
@@ -76,7 +77,7 @@ def flax_classifier(cell: str) -> Callable[[Any], Any]:
     import jax.numpy as jnp
     from flax import nnx
 
-    from rowrnn.image import rows
+    from rowrnn.image.rows import rows
 
     orthogonal = nnx.initializers.orthogonal()
 

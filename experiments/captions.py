@@ -23,19 +23,23 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from rowrnn import CELLS
-from rowrnn.columns import PARAMETERS, score, tabulated, written
-from rowrnn.command import run_experiment
-from rowrnn.data import Dataset, Split, as_float
-from rowrnn.data.language import BEGIN, DIGITS, END, LONGEST, PAD, WORDS, decode
-from rowrnn.data.scenes import CANVAS, Scenes, fixed_scenes, scenes
-from rowrnn.errors import InputError, check_dropout, check_names
-from rowrnn.experiment import Experiment, started
-from rowrnn.metrics.captions import bleu4, exact_match, slots
-from rowrnn.models import Captioner, Marks, solve_width
-from rowrnn.options import TrainingOptions
-from rowrnn.report import interval
-from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, generation_share
+from rowrnn.decoding.sentences import Marks
+from rowrnn.errors import InputError
+from rowrnn.lab.budget import solve_width
+from rowrnn.lab.data import Dataset, Split, as_float
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.experiment import Experiment, started
+from rowrnn.lab.experiment.generation_cost import generation_share
+from rowrnn.lab.experiment.model_trial import PROTOCOL as OF_EVERY_TASK
+from rowrnn.lab.experiment.option_checks import check_dropout, check_names
+from rowrnn.lab.experiment.options import TrainingOptions
+from rowrnn.lab.experiment.task import Task
+from rowrnn.lab.report.columns import PARAMETERS, score, tabulated, written
+from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.tasks.captions.examples import CANVAS, Scenes, fixed_scenes, scenes
+from rowrnn.lab.tasks.captions.language import BEGIN, DIGITS, END, LONGEST, PAD, WORDS, decode
+from rowrnn.lab.tasks.captions.measures import bleu4, exact_match, slots
+from rowrnn.models import Captioner
 
 MARKS = Marks(PAD, BEGIN, END)
 MEASURE = "exact_match"

@@ -20,14 +20,16 @@ import numpy as np
 from flax import nnx
 
 from rowrnn import CELLS, Bidirectional, ImageScan, Recurrent, ReNet
-from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
-from rowrnn.columns import ANSWERS, MEMORY, PARAMETERS, SECONDS, WIDTH, score, tabulated
-from rowrnn.command import run_experiment
-from rowrnn.data import Augmentation, Dataset, as_float
-from rowrnn.errors import InputError, check_names
-from rowrnn.experiment import started
-from rowrnn.models import ScanClassifier, solve_width
-from rowrnn.orders import HOLE, ORDERS, Order
+from rowrnn.errors import InputError
+from rowrnn.image.orders import HOLE, ORDERS, Order
+from rowrnn.lab.budget import solve_width
+from rowrnn.lab.data import Augmentation, Dataset, as_float
+from rowrnn.lab.experiment.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.experiment import started
+from rowrnn.lab.experiment.option_checks import check_names
+from rowrnn.lab.report.columns import ANSWERS, MEMORY, PARAMETERS, SECONDS, WIDTH, score, tabulated
+from rowrnn.models import ScanClassifier
 
 TITLES = {
     "rows": "rows, from the top",

@@ -1,9 +1,9 @@
 """Can a recurrent network tell how something moves?
 
 A digit waves, nods, shakes, circles, zigzags, approaches, retreats or is still, over twelve frames of 32x32 pixels. The
-ten gestures are made so that a single frame tells nothing (`rowrnn.data.gestures`): chance is 10 %. Six of them are
-three pairs, each the other in reversed time, which frames without their order cannot tell apart: the most that an
-average over frames can expect is 50 % on those and 70 % on all.
+ten gestures are made so that a single frame tells nothing (`rowrnn.lab.tasks.gestures.examples`): chance is 10 %. Six
+of them are three pairs, each the other in reversed time, which frames without their order cannot tell apart: the most
+that an average over frames can expect is 50 % on those and 70 % on all.
 
 A small CNN looks at each frame; a cell reads what it saw. Beside them stand the same CNN on single frames, asked at the
 frame that it is best at, and its features averaged over the frames, all within one budget of parameters.
@@ -26,19 +26,22 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rowrnn import CELLS
-from rowrnn.columns import PARAMETERS, SECONDS, WIDTH, making, score, tabulated
-from rowrnn.command import run_experiment
-from rowrnn.data import Dataset, Split, as_float
-from rowrnn.data.fixed import fixed
-from rowrnn.data.gestures import CANVAS, GESTURES, REVERSED, Videos, gestures
-from rowrnn.errors import InputError, check_names
-from rowrnn.experiment import Experiment, started
-from rowrnn.metrics.confusion import confusion_counts
-from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier, solve_width
-from rowrnn.options import TrainingOptions
-from rowrnn.report import interval
-from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, generation_share
+from rowrnn.errors import InputError
+from rowrnn.lab.budget import solve_width
+from rowrnn.lab.data import Dataset, Split, as_float
+from rowrnn.lab.data.fixed import fixed
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.experiment import Experiment, started
+from rowrnn.lab.experiment.generation_cost import generation_share
+from rowrnn.lab.experiment.model_trial import PROTOCOL as OF_EVERY_TASK
+from rowrnn.lab.experiment.option_checks import check_names
+from rowrnn.lab.experiment.options import TrainingOptions
+from rowrnn.lab.experiment.task import Task
+from rowrnn.lab.report.columns import PARAMETERS, SECONDS, WIDTH, making, score, tabulated
+from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.tasks.classification.confusion import confusion_counts
+from rowrnn.lab.tasks.gestures.examples import CANVAS, GESTURES, REVERSED, Videos, gestures
+from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
 
 Model = VideoClassifier | FrameAverage
 Answers = Float[Array, "b t classes"]

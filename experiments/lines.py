@@ -23,22 +23,26 @@ import tyro
 from flax import nnx
 from jaxtyping import Array, Float
 
-from rowrnn import GRU, LSTM, Cell, ctc
-from rowrnn.columns import MEMORY, PARAMETERS, SECONDS, score, tabulated
-from rowrnn.command import run_experiment
-from rowrnn.data import Augmentation, Dataset, Split, as_float
-from rowrnn.data.fixed import fixed
-from rowrnn.data.lines import Lines, write
-from rowrnn.errors import InputError, check_dropout, check_names
-from rowrnn.experiment import started
-from rowrnn.metrics.edits import aligned, edit_distances, label_error_rate
-from rowrnn.models import solve_width
+from rowrnn import GRU, LSTM, Cell
+from rowrnn.decoding import ctc
+from rowrnn.errors import InputError
+from rowrnn.lab.budget import solve_width
+from rowrnn.lab.data import Augmentation, Dataset, Split, as_float
+from rowrnn.lab.data.fixed import fixed
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.experiment import started
+from rowrnn.lab.experiment.generation_cost import generation_share
+from rowrnn.lab.experiment.model_trial import PROTOCOL as OF_EVERY_TASK
+from rowrnn.lab.experiment.model_trial import Trial
+from rowrnn.lab.experiment.option_checks import check_dropout, check_names
+from rowrnn.lab.experiment.options import TrainingOptions
+from rowrnn.lab.experiment.task import Task
+from rowrnn.lab.report.columns import MEMORY, PARAMETERS, SECONDS, score, tabulated
+from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.tasks.lines.examples import Lines, write
+from rowrnn.lab.tasks.lines.measures import aligned, edit_distances, label_error_rate
+from rowrnn.lab.tasks.lines.task import best_path, ctc_loss, exact, transcribe
 from rowrnn.models.line_reader import FEWEST_CONVOLUTIONS, LineReader
-from rowrnn.options import TrainingOptions
-from rowrnn.report import interval
-from rowrnn.transcription import best_path, ctc_loss, exact, transcribe
-from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, Trial, generation_share
 from rowrnn.typing import Images
 
 READERS: dict[str, tuple[str, type[Cell] | None, bool]] = {

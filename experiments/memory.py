@@ -23,16 +23,16 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rowrnn import CELLS, LSTM, RGLRU, Cell, LSTMState, scan
-from rowrnn.columns import written
-from rowrnn.command import run_experiment
-from rowrnn.data import Dataset, as_float
-from rowrnn.errors import check_names
-from rowrnn.evaluate import evaluate
-from rowrnn.experiment import Experiment, started
-from rowrnn.options import TrainingOptions
-from rowrnn.report import interval
-from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task
+from rowrnn.lab.data import Dataset, as_float
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.experiment import Experiment, started
+from rowrnn.lab.experiment.model_trial import PROTOCOL as OF_EVERY_TASK
+from rowrnn.lab.experiment.option_checks import check_names
+from rowrnn.lab.experiment.options import TrainingOptions
+from rowrnn.lab.experiment.task import Task
+from rowrnn.lab.report.columns import written
+from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.training.evaluation import evaluate
 
 GRADIENT_IMAGES = 200
 CONTENDERS: dict[str, tuple[str, Callable[..., Cell]]] = {

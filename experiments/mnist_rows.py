@@ -16,15 +16,17 @@ from flax import nnx
 from jaxtyping import ArrayLike
 
 from rowrnn import CELLS
-from rowrnn.classification import correct_by_row, examine
-from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
-from rowrnn.command import run_experiment
-from rowrnn.data import Augmentation, Dataset, as_float
-from rowrnn.errors import InputError, check_names
-from rowrnn.experiment import started
-from rowrnn.models import CNN, Classifier, solve_width
-from rowrnn.models.classifier import Pooling
-from rowrnn.trial import Trial
+from rowrnn.errors import InputError
+from rowrnn.lab.budget import solve_width
+from rowrnn.lab.data import Augmentation, Dataset, as_float
+from rowrnn.lab.experiment.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.experiment import started
+from rowrnn.lab.experiment.model_trial import Trial
+from rowrnn.lab.experiment.option_checks import check_names
+from rowrnn.lab.tasks.classification.task import correct_by_row, examine
+from rowrnn.models import CNN, Classifier
+from rowrnn.models.row_classifier import Pooling
 
 Arrays = dict[str, ArrayLike]
 

@@ -21,20 +21,23 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from rowrnn.cells import ConvCell, ConvGRU, ConvLSTM
-from rowrnn.columns import MEMORY, PARAMETERS, WIDTH, making, score, tabulated
-from rowrnn.command import run_experiment
-from rowrnn.data import Dataset, Split, as_float
-from rowrnn.data.fixed import fixed
-from rowrnn.data.moving_digits import SIZE, moving_digits
-from rowrnn.errors import InputError, check_names
-from rowrnn.experiment import started
-from rowrnn.metrics.video import squared_error, ssim
-from rowrnn.models import solve_width
+from rowrnn.errors import InputError
+from rowrnn.lab.budget import solve_width
+from rowrnn.lab.data import Dataset, Split, as_float
+from rowrnn.lab.data.fixed import fixed
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.experiment import started
+from rowrnn.lab.experiment.generation_cost import generation_share
+from rowrnn.lab.experiment.model_trial import PROTOCOL as OF_EVERY_TASK
+from rowrnn.lab.experiment.model_trial import Trial
+from rowrnn.lab.experiment.option_checks import check_names
+from rowrnn.lab.experiment.options import TrainingOptions
+from rowrnn.lab.experiment.task import Task
+from rowrnn.lab.report.columns import MEMORY, PARAMETERS, WIDTH, making, score, tabulated
+from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.tasks.moving_digits.examples import SIZE, moving_digits
+from rowrnn.lab.tasks.moving_digits.measures import squared_error, ssim
 from rowrnn.models.forecaster import Forecaster
-from rowrnn.options import TrainingOptions
-from rowrnn.report import interval
-from rowrnn.trial import PROTOCOL as OF_EVERY_TASK
-from rowrnn.trial import Task, Trial, generation_share
 
 CELLS: dict[str, type[ConvCell]] = {"lstm": ConvLSTM, "gru": ConvGRU}
 SIMILAR = 1_000  # videos whose similarity is taken, which takes long

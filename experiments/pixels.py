@@ -17,12 +17,13 @@ import tyro
 from flax import nnx
 
 from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, Stack, chrono
-from rowrnn.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
-from rowrnn.columns import MEMORY, PARAMETERS, SECONDS, WIDTH, score, tabulated
-from rowrnn.command import run_experiment
-from rowrnn.data import Augmentation, Dataset, as_float
-from rowrnn.errors import InputError, check_names
-from rowrnn.experiment import started
+from rowrnn.errors import InputError
+from rowrnn.lab.data import Augmentation, Dataset, as_float
+from rowrnn.lab.experiment.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.experiment import started
+from rowrnn.lab.experiment.option_checks import check_names
+from rowrnn.lab.report.columns import MEMORY, PARAMETERS, SECONDS, WIDTH, score, tabulated
 from rowrnn.models import ScanClassifier
 from rowrnn.models.scan_classifier import Pooling
 

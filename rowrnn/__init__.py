@@ -21,13 +21,17 @@ from rowrnn.cells import (
     PeepholeLSTM,
     ProjectedLSTM,
     ResetFirstGRU,
-    chrono,
 )
-from rowrnn.image import ImageScan, ReNet, RowGRU, RowLSTM, Rows, rows
-from rowrnn.orders import Order
+from rowrnn.cells.chrono import chrono
+from rowrnn.image.image_scan import ImageScan
+from rowrnn.image.orders import Order
+from rowrnn.image.renet import ReNet
+from rowrnn.image.rows import RowGRU, RowLSTM, Rows, rows
 from rowrnn.program import export
-from rowrnn.scan import default_backend, explain, scan
-from rowrnn.sequence import Bidirectional, Recurrent, Stack, stack
+from rowrnn.recurrence.backend_choice import default_backend, explain
+from rowrnn.recurrence.scan import scan
+from rowrnn.sequence import Bidirectional, Recurrent, Stack
+from rowrnn.sequence.stack import stack
 
 __version__ = "0.1.0"
 

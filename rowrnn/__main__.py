@@ -1,86 +1,23 @@
-"""Commands: `python -m rowrnn runs`, `draw RUN`, `export RUN MODEL FILE` and `publish RUN` on runs, and `native`."""
+"""The command line: `python -m rowrnn`, also installed as `rowrnn`. Its commands are those of `rowrnn.lab.commands`."""
 
-from pathlib import Path
-
-import tyro
-from tyro.extras import SubcommandApp
-
-from rowrnn import native, program, report, runs
-from rowrnn.command import exit_on_error
-from rowrnn.plots import draw
-from rowrnn.progress import terminal
-
-app = SubcommandApp()
+import sys
 
 
-@app.command(name="runs")
-def list_runs(folder: tyro.conf.Positional[Path] = Path("runs")) -> None:
-    """Lists the runs in a folder: state, accuracy, age, and how to resume or redraw them.
-
-    Args:
-        folder: where the directories of runs lie.
-    """
-    table, commands = runs.overview(folder)
-    terminal().print(report.plain_table(table))
-    for command in commands:
-        print(f"Go on with: {command}")
-    print("Draw a run again with: python -m rowrnn draw RUN")
-
-
-@app.command(name="draw")
-def draw_run(run: tyro.conf.Positional[Path]) -> None:
-    """Prints the table and draws the pictures of a run again, without training.
-
-    Args:
-        run: directory of the run.
-    """
-    results, _ = report.load(run)
-    terminal().print(report.table(results))
-    for picture in draw(run):
-        print(picture)
-
-
-@app.command(name="export")
-def export_model(
-    run: tyro.conf.Positional[Path], model: tyro.conf.Positional[str], file: tyro.conf.Positional[Path], seed: int = 0
-) -> None:
-    """Writes a trained model of a run as one file that runs without rowrnn: jax.export.deserialize(...).call(images).
-
-    Args:
-        run: directory of the run.
-        model: name of the model, as "Row LSTM".
-        file: where to write.
-        seed: which of the run's seeds, from 0.
-    """
-    program.export_kept(run, model, file, seed)
-    print(f"{file}: {file.stat().st_size:,} bytes. Run it with jax.export.deserialize(bytearray(data)).call(images).")
-
-
-@app.command
-def publish(
-    run: tyro.conf.Positional[Path],
-    name: str | None = None,
-    readme: Path = Path("README.md"),
-    folder: Path = Path("results"),
-) -> None:
-    """Copies a finished run to the committed results and renews its table in the README.
-
-    Args:
-        run: directory of the run.
-        name: name of the copies and of the table in the README; the experiment's where not given.
-        readme: file whose table is renewed.
-        folder: where the committed results lie.
-    """
-    report.publish(run, readme, folder, name)
-
-
-@app.command(name="native")
-def compile_native() -> None:
-    """Compiles LSTM and GRU for this CPU, if that is not done yet; otherwise the first scan does it."""
-    reason = native.unavailable()
-    print(f"Scans run through XLA: {reason}." if reason else "LSTM and GRU are compiled for this CPU.")
+def main() -> None:
+    """Runs a command of the laboratory; without the laboratory says how to install it, and exits with code 2."""
+    try:
+        from rowrnn.lab.commands import main
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("rowrnn"):
+            raise
+        print(
+            f"rowrnn: the commands need the laboratory, and {error.name} is not installed. "
+            "Install it with: pip install 'rowrnn[lab]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    main()
 
 
 if __name__ == "__main__":
-    with exit_on_error("rowrnn"):
-        app.cli(prog="python -m rowrnn")
+    main()

@@ -1,7 +1,6 @@
 """Models as programs: StableHLO in a file, run without the code that made them.
 
-`export` writes a model with its weights in it. A run keeps of each model the program and the weights of every seed
-apart (`keep`), and `export_kept` puts one seed's into the program.
+`export` writes a model with its weights in it, `load` reads it.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,19 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import export as jax_export
 from jaxtyping import Array, PyTree
-from safetensors import SafetensorError
-from safetensors.flax import load_file, save_file
 
+from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
-from rowrnn.names import file_name, named
-from rowrnn.scan import default_backend
-from rowrnn.whole_file import whole_file
+from rowrnn.recurrence.backend_choice import default_backend
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
-FOLDER = "models"
 
 
 def export(
@@ -45,7 +39,7 @@ def export(
     """
     if not examples or any(len(example.shape) < 1 for example in examples):
         raise InputError("export needs an example of each argument, an array whose first axis is the batch.")
-    _write(Path(path), _program(lambda *x: model(*x), _of_any_batch(examples), platforms).serialize())
+    write_program(Path(path), to_program(lambda *x: model(*x), any_batch(examples), platforms).serialize())
 
 
 def load(path: Path | str) -> Callable[..., PyTree[Array]]:
@@ -54,70 +48,11 @@ def load(path: Path | str) -> Callable[..., PyTree[Array]]:
     Raises:
         InputError: if the file cannot be read as one.
     """
-    return _read(Path(path)).call
+    return read_program(Path(path)).call
 
 
-def called(model: Callable[..., Any], *x: Array) -> Any:
-    """What a model makes of arrays."""
-    return model(*x)
-
-
-def keep(directory: Path, name: str, models: Any, *examples: Any, call: Callable[..., Any] = called) -> None:
-    """Keeps the models of a run in its directory: `models/NAME.jax` and, with a leading axis of seeds, their weights.
-
-    Args:
-        directory: directory of the run.
-        name: name of the model.
-        models: functions of arrays, a pytree of arrays with a leading axis of seeds.
-        examples: what they are called with, the first axis of each the batch.
-        call: a model and such arrays to what it makes of them, where that is not to call it.
-    """
-    structure, weights = jax.tree.structure(models), {name: jnp.asarray(leaf) for name, leaf in named(models).items()}
-    names = list(weights)  # in the order of the leaves, which is not that of the alphabet
-
-    def of_weights(weights: dict[str, Array], *x: Array) -> Any:
-        return call(jax.tree.unflatten(structure, [weights[name] for name in names]), *x)
-
-    shapes = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in weights.items()}
-    program = _program(of_weights, (shapes, *_of_any_batch(examples)), PLATFORMS)
-    (directory / FOLDER).mkdir(exist_ok=True)
-    stem = directory / FOLDER / file_name(name)
-    with whole_file(stem.with_suffix(".safetensors")) as path:
-        save_file(weights, path)
-    _write(stem.with_suffix(".jax"), program.serialize())
-
-
-def export_kept(run: Path, name: str, path: Path, seed: int = 0) -> None:
-    """Writes a model of a run as `export` does, without the code of its experiment.
-
-    Args:
-        run: directory of the run.
-        name: name of the model.
-        path: the file.
-        seed: which of the run's seeds, from 0.
-
-    Raises:
-        InputError: if the run has no such model or seed, or a file cannot be read or written.
-    """
-    stem = run / FOLDER / file_name(name)
-    kept = sorted(file.stem for file in (run / FOLDER).glob("*.jax"))
-    if stem.name not in kept:
-        raise InputError(f"{run} keeps no model {name!r}; it keeps {', '.join(kept) or 'none'}.")
-    kept_program = _read(stem.with_suffix(".jax"))
-    try:
-        weights = load_file(stem.with_suffix(".safetensors"))
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"The weights of {name!r} in {run} cannot be read ({error}).") from None
-    seeds = len(next(iter(weights.values())))
-    if not 0 <= seed < seeds:
-        raise InputError(f"The run has the seeds 0 to {seeds - 1} of {name!r}, not {seed}.")
-    of_seed = {name: array[seed] for name, array in weights.items()}
-    examples = _of_any_batch(kept_program.in_avals[len(of_seed) :])
-    program = _program(lambda *x: kept_program.call(of_seed, *x), examples, kept_program.platforms)
-    _write(path, program.serialize())
-
-
-def _program(function: Callable, arguments: Sequence[Any], platforms: Sequence[str]) -> jax_export.Exported:
+def to_program(function: Callable, arguments: Sequence[Any], platforms: Sequence[str]) -> jax_export.Exported:
+    """Traces a function of arrays into a program whose recurrences are loops of XLA."""
     with default_backend("plain"):
         return jax_export.export(jax.jit(lambda *x: _unnamed(function(*x))), platforms=platforms)(*arguments)
 
@@ -129,7 +64,8 @@ def _unnamed(tree: Any) -> Any:
     return {name: _unnamed(value) for name, value in tree.items()} if isinstance(tree, dict) else tree
 
 
-def _of_any_batch(examples: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
+def any_batch(examples: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
+    """Returns the examples' shapes and dtypes with a first axis of any size, the same one for all."""
     scope = jax_export.SymbolicScope()
     return [
         jax.ShapeDtypeStruct(
@@ -139,7 +75,12 @@ def _of_any_batch(examples: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
     ]
 
 
-def _read(path: Path) -> jax_export.Exported:
+def read_program(path: Path) -> jax_export.Exported:
+    """Reads a program from its file.
+
+    Raises:
+        InputError: if the file cannot be read as one.
+    """
     try:
         return jax_export.deserialize(bytearray(path.read_bytes()))
     except OSError as error:
@@ -148,7 +89,12 @@ def _read(path: Path) -> jax_export.Exported:
         raise InputError(f"{path} is no exported program ({type(error).__name__}: {error}).") from None
 
 
-def _write(path: Path, data: bytes | bytearray) -> None:
+def write_program(path: Path, data: bytes | bytearray) -> None:
+    """Writes the bytes of a program, whole or not at all.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
     try:
         with whole_file(path) as partial:
             partial.write_bytes(data)

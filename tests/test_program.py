@@ -8,15 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from problem import KINDS, MAKERS, make_cell, randomized
 
 import rowrnn
 from rowrnn import program
 from rowrnn.errors import InputError
-from rowrnn.image import ImageScan, ReNet
+from rowrnn.image.image_scan import ImageScan
+from rowrnn.image.renet import ReNet
+from rowrnn.lab.runs.kept_models import export_kept, keep
 from rowrnn.models import CNN, Classifier
-from rowrnn.scan import scan
+from rowrnn.recurrence.scan import scan
 from rowrnn.sequence import Recurrent
+from tests.helpers.problem import KINDS, MAKERS, make_cell, randomized
 
 # rowrnn cannot be imported here, and the file runs for two sizes of a batch.
 ALONE = """
@@ -101,9 +103,9 @@ def test_layers_of_any_batch(tmp_path):
 def test_a_run_keeps_every_seed(tmp_path):
     models = [classifier(seed=seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
-    program.keep(tmp_path, "Row LSTM", stacked, images(1))
+    keep(tmp_path, "Row LSTM", stacked, images(1))
     for seed in (0, 2):
-        program.export_kept(tmp_path, "Row LSTM", tmp_path / "model.jax", seed)
+        export_kept(tmp_path, "Row LSTM", tmp_path / "model.jax", seed)
         logits = program.load(tmp_path / "model.jax")(images(4))
         np.testing.assert_allclose(logits, models[seed](images(4)), rtol=0, atol=1e-6)
     for name, seed, message in (
@@ -111,12 +113,12 @@ def test_a_run_keeps_every_seed(tmp_path):
         ("row_lstm", 3, "has the seeds 0 to 2 of 'row_lstm', not 3"),
     ):
         with pytest.raises(InputError, match=message):
-            program.export_kept(tmp_path, name, tmp_path / "other.jax", seed)
+            export_kept(tmp_path, name, tmp_path / "other.jax", seed)
     with pytest.raises(InputError, match="keeps no model 'cnn'; it keeps none"):
-        program.export_kept(tmp_path / "nowhere", "cnn", tmp_path / "other.jax")
+        export_kept(tmp_path / "nowhere", "cnn", tmp_path / "other.jax")
     (tmp_path / "models" / "row_lstm.safetensors").write_bytes(b"no weights")
     with pytest.raises(InputError, match=r"The weights of 'Row LSTM' in .* cannot be read"):
-        program.export_kept(tmp_path, "Row LSTM", tmp_path / "other.jax")
+        export_kept(tmp_path, "Row LSTM", tmp_path / "other.jax")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.jax", "models"]
 
 
@@ -128,8 +130,8 @@ def test_a_run_keeps_how_its_models_are_asked(tmp_path):
     def call(model, images, factors):
         return factors[:, None] * model(images)
 
-    program.keep(tmp_path, "GRU", stacked, images(1), factors[:1], call=call)
-    program.export_kept(tmp_path, "GRU", tmp_path / "model.jax", 1)
+    keep(tmp_path, "GRU", stacked, images(1), factors[:1], call=call)
+    export_kept(tmp_path, "GRU", tmp_path / "model.jax", 1)
     found = program.load(tmp_path / "model.jax")(images(4), factors)
     np.testing.assert_allclose(found, factors[:, None] * models[1](images(4)), rtol=0, atol=1e-5)
 
@@ -141,8 +143,8 @@ def test_kept_weights_keep_their_places(tmp_path):
     def call(factors, x):
         return jnp.concatenate([factor * x for factor in factors])
 
-    program.keep(tmp_path, "list", factors, np.ones(1, np.float32), call=call)
-    program.export_kept(tmp_path, "list", tmp_path / "model.jax")
+    keep(tmp_path, "list", factors, np.ones(1, np.float32), call=call)
+    export_kept(tmp_path, "list", tmp_path / "model.jax")
     found = program.load(tmp_path / "model.jax")(np.ones(1, np.float32))
     np.testing.assert_array_equal(found, 2.0 ** np.arange(11))
 

@@ -13,7 +13,6 @@ Gates lie side by side on the last axis of the kernels, in the order that each c
 """
 
 from rowrnn.cells.cell import Cell
-from rowrnn.cells.chrono import chrono
 from rowrnn.cells.convolutional import ConvCell, ConvGRU, ConvLSTM
 from rowrnn.cells.gated import GRU, LSTM, MGU, Elman, GatedCell, LSTMState
 from rowrnn.cells.linear import LRU, RGLRU, LinearCell, MinGRU, MinLSTM
@@ -57,5 +56,4 @@ __all__ = [
     "PeepholeLSTM",
     "ProjectedLSTM",
     "ResetFirstGRU",
-    "chrono",
 ]

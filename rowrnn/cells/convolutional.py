@@ -6,8 +6,8 @@ from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
 from rowrnn.cells.cell import Cell, row
+from rowrnn.cells.convolution import convolve
 from rowrnn.cells.gated import GRU, LSTM, kept
-from rowrnn.convolution import convolve
 
 Maps = Float[Array, "*b h w c"]
 GateMaps = Float[Array, "*b h w gates"]

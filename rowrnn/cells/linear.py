@@ -1,7 +1,7 @@
 """Cells whose gates see the input alone, so that the state is linear in the state before: `h' = a ⊙ h + b`.
 
 All a and b are known before the first step, and the recurrence is computed in parallel over time
-(`rowrnn.linear_recurrence`).
+(`rowrnn.recurrence.linear`).
 """
 
 from abc import abstractmethod

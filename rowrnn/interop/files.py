@@ -7,10 +7,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
 from rowrnn.interop.torch import from_torch, to_torch
 from rowrnn.sequence import Stack
-from rowrnn.whole_file import whole_file
 
 
 def load(path: Path | str) -> Stack:

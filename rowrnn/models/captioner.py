@@ -9,9 +9,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rowrnn.cells import Cell
-from rowrnn.convolution import conv
-from rowrnn.models.beam import Marks, Sentences, beam_search, greedy, repeated
-from rowrnn.scan import scan
+from rowrnn.cells.convolution import conv
+from rowrnn.decoding.sentences import Marks, Sentences, beam_search, greedy, repeated
+from rowrnn.recurrence.scan import scan
 from rowrnn.sequence.noise import check_rate
 from rowrnn.typing import Images, State
 
@@ -157,12 +157,12 @@ class Captioner(nnx.Module):
         return state, jax.nn.log_softmax(self.head(features[:, 0]))
 
     def greedy(self, images: Images) -> Sentences:
-        """The likeliest word each time, see `rowrnn.models.beam.greedy`."""
+        """The likeliest word each time, see `rowrnn.decoding.sentences.greedy`."""
         memory, state = self.start(images)
         return greedy(partial(self.step, memory), state, self.marks, self.longest)
 
     def beam(self, images: Images, width: int, *, length_power: float = 0.0) -> Sentences:
-        """The likeliest captions, the best first, see `rowrnn.models.beam.beam_search`.
+        """The likeliest captions, the best first, see `rowrnn.decoding.sentences.beam_search`.
 
         Raises:
             ValueError: if `width` is below 1.

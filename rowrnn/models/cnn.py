@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from rowrnn.convolution import conv
+from rowrnn.cells.convolution import conv
 from rowrnn.typing import Images, Logits
 
 

@@ -11,8 +11,8 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from rowrnn.cells import Cell
-from rowrnn.convolution import conv
-from rowrnn.masking import zeroed
+from rowrnn.cells.convolution import conv
+from rowrnn.recurrence.masking import zeroed
 from rowrnn.sequence import Bidirectional, Recurrent
 from rowrnn.sequence.noise import check_rate, split_key
 from rowrnn.typing import Images, State

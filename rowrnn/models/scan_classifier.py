@@ -8,8 +8,9 @@ from flax import nnx
 from jaxtyping import Array
 
 from rowrnn.cells import LSTMState
-from rowrnn.image import ImageScan, ReNet
-from rowrnn.models.classifier import Pooling
+from rowrnn.image.image_scan import ImageScan
+from rowrnn.image.renet import ReNet
+from rowrnn.models.row_classifier import Pooling
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
 from rowrnn.typing import Hidden, Images, Logits, State
 

@@ -7,6 +7,6 @@ are those of `rowrnn.scan`: `lengths`, `mask`, `resets`, `hold_outputs`, `return
 
 from rowrnn.sequence.bidirectional import Bidirectional
 from rowrnn.sequence.recurrent import Recurrent
-from rowrnn.sequence.stack import Stack, stack
+from rowrnn.sequence.stack import Stack
 
-__all__ = ["Bidirectional", "Recurrent", "Stack", "stack"]
+__all__ = ["Bidirectional", "Recurrent", "Stack"]

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
-from rowrnn.arguments import one_each
 from rowrnn.cells import Cell
+from rowrnn.recurrence.arguments import one_each
 from rowrnn.sequence.noise import split_key
 from rowrnn.sequence.recurrent import Recurrent
 from rowrnn.typing import Outputs, State

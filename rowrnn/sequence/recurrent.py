@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
-from rowrnn.arguments import check_sequence
 from rowrnn.cells import Cell, GatedCell
-from rowrnn.scan import scan
+from rowrnn.recurrence.arguments import check_sequence
+from rowrnn.recurrence.scan import scan
 from rowrnn.sequence.noise import NoisyCell, check_rate, split_key
 from rowrnn.typing import Outputs, State
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
-from rowrnn.arguments import check_sequence, one_each, valid_steps
 from rowrnn.cells import Cell
-from rowrnn.masking import zeroed
+from rowrnn.recurrence.arguments import check_sequence, one_each, valid_steps
+from rowrnn.recurrence.masking import zeroed
 from rowrnn.sequence.bidirectional import Bidirectional
 from rowrnn.sequence.noise import check_rate, split_key
 from rowrnn.sequence.recurrent import Recurrent

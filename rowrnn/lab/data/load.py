@@ -1,0 +1,27 @@
+"""Finding a data set by its name."""
+
+from pathlib import Path
+
+from rowrnn.lab.data.dataset import Dataset
+from rowrnn.lab.data.mnist import load_bundled
+
+
+def load(name: str, data_dir: str | Path | None = None, budget: int | None = None) -> Dataset:
+    """Loads an image classification data set.
+
+    Args:
+        name: "mnist", bundled with the package, or any image classification set of TensorFlow Datasets.
+        data_dir: TFDS directory to read from, or to prepare the set in; TFDS's own default where not given. With a
+            `data_dir`, "mnist" comes from there too.
+        budget: bytes of memory for the training images of a TFDS set, see `load_tfds`; larger ones stay on disk,
+            and are read while a training goes on.
+
+    Raises:
+        InputError: if the name is unknown (near names are suggested), the set cannot be prepared here, is not an
+            image classification set, or its arrays are unusable.
+    """
+    if name == "mnist" and data_dir is None:
+        return load_bundled()
+    from rowrnn.lab.data.on_disk.tfds import load_tfds  # TFDS takes seconds to import: only where it is asked for.
+
+    return load_tfds(name, None if data_dir is None else Path(data_dir), budget)

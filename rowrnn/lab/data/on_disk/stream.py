@@ -1,0 +1,112 @@
+"""Examples on disk that are read by their numbers: all at once into memory, or while a training goes on."""
+
+import copy
+import math
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Int
+
+from rowrnn.errors import InputError
+from rowrnn.lab.data.dataset import Split, check_examples
+from rowrnn.lab.data.on_disk.silence import reason, silence
+
+BATCH = 1024
+
+
+class Stream:
+    """A split of a prepared set of TensorFlow Datasets, or a part of one; to `rowrnn.lab.training` it is a `Source`.
+
+    Args:
+        name: of the data set, for messages.
+        builder: the data set.
+        split: which of its splits.
+        keys: names of the image and of its class in an example.
+
+    Raises:
+        InputError: here and when read, if the split cannot be read or its images differ in size.
+    """
+
+    def __init__(self, name: str, builder: tfds.core.DatasetBuilder, split: str, keys: tuple[str, str]) -> None:
+        self._name, self._builder, self._split, self._keys = name, builder, split, keys
+        try:
+            with silence():
+                self._source = builder.as_data_source(split)
+                first = np.asarray(self._source[0][keys[0]])
+        except Exception as error:  # files missing or damaged
+            raise self._unreadable(error) from error
+        self._indices = np.arange(len(self._source))
+        self._read_shape, self._shape = first.shape, (*first.shape, 1) if first.ndim == 2 else first.shape
+        self._dtype = np.dtype(np.float32) if np.issubdtype(first.dtype, np.floating) else first.dtype
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @property
+    def images(self) -> jax.ShapeDtypeStruct:
+        """Shape and type of all images `[n, h, w, c]`: matrices get a channel, floating point becomes float32."""
+        return jax.ShapeDtypeStruct((len(self), *self._shape), self._dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all images in memory."""
+        return math.prod(self.images.shape) * self._dtype.itemsize
+
+    def at(self, indices: Int[np.ndarray, "n"]) -> "Stream":
+        """Those examples of this stream, in that order."""
+        part = copy.copy(self)
+        part._indices = self._indices[indices]
+        return part
+
+    def first(self, examples: int | None) -> "Stream":
+        """The first so many examples; all where `examples` is None."""
+        return self.at(np.arange(len(self))[:examples])
+
+    def shapes(self) -> Split:
+        """Shapes and types of all examples together."""
+        return Split(self.images, jax.ShapeDtypeStruct((len(self),), np.int32))
+
+    def read(self, numbers: Sequence[int]) -> Split:
+        """Images and labels of examples, as NumPy arrays.
+
+        Raises:
+            InputError: if they are not what a `Dataset` may hold, too.
+        """
+        images, labels = self._read(numbers)
+        classes = self._builder.info.features[self._keys[1]].num_classes
+        check_examples(self._name, "streamed", images, labels, classes)
+        return Split(images, labels.astype(np.int32))
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """All images `[n, h, w, c]` and labels `[n]`, of which only the sizes are checked."""
+        images, labels = np.empty(self.images.shape, self._dtype), np.empty(len(self), np.int64)
+        for start in range(0, len(self), BATCH):
+            numbers = range(start, min(start + BATCH, len(self)))
+            images[start : numbers.stop], labels[start : numbers.stop] = self._read(numbers)
+        return images, labels
+
+    def _read(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        image, label = self._keys
+        indices = self._indices[np.asarray(numbers)].tolist()
+        try:
+            examples = self._source.__getitems__(indices)
+        except Exception as error:  # files missing or damaged, images that do not decode
+            raise self._unreadable(error) from error
+        images = np.empty((len(examples), *self._shape), self._dtype)
+        for index, example, place in zip(indices, examples, images, strict=True):
+            if example[image].shape != self._read_shape:
+                raise InputError(
+                    f"The images of {self._name!r} differ in size: in the split {self._split!r} the first is "
+                    f"{list(self._read_shape)}, number {index} is {list(example[image].shape)}; expected one size. "
+                    "Prepare a copy of the set with its images resized."
+                )
+            place[...] = example[image].reshape(self._shape)
+        return images, np.array([example[label] for example in examples], np.int64)
+
+    def _unreadable(self, error: Exception) -> InputError:
+        return InputError(
+            f"The split {self._split!r} of {self._name!r} cannot be read from {self._builder.data_path} "
+            f"({reason(error)}). Remove that directory and prepare the set again."
+        )

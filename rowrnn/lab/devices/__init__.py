@@ -1,0 +1,1 @@
+"""The devices that a training runs on, in one process or in several."""

@@ -1,0 +1,1 @@
+"""What came of a run, as tables, pages and pictures."""

@@ -1,0 +1,43 @@
+"""How a training went, from `results["curves"]`."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+from rowrnn.lab.report.style import COLORS, Arrays, band
+from rowrnn.lab.runs.record import Results
+
+
+def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+    """Learning curves."""
+    return {"learning_curves": learning_curves(results)} if results.get("curves") else {}
+
+
+def learning_curves(results: Results) -> Figure:
+    """Training loss and validation error, or another score, after each epoch: mean and 95 % interval over seeds."""
+    curves = results["curves"]
+    measure = next(name for name in next(iter(curves.values())) if name.startswith("validation_"))
+    is_accuracy = measure == "validation_accuracy"
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    for color, (model, curve) in zip(COLORS, curves.items(), strict=False):
+        epochs = np.arange(1, len(curve["loss"]) + 1)
+        scores = np.asarray(curve[measure])
+        band(left, epochs, np.asarray(curve["loss"]), color, model)
+        band(right, epochs, 100 * (1 - scores) if is_accuracy else scores, color, model)
+    left.set(title="Training loss", xlabel="epoch", ylabel="loss", yscale="log")
+    if is_accuracy:
+        right.set(title="Validation error", xlabel="epoch", ylabel="error (%)", yscale="log")
+    else:
+        right.set(title="Validation", xlabel="epoch", ylabel=measure.removeprefix("validation_").replace("_", " "))
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_formatter("{x:g}")
+    # The error falls by a decade or two, the loss by more: only the error has room for some labels in between.
+    left.yaxis.set_minor_formatter("")
+    if is_accuracy:
+        right.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5), numticks=20))
+    right.yaxis.set_minor_formatter("{x:g}")
+    right.tick_params(axis="y", which="minor", labelsize=7)
+    right.legend(loc="upper left", bbox_to_anchor=(1.02, 1))  # beside the curves, of which there may be many
+    return figure

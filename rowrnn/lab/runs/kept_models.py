@@ -1,0 +1,79 @@
+"""The trained models that a run keeps: of each the program, and apart from it the weights of every seed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from safetensors import SafetensorError
+from safetensors.flax import load_file, save_file
+
+from rowrnn.atomic_file import whole_file
+from rowrnn.errors import InputError
+from rowrnn.lab.leaf_names import named
+from rowrnn.lab.runs.file_names import file_name
+from rowrnn.program import PLATFORMS, any_batch, read_program, to_program, write_program
+
+FOLDER = "models"
+
+
+def called(model: Callable[..., Any], *x: Array) -> Any:
+    """What a model makes of arrays."""
+    return model(*x)
+
+
+def keep(directory: Path, name: str, models: Any, *examples: Any, call: Callable[..., Any] = called) -> None:
+    """Keeps the models of a run in its directory: `models/NAME.jax` and, with a leading axis of seeds, their weights.
+
+    Args:
+        directory: directory of the run.
+        name: name of the model.
+        models: functions of arrays, a pytree of arrays with a leading axis of seeds.
+        examples: what they are called with, the first axis of each the batch.
+        call: a model and such arrays to what it makes of them, where that is not to call it.
+    """
+    structure, weights = jax.tree.structure(models), {name: jnp.asarray(leaf) for name, leaf in named(models).items()}
+    names = list(weights)  # in the order of the leaves, which is not that of the alphabet
+
+    def of_weights(weights: dict[str, Array], *x: Array) -> Any:
+        return call(jax.tree.unflatten(structure, [weights[name] for name in names]), *x)
+
+    shapes = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in weights.items()}
+    program = to_program(of_weights, (shapes, *any_batch(examples)), PLATFORMS)
+    (directory / FOLDER).mkdir(exist_ok=True)
+    stem = directory / FOLDER / file_name(name)
+    with whole_file(stem.with_suffix(".safetensors")) as path:
+        save_file(weights, path)
+    write_program(stem.with_suffix(".jax"), program.serialize())
+
+
+def export_kept(run: Path, name: str, path: Path, seed: int = 0) -> None:
+    """Writes a model of a run as `export` does, without the code of its experiment.
+
+    Args:
+        run: directory of the run.
+        name: name of the model.
+        path: the file.
+        seed: which of the run's seeds, from 0.
+
+    Raises:
+        InputError: if the run has no such model or seed, or a file cannot be read or written.
+    """
+    stem = run / FOLDER / file_name(name)
+    kept = sorted(file.stem for file in (run / FOLDER).glob("*.jax"))
+    if stem.name not in kept:
+        raise InputError(f"{run} keeps no model {name!r}; it keeps {', '.join(kept) or 'none'}.")
+    kept_program = read_program(stem.with_suffix(".jax"))
+    try:
+        weights = load_file(stem.with_suffix(".safetensors"))
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"The weights of {name!r} in {run} cannot be read ({error}).") from None
+    seeds = len(next(iter(weights.values())))
+    if not 0 <= seed < seeds:
+        raise InputError(f"The run has the seeds 0 to {seeds - 1} of {name!r}, not {seed}.")
+    of_seed = {name: array[seed] for name, array in weights.items()}
+    examples = any_batch(kept_program.in_avals[len(of_seed) :])
+    program = to_program(lambda *x: kept_program.call(of_seed, *x), examples, kept_program.platforms)
+    write_program(path, program.serialize())

@@ -1,0 +1,1 @@
+"""Captions: scenes of digits, described word by word."""

@@ -1,0 +1,102 @@
+"""The language of scenes: its words, a sentence for each arrangement of digits, and text from tokens and back.
+
+A caption is a row of word numbers `[longest]`: the sentence, `END`, then `PAD` up to the fixed length. What is said
+follows from the scene alone (`examples`), so that there is one right caption. Of two digits the larger is
+named first, of two of one size the left or the upper one; of more, those of the upper row come first, each row from the
+left.
+"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from rowrnn.errors import InputError
+
+MARKS = ("<pad>", "<begin>", "<end>")
+PAD, BEGIN, END = range(3)
+SIZES = ("small", "large")
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SENTENCES = (
+    "a 0",
+    "a 0 left of a 1",
+    "a 0 right of a 1",
+    "a 0 above a 1",
+    "a 0 below a 1",
+    "three digits : a 0 left of a 1 , below them a 2",
+    "three digits : a 0 , below it a 1 left of a 2",
+    "four digits : a 0 left of a 1 , below them a 2 left of a 3",
+)
+"""What is said of each arrangement; a number stands for size and name of the digit that is named in this turn."""
+
+WORDS = (
+    *MARKS,
+    *SIZES,
+    *DIGITS,
+    *("a", "left", "right", "of", "above", "below", "them", "it", "digits", ":", ","),
+)
+"""The vocabulary; three and four are also the number of digits."""
+
+MOST = 4  # digits in a scene
+
+
+def _codes() -> Int[np.ndarray, "sentences longest"]:
+    """The sentences as words; `len(WORDS) + k` stands for the size of digit k, and `MOST` more for its name."""
+    numbers: list[list[int]] = []
+    for sentence in SENTENCES:
+        numbers.append([])
+        for word in sentence.split():
+            turn = len(WORDS) + int(word) if word.isdigit() else None
+            numbers[-1] += [WORDS.index(word)] if turn is None else [turn, turn + MOST]
+    longest = max(map(len, numbers)) + 1
+    return np.array([[*row, END, *[PAD] * (longest - len(row) - 1)] for row in numbers], np.int32)
+
+
+_CODES = _codes()
+LONGEST = _CODES.shape[1]
+"""Words of the longest caption, its end among them."""
+
+
+def captions_of(
+    sentence: Int[Array, "b"], sizes: Int[Array, "b k"], digits: Int[Array, "b k"]
+) -> Int[Array, "b longest"]:
+    """Captions of scenes.
+
+    Args:
+        sentence: which of `SENTENCES`.
+        sizes: 0 small or 1 large, of up to four digits in the order in which they are named.
+        digits: which digit, 0 to 9, in the same order.
+    """
+    words = jnp.broadcast_to(jnp.arange(len(WORDS), dtype=jnp.int32), (len(sentence), len(WORDS)))
+    said = [words, WORDS.index(SIZES[0]) + sizes, WORDS.index(DIGITS[0]) + digits]
+    return jnp.take_along_axis(jnp.concatenate(said, axis=1), jnp.asarray(_CODES)[sentence], axis=1)
+
+
+def encode(texts: Sequence[str]) -> Int[np.ndarray, "n longest"]:
+    """Texts, words with spaces between, as captions.
+
+    Raises:
+        InputError: if there is no text, a word is none of `WORDS` without `MARKS`, or a text is too long.
+    """
+    if not texts:
+        raise InputError("There is no caption to encode; expected at least one.")
+    captions = np.full((len(texts), LONGEST), PAD, np.int32)
+    for caption, text in zip(captions, texts, strict=True):
+        words = text.split()
+        for word in words:
+            if word not in WORDS[len(MARKS) :]:
+                raise InputError(f"{word!r} in {text!r} is no word here; the words are {' '.join(WORDS[len(MARKS) :])}")
+        if len(words) >= LONGEST:
+            raise InputError(f"The caption {text!r} has {len(words)} words; at most {LONGEST - 1} are expected.")
+        caption[: len(words) + 1] = [*map(WORDS.index, words), END]
+    return captions
+
+
+def decode(captions: Int[np.ndarray, "n t"]) -> list[str]:
+    """Captions as texts, each up to its end."""
+    texts = []
+    for caption in np.asarray(captions):
+        ends = np.flatnonzero((caption == END) | (caption == PAD))
+        texts.append(" ".join(WORDS[word] for word in caption[: ends[0] if len(ends) else None]))
+    return texts

@@ -1,0 +1,111 @@
+"""Scenes and what was said of them, and where a decoder looked for each word.
+
+For each part of the test, `seen` and `unseen` combinations, stand `scene/PART/image` `[n, h, w, 1]` and
+`scene/PART/caption` `[n, longest]`; of a model `MODEL/PART/said` `[n, longest]` and, where it looks,
+`MODEL/PART/attention` `[m, longest, gh, gw]` of the first m scenes.
+"""
+
+import textwrap
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rowrnn.lab.report.style import Arrays
+from rowrnn.lab.runs.file_names import file_name
+from rowrnn.lab.runs.record import Results
+from rowrnn.lab.tasks.captions.language import decode
+
+PARTS = {"seen": "combinations as in training", "unseen": "with combinations that training never had"}
+COLUMNS, LINE = 4, 38  # scenes in a row of the picture, letters in a line
+WORDS_IN_A_ROW = 11
+
+
+def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+    """Captions of each part, and the attention of each model that has it."""
+    figures = {}
+    for part in PARTS:
+        if f"scene/{part}/image" in arrays:
+            figures[f"captions_{part}"] = captions(part, results, arrays)
+    for row in results["summary"] if figures else []:
+        if f"{row['model']}/unseen/attention" in arrays:
+            figures[f"attention_{file_name(row['model'])}"] = attention(row["model"], arrays)
+    return figures
+
+
+def captions(part: str, results: Results, arrays: Arrays) -> Figure:
+    """Test scenes with the right caption and what each model said, the words that are wrong between asterisks."""
+    images, truth = arrays[f"scene/{part}/image"], decode(arrays[f"scene/{part}/caption"])
+    models = [row["model"] for row in results["summary"] if f"{row['model']}/{part}/said" in arrays]
+    said = {model: decode(arrays[f"{model}/{part}/said"]) for model in models}
+    rows = -(-len(images) // COLUMNS)
+    lines = 3 * (1 + len(models))
+    figure, panels = plt.subplots(rows, COLUMNS, figsize=(3.4 * COLUMNS, (2.2 + 0.15 * lines) * rows), squeeze=False)
+    for axes in panels.flat:
+        axes.axis("off")
+    for axes, image, true, *of_models in zip(panels.flat, images, truth, *said.values(), strict=False):
+        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
+        axes.set_title(_wrapped(true), fontsize=8, family="monospace", loc="left", fontweight="bold")
+        for number, (model, ours) in enumerate(zip(models, of_models, strict=True)):
+            text = f"{model}: " + ("right" if ours == true else marked(ours, true))
+            axes.text(
+                0,
+                -0.04 - 0.2 * number,
+                _wrapped(text),
+                transform=axes.transAxes,
+                color="tab:green" if ours == true else "tab:red",
+                fontsize=7.5,
+                family="monospace",
+                verticalalignment="top",
+            )
+    figure.suptitle(f"Test scenes, {PARTS[part]}: caption, and what was said (*wrong words*)")
+    return figure
+
+
+def marked(said: str, true: str) -> str:
+    """What was said, with asterisks about each word that is not the right one in its place."""
+    right = true.split()
+    words = [word if [word] == right[n : n + 1] else f"*{word}*" for n, word in enumerate(said.split())]
+    return " ".join(words + ["*…*"] * (len(words) < len(right)))
+
+
+def attention(model: str, arrays: Arrays) -> Figure:
+    """Where a model looked for each word that it said of some test scenes of both parts."""
+    scenes = [
+        (image, decode(said[None])[0].split(), shares)
+        for part in PARTS
+        for image, said, shares in zip(
+            arrays[f"scene/{part}/image"],
+            arrays[f"{model}/{part}/said"],
+            arrays[f"{model}/{part}/attention"],
+            strict=False,
+        )
+    ]
+    rows = [-(-max(len(words), 1) // WORDS_IN_A_ROW) for _, words, _ in scenes]
+    figure, panels = plt.subplots(
+        sum(rows), WORDS_IN_A_ROW, figsize=(1.45 * WORDS_IN_A_ROW, 1.7 * sum(rows)), squeeze=False
+    )
+    for axes in panels.flat:
+        axes.axis("off")
+    top = 0
+    for (image, words, shares), height in zip(scenes, rows, strict=True):
+        for axes, word, share in zip(panels[top : top + height].flat, words, shares, strict=False):
+            _look(axes, image, share)
+            axes.set_title(word, fontsize=9)
+        top += height
+    figure.suptitle(f"{model}: where it looked for each word that it said")
+    return figure
+
+
+def _look(axes: Axes, image: np.ndarray, share: np.ndarray) -> None:
+    height, width, _ = image.shape
+    axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
+    # As wide as its cells, which need not divide the image.
+    extent = (-0.5, 8 * share.shape[1] - 0.5, 8 * share.shape[0] - 0.5, -0.5)
+    axes.imshow(share, cmap="inferno", alpha=0.6, vmin=0, vmax=max(share.max(), 1e-9), extent=extent)
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, LINE))

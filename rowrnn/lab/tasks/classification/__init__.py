@@ -1,0 +1,1 @@
+"""Classification: which class an image is of."""

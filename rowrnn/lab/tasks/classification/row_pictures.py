@@ -1,0 +1,153 @@
+"""Classifiers that read rows: when they know, what their gates do, and where they err.
+
+The arrays of a model are named `MODEL/…`: `correct_by_row` `[seeds, h]`; `confusion` `[seeds, classes, classes]`, label
+by prediction; `mistake_image` `[n, h, w, c]` with `mistake_label`, `mistake_prediction` and `mistake_probability`
+`[n]`; and for a recurrent model `gate/NAME` `[h, hidden]` and `probability` `[h, classes]` of reading `example`
+`[h, w, c]`.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rowrnn.lab.report.style import COLORS, Arrays, band
+from rowrnn.lab.runs.file_names import file_name
+from rowrnn.lab.runs.record import Results
+
+
+def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+    """Accuracy after each row, confusion, mistakes, and the gates of each recurrent model."""
+    if "example" not in arrays:
+        return {}
+    figures = {
+        "accuracy_by_row": accuracy_by_row(results, arrays),
+        "confusion": confusion(results, arrays),
+        "mistakes": mistakes(results, arrays),
+    }
+    for row in results["summary"]:
+        if f"{row['model']}/probability" in arrays:
+            figures[f"gates_{file_name(row['model'])}"] = gates(row["model"], results, arrays)
+    return figures
+
+
+def accuracy_by_row(results: Results, arrays: Arrays) -> Figure:
+    """Test accuracy after each row seen from the top: when does the network know?"""
+    figure, axes = plt.subplots(figsize=(7, 4.2))
+    rows = results["data"]["shape"][0]
+    for color, row in zip(COLORS, results["summary"], strict=False):
+        seen = 100 * arrays[f"{row['model']}/correct_by_row"]
+        label = row["model"] if f"{row['model']}/probability" in arrays else f"{row['model']} (rows below left blank)"
+        band(axes, np.arange(1, rows + 1), seen.T, color, label)
+    axes.axhline(100 / results["data"]["classes"], color="grey", linestyle=":", linewidth=1)
+    axes.text(rows, 100 / results["data"]["classes"] + 1, "chance", color="grey", fontsize=8, ha="right")
+    axes.set(
+        title="When does the network know?",
+        xlabel="rows seen, from the top",
+        ylabel="test accuracy (%)",
+        ylim=(0, 102),
+    )
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 0.95))
+    return figure
+
+
+def gates(model: str, results: Results, arrays: Arrays) -> Figure:
+    """What each gate of each unit does at each row, beside the image that is read and what the model answers."""
+    names = [name for name in arrays if name.startswith(f"{model}/gate/")]
+    image = arrays["example"]
+    height = len(image)
+    figure, panels = plt.subplots(
+        1,
+        len(names) + 2,
+        figsize=(2.4 * len(names) + 4.2, 3.6),
+        sharey=True,
+        width_ratios=[1, *[1.2] * len(names), 0.8],
+    )
+    _show_image(panels[0], image)
+    panels[0].set(title=f"read from the top:\n{results['data']['class_names'][int(arrays['example_label'])]}")
+    panels[0].set_ylabel("row (time step)")
+    panels[0].tick_params(bottom=False, labelbottom=False)
+    # Units in the order of their mean activation in the second gate, so that alike ones lie together.
+    order = np.argsort(arrays[names[min(1, len(names) - 1)]].mean(axis=0))
+    for axes, name in zip(panels[1:-1], names, strict=True):
+        activation = arrays[name][:, order]
+        signed = activation.min() < 0
+        shown = axes.imshow(
+            activation,
+            aspect="auto",
+            cmap="RdBu_r" if signed else "magma",
+            vmin=-1 if signed else 0,
+            vmax=1,
+            extent=(0, activation.shape[1], height - 0.5, -0.5),
+            interpolation="nearest",
+        )
+        axes.set(title=f"{name.rsplit('/', 1)[1]}", xlabel="unit")
+        axes.grid(visible=False)
+        figure.colorbar(shown, ax=axes, location="bottom", shrink=0.8, ticks=[-1, 0, 1] if signed else [0, 0.5, 1])
+    probability = arrays[f"{model}/probability"]
+    panels[-1].imshow(probability, aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+    panels[-1].set(title="answer so far", xlabel="class")
+    classes = range(0, probability.shape[1], max(1, probability.shape[1] // 10))
+    panels[-1].set_xticks(list(classes), [results["data"]["class_names"][k] for k in classes], fontsize=7)
+    panels[-1].grid(visible=False)
+    figure.suptitle(f"{model}: activation of every gate, row by row")
+    return figure
+
+
+def confusion(results: Results, arrays: Arrays) -> Figure:
+    """Test images of each class taken for each other class, mean over seeds."""
+    models = [row["model"] for row in results["summary"]]
+    names = results["data"]["class_names"]
+    figure, panels = plt.subplots(1, len(models), figsize=(4.4 * len(models), 5), squeeze=False)
+    for axes, model in zip(panels[0], models, strict=True):
+        mean = arrays[f"{model}/confusion"].mean(axis=0)
+        wrong = np.where(np.eye(len(names), dtype=bool), np.nan, mean)
+        worst = max(np.nanmax(wrong), 1)
+        axes.imshow(wrong, cmap="Reds", vmin=0, vmax=worst)
+        if len(names) <= 20:
+            _write_counts(axes, mean, worst)
+            axes.set_xticks(range(len(names)), names, fontsize=8)
+            axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.grid(visible=False)
+        axes.set(title=model, xlabel="predicted", ylabel="label")
+    figure.suptitle("Test images by label and prediction, mean over seeds")
+    return figure
+
+
+def mistakes(results: Results, arrays: Arrays) -> Figure:
+    """The wrong answers of the first seed's models that they were surest of."""
+    models = [row["model"] for row in results["summary"]]
+    names = results["data"]["class_names"]
+    columns = max(1, *(len(arrays[f"{model}/mistake_label"]) for model in models))
+    figure, panels = plt.subplots(len(models), columns, figsize=(1.25 * columns, 1.75 * len(models)), squeeze=False)
+    for line, model in zip(panels, models, strict=True):
+        label, predicted, probability = (
+            arrays[f"{model}/mistake_{of}"] for of in ("label", "prediction", "probability")
+        )
+        for k, axes in enumerate(line):
+            axes.axis("off")
+            if k < len(label):
+                _show_image(axes, arrays[f"{model}/mistake_image"][k])
+                axes.set_title(f"{names[label[k]]} → {names[predicted[k]]}\n{probability[k]:.1%}", fontsize=8)
+        line[0].text(-0.25, 0.5, model, rotation=90, va="center", ha="right", transform=line[0].transAxes)
+    figure.suptitle("Most confident mistakes: label → answer, with its probability")
+    return figure
+
+
+def _show_image(axes: Axes, image: np.ndarray) -> None:
+    if np.issubdtype(image.dtype, np.floating):
+        image = (image - image.min()) / max(float(np.ptp(image)), 1e-9)
+    if image.shape[-1] == 3:
+        axes.imshow(image, aspect="auto")
+    else:
+        # Neither grey nor colour, as from a satellite: the mean of the channels.
+        axes.imshow(image.mean(axis=-1), cmap="gray", aspect="auto")
+    axes.grid(visible=False)
+
+
+def _write_counts(axes: Axes, mean: np.ndarray, worst: float) -> None:
+    for (label, predicted), count in np.ndenumerate(mean):
+        if label == predicted or count >= 0.05:
+            text = f"{count:.0f}" if label == predicted else f"{count:.1f}"
+            dark = label != predicted and count > 0.6 * worst
+            axes.text(predicted, label, text, ha="center", va="center", fontsize=6, color="white" if dark else "black")

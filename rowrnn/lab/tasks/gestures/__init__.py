@@ -1,0 +1,1 @@
+"""Gestures: which way a digit moves through a video."""

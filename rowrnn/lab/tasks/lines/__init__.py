@@ -1,0 +1,1 @@
+"""Lines: handwritten digits side by side, read with CTC."""

@@ -1,0 +1,1 @@
+"""Moving digits: the next frames of two digits that bounce."""

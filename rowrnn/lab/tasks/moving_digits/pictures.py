@@ -1,0 +1,114 @@
+"""What a forecaster of videos sees coming.
+
+The arrays are `video` `[n, t, h, w, c]`, uint8, some test videos; of each model `MODEL/predicted`
+`[n, ahead, h, w, c]`, what its first seed predicts of them, and `MODEL/error` `[seeds, ahead]`, squared error by
+predicted frame, as `BASELINE/error` of each of `results["baselines"]`.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from rowrnn.lab.report.style import COLORS, Arrays, band
+from rowrnn.lab.runs.record import Results
+
+FILMS = 3  # videos on a picture
+GIVEN, PREDICTED = (0.35, 0.55, 0.95), (0.95, 0.55, 0.2)  # colours of a frame's border
+SCALE = 2  # screen pixels of a pixel of an animation
+
+
+def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+    """Films under the true ones, and the error by frame."""
+    if not _models(results, arrays):
+        return {}
+    return {"films": films(results, arrays), "error_by_frame": error_by_frame(results, arrays)}
+
+
+def animations(results: Results, arrays: Arrays) -> dict[str, np.ndarray]:
+    """The films in motion."""
+    return {"films": moving(results, arrays)} if _models(results, arrays) else {}
+
+
+def films(results: Results, arrays: Arrays) -> Figure:
+    """Some test videos, every second frame, and under them what each model predicts."""
+    models, given = _models(results, arrays), results["protocol"]["given"]
+    videos = arrays["video"][:FILMS]
+    # Every second one of many, the last one given among them.
+    frames = range(videos.shape[1])[(given - 1) % 2 :: 2] if videos.shape[1] > 12 else range(videos.shape[1])
+    lines = len(videos) * (1 + len(models))
+    figure, panels = plt.subplots(lines, len(frames), figsize=(0.95 * len(frames) + 0.9, 1.02 * lines), squeeze=False)
+    for line, axes in enumerate(panels):
+        number, model = line // (1 + len(models)), (None, *models)[line % (1 + len(models))]
+        for panel, frame in zip(axes, frames, strict=True):
+            panel.set(xticks=[], yticks=[])
+            panel.grid(False)
+            if model is None:
+                _show(panel, videos[number, frame], GIVEN if frame < given else (0.5, 0.5, 0.5))
+            elif frame >= given:
+                _show(panel, arrays[f"{model}/predicted"][number, frame - given], PREDICTED)
+            else:
+                panel.axis("off")
+            if line == 0:
+                panel.set_title(f"{frame + 1}", fontsize=9)
+        axes[0].axis("on")
+        axes[0].spines[:].set_visible(model is None)
+        axes[0].set_ylabel(model or f"video {number + 1}", fontsize=9)
+    figure.suptitle(f"Test videos, the {given} frames given in blue, and what follows as each model predicts it")
+    return figure
+
+
+def error_by_frame(results: Results, arrays: Arrays) -> Figure:
+    """Squared error of each predicted frame: mean and 95 % interval over seeds, and of the baselines."""
+    figure, axes = plt.subplots(figsize=(7, 4.2))
+    for color, model in zip(COLORS, _models(results, arrays), strict=False):
+        errors = arrays[f"{model}/error"].T
+        band(axes, 1 + np.arange(len(errors)), errors, color, model)
+    for style, name in zip((":", "--"), results["baselines"], strict=False):
+        errors = arrays[f"{name}/error"][0]
+        axes.plot(1 + np.arange(len(errors)), errors, style, color="grey", label=name)
+    axes.set(
+        title="How far ahead?",
+        xlabel="frames after the last one given",
+        ylabel="squared error of a frame (sum over pixels)",
+        ylim=(0, None),
+    )
+    axes.legend(fontsize=8)
+    return figure
+
+
+def moving(results: Results, arrays: Arrays) -> np.ndarray:
+    """Truth and predictions side by side, a video a line, `[t, height, width, 3]`, uint8."""
+    models, given = _models(results, arrays), results["protocol"]["given"]
+    videos = arrays["video"][:FILMS]
+    columns = [_bordered(videos / 255, len(videos[0]))]
+    for model in models:
+        predicted = np.clip(arrays[f"{model}/predicted"][: len(videos)], 0, 1)
+        columns.append(_bordered(np.concatenate([videos[:, :given] / 255, predicted], axis=1), given))
+    grid = np.concatenate(columns, axis=3)  # [n, t, h, w, 3]
+    lines = np.concatenate(list(grid), axis=1)
+    large = lines.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
+    return np.round(255 * large).astype(np.uint8)
+
+
+def _bordered(videos: np.ndarray, given: int) -> np.ndarray:
+    """Videos in colour, in borders that say which frames were given."""
+    colored = np.broadcast_to(videos, (*videos.shape[:-1], 3))
+    padded = np.pad(colored, ((0, 0), (0, 0), (2, 2), (2, 2), (0, 0)))
+    for frame in range(padded.shape[1]):
+        for edge in (np.s_[:2], np.s_[-2:]):
+            padded[:, frame, edge] = padded[:, frame, :, edge] = GIVEN if frame < given else PREDICTED
+    return padded
+
+
+def _show(axes: plt.Axes, image: np.ndarray, color: tuple[float, float, float]) -> None:
+    axes.imshow(
+        image if image.shape[-1] == 3 else image[..., 0],
+        cmap="gray",
+        vmin=0,
+        vmax=255 if image.dtype == np.uint8 else 1,
+    )
+    axes.spines[:].set(visible=True, color=color, linewidth=1.5)
+
+
+def _models(results: Results, arrays: Arrays) -> list[str]:
+    return [row["model"] for row in results.get("summary", []) if f"{row['model']}/predicted" in arrays]

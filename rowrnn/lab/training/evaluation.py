@@ -1,0 +1,83 @@
+"""Asking trained models about every example of a split, none left out and none twice."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, ArrayLike, PyTree
+
+from rowrnn.errors import InputError
+from rowrnn.lab.devices.exchange import gather, put, wait
+from rowrnn.lab.devices.mesh import SEED, each_seed, seed_mesh, take
+
+Model = PyTree[Array]
+Batch = PyTree[ArrayLike]
+
+EVALUATION_BATCH = 500
+
+
+def compile_evaluation(
+    f: Callable[[Any, Any], Any], models: Model, batch: Batch, *, devices: Sequence[jax.Device] | None = None
+) -> Callable[[], PyTree[np.ndarray]]:
+    """Compiles `f(model, batch)`, arrays over examples, for every example and every model: `[seeds, n, ...]`.
+
+    Args:
+        f: model and batch to a pytree of arrays `[b, ...]`.
+        models: models with a leading axis of seeds.
+        batch: examples, a pytree of arrays with one leading axis.
+        devices: where to evaluate; all devices where not given.
+
+    Returns:
+        A function that evaluates, each time it is called.
+    """
+    # All devices that the seeds leave share each batch, evenly or not: a process without one could not go on.
+    mesh = seed_mesh(examples_of(models), len(jax.devices() if devices is None else devices), devices)
+
+    def of_seed(model: Model, batch: Batch) -> PyTree[Array]:
+        return map_batches(partial(f, model), batch)
+
+    with jax.set_mesh(mesh):
+        models, batch = put(models, NamedSharding(mesh, P(SEED))), put(batch, NamedSharding(mesh, P()))
+        compiled = jax.jit(each_seed(of_seed, mesh)).lower(models, batch).compile()
+
+    def evaluation() -> PyTree[np.ndarray]:
+        outputs = compiled(models, batch)
+        jax.tree.map(wait, outputs)
+        return gather(outputs)
+
+    return evaluation
+
+
+def evaluate(
+    f: Callable[[Any, Any], Any], models: Model, batch: Batch, *, devices: Sequence[jax.Device] | None = None
+) -> PyTree[np.ndarray]:
+    """Evaluates once; see `compile_evaluation`."""
+    return compile_evaluation(f, models, batch, devices=devices)()
+
+
+def map_batches(f: Callable[[Any], Any], batch: Batch, size: int = EVALUATION_BATCH) -> PyTree[Array]:
+    """Applies `f`, arrays over examples, to batches of at most `size`: every example once, padding cut off."""
+    examples = examples_of(batch)
+    size = min(size, examples)
+    batches = -(-examples // size)
+    # The last batch is filled up with the last example again.
+    indices = jnp.minimum(jnp.arange(batches * size), examples - 1).reshape(batches, size)
+    outputs = jax.lax.map(lambda i: f(take(batch, i)), indices)
+    return jax.tree.map(lambda a: a.reshape(batches * size, *a.shape[2:])[:examples], outputs)
+
+
+def examples_of(batch: Batch) -> int:
+    """Number of examples of a batch: the length of its leading axis.
+
+    Raises:
+        InputError: if the arrays differ in it, or there is no example.
+    """
+    lengths = {len(leaf) for leaf in jax.tree.leaves(batch)}
+    if len(lengths) != 1 or 0 in lengths:
+        raise InputError(f"The arrays of a batch need one number of examples, at least 1; found {sorted(lengths)}.")
+    return lengths.pop()

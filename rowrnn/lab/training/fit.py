@@ -1,0 +1,237 @@
+"""The training loop: epochs of compiled steps, several seeds at once, kept in checkpoints and resumed from them.
+
+It knows a loss `(model, batch, key) → (loss, metrics)` and a score `(model, batch) → [b]`, never a model. A model is
+any pytree of float arrays, a batch any pytree of arrays with one leading axis.
+"""
+
+import dataclasses
+import signal
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from rowrnn.errors import InputError
+from rowrnn.lab.devices.exchange import gather, tell, wait
+from rowrnn.lab.errors import Stopped
+from rowrnn.lab.leaf_names import named
+from rowrnn.lab.training.checkpoint import Checkpoints
+from rowrnn.lab.training.examples import Source
+from rowrnn.lab.training.interruption import Interruption
+from rowrnn.lab.training.recipe import Recipe
+from rowrnn.lab.training.steps import SCORE, Batch, Metrics, Steps, TrainState
+
+CHUNK_SECONDS = 1.0  # of steps between which a request to stop is heard
+FIRST_CHUNK = 8  # steps, before it is known how long one takes
+NAMED = 4  # arrays that a message names
+
+
+class Epoch(NamedTuple):
+    """What an epoch showed, each array over seeds.
+
+    Args:
+        number: from 1.
+        metrics: means over the steps that were taken.
+        score: of the validation set.
+        seconds: duration.
+    """
+
+    number: int
+    metrics: dict[str, np.ndarray]
+    score: np.ndarray
+    seconds: float
+
+
+class Fit(NamedTuple):
+    """A finished training.
+
+    Args:
+        models: of each seed the weights with the best validation score, with a leading axis of seeds.
+        epochs: what each epoch showed.
+        skipped: steps that each seed left out because their loss or gradient was not finite.
+        compile_seconds: time to compile the steps, in no epoch's `seconds`.
+        memory_bytes: memory that XLA plans for the steps on all devices: data, state and temporaries.
+        devices: number of devices over which seeds and batches were spread, by axis of the mesh.
+    """
+
+    models: Any
+    epochs: list[Epoch]
+    skipped: np.ndarray
+    compile_seconds: float
+    memory_bytes: int
+    devices: dict[str, int]
+
+    def seconds_to(self, score: float) -> float | None:
+        """Training seconds until the mean validation score over seeds reached this one; None if it never did."""
+        reached = [number for number, epoch in enumerate(self.epochs, 1) if epoch.score.mean() >= score]
+        return sum(epoch.seconds for epoch in self.epochs[: reached[0]]) if reached else None
+
+
+def fit(
+    init: Callable[[Any], Any],
+    loss: Callable[[Any, Any, Any], tuple[Any, Metrics]],
+    score: Callable[[Any, Any], Any],
+    train: Batch | Source,
+    validation: Batch,
+    recipe: Recipe,
+    keys: Key[Array, "seeds"],
+    *,
+    checkpoints: Checkpoints | None = None,
+    on_compiled: Callable[[], None] = lambda: None,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Fit:
+    """Trains one model for each key, all together.
+
+    With `checkpoints`, a training goes on where the newest of them left off, and ends with the numbers, bit by bit, of
+    one that was never interrupted. It keeps its state after every epoch, within one when a checkpoint is due, and,
+    asked to stop by Ctrl-C or SIGTERM, after the steps under way.
+
+    Args:
+        init: key to model.
+        loss: model, batch and key to the mean loss of the batch and metrics to average over the steps.
+        score: model and batch to a score of each example, `[b]`; the mean over `validation` chooses the weights.
+        train: training examples, a pytree of arrays with one leading axis; or a `Source`, from which each is read when
+            it is wanted. The numbers are the same but for the last bit, which XLA may round otherwise.
+        validation: the same for validation.
+        recipe: how to train.
+        keys: one key a seed; all that is random in a seed's training comes from its key.
+        checkpoints: where to keep the training and to resume it from; where not given, it is not kept.
+        on_compiled: called when the steps are compiled, before the first.
+        on_epoch: called after each epoch.
+        devices: what to train on; all devices where not given.
+
+    Raises:
+        InputError: if a batch is larger than the training set, arrays of a split differ in length, or the checkpoints
+            are of another training.
+        FloatingPointError: in the first step whose loss or gradient is not finite, or the first beyond
+            `recipe.skips`; and after an epoch whose weights are not finite.
+        StorageError: if a checkpoint cannot be written.
+        Stopped: if asked to, when the training is saved.
+    """
+    with Interruption(hears=checkpoints is not None) as interruption:
+        steps = Steps(init, loss, score, train, validation, recipe, keys, devices)
+        resumed = None if checkpoints is None else _resumed(checkpoints, steps)
+        state, progress = resumed or (steps.begin(), Progress())
+        if len(progress.epoch_seconds) < recipe.epochs:
+            progress.compile_seconds, progress.memory_bytes = steps.compile(), steps.memory()
+            on_compiled()
+        chunk = steps.per_epoch if checkpoints is None else FIRST_CHUNK
+        for number in range(len(progress.epoch_seconds) + 1, recipe.epochs + 1):
+            examples = steps.open(number, progress.steps)
+            while progress.steps < steps.per_epoch:
+                first, last = progress.steps, min(progress.steps + chunk, steps.per_epoch)
+                skipped, started = gather(state.skipped), time.perf_counter()
+                state = steps.advance(state, examples, number, first, last)
+                seconds = time.perf_counter() - started
+                _check_faults(state, skipped, number, recipe, checkpoints)
+                progress.steps, progress.seconds = last, progress.seconds + seconds
+                if checkpoints is not None:
+                    # Processes save together, and take chunks of one length: the first one's clock counts.
+                    chunk = max(1, int(CHUNK_SECONDS / tell(seconds)[0] * (last - first)))
+                    stop, due = tell(float(interruption.requested or 0)).max(), tell(float(checkpoints.due()))[0]
+                    if last < steps.per_epoch and (due or stop):
+                        _save(checkpoints, steps, state, progress, int(stop))
+            started = time.perf_counter()
+            state, finite = steps.conclude(state, number)
+            wait(finite)
+            _check_weights(gather(finite), number)
+            progress.conclude(time.perf_counter() - started)
+            on_epoch(_epochs(state, progress)[-1])
+            if checkpoints is not None:
+                _save(checkpoints, steps, state, progress, int(tell(float(interruption.requested or 0)).max()))
+        if checkpoints is not None and (stop := int(tell(float(interruption.requested or 0)).max())):
+            raise _stopped(stop, progress)  # It was asked to while the last checkpoint was written.
+    return Fit(
+        state.best_model if jax.process_count() == 1 else gather(state.best_model),
+        _epochs(state, progress),
+        gather(state.skipped),
+        progress.compile_seconds,
+        progress.memory_bytes,
+        dict(steps.mesh.shape),
+    )
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a training has come and what it took: the seconds of its epochs, steps and seconds of the next one."""
+
+    epoch_seconds: list[float] = dataclasses.field(default_factory=list)
+    steps: int = 0
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    memory_bytes: int = 0
+
+    def conclude(self, seconds: float) -> None:
+        """Ends the epoch, after so many more seconds."""
+        self.epoch_seconds.append(self.seconds + seconds)
+        self.steps, self.seconds = 0, 0.0
+
+
+def _save(checkpoints: Checkpoints, steps: Steps, state: TrainState, progress: Progress, stop: int) -> None:
+    """Keeps a training, and ends it if a signal asked for that."""
+    epochs = len(progress.epoch_seconds)
+    checkpoints.save(epochs, progress.steps, state, {"training": steps.describe(), **dataclasses.asdict(progress)})
+    if stop:
+        raise _stopped(stop, progress)
+
+
+def _stopped(stop: int, progress: Progress) -> Stopped:
+    name = signal.Signals(stop).name
+    return Stopped(f"Stopped by {name} after epoch {len(progress.epoch_seconds)} and {progress.steps} steps.")
+
+
+def _resumed(checkpoints: Checkpoints, steps: Steps) -> tuple[TrainState, Progress] | None:
+    found = checkpoints.newest()
+    if found is None:
+        return None
+    record, now = found.record(), steps.describe()
+    before = record.pop("training")
+    differ = [f"{name} was {before.get(name)}, is {now[name]}" for name in now if before.get(name) != now[name]]
+    if differ:
+        raise InputError(
+            f"The checkpoints in {checkpoints.directory} are of another training: {'; '.join(differ)}. Resume with the "
+            "options that it was started with."
+        )
+    return found.state(steps.state()), Progress(**record)
+
+
+def _epochs(state: TrainState, progress: Progress) -> list[Epoch]:
+    curves = gather(state.curves)
+    scores = curves.pop(SCORE)
+    return [
+        Epoch(number + 1, {name: curve[:, number] for name, curve in curves.items()}, scores[:, number], seconds)
+        for number, seconds in enumerate(progress.epoch_seconds)
+    ]
+
+
+def _check_faults(
+    state: TrainState, skipped: np.ndarray, epoch: int, recipe: Recipe, checkpoints: Checkpoints | None
+) -> None:
+    """Stops at a seed with more faults than it may have, warns of others that have met one in these steps."""
+    now, fault, faulty = gather((state.skipped, state.fault, state.faulty))
+    for seed in np.flatnonzero(now > skipped):
+        places = ["the loss", *(f"the gradient of {name}" for name in named(state.model))]
+        bad = [place for place, is_bad in zip(places, faulty[seed], strict=True) if is_bad]
+        listed = ", ".join(bad[:NAMED]) + (f" and {len(bad) - NAMED} more" if len(bad) > NAMED else "")
+        what = f"In step {fault[seed] + 1} of epoch {epoch}, seed {seed} of {len(now)}: not finite: {listed}."
+        if now[seed] > recipe.skips:
+            kept = checkpoints.all() if checkpoints else []
+            raise FloatingPointError(
+                f"{what} "
+                + (f"The last good checkpoint is {kept[-1]}. " if kept else "")
+                + "Look at the data, or lower the learning rate or the clipping norm."
+            )
+        warnings.warn(f"{what} Skipped, the {now[seed]} of {recipe.skips} that may be.", stacklevel=3)
+
+
+def _check_weights(finite: np.ndarray, epoch: int) -> None:
+    if not finite.all():
+        raise FloatingPointError(
+            f"The weights stopped being finite in the last step of epoch {epoch} (seeds "
+            f"{np.flatnonzero(~finite).tolist()}). Lower the learning rate or the clipping norm."
+        )

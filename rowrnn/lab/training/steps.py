@@ -1,0 +1,248 @@
+"""What is compiled of a training: its start, a run of steps and the end of an epoch, of all seeds on all devices.
+
+A run of steps is one loop whose length is an argument: however an epoch is cut into runs, its numbers are the same.
+Examples that are read go through another loop than those on the devices: XLA may round the last bit otherwise.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, PyTree
+
+from rowrnn.errors import InputError
+from rowrnn.lab.devices.exchange import put, wait
+from rowrnn.lab.devices.mesh import SEED, each_seed, seed_mesh
+from rowrnn.lab.training.evaluation import examples_of, map_batches
+from rowrnn.lab.training.examples import EpochExamples, InMemory, Source, Streamed
+from rowrnn.lab.training.recipe import Recipe
+
+SCORE = "validation score"
+Batch = PyTree[ArrayLike]
+Metrics = dict[str, Array]
+
+
+class TrainState(NamedTuple):
+    """Everything that changes while a seed trains; of several seeds, every array has a leading axis of seeds.
+
+    Args:
+        model: weights.
+        optimizer: state of the optimizer.
+        best_model: weights after the epoch with the best validation score.
+        best_score: that score.
+        curves: of each epoch, as far as they are done, the mean metrics and the validation score.
+        metrics: sums over the steps of this epoch that were taken.
+        taken: number of them.
+        skipped: steps of the training that were not taken, their loss or gradient not being finite.
+        fault: the last of those, its place in its epoch.
+        faulty: what was not finite in it: the loss or a metric, then each array of the gradient.
+    """
+
+    model: Any
+    optimizer: Any
+    best_model: Any
+    best_score: Float[Array, "*seeds"]
+    curves: dict[str, Float[Array, "*seeds epochs"]]
+    metrics: Metrics
+    taken: Int[Array, "*seeds"]
+    skipped: Int[Array, "*seeds"]
+    fault: Int[Array, "*seeds"]
+    faulty: Bool[Array, "*seeds arrays"]
+
+
+class Steps:
+    """The steps of a training on a mesh, compiled at the first `compile`.
+
+    Args:
+        init: key to model.
+        loss: model, batch and key to the mean loss of the batch and metrics.
+        score: model and batch to a score of each example.
+        train: training examples, or the source that they are read from.
+        validation: validation examples.
+        recipe: how to train.
+        keys: one key a seed.
+        devices: what to train on; all devices where not given.
+
+    Raises:
+        InputError: if a batch is larger than the training set, or arrays of a split differ in length.
+    """
+
+    def __init__(
+        self,
+        init: Callable[[Any], Any],
+        loss: Callable[[Any, Any, Any], tuple[Any, Metrics]],
+        score: Callable[[Any, Any], Any],
+        train: Batch | Source,
+        validation: Batch,
+        recipe: Recipe,
+        keys: Key[Array, "seeds"],
+        devices: Sequence[jax.Device] | None,
+    ) -> None:
+        examples = len(train) if isinstance(train, Source) else examples_of(train)
+        if recipe.batch_size > examples:
+            raise InputError(
+                f"A batch of {recipe.batch_size} is larger than the training set of {examples} examples: "
+                "take a smaller batch."
+            )
+        self.per_epoch = examples // recipe.batch_size
+        self.mesh = seed_mesh(len(keys), recipe.batch_size, devices)
+        self._over_seeds, self._everywhere = NamedSharding(self.mesh, P(SEED)), NamedSharding(self.mesh, P())
+        self._init, self._loss, self._score, self._recipe = init, loss, score, recipe
+        self._optimizer = recipe.optimizer(self.per_epoch * recipe.epochs)
+        # In turn and on one device: a batched QR of orthogonal initializers on several CPU devices can deadlock, each
+        # holding a thread of the pool that the others wait for.
+        self._first_keys = jax.device_put(keys, self.mesh.local_devices[0])
+        self._start = jax.jit(partial(jax.lax.map, self._begin_seed))
+        self._count, sizes = examples, (len(keys), self.per_epoch, recipe.batch_size)
+        self._examples = (Streamed if isinstance(train, Source) else InMemory)(train, self.mesh, sizes)
+        self._validation = put(validation, self._everywhere)
+        self._keys = jax.random.wrap_key_data(put(jax.random.key_data(keys), self._over_seeds))
+
+    def describe(self) -> dict[str, Any]:
+        """What makes this training another than any other, but for its code and its data."""
+        keys = np.asarray(jax.random.key_data(self._first_keys)).tolist()
+        return {"recipe": dataclasses.asdict(self._recipe), "keys": keys, "examples": self._count}
+
+    def state(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """Shapes, types and shardings of the state."""
+        shapes = jax.eval_shape(self._start, self._first_keys)
+        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self._over_seeds), shapes)
+
+    def begin(self) -> TrainState:
+        """The state before the first step."""
+        return put(self._start(self._first_keys), self._over_seeds)
+
+    def compile(self) -> float:
+        """Compiles everything; returns the seconds that took."""
+        started = time.perf_counter()
+        state, number = self.state(), jax.ShapeDtypeStruct((), jnp.int32, sharding=self._everywhere)
+        examples = self._examples
+        with jax.set_mesh(self.mesh):
+            order_of, advance, conclude = (
+                each_seed(f, self.mesh) for f in (self._order_of_seed, self._advance_seed, self._conclude_seed)
+            )
+            advance_all = jax.jit(lambda state, *rest: advance((state, *rest[:2]), *rest[2:]), donate_argnums=0)
+            conclude_all = jax.jit(conclude, donate_argnums=0)
+            self._order = jax.jit(order_of).lower(self._keys, number).compile()
+            self._advance = advance_all.lower(
+                state, self._keys, examples.block, *[number] * 4, examples.on_devices
+            ).compile()
+            self._conclude = conclude_all.lower(state, number, self._validation).compile()
+        return time.perf_counter() - started
+
+    def memory(self) -> int:
+        """Bytes that XLA plans for a run of steps on all devices: data, state and temporaries."""
+        memory: Any = self._advance.memory_analysis()
+        held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+        return (held + memory.temp_size_in_bytes) * self.mesh.size
+
+    def open(self, epoch: int, first: int) -> EpochExamples:
+        """The examples of an epoch from the step `first` on."""
+        return EpochExamples(self._examples, self._order(self._keys, np.int32(epoch)), first)
+
+    def advance(self, state: TrainState, examples: EpochExamples, epoch: int, first: int, last: int) -> TrainState:
+        """Takes the steps `first` to `last` of an epoch, and waits for them.
+
+        A seed that has met more faults than it may stops there.
+        """
+        while first < last:
+            block, start, end = examples.block(first)
+            numbers = map(np.int32, (epoch, first, min(last, end), start))
+            state = self._advance(state, self._keys, block, *numbers, self._examples.on_devices)
+            wait(state.taken)  # Runs of steps on their way together can deadlock on several CPU devices.
+            first = end
+        return state
+
+    def conclude(self, state: TrainState, epoch: int) -> tuple[TrainState, Bool[Array, "seeds"]]:
+        """Ends an epoch: adds to the curves, keeps the weights if they are the best, says whether they are finite."""
+        return self._conclude(state, np.int32(epoch), self._validation)
+
+    def _begin_seed(self, key: Array) -> TrainState:
+        model = self._init(jax.random.fold_in(key, 0))  # epochs count from 1
+        batch = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct((self._recipe.batch_size, *a.shape[1:]), a.dtype), self._examples.shapes
+        )
+        _, metrics = jax.eval_shape(self._loss, model, batch, key)
+        sums = {name: jnp.zeros((), jnp.promote_types(a.dtype, jnp.float32)) for name, a in metrics.items()}
+        best_score = jnp.full((), -jnp.inf)
+        none = jnp.zeros((), jnp.int32)
+        return TrainState(
+            model=model,
+            optimizer=self._optimizer.init(model),
+            best_model=jax.tree.map(jnp.copy, model),  # a donated state must not hold an array twice
+            best_score=best_score,
+            curves={
+                name: jnp.zeros((self._recipe.epochs,), a.dtype) for name, a in {**sums, SCORE: best_score}.items()
+            },
+            metrics=sums,
+            taken=none,
+            skipped=jnp.copy(none),
+            fault=jnp.copy(none),
+            faulty=jnp.zeros((1 + len(jax.tree.leaves(model)),), bool),
+        )
+
+    def _order_of_seed(self, key: Array, epoch: Array) -> Int[Array, "steps b"]:
+        order_key, _ = jax.random.split(jax.random.fold_in(key, epoch))
+        order = jax.random.permutation(order_key, self._count)[: self.per_epoch * self._recipe.batch_size]
+        return order.reshape(self.per_epoch, self._recipe.batch_size)
+
+    def _advance_seed(
+        self, seed: tuple[TrainState, Array, Any], epoch: Array, first: Array, last: Array, start: Array, examples: Any
+    ) -> TrainState:
+        state, key, block = seed
+        _, steps_key = jax.random.split(jax.random.fold_in(key, epoch))
+
+        def goes_on(carry: tuple[Array, TrainState]) -> Array:
+            step, state = carry
+            return (step < last) & (state.skipped <= self._recipe.skips)
+
+        def step(carry: tuple[Array, TrainState]) -> tuple[Array, TrainState]:
+            step, state = carry
+            batch = self._examples.batch(examples, block, step - start)
+            of_model = jax.value_and_grad(self._loss, has_aux=True)
+            (loss, metrics), gradient = of_model(state.model, batch, jax.random.fold_in(steps_key, step))
+            faulty = _not_finite(loss, metrics, gradient)
+            updates, optimizer = self._optimizer.update(gradient, state.optimizer, state.model)
+            taken = state._replace(
+                model=jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.model, updates),
+                optimizer=optimizer,
+                metrics={name: a + metrics[name].mean().astype(a.dtype) for name, a in state.metrics.items()},
+                taken=state.taken + 1,
+            )
+            skipped = state._replace(skipped=state.skipped + 1, fault=step, faulty=faulty)
+            # Selected, not branched: that is part of the loops of the update, where a branch would copy the state.
+            return step + 1, jax.tree.map(partial(jnp.where, faulty.any()), skipped, taken)
+
+        _, state = jax.lax.while_loop(goes_on, step, (first, state))
+        return state
+
+    def _conclude_seed(self, state: TrainState, epoch: Array, validation: Batch) -> tuple[TrainState, Array]:
+        reached = jnp.mean(map_batches(partial(self._score, state.model), validation)).astype(state.best_score.dtype)
+        # Ties go to the later epoch, whose learning rate is lower.
+        better = reached >= state.best_score
+        means = {name: a / jnp.maximum(state.taken, 1).astype(a.dtype) for name, a in state.metrics.items()}
+        shown = {**means, SCORE: reached}
+        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.model)]).all()
+        state = state._replace(
+            best_model=jax.tree.map(partial(jnp.where, better), state.model, state.best_model),
+            best_score=jnp.where(better, reached, state.best_score),
+            curves={name: curve.at[epoch - 1].set(shown[name]) for name, curve in state.curves.items()},
+            metrics=jax.tree.map(jnp.zeros_like, state.metrics),
+            taken=jnp.zeros_like(state.taken),
+        )
+        return state, finite
+
+
+def _not_finite(loss: Array, metrics: Metrics, gradient: PyTree[Array]) -> Bool[Array, "arrays"]:
+    """Whether the loss or a metric, then whether each array of the gradient, or its norm, is not finite."""
+    values = jnp.stack([jnp.isfinite(value).all() for value in (loss, *metrics.values())]).all()
+    # A sum of squares is finite only if all are, and clipping needs it anyway.
+    arrays = [jnp.isfinite(jnp.sum(jnp.square(leaf))) for leaf in jax.tree.leaves(gradient)]
+    return ~jnp.stack([values, *arrays])

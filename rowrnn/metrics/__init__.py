@@ -1,1 +1,0 @@
-"""Measures that a field compares itself by."""

@@ -1,0 +1,61 @@
+"""NVIDIA's LSTM, through `jax.experimental.rnn`: float32, on CUDA GPUs only."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+Arrays = tuple[Array, ...]
+
+
+def unavailable() -> str:
+    """Why it cannot be used on the devices of this process, empty where it can."""
+    device = jax.devices()[0]
+    if "cuda" in device.client.platform_version.lower():
+        return ""
+    return f"cuDNN needs a CUDA GPU, and JAX runs on {device.platform} here"
+
+
+def lstm(x: Array, weights: Arrays, state: Arrays, lengths: Array, *, reverse: bool) -> tuple[Array, Arrays]:
+    """Outputs `[b, t, h]` and last state; arguments as those of `rowrnn.recurrence.fused.recur`."""
+    from jax.experimental import rnn  # It is experimental: were it gone, only this backend should be.
+
+    b, t, d = x.shape
+    hidden, cell = state
+    ragged = bool(lengths.size)
+    lengths = lengths if ragged else jnp.full((b,), t, jnp.int32)
+    x = _flip(x, lengths) if reverse else x
+    # It knows no empty sequence: one is run for a step, whose weights' gradient multiplies the padding by zero.
+    x = jnp.where((lengths > 0)[:, None, None], x, jnp.zeros_like(x))
+    outputs, last_hidden, last_cell = rnn.lstm(
+        x,
+        hidden[None],
+        cell[None],
+        flat_weights(weights),
+        jnp.maximum(lengths, 1),
+        input_size=d,
+        hidden_size=hidden.shape[1],
+        num_layers=1,
+        dropout=0.0,
+        bidirectional=False,
+    )
+    outputs = _flip(outputs, lengths) if reverse else outputs
+    last = last_hidden[0], last_cell[0]
+    if ragged:
+        valid = jnp.arange(t, dtype=lengths.dtype)[None, :] < lengths[:, None]
+        outputs = jnp.where(valid[:, :, None], outputs, jnp.zeros_like(outputs))
+        begun = (lengths > 0)[:, None]
+        last = jnp.where(begun, last[0], hidden), jnp.where(begun, last[1], cell)
+    return outputs, last
+
+
+def flat_weights(weights: Arrays) -> Array:
+    """cuDNN's order: input kernel and recurrent kernel `[4h, …]`, then a bias for each product, gates i f g o."""
+    input_kernel, bias, recurrent_kernel, _ = weights
+    return jnp.concatenate([input_kernel.T.ravel(), recurrent_kernel.T.ravel(), bias, jnp.zeros_like(bias)])
+
+
+def _flip(x: Array, lengths: Array) -> Array:
+    """Each sequence reversed within its length, its padding where it was."""
+    steps = jnp.arange(x.shape[1], dtype=lengths.dtype)[None, :]
+    index = jnp.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
+    return jnp.take_along_axis(x, index[:, :, None], axis=1)

@@ -1,0 +1,96 @@
+"""The linear recurrence `h' = a ⊙ h + b`, in parallel over time or step by step, and its gradient by hand.
+
+With δ the gradient of the loss, the gradients of the states obey the same recurrence backwards,
+
+    δh_t = δy_t + a_{t+1} ⊙ δh_{t+1},      δb_t = δh_t,      δa_t = δh_t ⊙ h_{t-1},
+
+so that the outputs are the only residuals besides a. All may be complex: JAX's gradients are not conjugated.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from rowrnn.recurrence.masking import over, zeroed
+
+Coefficients = Inexact[Array, "t b hidden"]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def linear_recurrence(
+    decay: Coefficients, drive: Coefficients, initial: Inexact[Array, "b hidden"], reverse: bool, parallel: bool
+) -> Coefficients:
+    """States after every step, time-major `[t, b, hidden]`.
+
+    Args:
+        decay: a of every step.
+        drive: b of every step.
+        initial: state before the first step.
+        reverse: from the last step to the first.
+        parallel: in about 2·log₂ t operations on all steps (Blelloch 1990) instead of t on one.
+    """
+    if not parallel:
+
+        def step(state: Array, coefficients: tuple[Array, Array]) -> tuple[Array, Array]:
+            state = _decayed(coefficients[0], state) + coefficients[1]
+            return state, state
+
+        return jax.lax.scan(step, initial, (decay, drive), reverse=reverse)[1]
+
+    def combine(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+        return _decayed(second[0], first[0]), _decayed(second[0], first[1]) + second[1]
+
+    product, states = jax.lax.associative_scan(combine, (decay, drive), reverse=reverse)
+    return _decayed(product, jnp.broadcast_to(initial[None], product.shape)) + states
+
+
+def _decayed(decay: Array, state: Array) -> Array:
+    """`a ⊙ h`, and nothing of a state before a reset, where a is 0, not even its NaN."""
+    return jnp.where(decay == 0, jnp.zeros_like(state), decay * state)
+
+
+def _forward(
+    decay: Array, drive: Array, initial: Array, reverse: bool, parallel: bool
+) -> tuple[Array, tuple[Array, Array, Array]]:
+    states = linear_recurrence(decay, drive, initial, reverse, parallel)
+    return states, (decay, states, initial)
+
+
+def _backward(
+    reverse: bool, parallel: bool, residuals: tuple[Array, Array, Array], d_states: Array
+) -> tuple[Array, Array, Array]:
+    decay, states, initial = residuals
+    # A step's decay acts on the gradient of the step before it.
+    after = _shifted(decay, jnp.zeros_like(initial), not reverse)
+    d = linear_recurrence(after, d_states, jnp.zeros_like(initial), not reverse, parallel)
+    first = -1 if reverse else 0
+    return d * _shifted(states, initial, reverse), d, _decayed(decay[first], d[first])
+
+
+linear_recurrence.defvjp(_forward, _backward)
+
+
+def _shifted(array: Array, initial: Array, reverse: bool) -> Array:
+    """What the step before held, `initial` at the first."""
+    if reverse:
+        return jnp.concatenate([array[1:], initial[None]])
+    return jnp.concatenate([initial[None], array[:-1]])
+
+
+def _linear(
+    cell: Any, parallel: bool, reverse: bool, state: Array, inputs: tuple[Array, Array | None, Array | None]
+) -> tuple[Array, tuple[Array, Array]]:
+    """A cell whose steps are known before the first: a step that is not valid multiplies by 1 and adds 0."""
+    x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
+    coefficients = cell.coefficients(cell.project(zeroed(x, valid)))
+    units = cell.units(state)
+    decay, drive = (coefficient.astype(units.dtype) for coefficient in coefficients)
+    if valid is not None:
+        decay, drive = jnp.where(over(valid, decay), decay, jnp.ones_like(decay)), zeroed(drive, valid)
+    decay = decay if resets is None else zeroed(decay, ~resets)
+    states = cell.parts(linear_recurrence(decay, drive, units, reverse, parallel), state.dtype)
+    shown = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (zeroed(states, valid), states))
+    return states[0 if reverse else -1], shown

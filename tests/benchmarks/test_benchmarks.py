@@ -1,0 +1,192 @@
+"""The benchmarks run, tiny, and their tables and ratios are what they say."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from tests.helpers import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def benchmarks_importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def row(cell, mode, batch, ours, torch, flax, floor, t=28):
+    peers = {"torch": torch, "flax nnx": flax}
+    seconds = {"rowrnn": 0.1 * batch, "torch": 1.0, "flax nnx": 2.0}
+    sizes = {"batch": batch, "hidden": 32, "t": t, "d": 28}
+    return {
+        "cell": cell,
+        "mode": mode,
+        **sizes,
+        "rowrnn_ms": ours,
+        "floor_ms": floor,
+        "peers": peers,
+        "compile_seconds": seconds,
+    }
+
+
+def test_ratios_are_against_the_fastest_peer():
+    from scan_speed import summary, table
+
+    rows = [row("lstm", "train", 1, 2.0, 8.0, 4.0, 1.0), row("lstm", "train", 32, 1.0, 8.0, 16.0, 0.5)]
+    (found,) = summary(rows)
+    assert found["times_faster"]["the fastest peer"] == pytest.approx((2 * 8) ** 0.5)
+    assert found["times_faster"]["torch"] == pytest.approx((4 * 8) ** 0.5)
+    assert found["least_times_faster"] == 2
+    assert found["floors"] == 2
+    assert found["compile_seconds"] == pytest.approx({"rowrnn": 1.65, "torch": 1.0, "flax nnx": 2.0})
+    rows.append(row("gru", "forward", 64, 5.0, 10.0, 20.0, 1.0, t=784))
+    long = row("gru", "train", 64, 5.0, 10.0, 20.0, 1.0, t=784)
+    long["peers"]["lax.scan"] = 25.0
+    memory = {"rowrnn": 80.0, "checkpoints": 20.0, "lax.scan": 200.0}
+    assert table([*rows, {**long, "checkpoints_ms": 6.0, "memory_mib": memory}])[2] == [
+        "GRU 32, train, 784 steps",
+        "batch 64: 5 ms, 2.00x",
+        "80 MiB",
+        "checkpoints: 6 ms, 20 MiB",
+        "lax.scan: 25 ms, 200 MiB",
+    ]
+    assert table(rows) == [
+        ["", "batch 1", "batch 32"],
+        ["LSTM 32, train", "2 ms, 2.00x", "1 ms, 8.00x"],
+        ["GRU 32, forward, 784 steps", "batch 64: 5 ms, 2.00x", ""],
+    ]
+
+
+def test_medians_to_an_accuracy():
+    from time_to_accuracy import table
+
+    def training(seed, to_99, final):
+        reached = {"seconds_to_985": 1.0 + seed, "seconds_to_99": to_99, "first_step_seconds": 2.0}
+        return {"library": "rowrnn", "cell": "gru", "seed": seed, **reached, "final_accuracy": final}
+
+    runs = [training(0, 4.0, 0.99), training(1, None, 0.98), training(2, 6.0, 0.991)]
+    assert table(runs)[1] == ["GRU, rowrnn", "2.0", "2.0", "6.0", "8.0", "99.00"]
+    assert table(runs[:2])[1][3:5] == ["-", "-"]
+
+
+def test_seeds_together_against_one_by_one():
+    from seeds_together import summary, table
+
+    def training(together, one_by_one):
+        ways = {"together": together, "one_by_one": one_by_one}
+        ways = {way: {"seconds": seconds, "train_seconds": seconds / 2} for way, seconds in ways.items()}
+        return {"model": "gru", **ways}
+
+    # The median of the ratios, 0.5, 0.25 and 1, is not the ratio of the medians.
+    found = summary([training(10.0, 20.0), training(30.0, 120.0), training(40.0, 40.0)])
+    assert found[0]["seconds"] == {"together": 30, "one_by_one": 40, "ratio": 0.5}
+    assert table(found)[1] == ["Row GRU", "30", "40", "0.50", "0.50"]
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "message"),
+    [
+        ("scan_speed", ["--peers", "abacus"], "There is no 'abacus' for --peers"),
+        ("time_to_accuracy", ["--libraries", "abacus"], "There is no 'abacus' for --libraries"),
+    ],
+)
+def test_unknown_contenders_are_refused(script, options, message, monkeypatch, capsys, tmp_path):
+    module = importlib.import_module(script)
+    monkeypatch.setattr(sys, "argv", [script, *options, "--output", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as ended:
+        module.run_experiment(module.Options, module.main, module.PRESETS)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scan_speed_runs(monkeypatch, tmp_path):
+    import scan_speed
+    from layers import Case
+
+    monkeypatch.setattr(scan_speed, "cases", lambda quick: [Case("gru", 4, 8, 3, 2, "train")])
+    scan_speed.main(
+        scan_speed.Options(rounds=1, round_seconds=1e-4, least_steps=1, peers=("flax nnx",), output=tmp_path / "run")
+    )
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    (found,) = results["cells"]
+    assert results["finished"]
+    assert found["rowrnn_ms"] > 0
+    assert found["floor_ms"] > 0
+    assert set(found["peers"]) == {"flax nnx"}
+    assert (tmp_path / "run" / "ratios.png").is_file()
+
+
+def test_joined_runs_are_medians():
+    import scan_speed
+
+    rows = [row("lstm", "train", 1, ours, 4.0, flax, 1.0) for ours, flax in ((1.0, 9.0), (5.0, 2.0), (2.0, 3.0))]
+    for variant, each in zip(("a", "b", "a"), rows, strict=True):
+        each["variants"] = {"torch": variant}
+    joined = scan_speed.joined(rows)
+    assert (joined["rowrnn_ms"], joined["peers"]) == (2.0, {"torch": 4.0, "flax nnx": 3.0})
+    assert (joined["batch"], joined["cell"], joined["variants"]) == (1, "lstm", {"torch": "a"})
+
+
+def test_time_to_accuracy_runs(tmp_path):
+    import time_to_accuracy
+
+    options = {"epochs": 1, "seeds": 1, "train_images": 256, "libraries": ("flax nnx",)}
+    time_to_accuracy.main(time_to_accuracy.Options(**options, output=tmp_path / "run"))
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [run["cell"] for run in results["runs"]] == ["lstm", "gru"]
+    assert all(0.05 < run["final_accuracy"] < 1 and run["first_step_seconds"] > 0 for run in results["runs"])
+
+
+def test_module_cost_runs(tmp_path):
+    import module_cost
+
+    # Adam of optax multiplies floats by counts.
+    with jax.numpy_dtype_promotion("standard"):
+        module_cost.main(module_cost.Options(batch=4, hidden=8, rounds=1, steps=1, output=tmp_path / "run"))
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [(case["cell"], case["mode"]) for case in results["cases"]] == [
+        ("lstm", "forward"),
+        ("lstm", "train"),
+        ("gru", "forward"),
+        ("gru", "train"),
+    ]
+    assert all(case["ratio"] > 0 for case in results["cases"])
+
+
+def test_seeds_together_runs(monkeypatch, tmp_path):
+    import seeds_together
+
+    monkeypatch.setattr(seeds_together, "MODELS", {"gru": "Row GRU"})
+    tiny = {"seeds": 1, "rounds": 1, "epochs": 1, "train_images": 256}
+    seeds_together.main(seeds_together.Options(**tiny, output=tmp_path / "run"))
+    (row,) = json.loads((tmp_path / "run" / "results.json").read_text())["summary"]
+    assert row["seconds"]["ratio"] > 0
+    assert row["train_seconds"]["together"] > 0
+
+
+def test_stack_cost_runs(tmp_path):
+    import stack_cost
+
+    tiny = {"cells": ("gru",), "batch": 3, "hidden": 4, "steps": 5, "rounds": 1, "updates": 1}
+    stack_cost.main(stack_cost.Options(**tiny, output=tmp_path / "run"))
+    (case,) = json.loads((tmp_path / "run" / "results.json").read_text())["cases"]
+    assert [row["feature"] for row in case["features"]] == list(stack_cost.FEATURES)
+    assert all(row["ratio"] > 0 for row in case["features"])
+
+
+def test_survival_cost_runs(tmp_path):
+    tiny = ["--models", "gru", "--params", "2000", "--seeds", "2", "--images", "200", "--rounds", "1"]
+    command = [sys.executable, str(BENCHMARKS / "survival_cost.py"), *tiny, "--output", str(tmp_path / "run")]
+    # With the optimizations that users get: without them XLA rounds the two trainings otherwise.
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    subprocess.run(command, check=True, capture_output=True, timeout=300, env=environment)
+    (case,) = json.loads((tmp_path / "run" / "results.json").read_text())["cases"]
+    assert case["apart"] == 0.0
+    assert set(case["epoch_seconds"]) == {"as it is", "unchecked", "decoding", "decoded"}
+    assert min(case["streamed"], case["checkpoint"], case["images_per_second"]) > 0

@@ -1,0 +1,124 @@
+"""One problem for a cell and for the oracle: the same random parameters, sequences and weights of the loss."""
+
+import os
+from functools import partial
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from rowrnn.cells import CELLS, LSTMState, ProjectedLSTM
+from rowrnn.recurrence.scan import scan
+from tests.helpers import oracle
+
+BATCH, STEPS, FEATURES, HIDDEN = 3, 4, 3, 5
+MAKERS = {
+    **CELLS,
+    "projected_lstm": lambda features, hidden, **options: ProjectedLSTM(features, hidden, min(2, hidden), **options),
+}
+KINDS = sorted(MAKERS)
+# With the optimizations that users get, and tests do without.
+FULL = {"xla_backend_optimization_level": 3}
+if "xla_cpu_use_fusion_emitters" in os.environ.get("XLA_FLAGS", ""):
+    FULL["xla_cpu_use_fusion_emitters"] = True
+full_jit = partial(jax.jit, compiler_options=FULL)
+
+RAGGED = (2, 0, 4)
+# Gaps at the start, in the middle and at the end, a sequence that is one gap, and marks past the lengths.
+GAPS = np.asarray([[0, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 1]], bool)
+# An episode that begins at the first step, in a gap, past the length, and two in a row.
+EPISODES = np.asarray([[1, 0, 0, 1], [0, 0, 1, 0], [0, 1, 1, 1]], bool)
+
+
+def make_cell(kind, dtype=jnp.float32, features=FEATURES, hidden=HIDDEN, seed=0):
+    make = partial(MAKERS[kind], features, hidden, dtype=dtype)
+    scale = 0.5 if hidden < 16 else 2.0**-4  # A wide cell of large weights is chaotic: rounding errors grow.
+    return oracle.random_cell(lambda: make(rngs=nnx.Rngs(0)), np.random.default_rng(seed), scale)
+
+
+def randomized(make, dtype=jnp.float32, seed=0):
+    """The layer of `make()` with every parameter random, biases included."""
+    layer = oracle.random_cell(make, np.random.default_rng(seed))
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), layer)
+
+
+def make_state(kind, arrays, dtype=None):
+    """The oracle's tuple as the cell's own state."""
+    if arrays is None:
+        return None
+    arrays = [jnp.asarray(array, dtype) for array in arrays]
+    return LSTMState(*arrays) if kind in oracle.LSTMS else arrays[0]
+
+
+class Problem:
+    """Random parameters, sequences and weights of the loss."""
+
+    def __init__(
+        self,
+        kind,
+        sizes=(BATCH, STEPS, FEATURES, HIDDEN),
+        given_state=True,
+        reverse=False,
+        lengths=None,
+        mask=None,
+        resets=None,
+        **options,
+    ):
+        batch, steps, features, hidden = sizes
+        draw = partial(oracle.draw, np.random.default_rng(1))
+        self.kind, self.options = kind, options
+        self.steps = {"lengths": lengths, "mask": mask, "resets": resets}
+        self.steps = {name: value for name, value in self.steps.items() if value is not None} | {"reverse": reverse}
+        self.make_cell = partial(make_cell, kind, features=features, hidden=hidden)
+        self.parameters = oracle.parameters_of(self.make_cell())
+        of_state = oracle.sizes(kind, self.parameters)
+        states = tuple(draw(batch, size) for size in of_state)
+        self.x = draw(batch, steps, features)
+        self.initial = states if given_state else None
+        self.weights = [draw(batch, steps, of_state[0]), *(draw(batch, size) for size in of_state)]
+
+    def arguments(self, dtype):
+        return self.make_cell(dtype), jnp.asarray(self.x, dtype), make_state(self.kind, self.initial, dtype)
+
+    def run(self, cell, x, state):
+        steps: dict[str, Any] = {
+            name: value if name == "reverse" else jnp.asarray(value) for name, value in self.steps.items()
+        }
+        outputs, last = scan(cell, x, initial_state=state, **steps, **self.options)
+        return [outputs, *jax.tree.leaves(last)]
+
+    def loss(self, cell, x, state):
+        values = self.run(cell, x, state)
+        weights = [jnp.asarray(weight, x.dtype) for weight in self.weights]
+        return sum((weight * value).sum() for weight, value in zip(weights, values, strict=True)), values
+
+    def solve(self, dtype, jit=jax.jit):
+        """Values and gradients of ours, as lists of arrays in the oracle's order."""
+        arguments = self.arguments(dtype)
+        gradients, values = jit(jax.grad(self.loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
+        assert {leaf.dtype for leaf in jax.tree.leaves((values, gradients))} == {jnp.dtype(dtype)}
+        return values, flat(*gradients)
+
+    def expected_values(self):
+        outputs, last = oracle.run(self.kind, self.parameters, self.x, self.initial, **self.steps)
+        return [outputs, *last]
+
+    def expected_gradients(self):
+        by_parameters, by_x, by_initial = oracle.gradients(
+            self.kind, self.parameters, self.x, self.initial, self.weights, **self.steps
+        )
+        return [*by_parameters.values(), by_x, *(by_initial or ())]
+
+
+def flat(cell, x, state):
+    """Arrays of `(cell, x, state)`, or of its gradients, in the oracle's order."""
+    return [*oracle.parameters_of(cell).values(), np.asarray(x), *map(np.asarray, jax.tree.leaves(state))]
+
+
+def deviation(actual, expected):
+    """The largest difference between two lists of arrays."""
+    chex.assert_trees_all_equal_shapes(list(actual), list(expected))
+    return max(np.abs(np.asarray(a, np.float64) - np.asarray(e)).max() for a, e in zip(actual, expected, strict=True))

@@ -1,0 +1,225 @@
+"""Tables and pictures of a made-up run, and the README against the committed results."""
+
+import json
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from rich.console import Console
+
+from rowrnn.errors import InputError
+from rowrnn.lab.draw import draw
+from rowrnn.lab.report.publish import publish
+from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.report.style import band
+from rowrnn.lab.report.tables import markdown, summary_table
+from rowrnn.lab.runs.directory import Run
+
+
+def results():
+    row = {
+        "model": "Row LSTM",
+        "parameters": 12_345,
+        "seeds": 3,
+        "test_accuracy": interval([0.99, 0.98, 0.97]),
+        "seconds_to_98": 12.4,
+        "seconds_to_99": None,
+        "train_images_per_second": 10_400.2,
+        "inference_images_per_second": 50_000.0,
+        "memory_mib": 99.6,
+    }
+    curve = {"loss": [[1.0, 0.9, 1.1], [0.5, 0.4, 0.6]], "validation_accuracy": [[0.9, 0.8, 0.85], [0.95, 0.97, 0.96]]}
+    return {
+        "experiment": "toy",
+        "data": {"name": "toy", "test": 70, "shape": [6, 4, 1], "classes": 3, "class_names": ["a", "b", "c"]},
+        "protocol": {"seeds": 3},
+        "summary": [row, {**row, "model": "CNN"}],
+        "curves": {"Row LSTM": curve, "CNN": curve},
+    }
+
+
+def arrays(channels=1):
+    rng = np.random.default_rng(0)
+    found = {"example": rng.integers(0, 255, (6, 4, channels), np.uint8), "example_label": np.int32(2)}
+    for model, mistakes in (("Row LSTM", 2), ("CNN", 0)):
+        found |= {
+            f"{model}/correct_by_row": rng.uniform(size=(3, 6)),
+            f"{model}/confusion": rng.integers(0, 9, (3, 3, 3)),
+            f"{model}/mistake_image": rng.integers(0, 255, (mistakes, 6, 4, channels), np.uint8),
+            f"{model}/mistake_label": np.zeros(mistakes, np.int32),
+            f"{model}/mistake_prediction": np.ones(mistakes, np.int32),
+            f"{model}/mistake_probability": np.full(mistakes, 0.9),
+        }
+    found |= {f"Row LSTM/gate/{name}": rng.uniform(size=(6, 5)) for name in ("input", "forget", "output")}
+    return found | {"Row LSTM/probability": rng.uniform(size=(6, 3))}
+
+
+@pytest.fixture
+def run(tmp_path):
+    with Run(tmp_path / "run") as run:
+        run.finish(results(), arrays())
+    return run.directory
+
+
+def test_the_interval_is_students():
+    found = interval([1.0, 2.0, 4.0])
+    # t of 2 degrees of freedom at 97.5 % is 4.302653, from a printed table.
+    assert found["mean"] == pytest.approx(7 / 3)
+    assert found["ci95"] == pytest.approx(4.302653 * np.sqrt(7 / 3 / 3), rel=1e-6)
+    assert found["values"] == [1.0, 2.0, 4.0]
+    assert interval([0.5]) == {"mean": 0.5, "ci95": None, "values": [0.5]}
+
+
+def test_markdown_states_every_figure():
+    lines = markdown(results()).splitlines()
+    assert lines[0].startswith("| model | test accuracy % | parameters | seconds to 98 % |")
+    # 98 % ± 4.302653 · 1 % / √3.
+    assert lines[2] == "| Row LSTM | 98.00 ± 2.48 | 12,345 | 12 | - | 10,400 | 50,000 | 100 |"
+    assert len(lines) == 4
+
+
+def test_the_terminal_table_fits_80_columns():
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(summary_table(results()))
+    assert "98.00 ± 2.48" in captured.get()
+    assert "…" not in captured.get()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 13])
+def test_every_picture_is_drawn_from_the_files_alone(tmp_path, channels):
+    with Run(tmp_path / "run") as run:
+        run.save(results(), arrays(channels))
+    pictures = draw(run.directory)
+    assert sorted(path.name for path in pictures) == [
+        "accuracy_by_row.png",
+        "confusion.png",
+        "gates_row_lstm.png",
+        "learning_curves.png",
+        "mistakes.png",
+    ]
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_a_curve_has_its_values_in_sight_and_gaps_where_there_are_none():
+    axes = Figure().add_subplot()
+    # Student's t of one degree of freedom: each interval reaches 6.4 to both sides of its mean.
+    band(axes, np.arange(5), np.array([[1.0, 2.0], [2.0, 3.0], [np.nan, np.nan], [2.0, 3.0], [1.0, 2.0]]), "k", "a")
+    bottom, top = axes.get_ylim()
+    assert 0.8 < bottom <= 1
+    assert 3 <= top < 3.2
+    (shade,) = axes.collections
+    corners = [np.asarray(path.vertices) for path in shade.get_paths()]
+    assert [(x.min(), x.max()) for x, _ in (c.T for c in corners)] == [(0, 1), (3, 4)]
+    assert corners[0].max() == pytest.approx(2.5 + 6.353, abs=1e-3)
+
+
+def test_pictures_are_those_that_the_arrays_allow(tmp_path):
+    way = np.stack([np.arange(6), np.full(6, 1.5)], axis=1)
+    of_model = {"when": np.arange(24).reshape(6, 4), "way/0": way, "way/1": way[::-1], "gradient/start": np.ones(9)}
+    of_model["gradient/end"] = np.geomspace(1e-9, 1, 9)
+    every = {f"{model}/{name}": array for model in ("Row LSTM", "CNN") for name, array in of_model.items()}
+    with Run(tmp_path / "orders") as run:
+        run.save(results(), {name: array for name, array in every.items() if "gradient" not in name})
+    assert [path.name for path in draw(run.directory)] == ["learning_curves.png", "orders.png", "accuracy.png"]
+    memory = {**results(), "curves": {}, "delays": [0, 5], "protocol": {"seeds": 3, "delay": 5, "filler": "blank"}}
+    memory["summary"] = [{**row, "test_accuracy": [row["test_accuracy"]] * 2} for row in memory["summary"]]
+    with Run(tmp_path / "memory") as run:
+        run.save(memory, {name: array for name, array in every.items() if "gradient" in name})
+    assert [path.name for path in draw(run.directory)] == ["accuracy.png", "gradients.png"]
+    with Run(tmp_path / "times") as run:
+        run.save({"experiment": "times"})
+    with pytest.raises(InputError, match=r"The run of times in .* has nothing to draw"):
+        draw(run.directory)
+
+
+PAGE = """before ![](results/toy-confusion.png)
+<!-- toy -->
+{table}
+<!-- /toy -->
+between
+<!-- other -->
+kept
+<!-- /other -->
+"""
+
+
+def test_publishing_copies_the_run_and_renews_only_its_table(run, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(PAGE.format(table="old"))
+    (run / "confusion.png").write_bytes(b"shown")
+    (run / "mistakes.png").write_bytes(b"not shown")
+    publish(run, readme, tmp_path / "results")
+    assert readme.read_text() == PAGE.format(table=markdown(results()))
+    published = json.loads((tmp_path / "results" / "toy.json").read_text())
+    assert published == {**results(), "finished": True, "seconds": published["seconds"]}
+    with np.load(tmp_path / "results" / "toy.npz") as published:
+        assert set(published) == set(arrays())
+    assert sorted(path.name for path in (tmp_path / "results").glob("*.png")) == ["toy-confusion.png"]
+
+
+def test_runs_of_one_experiment_share_a_table(run, tmp_path):
+    readme, folder = tmp_path / "README.md", tmp_path / "results"
+    page = "<!-- late + toy + no -->\n{table}\n<!-- /late + toy + no -->\n<!-- toy_20k -->\nkept\n<!-- /toy_20k -->\n"
+    readme.write_text(page.format(table="old"))
+    publish(run, readme, folder)
+    alone = markdown(results())
+    assert readme.read_text() == page.format(table=alone)
+    with Run(tmp_path / "late") as late:
+        late.finish({**results(), "summary": [{**results()["summary"][0], "model": "Row GRU"}]})
+    (folder / "stray.json").write_text("{")
+    publish(late.directory, readme, folder, "late")
+    header, rule, *rows = alone.splitlines()
+    both = "\n".join([header, rule, rows[0].replace("Row LSTM", "Row GRU"), *rows])
+    assert readme.read_text() == page.format(table=both)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({**results(), "table": [["model", "error %"], ["Row GRU", "1.00"]]}, "other columns"),
+        ({**results(), "experiment": "pixels"}, "another experiment"),
+    ],
+)
+def test_tables_of_two_kinds_are_not_mixed(run, tmp_path, other, reason):
+    readme, folder = tmp_path / "README.md", tmp_path / "results"
+    page = "<!-- toy + late -->\nold\n<!-- /toy + late -->\n"
+    readme.write_text(page)
+    folder.mkdir()
+    (folder / "late.json").write_text(json.dumps(other))
+    with pytest.raises(InputError, match=reason):
+        publish(run, readme, folder)
+    for unreadable in ("{", "[]"):
+        (folder / "late.json").write_text(unreadable)
+        with pytest.raises(InputError, match=r"late\.json, which shares the table, cannot be read"):
+            publish(run, readme, folder)
+    assert readme.read_text() == page
+    assert not (folder / "toy.json").exists()
+
+
+def test_what_cannot_be_published_changes_nothing(run, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("no marks")
+    with pytest.raises(InputError, match="expected the marks <!-- toy -->"):
+        publish(run, readme, tmp_path / "results")
+    with Run(tmp_path / "interrupted") as other:
+        other.save(results(), arrays())
+    with pytest.raises(InputError, match="was interrupted"):
+        publish(other.directory, readme, tmp_path / "results")
+    assert readme.read_text() == "no marks"
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_directory_without_a_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no readable run"):
+        draw(tmp_path)
+    (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "arrays.npz").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(InputError, match="holds no readable run"):
+        draw(tmp_path)
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(InputError, match="holds no readable run"):
+        draw(tmp_path)

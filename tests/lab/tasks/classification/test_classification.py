@@ -1,0 +1,73 @@
+"""Loss, score and examination against NumPy, on a model whose answers are the pixels themselves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rowrnn.lab.data import Augmentation, Split
+from rowrnn.lab.tasks.classification.task import correct, correct_by_row, cross_entropy, examine, predict
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    return Split(
+        jnp.asarray(rng.integers(0, 256, (9, 4, 3, 1)), jnp.uint8), jnp.asarray(rng.integers(0, 3, 9), jnp.int32)
+    )
+
+
+def column_sums(images, *, key=None):
+    """Logits of three classes: the sums of the three columns."""
+    return images.sum(axis=(1, 3))
+
+
+def logits_of(batch, rows=4):
+    return np.asarray(batch.images, np.float64)[:, :rows].sum(axis=(1, 3)) / 255
+
+
+def test_cross_entropy_is_the_mean_negative_log_probability(batch):
+    loss, metrics = cross_entropy(column_sums, batch, jax.random.key(0), augmentation=Augmentation())
+    logits, labels = logits_of(batch), np.asarray(batch.labels)
+    log_probability = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(loss, -log_probability[np.arange(9), labels].mean(), rtol=1e-5)
+    assert metrics["loss"] == loss
+    np.testing.assert_allclose(metrics["accuracy"], (logits.argmax(axis=1) == labels).mean(), rtol=1e-6)
+
+
+def test_training_images_are_augmented_and_others_are_not(batch):
+    moved, _ = cross_entropy(column_sums, batch, jax.random.key(0), augmentation=Augmentation(shift=2.0))
+    still, _ = cross_entropy(column_sums, batch, jax.random.key(0), augmentation=Augmentation())
+    assert abs(moved - still) > 1e-3
+    np.testing.assert_allclose(predict(column_sums, batch), logits_of(batch), rtol=1e-5)
+
+
+def test_correct_marks_each_example(batch):
+    expected = logits_of(batch).argmax(axis=1) == np.asarray(batch.labels)
+    assert 0 < expected.sum() < 9
+    np.testing.assert_array_equal(correct(column_sums, batch), expected)
+
+
+def test_a_model_that_reads_no_rows_is_shown_the_upper_ones(batch):
+    found = correct_by_row(column_sums, batch)
+    for row in range(4):
+        expected = logits_of(batch, rows=row + 1).argmax(axis=1) == np.asarray(batch.labels)
+        np.testing.assert_array_equal(found[:, row], expected)
+
+
+def test_examination_counts_confusions_and_finds_the_surest_mistakes(batch):
+    labels = np.asarray(batch.labels)
+    logits = np.random.default_rng(1).normal(size=(2, 9, 3)).astype(np.float32)
+    found = examine(logits, batch)
+    for seed in range(2):
+        for label in range(3):
+            for answer in range(3):
+                expected = sum((labels == label) & (logits[seed].argmax(axis=1) == answer))
+                assert found["confusion"][seed, label, answer] == expected
+    wrong = [n for n in range(9) if logits[0, n].argmax() != labels[n]]
+    probability = {n: float(np.exp(logits[0, n].max()) / np.exp(logits[0, n]).sum()) for n in wrong}
+    order = sorted(wrong, key=lambda n: -probability[n])
+    np.testing.assert_allclose(found["mistake_probability"], [probability[n] for n in order], rtol=1e-5)
+    np.testing.assert_array_equal(found["mistake_label"], labels[order])
+    np.testing.assert_array_equal(found["mistake_prediction"], logits[0, order].argmax(axis=1))
+    np.testing.assert_array_equal(found["mistake_image"], np.asarray(batch.images)[order])
