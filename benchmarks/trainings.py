@@ -77,7 +77,7 @@ def flax_classifier(cell: str) -> Callable[[Any], Any]:
     import jax.numpy as jnp
     from flax import nnx
 
-    from rowrnn.image.rows import rows
+    from rowrnn.image.rows import image_rows
 
     orthogonal = nnx.initializers.orthogonal()
 
@@ -101,7 +101,7 @@ def flax_classifier(cell: str) -> Callable[[Any], Any]:
             self.parameters, self.head = parameters, head
 
         def __call__(self, images: Any, *, key: Any = None) -> Any:
-            x = rows(images)
+            x = image_rows(images)
             zeros = jnp.zeros((len(x), HIDDEN))
             carry = (zeros, zeros) if cell == "lstm" else zeros
             layer = nnx.merge(graph, jax.tree.unflatten(structure, self.parameters), streams)

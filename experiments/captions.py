@@ -23,7 +23,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from rowrnn import CELLS
-from rowrnn.decoding.sentences import Marks
+from rowrnn.decoding.sentences import SpecialTokens
 from rowrnn.errors import InputError
 from rowrnn.lab.budget import solve_width
 from rowrnn.lab.data import Dataset, Split, as_float
@@ -34,14 +34,14 @@ from rowrnn.lab.experiment.model_trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.lab.experiment.option_checks import check_dropout, check_names
 from rowrnn.lab.experiment.options import TrainingOptions
 from rowrnn.lab.experiment.task import Task
-from rowrnn.lab.report.columns import PARAMETERS, score, tabulated, written
+from rowrnn.lab.report.columns import PARAMETERS, format_score, model_table, score_column
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.tasks.captions.examples import CANVAS, Scenes, fixed_scenes, scenes
 from rowrnn.lab.tasks.captions.language import BEGIN, DIGITS, END, LONGEST, PAD, WORDS, decode
 from rowrnn.lab.tasks.captions.measures import bleu4, exact_match, slots
 from rowrnn.models import Captioner
 
-MARKS = Marks(PAD, BEGIN, END)
+MARKS = SpecialTokens(PAD, BEGIN, END)
 MEASURE = "exact_match"
 PARTS = ("seen", "unseen")
 SHOWN = 12  # test scenes in the pictures
@@ -239,17 +239,17 @@ def measured(captions: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
 
 SLOTS = {"count": "count %", "digit": "digit %", "size": "size %", "relation": "relation %"}
 COLUMNS = (
-    score("exact match %", MEASURE),
-    score("unseen\ncombinations %", f"{MEASURE}_unseen"),
-    score("BLEU-4 %", "bleu4"),
-    *((heading, partial(lambda slot, row: written(row["slots"][slot]), slot)) for slot, heading in SLOTS.items()),
+    score_column("exact match %", MEASURE),
+    score_column("unseen\ncombinations %", f"{MEASURE}_unseen"),
+    score_column("BLEU-4 %", "bleu4"),
+    *((heading, partial(lambda slot, row: format_score(row["slots"][slot]), slot)) for slot, heading in SLOTS.items()),
     PARAMETERS,
 )
 
 
 def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """What each model says right, as text."""
-    return tabulated("model", results["summary"], COLUMNS)
+    return model_table("model", results["summary"], COLUMNS)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from rowrnn.lab.experiment.classifier_trial import PROTOCOL, ClassifierOptions, 
 from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.experiment import started
 from rowrnn.lab.experiment.option_checks import check_names
-from rowrnn.lab.report.columns import ANSWERS, MEMORY, PARAMETERS, SECONDS, WIDTH, score, tabulated
+from rowrnn.lab.report.columns import ANSWERS, MEMORY, PARAMETERS, SECONDS, WIDTH, model_table, score_column
 from rowrnn.models import ScanClassifier
 
 TITLES = {
@@ -144,7 +144,7 @@ def about(layer: ImageScan | ReNet, units: int, data: Dataset) -> dict[str, Any]
 
 
 COLUMNS = (
-    score("test\naccuracy %"),
+    score_column("test\naccuracy %"),
     PARAMETERS,
     WIDTH,
     ("steps", lambda row: f"{row['sequences']}x{row['steps']}" if row["sequences"] > 1 else str(row["steps"])),
@@ -157,7 +157,7 @@ COLUMNS = (
 def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Accuracy and cost of every order, as text."""
     best_first = sorted(results["summary"], key=lambda row: -row["test_accuracy"]["mean"])
-    return tabulated("order", best_first, COLUMNS)
+    return model_table("order", best_first, COLUMNS)
 
 
 def pictured(name: str, options: Options, data: Dataset) -> dict[str, np.ndarray]:

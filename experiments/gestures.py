@@ -29,7 +29,7 @@ from rowrnn import CELLS
 from rowrnn.errors import InputError
 from rowrnn.lab.budget import solve_width
 from rowrnn.lab.data import Dataset, Split, as_float
-from rowrnn.lab.data.fixed import fixed
+from rowrnn.lab.data.fixed import fixed_examples
 from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.experiment import Experiment, started
 from rowrnn.lab.experiment.generation_cost import generation_share
@@ -37,7 +37,7 @@ from rowrnn.lab.experiment.model_trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.lab.experiment.option_checks import check_names
 from rowrnn.lab.experiment.options import TrainingOptions
 from rowrnn.lab.experiment.task import Task
-from rowrnn.lab.report.columns import PARAMETERS, SECONDS, WIDTH, making, score, tabulated
+from rowrnn.lab.report.columns import PARAMETERS, SECONDS, WIDTH, generation_column, model_table, score_column
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.tasks.classification.confusion import confusion_counts
 from rowrnn.lab.tasks.gestures.examples import CANVAS, GESTURES, REVERSED, Videos, gestures
@@ -138,7 +138,7 @@ def made(seed: int, digits: Split, options: Options) -> Videos:
         return gestures(key, digits.images[numbers % len(digits)], options.frames)
 
     digits = digits.first(options.test_images)
-    return fixed(make, jax.random.key(seed), digits, len(digits))
+    return fixed_examples(make, jax.random.key(seed), digits, len(digits))
 
 
 def answers(name: str) -> Callable[[Any, Array], Answers]:
@@ -229,19 +229,19 @@ def pictured(
 
 
 COLUMNS = (
-    score("test\naccuracy %"),
-    score("reversed\npairs %", "reversed_pairs_accuracy"),
-    score("taken for\npartner %", "partner_share"),
+    score_column("test\naccuracy %"),
+    score_column("reversed\npairs %", "reversed_pairs_accuracy"),
+    score_column("taken for\npartner %", "partner_share"),
     PARAMETERS,
     WIDTH,
     SECONDS,
-    making("videos"),
+    generation_column("videos"),
 )
 
 
 def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Accuracy and cost of every model, as text."""
-    return tabulated("model", results["summary"], COLUMNS)
+    return model_table("model", results["summary"], COLUMNS)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from rowrnn.decoding import ctc
 from rowrnn.errors import InputError
 from rowrnn.lab.budget import solve_width
 from rowrnn.lab.data import Augmentation, Dataset, Split, as_float
-from rowrnn.lab.data.fixed import fixed
+from rowrnn.lab.data.fixed import fixed_examples
 from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.experiment import started
 from rowrnn.lab.experiment.generation_cost import generation_share
@@ -37,7 +37,7 @@ from rowrnn.lab.experiment.model_trial import Trial
 from rowrnn.lab.experiment.option_checks import check_dropout, check_names
 from rowrnn.lab.experiment.options import TrainingOptions
 from rowrnn.lab.experiment.task import Task
-from rowrnn.lab.report.columns import MEMORY, PARAMETERS, SECONDS, score, tabulated
+from rowrnn.lab.report.columns import MEMORY, PARAMETERS, SECONDS, model_table, score_column
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.tasks.lines.examples import Lines, write
 from rowrnn.lab.tasks.lines.measures import aligned, edit_distances, label_error_rate
@@ -161,7 +161,7 @@ def made(seed: int, split: Split, lines: int, digits: tuple[int, int]) -> Lines:
     def make(key: Array, split: Split, numbers: Array) -> Lines:
         return write(key, split.images, split.labels, lines=len(numbers), digits=digits)
 
-    return fixed(make, jax.random.key(seed), split, lines)
+    return fixed_examples(make, jax.random.key(seed), split, lines)
 
 
 def written(options: Options, batch: Split, key: Array) -> list[Lines]:
@@ -253,15 +253,15 @@ def strings(lines: Lines | ctc.Reading) -> list[list[int]]:
 def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Errors and cost of each reader, as text."""
     columns = (
-        score("label\nerror %", "label_error_rate"),
-        score("with beam\nsearch %", "label_error_rate_beam"),
-        score(f"of {results['protocol']['long']}\ndigits %", "label_error_rate_long"),
-        score("lines without\nerror %", "exact_lines"),
+        score_column("label\nerror %", "label_error_rate"),
+        score_column("with beam\nsearch %", "label_error_rate_beam"),
+        score_column(f"of {results['protocol']['long']}\ndigits %", "label_error_rate_long"),
+        score_column("lines without\nerror %", "exact_lines"),
         PARAMETERS,
         SECONDS,
         MEMORY,
     )
-    return tabulated("reader", results["summary"], columns)
+    return model_table("reader", results["summary"], columns)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from rowrnn.lab.experiment.model_trial import PROTOCOL as OF_EVERY_TASK
 from rowrnn.lab.experiment.option_checks import check_names
 from rowrnn.lab.experiment.options import TrainingOptions
 from rowrnn.lab.experiment.task import Task
-from rowrnn.lab.report.columns import written
+from rowrnn.lab.report.columns import format_score
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.training.evaluation import evaluate
 
@@ -197,7 +197,7 @@ def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     asked = [n for n in delays if n in (0, 10, 100, 200, 500, 1000, protocol["delay"], protocol["longest"])]
     table = [["accuracy % after rows", *map(str, asked)]]
     for row in results["summary"]:
-        table.append([row["model"], *(written(row["test_accuracy"][delays.index(n)]) for n in asked)])
+        table.append([row["model"], *(format_score(row["test_accuracy"][delays.index(n)]) for n in asked)])
     return table
 
 

@@ -24,7 +24,7 @@ from rowrnn.cells import ConvCell, ConvGRU, ConvLSTM
 from rowrnn.errors import InputError
 from rowrnn.lab.budget import solve_width
 from rowrnn.lab.data import Dataset, Split, as_float
-from rowrnn.lab.data.fixed import fixed
+from rowrnn.lab.data.fixed import fixed_examples
 from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.experiment import started
 from rowrnn.lab.experiment.generation_cost import generation_share
@@ -33,7 +33,7 @@ from rowrnn.lab.experiment.model_trial import Trial
 from rowrnn.lab.experiment.option_checks import check_names
 from rowrnn.lab.experiment.options import TrainingOptions
 from rowrnn.lab.experiment.task import Task
-from rowrnn.lab.report.columns import MEMORY, PARAMETERS, WIDTH, making, score, tabulated
+from rowrnn.lab.report.columns import MEMORY, PARAMETERS, WIDTH, generation_column, model_table, score_column
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.tasks.moving_digits.examples import SIZE, moving_digits
 from rowrnn.lab.tasks.moving_digits.measures import squared_error, ssim
@@ -158,7 +158,7 @@ def made(seed: int, digits: Split, videos: int, options: Options) -> Frames:
     def make(key: Array, digits: Split, numbers: Array) -> Frames:
         return moving(key, digits.images[numbers % len(digits)], options)
 
-    return fixed(make, jax.random.key(seed), digits, videos)
+    return fixed_examples(make, jax.random.key(seed), digits, videos)
 
 
 def moving(key: Array, images: Array, options: Options) -> Frames:
@@ -233,19 +233,19 @@ def baseline(picture: Callable[[Array], Array], frames: Float[Array, "b t h w c"
 
 
 COLUMNS = (
-    score("MSE\nper frame", "mse_per_frame", 1, 1.0),
-    score("SSIM", "ssim", 3, 1.0),
+    score_column("MSE\nper frame", "mse_per_frame", 1, 1.0),
+    score_column("SSIM", "ssim", 3, 1.0),
     PARAMETERS,
     ("channels", WIDTH[1]),
     ("s per 1,000\nvideos", lambda row: f"{1000 / row['train_images_per_second']:.1f}"),
-    making("videos"),
+    generation_column("videos"),
     MEMORY,
 )
 
 
 def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Errors and cost of each model and baseline, as text."""
-    table = tabulated("model", results["summary"], COLUMNS)
+    table = model_table("model", results["summary"], COLUMNS)
     for name, scores in results["baselines"].items():
         table.append([name, f"{scores['mse_per_frame']:.1f}", f"{scores['ssim']:.3f}", *["-"] * 5])
     return table

@@ -23,7 +23,7 @@ from rowrnn.lab.experiment.classifier_trial import PROTOCOL, ClassifierOptions, 
 from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.experiment import started
 from rowrnn.lab.experiment.option_checks import check_names
-from rowrnn.lab.report.columns import MEMORY, PARAMETERS, SECONDS, WIDTH, score, tabulated
+from rowrnn.lab.report.columns import MEMORY, PARAMETERS, SECONDS, WIDTH, model_table, score_column
 from rowrnn.models import ScanClassifier
 from rowrnn.models.scan_classifier import Pooling
 
@@ -117,8 +117,15 @@ def layers(options: Options, data: Dataset, rngs: nnx.Rngs) -> list[Recurrent]:
 
 def table_of(results: Mapping[str, Any]) -> list[list[str]]:
     """Accuracy and cost of each order, as text."""
-    columns = (score("test\naccuracy %"), PARAMETERS, WIDTH, ("steps", lambda row: str(row["steps"])), SECONDS, MEMORY)
-    return tabulated("order, cell", results["summary"], columns)
+    columns = (
+        score_column("test\naccuracy %"),
+        PARAMETERS,
+        WIDTH,
+        ("steps", lambda row: str(row["steps"])),
+        SECONDS,
+        MEMORY,
+    )
+    return model_table("order, cell", results["summary"], columns)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from rowrnn.cells.chrono import chrono
 from rowrnn.image.image_scan import ImageScan
 from rowrnn.image.orders import Order
 from rowrnn.image.renet import ReNet
-from rowrnn.image.rows import RowGRU, RowLSTM, Rows, rows
+from rowrnn.image.rows import RowGRU, RowLSTM, Rows, image_rows
 from rowrnn.program import export
 from rowrnn.recurrence.backend_choice import default_backend, explain
 from rowrnn.recurrence.scan import scan
@@ -68,8 +68,8 @@ __all__ = [
     "default_backend",
     "explain",
     "export",
+    "image_rows",
     "interop",
-    "rows",
     "scan",
     "stack",
 ]

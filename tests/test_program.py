@@ -14,7 +14,7 @@ from rowrnn import program
 from rowrnn.errors import InputError
 from rowrnn.image.image_scan import ImageScan
 from rowrnn.image.renet import ReNet
-from rowrnn.lab.runs.kept_models import export_kept, keep
+from rowrnn.lab.runs.kept_models import export_kept, keep_model
 from rowrnn.models import CNN, Classifier
 from rowrnn.recurrence.scan import scan
 from rowrnn.sequence import Recurrent
@@ -85,7 +85,7 @@ def test_models_of_images(make, tmp_path):
 
 
 def test_layers_of_any_batch(tmp_path):
-    learned = randomized(lambda: Recurrent(MAKERS["gru"](3, 4, rngs=nnx.Rngs(0)), learned_state=True))
+    learned = randomized(lambda: Recurrent(MAKERS["gru"](3, 4, rngs=nnx.Rngs(0)), learn_initial_state=True))
     rowrnn.export(learned, tmp_path / "learned.jax", np.ones((2, 5, 3), np.float32))
     x = jnp.ones((7, 5, 3))
     np.testing.assert_allclose(program.load(tmp_path / "learned.jax")(x)[0], learned(x)[0], rtol=0, atol=1e-6)
@@ -103,7 +103,7 @@ def test_layers_of_any_batch(tmp_path):
 def test_a_run_keeps_every_seed(tmp_path):
     models = [classifier(seed=seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
-    keep(tmp_path, "Row LSTM", stacked, images(1))
+    keep_model(tmp_path, "Row LSTM", stacked, images(1))
     for seed in (0, 2):
         export_kept(tmp_path, "Row LSTM", tmp_path / "model.jax", seed)
         logits = program.load(tmp_path / "model.jax")(images(4))
@@ -130,7 +130,7 @@ def test_a_run_keeps_how_its_models_are_asked(tmp_path):
     def call(model, images, factors):
         return factors[:, None] * model(images)
 
-    keep(tmp_path, "GRU", stacked, images(1), factors[:1], call=call)
+    keep_model(tmp_path, "GRU", stacked, images(1), factors[:1], call=call)
     export_kept(tmp_path, "GRU", tmp_path / "model.jax", 1)
     found = program.load(tmp_path / "model.jax")(images(4), factors)
     np.testing.assert_allclose(found, factors[:, None] * models[1](images(4)), rtol=0, atol=1e-5)
@@ -143,7 +143,7 @@ def test_kept_weights_keep_their_places(tmp_path):
     def call(factors, x):
         return jnp.concatenate([factor * x for factor in factors])
 
-    keep(tmp_path, "list", factors, np.ones(1, np.float32), call=call)
+    keep_model(tmp_path, "list", factors, np.ones(1, np.float32), call=call)
     export_kept(tmp_path, "list", tmp_path / "model.jax")
     found = program.load(tmp_path / "model.jax")(np.ones(1, np.float32))
     np.testing.assert_array_equal(found, 2.0 ** np.arange(11))

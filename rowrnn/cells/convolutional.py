@@ -7,7 +7,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from rowrnn.cells.cell import Cell, row
 from rowrnn.cells.convolution import convolve
-from rowrnn.cells.gated import GRU, LSTM, kept
+from rowrnn.cells.gated import GRU, LSTM, apply_dropout
 
 Maps = Float[Array, "*b h w c"]
 GateMaps = Float[Array, "*b h w gates"]
@@ -16,7 +16,7 @@ GateMaps = Float[Array, "*b h w gates"]
 class ConvCell(Cell):
     """A cell over maps: a step's input is `[..., h, w, features]`, its state and output `[..., h, w, hidden]`.
 
-    Padding is "same" and the stride 1: input and state keep their height and width. Kernels are
+    Padding is "same" and the stride 1: input and state dropout_mask their height and width. Kernels are
     `[kh, kw, features, gates·hidden]` and `[kh, kw, hidden, gates·hidden]`.
 
     Args:
@@ -46,9 +46,9 @@ class ConvCell(Cell):
         product = _same(x, self.input_kernel[...])
         return product + row(self.bias[...], product)
 
-    def recur(self, hidden: Maps, keep: Maps | None = None) -> GateMaps:
+    def recur(self, hidden: Maps, dropout_mask: Maps | None = None) -> GateMaps:
         """Recurrent half of every gate: `[..., h, w, hidden] → [..., h, w, gates·hidden]`."""
-        return _same(kept(hidden, keep), self.recurrent_kernel[...])
+        return _same(apply_dropout(hidden, dropout_mask), self.recurrent_kernel[...])
 
     def _input_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "kh kw c gates"]:
         return self._kernel_init(self.features, rngs, dtype)

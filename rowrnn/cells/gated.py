@@ -14,8 +14,8 @@ from rowrnn.typing import Hidden, Output, Projected, State
 class GatedCell(Cell):
     """A cell with a recurrent kernel, gates side by side as in the input kernel.
 
-    Its `gates` and `step` take one argument more: `keep`, `[..., outputs]`, multiplies the hidden state where it enters
-    a product, and there only (variational dropout, Gal & Ghahramani 2016).
+    Its `gates` and `step` take one argument more: `dropout_mask`, `[..., outputs]`, multiplies the hidden state where it
+    enters a product, and there only (variational dropout, Gal & Ghahramani 2016).
     """
 
     def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
@@ -25,13 +25,13 @@ class GatedCell(Cell):
     def _recurrent_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "outputs gates"]:
         return orthogonal_blocks(rngs.params(), len(self.gate_names), self.hidden, dtype)
 
-    def recur(self, hidden: Output, keep: Output | None = None) -> Projected:
-        """Recurrent half of every gate: `[..., hidden] → [..., gates·hidden]`; `keep` multiplies the hidden state."""
-        return kept(hidden, keep) @ self.recurrent_kernel[...]
+    def recur(self, hidden: Output, dropout_mask: Output | None = None) -> Projected:
+        """Computes the recurrent half of every gate: `[..., hidden] → [..., gates·hidden]`."""
+        return apply_dropout(hidden, dropout_mask) @ self.recurrent_kernel[...]
 
 
 class Elman(GatedCell):
-    """The simple recurrent network, kept to show what gates are for (Elman 1990, "Finding structure in time").
+    """The simple recurrent network, apply_dropout to show what gates are for (Elman 1990, "Finding structure in time").
 
         h' = tanh(W x + U h + b)
 
@@ -40,11 +40,11 @@ class Elman(GatedCell):
 
     gate_names = ("candidate",)
 
-    def gates(self, state: State, projected: Projected, keep: Output | None = None) -> dict[str, Hidden]:
-        return {"candidate": jnp.tanh(projected + self.recur(state, keep))}
+    def gates(self, state: State, projected: Projected, dropout_mask: Output | None = None) -> dict[str, Hidden]:
+        return {"candidate": jnp.tanh(projected + self.recur(state, dropout_mask))}
 
-    def step(self, state: State, projected: Projected, keep: Output | None = None) -> tuple[State, Output]:
-        hidden = self.gates(state, projected, keep)["candidate"]
+    def step(self, state: State, projected: Projected, dropout_mask: Output | None = None) -> tuple[State, Output]:
+        hidden = self.gates(state, projected, dropout_mask)["candidate"]
         return hidden, hidden
 
 
@@ -82,12 +82,14 @@ class LSTM(GatedCell):
         super().__init__(features, hidden, dtype=dtype, rngs=rngs)
         self.bias[...] = self.bias[...].at[hidden : 2 * hidden].set(forget_bias)
 
-    def gates(self, state: LSTMState, projected: Projected, keep: Output | None = None) -> dict[str, Hidden]:
-        i, f, g, o = jnp.split(projected + self.recur(state.hidden, keep), 4, axis=-1)
+    def gates(self, state: LSTMState, projected: Projected, dropout_mask: Output | None = None) -> dict[str, Hidden]:
+        i, f, g, o = jnp.split(projected + self.recur(state.hidden, dropout_mask), 4, axis=-1)
         return {"input": nnx.sigmoid(i), "forget": nnx.sigmoid(f), "cell": jnp.tanh(g), "output": nnx.sigmoid(o)}
 
-    def step(self, state: LSTMState, projected: Projected, keep: Output | None = None) -> tuple[LSTMState, Output]:
-        gate = self.gates(state, projected, keep)
+    def step(
+        self, state: LSTMState, projected: Projected, dropout_mask: Output | None = None
+    ) -> tuple[LSTMState, Output]:
+        gate = self.gates(state, projected, dropout_mask)
         cell = gate["forget"] * state.cell + gate["input"] * gate["cell"]
         hidden = self._shown(gate["output"], cell)
         return LSTMState(hidden, cell), hidden
@@ -118,16 +120,16 @@ class GRU(GatedCell):
         super().__init__(features, hidden, dtype=dtype, rngs=rngs)
         self.candidate_bias = nnx.Param(jnp.zeros((hidden,), dtype))
 
-    def gates(self, state: State, projected: Projected, keep: Output | None = None) -> dict[str, Hidden]:
+    def gates(self, state: State, projected: Projected, dropout_mask: Output | None = None) -> dict[str, Hidden]:
         x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)
-        h_r, h_z, h_n = jnp.split(self.recur(state, keep), 3, axis=-1)
+        h_r, h_z, h_n = jnp.split(self.recur(state, dropout_mask), 3, axis=-1)
         reset, update = nnx.sigmoid(x_r + h_r), nnx.sigmoid(x_z + h_z)
         candidate = jnp.tanh(x_n + reset * (h_n + row(self.candidate_bias[...], h_n)))
         return {"reset": reset, "update": update, "candidate": candidate}
 
-    def step(self, state: State, projected: Projected, keep: Output | None = None) -> tuple[State, Output]:
-        gate = self.gates(state, projected, keep)
-        hidden = toward(gate["candidate"], gate["update"], state)
+    def step(self, state: State, projected: Projected, dropout_mask: Output | None = None) -> tuple[State, Output]:
+        gate = self.gates(state, projected, dropout_mask)
+        hidden = lerp(gate["candidate"], gate["update"], state)
         return hidden, hidden
 
 
@@ -142,25 +144,25 @@ class MGU(GatedCell):
 
     gate_names = ("forget", "candidate")
 
-    def gates(self, state: State, projected: Projected, keep: Output | None = None) -> dict[str, Hidden]:
+    def gates(self, state: State, projected: Projected, dropout_mask: Output | None = None) -> dict[str, Hidden]:
         x_f, x_n = jnp.split(projected, 2, axis=-1)
         recurrent_f, recurrent_n = jnp.split(self.recurrent_kernel[...], 2, axis=-1)
-        seen = kept(state, keep)
+        seen = apply_dropout(state, dropout_mask)
         forget = nnx.sigmoid(x_f + seen @ recurrent_f)
         return {"forget": forget, "candidate": jnp.tanh(x_n + (forget * seen) @ recurrent_n)}
 
-    def step(self, state: State, projected: Projected, keep: Output | None = None) -> tuple[State, Output]:
-        gate = self.gates(state, projected, keep)
-        hidden = toward(state, gate["forget"], gate["candidate"])
+    def step(self, state: State, projected: Projected, dropout_mask: Output | None = None) -> tuple[State, Output]:
+        gate = self.gates(state, projected, dropout_mask)
+        hidden = lerp(state, gate["forget"], gate["candidate"])
         return hidden, hidden
 
 
-def kept(hidden: Output, keep: Output | None) -> Output:
+def apply_dropout(hidden: Output, dropout_mask: Output | None) -> Output:
     """The hidden state as a product sees it."""
-    return hidden if keep is None else hidden * keep
+    return hidden if dropout_mask is None else hidden * dropout_mask
 
 
-def toward(start: Hidden, gate: Hidden, end: Hidden) -> Hidden:
+def lerp(start: Hidden, gate: Hidden, end: Hidden) -> Hidden:
     """`(1 − gate) ⊙ start + gate ⊙ end` with one product less."""
     return start + gate * (end - start)
 

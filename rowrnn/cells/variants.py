@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, DTypeLike, Float
 
 from rowrnn.cells.cell import row
-from rowrnn.cells.gated import GRU, LSTM, GatedCell, LSTMState, kept, orthogonal_blocks, toward
+from rowrnn.cells.gated import GRU, LSTM, GatedCell, LSTMState, apply_dropout, lerp, orthogonal_blocks
 from rowrnn.typing import Hidden, Output, Projected, State
 
 
@@ -24,8 +24,8 @@ class PeepholeLSTM(LSTM):
         super().__init__(features, hidden, rngs=rngs, **options)
         self.peephole = nnx.Param(nnx.initializers.normal(hidden**-0.5)(rngs.params(), (3, hidden), self.bias.dtype))
 
-    def gates(self, state: LSTMState, projected: Projected, keep: Output | None = None) -> dict[str, Hidden]:
-        i, f, g, o = jnp.split(projected + self.recur(state.hidden, keep), 4, axis=-1)
+    def gates(self, state: LSTMState, projected: Projected, dropout_mask: Output | None = None) -> dict[str, Hidden]:
+        i, f, g, o = jnp.split(projected + self.recur(state.hidden, dropout_mask), 4, axis=-1)
         p_i, p_f, p_o = (row(p, g) for p in self.peephole[...])
         i, f, g = nnx.sigmoid(i + p_i * state.cell), nnx.sigmoid(f + p_f * state.cell), jnp.tanh(g)
         o = nnx.sigmoid(o + p_o * (f * state.cell + i * g))
@@ -80,8 +80,8 @@ class LayerNormCell(GatedCell):
         product = _normalised(x @ self.input_kernel[...], self.input_scale[...], self.hidden)
         return product + row(self.bias[...], product)
 
-    def recur(self, hidden: Output, keep: Output | None = None) -> Projected:
-        return _normalised(super().recur(hidden, keep), self.recurrent_scale[...], self.hidden)
+    def recur(self, hidden: Output, dropout_mask: Output | None = None) -> Projected:
+        return _normalised(super().recur(hidden, dropout_mask), self.recurrent_scale[...], self.hidden)
 
 
 class LayerNormLSTM(LayerNormCell, LSTM):
@@ -121,17 +121,17 @@ class ResetFirstGRU(GatedCell):
 
     gate_names = ("reset", "update", "candidate")
 
-    def gates(self, state: State, projected: Projected, keep: Output | None = None) -> dict[str, Hidden]:
+    def gates(self, state: State, projected: Projected, dropout_mask: Output | None = None) -> dict[str, Hidden]:
         x_g, x_n = jnp.split(projected, (2 * self.hidden,), axis=-1)
         recurrent_g, recurrent_n = jnp.split(self.recurrent_kernel[...], (2 * self.hidden,), axis=-1)
-        seen = kept(state, keep)
+        seen = apply_dropout(state, dropout_mask)
         reset, update = jnp.split(nnx.sigmoid(x_g + seen @ recurrent_g), 2, axis=-1)
         candidate = jnp.tanh(x_n + (reset * seen) @ recurrent_n)
         return {"reset": reset, "update": update, "candidate": candidate}
 
-    def step(self, state: State, projected: Projected, keep: Output | None = None) -> tuple[State, Output]:
-        gate = self.gates(state, projected, keep)
-        hidden = toward(gate["candidate"], gate["update"], state)
+    def step(self, state: State, projected: Projected, dropout_mask: Output | None = None) -> tuple[State, Output]:
+        gate = self.gates(state, projected, dropout_mask)
+        hidden = lerp(gate["candidate"], gate["update"], state)
         return hidden, hidden
 
 

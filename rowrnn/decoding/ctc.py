@@ -22,7 +22,7 @@ class Reading(NamedTuple):
     Args:
         labels: `[b, t]`, behind each string's last label -1.
         lengths: number of labels of each string, `[b]`.
-        log_probability: in nats, `[b]`: of the path that `greedy` follows, of the string that `beam_search` finds.
+        log_probability: in nats, `[b]`: of the path that `best_path` follows, of the string that `beam_search` finds.
     """
 
     labels: Int[Array, "b t"]
@@ -36,7 +36,7 @@ def steps_needed(labels: Int[np.ndarray, "b n"], lengths: Int[np.ndarray, "b"]) 
     return lengths + ((labels[:, 1:] == labels[:, :-1]) & within).sum(axis=1)
 
 
-def greedy(logits: ArrayLike, lengths: ArrayLike | None = None) -> Reading:
+def best_path(logits: ArrayLike, lengths: ArrayLike | None = None) -> Reading:
     """The string of the most probable path (best path decoding).
 
     Args:
@@ -79,7 +79,7 @@ def beam_search(logits: ArrayLike, lengths: ArrayLike | None = None, *, beam: in
         beam: number of prefixes that are kept after each step.
 
     Raises:
-        ValueError: as `greedy`, or if the beam is below 1.
+        ValueError: as `best_path`, or if the beam is below 1.
     """
     if beam < 1:
         raise ValueError(f"A beam search keeps at least 1 prefix, not {beam}.")

@@ -15,7 +15,7 @@ State = PyTree[Array]
 Step = Callable[[State, Int[Array, "n"]], tuple[State, Float[Array, "n words"]]]
 
 
-class Marks(NamedTuple):
+class SpecialTokens(NamedTuple):
     """Words that stand for none: what fills the place after the end, what is said before the first word, and the end.
 
     Only `pad` is never said in a sentence; that `begin` is not is for the model to learn.
@@ -40,7 +40,7 @@ class Sentences(NamedTuple):
     lengths: Int[Array, "*b"]
 
 
-def greedy(step: Step, state: State, marks: Marks, longest: int) -> Sentences:
+def greedy(step: Step, state: State, marks: SpecialTokens, longest: int) -> Sentences:
     """Says the likeliest word each time, until the end or `longest` words.
 
     Args:
@@ -57,7 +57,7 @@ def greedy(step: Step, state: State, marks: Marks, longest: int) -> Sentences:
 
 
 def beam_search(
-    step: Step, state: State, marks: Marks, longest: int, *, width: int, length_power: float = 0.0
+    step: Step, state: State, marks: SpecialTokens, longest: int, *, width: int, length_power: float = 0.0
 ) -> Sentences:
     """The likeliest sentences of a search that goes on with the best `width` beginnings each time, the best first.
 

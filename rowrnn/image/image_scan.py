@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from rowrnn.cells import Cell
 from rowrnn.image.orders import ORDERS, Order
-from rowrnn.recurrence.masking import zeroed
+from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
 from rowrnn.typing import State
 
@@ -74,7 +74,7 @@ class ImageScan(nnx.Module):
         mask = None
         if heights is not None or widths is not None:
             within, mask = order.valid(heights, widths, images.shape[0])
-            images = zeroed(images, within)
+            images = zero_where_invalid(images, within)
         if "mask" in options:
             raise ValueError("An ImageScan makes its mask of heights and widths; give these.")
         outputs, state = self.layer(order.sequences(images), mask=mask, **options)

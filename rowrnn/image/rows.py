@@ -17,7 +17,7 @@ from rowrnn.recurrence.scan import scan
 from rowrnn.typing import Hidden, Outputs, State
 
 
-def rows(images: ArrayLike) -> Shaped[Array, "b t d"]:
+def image_rows(images: ArrayLike) -> Shaped[Array, "b t d"]:
     """Images `[b, h, w, c]` or `[b, h, w]` as sequences of their rows, `[b, h, w·c]`.
 
     Raises:
@@ -53,7 +53,7 @@ class Rows(nnx.Module):
         Raises:
             ValueError: if a shape does not fit the cell, or heights leave [0, h].
         """
-        outputs, _ = scan(self.cell, rows(images), lengths=heights, reverse=reverse)
+        outputs, _ = scan(self.cell, image_rows(images), lengths=heights, reverse=reverse)
         return outputs
 
     def initial_state(self, row: ArrayLike) -> State:
@@ -74,7 +74,7 @@ class Rows(nnx.Module):
 
     def gates(self, images: ArrayLike) -> dict[str, Outputs]:
         """Activations of the cell's gates at every row, by name, each `[b, h, hidden]`: what the cell did and when."""
-        x = rows(images)
+        x = image_rows(images)
         _, after = scan(self.cell, x, return_states=True)
         # A gate sees the state before its row.
         before = jax.tree.map(lambda a: jnp.concatenate([jnp.zeros_like(a[:, :1]), a[:, :-1]], axis=1), after)

@@ -54,7 +54,7 @@ def check_plain(library: str, layer: Any) -> None:
     Raises:
         InputError: naming it.
     """
-    for name, what in (("learned_state", "learned initial state"), ("zoneout", "zoneout")):
+    for name, what in (("learn_initial_state", "learned initial state"), ("zoneout", "zoneout")):
         if getattr(layer, name, False):
             raise InputError(f"{library}'s recurrences have no {what}.")
 

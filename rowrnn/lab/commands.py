@@ -12,7 +12,7 @@ from rowrnn.lab.report.publish import publish as publish_run
 from rowrnn.lab.report.tables import plain_table, table
 from rowrnn.lab.runs.kept_models import export_kept
 from rowrnn.lab.runs.overview import overview
-from rowrnn.lab.runs.record import load
+from rowrnn.lab.runs.record import load_run
 from rowrnn.recurrence import native
 
 app = SubcommandApp()
@@ -39,7 +39,7 @@ def draw_run(run: tyro.conf.Positional[Path]) -> None:
     Args:
         run: directory of the run.
     """
-    results, _ = load(run)
+    results, _ = load_run(run)
     terminal().print(table(results))
     for picture in draw(run):
         print(picture)

@@ -8,7 +8,7 @@ from PIL import Image
 from rowrnn.errors import InputError
 from rowrnn.lab.report import learning_curves as training
 from rowrnn.lab.report.style import STYLE
-from rowrnn.lab.runs.record import load
+from rowrnn.lab.runs.record import load_run
 from rowrnn.lab.tasks.captions import pictures as captions
 from rowrnn.lab.tasks.classification import order_pictures as orders
 from rowrnn.lab.tasks.classification import row_pictures as rows
@@ -26,7 +26,7 @@ def draw(directory: Path) -> list[Path]:
     Raises:
         InputError: if the directory holds no run, or one with nothing to draw.
     """
-    results, arrays = load(directory)
+    results, arrays = load_run(directory)
     paths = []
     with plt.rc_context(STYLE), plt.ioff():
         for kind in (training, rows, orders, memory, gestures, captions, lines, moving_digits):

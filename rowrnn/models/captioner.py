@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from rowrnn.cells import Cell
 from rowrnn.cells.convolution import conv
-from rowrnn.decoding.sentences import Marks, Sentences, beam_search, greedy, repeated
+from rowrnn.decoding.sentences import Sentences, SpecialTokens, beam_search, greedy, repeated
 from rowrnn.recurrence.scan import scan
 from rowrnn.sequence.noise import check_rate
 from rowrnn.typing import Images, State
@@ -58,7 +58,7 @@ class Captioner(nnx.Module):
         shape: tuple[int, int, int],
         words: int,
         longest: int,
-        marks: Marks,
+        marks: SpecialTokens,
         channels: int = 64,
         embedding: int = 32,
         attention: bool = True,

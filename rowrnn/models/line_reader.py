@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from rowrnn.cells import Cell
 from rowrnn.cells.convolution import conv
-from rowrnn.recurrence.masking import zeroed
+from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.sequence import Bidirectional, Recurrent
 from rowrnn.sequence.noise import check_rate, split_key
 from rowrnn.typing import Images, State
@@ -115,7 +115,7 @@ class LineReader(nnx.Module):
             widths = _within(widths, images)
             lengths = strips(widths)
             images = jnp.swapaxes(images, 1, 2)
-            images = jnp.swapaxes(zeroed(images, jnp.arange(columns)[None, :] < widths[:, None]), 1, 2)
+            images = jnp.swapaxes(zero_where_invalid(images, jnp.arange(columns)[None, :] < widths[:, None]), 1, 2)
         images = jnp.pad(images, ((0, 0), (0, 0), (0, -columns % STRIP), (0, 0)))
         before, behind = split_key(key, 2)
         x, _ = self._features(images, self._nothing(images))

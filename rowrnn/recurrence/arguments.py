@@ -42,7 +42,7 @@ def as_lengths(lengths: ArrayLike, x: Array) -> Lengths:
     return jnp.asarray(lengths).astype(jnp.int32)  # A narrow dtype may be too small to count the steps.
 
 
-def as_marks(name: str, marks: ArrayLike, x: Array) -> Bool[Array, "b t"]:
+def as_step_mask(name: str, marks: ArrayLike, x: Array) -> Bool[Array, "b t"]:
     """A mask or resets as booleans `[b, t]`, checked against the sequences."""
     if jnp.shape(marks) != x.shape[:2]:
         raise ValueError(
@@ -62,7 +62,7 @@ def valid_steps(
     )
     if mask is None:
         return within, within
-    mask = as_marks("a mask", mask, x)
+    mask = as_step_mask("a mask", mask, x)
     return within, mask if within is None else mask & within
 
 
@@ -84,7 +84,7 @@ def shape(x: ArrayLike) -> str:
     return str(list(jnp.shape(x)))
 
 
-def one_each(initial_state: Any, count: int, parts: str) -> Sequence[State | None]:
+def per_layer_states(initial_state: Any, count: int, parts: str) -> Sequence[State | None]:
     """The initial state of each of so many parts of a layer; None for each where there is none.
 
     Raises:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from rowrnn.recurrence.masking import over, zeroed
+from rowrnn.recurrence.masking import expand_to, zero_where_invalid
 
 Coefficients = Inexact[Array, "t b hidden"]
 
@@ -85,12 +85,12 @@ def _linear(
 ) -> tuple[Array, tuple[Array, Array]]:
     """A cell whose steps are known before the first: a step that is not valid multiplies by 1 and adds 0."""
     x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
-    coefficients = cell.coefficients(cell.project(zeroed(x, valid)))
+    coefficients = cell.coefficients(cell.project(zero_where_invalid(x, valid)))
     units = cell.units(state)
     decay, drive = (coefficient.astype(units.dtype) for coefficient in coefficients)
     if valid is not None:
-        decay, drive = jnp.where(over(valid, decay), decay, jnp.ones_like(decay)), zeroed(drive, valid)
-    decay = decay if resets is None else zeroed(decay, ~resets)
+        decay, drive = jnp.where(expand_to(valid, decay), decay, jnp.ones_like(decay)), zero_where_invalid(drive, valid)
+    decay = decay if resets is None else zero_where_invalid(decay, ~resets)
     states = cell.parts(linear_recurrence(decay, drive, units, reverse, parallel), state.dtype)
-    shown = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (zeroed(states, valid), states))
+    shown = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (zero_where_invalid(states, valid), states))
     return states[0 if reverse else -1], shown

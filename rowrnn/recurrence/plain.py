@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from rowrnn.cells import Cell
-from rowrnn.recurrence.masking import over, zeroed
+from rowrnn.recurrence.masking import expand_to, zero_where_invalid
 from rowrnn.typing import State
 
 
@@ -26,16 +26,16 @@ def run(
     """
     x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
     # Zeroed before the product: its gradient multiplies the padding by zero, and 0 · NaN is NaN.
-    x = zeroed(x, valid)
+    x = zero_where_invalid(x, valid)
 
     def step(state: State, inputs: Any) -> tuple[State, Any]:
         projected, valid, reset = inputs
         if reset is not None:
-            state = jax.tree.map(lambda a: zeroed(a, ~reset), state)
+            state = jax.tree.map(lambda a: zero_where_invalid(a, ~reset), state)
         stepped, output = cell.step(state, projected)
         if valid is not None:
-            stepped = jax.tree.map(lambda new, old: jnp.where(over(valid, new), new, old), stepped, state)
-            output = zeroed(output, valid)
+            stepped = jax.tree.map(lambda new, old: jnp.where(expand_to(valid, new), new, old), stepped, state)
+            output = zero_where_invalid(output, valid)
         return stepped, (output, stepped if states else None)
 
     last, every = jax.lax.scan(step, state, (cell.project(x), valid, resets), reverse=reverse)

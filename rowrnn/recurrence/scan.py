@@ -15,11 +15,11 @@ from jaxtyping import ArrayLike, DTypeLike
 
 from rowrnn.cells import Cell
 from rowrnn.recurrence import plain as loop
-from rowrnn.recurrence.arguments import as_marks, as_state, check_sequence, valid_steps
+from rowrnn.recurrence.arguments import as_state, as_step_mask, check_sequence, valid_steps
 from rowrnn.recurrence.array_form import _on_arrays
 from rowrnn.recurrence.backend_choice import _choose, _is_linear
 from rowrnn.recurrence.linear import _linear
-from rowrnn.recurrence.masking import compacted, held, permuted, zeroed
+from rowrnn.recurrence.masking import forward_fill, permute_steps, valid_first_permutation, zero_where_invalid
 from rowrnn.recurrence.segments import _in_segments
 from rowrnn.typing import Outputs, State
 
@@ -78,7 +78,7 @@ def scan(
         state = as_state(initial_state, like=state)
     within, valid = valid_steps(x, lengths, mask)
     if resets is not None:
-        resets = as_marks("resets", resets, x)
+        resets = as_step_mask("resets", resets, x)
         resets = resets if within is None else resets & within
         # On the way back it is the step before an episode's first one that must not see the episode.
         before_first = resets[:, 0]
@@ -95,16 +95,16 @@ def scan(
     else:
         run = partial(_on_arrays, cell, backend, reverse, compute_dtype)
         if mask is not None and valid is not None:  # Its gaps are moved to the end: these backends know lengths.
-            order, prefix, back = compacted(valid)
-            inputs, way = (permuted(x, order, back), prefix, None), (back, order)
+            order, prefix, back = valid_first_permutation(valid)
+            inputs, way = (permute_steps(x, order, back), prefix, None), (back, order)
     with jax.named_scope("rowrnn.scan"):
         if checkpoint_every is None or checkpoint_every >= x.shape[1]:
             last, (outputs, states) = run(state, inputs)
         else:
             last, (outputs, states) = _in_segments(run, state, inputs, reverse, checkpoint_every)
     if resets is not None and reverse:
-        last = jax.tree.map(lambda a: zeroed(a, ~before_first), last)
-    outputs = outputs if way is None else permuted(outputs, *way)
+        last = jax.tree.map(lambda a: zero_where_invalid(a, ~before_first), last)
+    outputs = outputs if way is None else permute_steps(outputs, *way)
     if hold_outputs and valid is not None:
-        outputs = held(outputs, valid, reverse)
+        outputs = forward_fill(outputs, valid, reverse)
     return outputs, states if return_states else last

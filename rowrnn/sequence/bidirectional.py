@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import Cell
-from rowrnn.recurrence.arguments import one_each
+from rowrnn.recurrence.arguments import per_layer_states
 from rowrnn.sequence.noise import split_key
 from rowrnn.sequence.recurrent import Recurrent
 from rowrnn.typing import Outputs, State
@@ -72,7 +72,7 @@ class Bidirectional(nnx.Module):
         Raises:
             ValueError: if there is another number of initial states than two.
         """
-        there, back = one_each(initial_state, 2, "directions")
+        there, back = per_layer_states(initial_state, 2, "directions")
         key_there, key_back = split_key(key, 2)
         forward, last_there = self.forward(x, initial_state=there, key=key_there, **options)
         backward, last_back = self.backward(x, initial_state=back, key=key_back, **options)

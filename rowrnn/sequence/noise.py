@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from rowrnn.cells import Cell
-from rowrnn.cells.gated import toward
+from rowrnn.cells.gated import lerp
 from rowrnn.typing import Output, State
 
 
@@ -18,13 +18,13 @@ class NoisyCell(Cell):
 
     Args:
         cell: the cell.
-        keep: multiplies the hidden state where it enters a product, `[b, outputs]`.
+        dropout_mask: multiplies the hidden state where it enters a product, `[b, outputs]`.
         sizes: sizes of the arrays of a state, if units are held; how much of each is held comes beside the features of
             a step.
     """
 
-    def __init__(self, cell: Cell, keep: Array | None, sizes: Sequence[int]) -> None:
-        self.cell, self.keep, self.sizes = cell, keep, tuple(sizes)
+    def __init__(self, cell: Cell, dropout_mask: Array | None, sizes: Sequence[int]) -> None:
+        self.cell, self.dropout_mask, self.sizes = cell, dropout_mask, tuple(sizes)
         self.features = cell.features + sum(sizes)
         self.bias = cell.bias
 
@@ -39,14 +39,14 @@ class NoisyCell(Cell):
 
     def step(self, state: State, projected: Any) -> tuple[State, Output]:
         projected, holds = projected
-        dropping = () if self.keep is None else (self.keep,)
+        dropping = () if self.dropout_mask is None else (self.dropout_mask,)
         stepped, output = self.cell.step(state, projected, *dropping)
         if not holds:
             return stepped, output
         old, structure = jax.tree.flatten(state)
         # Held is held, bit by bit; between, as without a key, it is the mean.
         new = [
-            jnp.where(hold == 1, b, toward(a, hold, b))
+            jnp.where(hold == 1, b, lerp(a, hold, b))
             for a, hold, b in zip(jax.tree.leaves(stepped), holds, old, strict=True)
         ]
         return jax.tree.unflatten(structure, new), new[0]

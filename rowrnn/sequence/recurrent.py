@@ -20,7 +20,7 @@ class Recurrent(nnx.Module):
     Args:
         cell: any of `rowrnn.cells`.
         reverse: from the last valid step to the first.
-        learned_state: whether the state before the first step is a parameter, zero at the start of training.
+        learn_initial_state: whether the state before the first step is a parameter, zero at the start of training.
         recurrent_dropout: probability with which a unit of the hidden state is hidden from the recurrent product, the
             same units at all steps of a sequence (variational dropout, Gal & Ghahramani 2016).
         zoneout: probability with which a unit of the state keeps its value at a step (Krueger et al. 2017); without a
@@ -37,13 +37,17 @@ class Recurrent(nnx.Module):
         cell: Cell,
         *,
         reverse: bool = False,
-        learned_state: bool = False,
+        learn_initial_state: bool = False,
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
     ) -> None:
         check_rate("recurrent_dropout", recurrent_dropout)
         check_rate("zoneout", zoneout)
-        options = {"recurrent_dropout": recurrent_dropout, "zoneout": zoneout, "learned_state": learned_state}
+        options = {
+            "recurrent_dropout": recurrent_dropout,
+            "zoneout": zoneout,
+            "learn_initial_state": learn_initial_state,
+        }
         for name, given in options.items():
             if given and cell.num_feature_axes != 1:
                 raise ValueError(f"{name} is for cells over vectors, not for {type(cell).__name__}.")
@@ -53,8 +57,8 @@ class Recurrent(nnx.Module):
         self.reverse = reverse
         self.recurrent_dropout = recurrent_dropout
         self.zoneout = zoneout
-        self.learned_state = learned_state
-        if learned_state:
+        self.learn_initial_state = learn_initial_state
+        if learn_initial_state:
             self.initial_state = nnx.data(jax.tree.map(nnx.Param, cell.initialize_carry((cell.features,))))
 
     @property
@@ -87,7 +91,7 @@ class Recurrent(nnx.Module):
             ValueError, TypeError: as `rowrnn.scan`.
         """
         x, cell = jnp.asarray(x), self.cell
-        if initial_state is None and self.learned_state:
+        if initial_state is None and self.learn_initial_state:
             initial_state = jax.tree.map(
                 lambda learned: jnp.broadcast_to(learned[...][None], (x.shape[0], learned.size)),
                 self.initial_state,

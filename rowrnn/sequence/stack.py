@@ -9,8 +9,8 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import Cell
-from rowrnn.recurrence.arguments import check_sequence, one_each, valid_steps
-from rowrnn.recurrence.masking import zeroed
+from rowrnn.recurrence.arguments import check_sequence, per_layer_states, valid_steps
+from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.sequence.bidirectional import Bidirectional
 from rowrnn.sequence.noise import check_rate, split_key
 from rowrnn.sequence.recurrent import Recurrent
@@ -91,14 +91,14 @@ class Stack(nnx.Module):
             ValueError: if there are more or fewer initial states than layers, or `hold_outputs` is asked of other than
                 plain connections.
         """
-        states = one_each(initial_state, len(self.layers), "layers of the stack")
+        states = per_layer_states(initial_state, len(self.layers), "layers of the stack")
         bottom = jnp.asarray(x)
         if self.connection != "plain":
             if options.get("hold_outputs"):
                 raise ValueError(f"hold_outputs is for layers and plain stacks, not for {self.connection} connections.")
             check_sequence(bottom, self.features, self.num_feature_axes)
             _, valid = valid_steps(bottom, options.get("lengths"), options.get("mask"))
-            bottom = zeroed(bottom, valid)  # What a step that is not valid contains goes past no layer.
+            bottom = zero_where_invalid(bottom, valid)  # What a step that is not valid contains goes past no layer.
         below = bottom
         last, shown = [], []
         keys = split_key(key, 2 * len(self.layers))

@@ -10,7 +10,7 @@ from rowrnn.cells import GRU, LSTM, Elman
 from rowrnn.image.image_scan import ImageScan
 from rowrnn.image.orders import ORDERS, Order
 from rowrnn.image.renet import ReNet
-from rowrnn.image.rows import RowGRU, RowLSTM, Rows, rows
+from rowrnn.image.rows import RowGRU, RowLSTM, Rows, image_rows
 from rowrnn.sequence import Recurrent, Stack
 from tests.helpers import oracle
 from tests.helpers.problem import make_cell
@@ -44,10 +44,10 @@ def interleaved(images):
 
 def test_rows_interleave_channels():
     images = make_images(BATCH, HEIGHT, WIDTH, CHANNELS)
-    np.testing.assert_array_equal(rows(images), interleaved(images))
+    np.testing.assert_array_equal(image_rows(images), interleaved(images))
     gray = make_images(BATCH, HEIGHT, WIDTH)
-    np.testing.assert_array_equal(rows(gray), gray)
-    np.testing.assert_array_equal(rows(gray[..., None]), gray)
+    np.testing.assert_array_equal(image_rows(gray), gray)
+    np.testing.assert_array_equal(image_rows(gray[..., None]), gray)
 
 
 def test_row_lstm_of_one_image():
@@ -140,7 +140,7 @@ def test_constructors_pass_their_options_on():
 def test_images_of_another_rank(shape):
     message = rf"shape \[b, h, w\] or \[b, h, w, c\], not {list(shape)}".replace("not [", r"not \[")
     with pytest.raises(ValueError, match=message):
-        rows(make_images(*shape))
+        image_rows(make_images(*shape))
     with pytest.raises(ValueError, match=r"a single image becomes a batch with image\[None\]"):
         make_layer("lstm", WIDTH)(make_images(*shape))
 
@@ -236,7 +236,7 @@ def test_an_own_order_and_a_stack():
     images = make_images(BATCH, HEIGHT, WIDTH, CHANNELS)
     layer = Stack([make_cell("gru", features=WIDTH * CHANNELS), make_cell("gru", features=HIDDEN)])
     grid, _ = ImageScan(layer, upwards)(images)
-    expected, _ = layer(rows(images[:, ::-1]))
+    expected, _ = layer(image_rows(images[:, ::-1]))
     np.testing.assert_allclose(grid[:, ::-1, 0], expected, rtol=0, atol=1e-6)
 
 

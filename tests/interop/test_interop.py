@@ -96,7 +96,7 @@ def test_cells_that_compute_otherwise():
         from_nnx(nnx.GRUCell(3, 3, activation_fn=nnx.relu, rngs=nnx.Rngs(0)))
     with pytest.raises(InputError, match="another gate_fn than sigmoid"):
         from_nnx(nnx.LSTMCell(3, 3, gate_fn=nnx.hard_sigmoid, rngs=nnx.Rngs(0)))
-    for layer in (Recurrent(make_cell("gru"), zoneout=0.1), Recurrent(make_cell("gru"), learned_state=True)):
+    for layer in (Recurrent(make_cell("gru"), zoneout=0.1), Recurrent(make_cell("gru"), learn_initial_state=True)):
         for library, translate in (("torch", to_torch), ("Keras", interop.to_keras)):
             with pytest.raises(InputError, match=f"{library}'s recurrences have no (zoneout|learned initial state)"):
                 translate(layer)
@@ -204,7 +204,10 @@ def both(make=make_cell, **options):
         (lambda: make_cell("mgu"), "torch has no recurrence of MGU"),
         (lambda: both(merge="sum"), "torch concatenates the outputs of both directions; this layer takes their sum"),
         (lambda: Recurrent(make_cell("gru"), reverse=True), "of one direction does not run in reverse"),
-        (lambda: Recurrent(make_cell("gru"), learned_state=True), "torch's recurrences have no learned initial state"),
+        (
+            lambda: Recurrent(make_cell("gru"), learn_initial_state=True),
+            "torch's recurrences have no learned initial state",
+        ),
         (lambda: Stack([make_cell("gru")], connection="residual"), "have no residual connections"),
         (lambda: Stack([both(), make_cell("gru", features=10)]), "have one direction, or all have both"),
         (lambda: Stack([make_cell("gru"), make_cell("lstm", features=5)]), "cells of one class and size"),

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 import rowrnn
-from rowrnn.lab.report.publish import MARKS, with_table
+from rowrnn.lab.report.publish import TABLE, with_table
 from tests.helpers import ROOT
 
 PACKAGE = ROOT / "rowrnn"
@@ -117,7 +117,7 @@ def test_no_public_function_shadows_a_module():
 
 def test_the_tables_and_pictures_of_the_readme_are_the_committed_results():
     readme = (ROOT / "README.md").read_text()
-    tables = [marks.split(" + ") for _, marks, _ in MARKS.findall(readme)]
+    tables = [marks.split(" + ") for _, marks, _ in TABLE.findall(readme)]
     assert ["mnist_rows"] in tables
     assert ["lines_lstm", "lines_gru"] in tables
     for name in (name for names in tables for name in names):

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from rowrnn.cells import GRU, LSTM, ConvGRU, Elman, MinGRU
-from rowrnn.recurrence.arguments import one_each
+from rowrnn.recurrence.arguments import per_layer_states
 from rowrnn.recurrence.scan import scan
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
 from rowrnn.sequence.stack import stack
@@ -162,7 +162,7 @@ def test_every_state_of_every_layer_on_request():
 
 
 def test_a_learned_state_is_that_of_every_sequence():
-    layer = randomized(lambda: Recurrent(LSTM(FEATURES, HIDDEN, rngs=nnx.Rngs(0)), learned_state=True))
+    layer = randomized(lambda: Recurrent(LSTM(FEATURES, HIDDEN, rngs=nnx.Rngs(0)), learn_initial_state=True))
     parameters = oracle.parameters_of(layer.cell)
     initial = [np.tile(np.float64(leaf), (BATCH, 1)) for leaf in jax.tree.leaves(layer.initial_state)]
     weights = oracle.draw(np.random.default_rng(4), BATCH, STEPS, HIDDEN)
@@ -174,7 +174,7 @@ def test_a_learned_state_is_that_of_every_sequence():
     by_initial: Any = oracle.gradients("lstm", parameters, X, initial, [weights, *zeros])[2]
     for leaf, value in zip(jax.tree.leaves(gradient.initial_state), by_initial, strict=True):
         np.testing.assert_allclose(leaf, value.sum(axis=0), rtol=0, atol=1e-5)
-    fresh = Recurrent(GRU(FEATURES, HIDDEN, rngs=nnx.Rngs(0)), learned_state=True)
+    fresh = Recurrent(GRU(FEATURES, HIDDEN, rngs=nnx.Rngs(0)), learn_initial_state=True)
     assert not any(leaf.any() for leaf in jax.tree.leaves(fresh.initial_state))
     np.testing.assert_array_equal(layer(x, initial_state=make_state("lstm", initial, jnp.float32))[0], layer(x)[0])
 
@@ -326,7 +326,7 @@ def test_noise_needs_a_cell_that_can_take_it():
     with pytest.raises(ValueError, match="MinGRU has no recurrent product that recurrent_dropout"):
         Recurrent(MinGRU(2, 3, rngs=nnx.Rngs(0)), recurrent_dropout=0.1)
     maps = ConvGRU(2, 3, rngs=nnx.Rngs(0))
-    refused: list[dict[str, Any]] = [{"zoneout": 0.1}, {"recurrent_dropout": 0.1}, {"learned_state": True}]
+    refused: list[dict[str, Any]] = [{"zoneout": 0.1}, {"recurrent_dropout": 0.1}, {"learn_initial_state": True}]
     for options in refused:
         with pytest.raises(ValueError, match=f"{next(iter(options))} is for cells over vectors, not for ConvGRU"):
             Recurrent(maps, **options)
@@ -337,10 +337,10 @@ def test_calls_that_do_not_fit():
     with pytest.raises(ValueError, match="2 layers of the stack take as many initial states, not 1"):
         layer(jnp.zeros((1, 2, FEATURES)), initial_state=[None])
     with pytest.raises(ValueError, match="2 directions take as many initial states, not 3"):
-        one_each((None,) * 3, 2, "directions")
+        per_layer_states((None,) * 3, 2, "directions")
     for wrong in (jnp.zeros(()), jnp.zeros((2, 1, HIDDEN))):
         with pytest.raises(ValueError, match="initial states of 2 directions are a tuple, not ArrayImpl"):
-            one_each(wrong, 2, "directions")
+            per_layer_states(wrong, 2, "directions")
     with pytest.raises(ValueError, match=r"d = 3 features, and was given \[1, 2, 4\]"):
         layer(jnp.zeros((1, 2, 4)))
     residual = Stack([make_cell("gru")], connection="residual")

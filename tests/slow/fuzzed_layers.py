@@ -100,7 +100,7 @@ def run_stack(x, states, options, connection):
 
 @calls(arrays((2, 3, 3, 1)))
 def run_rows(images):
-    traced(lambda: rowrnn.rows(images))
+    traced(lambda: rowrnn.image_rows(images))
 
 
 @calls(arrays((2, 3, 3, 1), floats), maybe(arrays((2,), integers)))

@@ -13,7 +13,7 @@ from experiments import moving_digits as moving_script
 from rowrnn import CELLS
 from rowrnn.cells import ConvGRU
 from rowrnn.decoding import ctc
-from rowrnn.decoding.sentences import Marks
+from rowrnn.decoding.sentences import SpecialTokens
 from rowrnn.lab.data import Split
 from rowrnn.lab.tasks.captions.examples import fixed_scenes, scenes
 from rowrnn.lab.tasks.captions.language import WORDS, encode
@@ -124,7 +124,7 @@ def make_frame_cnn(shape, channels, features):
 
 def captioner(**sizes):
     given: dict[str, Any] = {"shape": (8, 8, 1), "words": 6, "longest": 4, "channels": 4, "embedding": 2, **sizes}
-    return Captioner(CELLS["gru"], 2, marks=Marks(0, 1, 2), **given, rngs=rngs())
+    return Captioner(CELLS["gru"], 2, marks=SpecialTokens(0, 1, 2), **given, rngs=rngs())
 
 
 CAPTIONER = captioner()
@@ -166,7 +166,7 @@ def follow_lines(reader, strip):
 
 @calls(arrays((2, 3, 4), floats), st.none() | arrays((2,), integers), counts)
 def decode_lines(logits, lengths, beam):
-    traced(lambda: ctc.greedy(logits, lengths))
+    traced(lambda: ctc.best_path(logits, lengths))
     traced(lambda: ctc.beam_search(logits, lengths, beam=beam))
 
 

@@ -16,7 +16,7 @@ AT_ONCE = 500  # examples made at a time
 Make = Callable[[Key[Array, ""], Split, Int[Array, "n"]], PyTree[Any]]
 
 
-def fixed(make: Make, key: Key[Array, ""], digits: Split, count: int) -> PyTree[Any]:
+def fixed_examples(make: Make, key: Key[Array, ""], digits: Split, count: int) -> PyTree[Any]:
     """So many examples, as NumPy arrays, images as uint8.
 
     Args:

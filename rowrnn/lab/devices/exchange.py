@@ -10,7 +10,7 @@ from jax.sharding import Sharding
 from jaxtyping import PyTree
 
 
-def put(tree: PyTree[Any], sharding: Sharding | PyTree[Sharding]) -> PyTree[jax.Array]:
+def to_devices(tree: PyTree[Any], sharding: Sharding | PyTree[Sharding]) -> PyTree[jax.Array]:
     """Arrays, the same in every process, to the devices of all processes."""
     if jax.process_count() == 1:
         return jax.device_put(tree, sharding)
@@ -23,12 +23,12 @@ def gather(tree: PyTree[jax.Array]) -> PyTree[np.ndarray]:
     return jax.device_get(tree) if jax.process_count() == 1 else process_allgather(tree, tiled=True)
 
 
-def tell(value: float) -> np.ndarray:
+def all_gather_scalar(value: float) -> np.ndarray:
     """What every process says, `[processes]`, in every process."""
     return np.full(1, value) if jax.process_count() == 1 else process_allgather(np.float32(value))
 
 
-def first_tells(text: str) -> str:
+def broadcast_from_first(text: str) -> str:
     """What the first process says, in every process; at most 4,096 bytes."""
     if jax.process_count() == 1:
         return text
@@ -40,7 +40,7 @@ def _of_parts(array: np.ndarray, sharding: Sharding) -> jax.Array:
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
 
-def wait(array: Any) -> None:
+def block_until_ready(array: Any) -> None:
     """Waits for an array in Python, where Ctrl-C is heard; JAX's own wait hears it only when the array is there."""
     while not array.is_ready():
         time.sleep(0.002)

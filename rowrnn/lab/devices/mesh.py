@@ -60,7 +60,7 @@ def seed_mesh(seeds: int, batch_size: int, devices: Sequence[jax.Device] | None 
     return Mesh(np.asarray(used).reshape(over_seeds, over_data), (SEED, DATA))
 
 
-def each_seed(f: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+def map_over_seeds(f: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     """`f(of_seed, *shared)` over the leading axis of its first argument: side by side on the devices, then in turn.
 
     In turn and not by vmap: a batched product of small matrices is slower on CPU than one after the other, and a
@@ -72,7 +72,7 @@ def each_seed(f: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
 
     def of_all(of_seeds: Any, *shared: Any) -> Any:
         in_specs = (P(SEED), *(P() for _ in shared))
-        # Only the seed axis is manual; along the data axis XLA partitions what `take` has cut.
+        # Only the seed axis is manual; along the data axis XLA partitions what `take_examples` has cut.
         return jax.shard_map(
             of_device, mesh=mesh, in_specs=in_specs, out_specs=P(SEED), axis_names={SEED}, check_vma=False
         )(of_seeds, *shared)
@@ -80,12 +80,12 @@ def each_seed(f: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     return of_all
 
 
-def take(batch: PyTree, indices: Int[Array, "b"]) -> PyTree:
+def take_examples(batch: PyTree, indices: Int[Array, "b"]) -> PyTree:
     """The examples of these indices, `[b, ...]`, cut along the data axis of the mesh."""
-    indices = cut(indices)
+    indices = shard_batch(indices)
     return jax.tree.map(lambda a: a[indices], batch)
 
 
-def cut(batch: PyTree[Array]) -> PyTree[Array]:
+def shard_batch(batch: PyTree[Array]) -> PyTree[Array]:
     """A batch `[b, ...]`, cut along the data axis of the mesh."""
     return jax.lax.with_sharding_constraint(batch, P(DATA))

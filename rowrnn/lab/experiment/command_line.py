@@ -16,7 +16,7 @@ import tyro
 
 from rowrnn.errors import InputError
 from rowrnn.lab.errors import Stopped, StorageError
-from rowrnn.lab.runs.record import plain, read_record
+from rowrnn.lab.runs.record import read_record, to_json
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the run can be resumed
 
@@ -95,7 +95,7 @@ def _as_started(options_class: type, presets: Mapping[str, Mapping[str, Any]], o
     if record["experiment"] != experiment:
         raise InputError(f"{directory} is a run of {record['experiment']}, not of {experiment}: resume it with that.")
     started = dataclasses.replace(_parsed(options_class, presets, record["arguments"]), output=directory)
-    now = json.loads(json.dumps(dataclasses.asdict(started), default=plain))
+    now = json.loads(json.dumps(dataclasses.asdict(started), default=to_json))
     for name, value in now.items():
         if name not in ("output", "resume", "machines") and record["protocol"].get(name) != value:
             raise InputError(

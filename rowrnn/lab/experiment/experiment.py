@@ -16,7 +16,7 @@ from rowrnn.lab.experiment.options import TrainingOptions
 from rowrnn.lab.experiment.task import Task
 from rowrnn.lab.report.tables import table
 from rowrnn.lab.runs.directory import Run
-from rowrnn.lab.runs.kept_models import called, keep
+from rowrnn.lab.runs.kept_models import apply, keep_model
 from rowrnn.lab.runs.process_usage import peak_memory
 
 Tabulate = Callable[[Mapping[str, Any]], list[list[str]]]
@@ -58,7 +58,7 @@ class Experiment(NamedTuple):
         arrays: Mapping[str, ArrayLike] | None = None,
         *,
         examples: Sequence[Any] = (),
-        call: Callable[..., Any] = called,
+        call: Callable[..., Any] = apply,
     ) -> None:
         """Saves what came of a model.
 
@@ -66,8 +66,8 @@ class Experiment(NamedTuple):
             trial: its training, with its scores in its row.
             arrays: what its pictures need, by name.
             examples: arrays that the model is called with, the first axis of each the batch; where given, the model is
-                kept as a program (`rowrnn.lab.runs.kept_models.keep`).
-            call: as `keep` takes it.
+                kept as a program (`rowrnn.lab.runs.kept_models.keep_model`).
+            call: as `keep_model` takes it.
 
         Raises:
             StorageError: if the disk is full.
@@ -80,7 +80,7 @@ class Experiment(NamedTuple):
         self.results["peak_memory_mib"] = peak_memory() / 2**20
         self.arrays.update({f"{title}/{name}": array for name, array in (arrays or {}).items()})
         if examples:
-            keep(self.run.directory, title, trial.models, *examples, call=call)
+            keep_model(self.run.directory, title, trial.models, *examples, call=call)
         self.run.save(self.results, self.arrays)
 
 

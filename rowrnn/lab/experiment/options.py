@@ -47,7 +47,7 @@ class TrainingOptions:
     output: Path | None = None
     """Directory for results and pictures, runs/EXPERIMENT where not given; one that is taken is kept, and the next free
     name used."""
-    skips: int = 0
+    max_skipped_steps: int = 0
     """Steps whose loss or gradient is not finite that each seed may leave out before its training stops."""
     resume: Path | None = None
     """Directory of an interrupted run to go on with; all options but those of the processes are then the run's."""
@@ -68,9 +68,10 @@ class TrainingOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"--{name.replace('_', '-')} is {value}; expected at least 1.")
-        if self.skips < 0 or not self.save_every > 0:
+        if self.max_skipped_steps < 0 or not self.save_every > 0:
             raise InputError(
-                f"--skips is {self.skips} and --save-every {self.save_every}; expected at least 0 and above 0 seconds."
+                f"--max-skipped-steps is {self.max_skipped_steps} and --save-every {self.save_every}; "
+                "expected at least 0 and above 0 seconds."
             )
         if self.data_memory is not None and not 0 <= self.data_memory < math.inf:
             raise InputError(f"--data-memory is {self.data_memory}; expected MiB of at least 0.")
@@ -95,4 +96,10 @@ class TrainingOptions:
 
     def recipe(self) -> Recipe:
         """The recipe that the options ask for."""
-        return Recipe(self.epochs, self.batch, self.learning_rate, weight_decay=self.weight_decay, skips=self.skips)
+        return Recipe(
+            self.epochs,
+            self.batch,
+            self.learning_rate,
+            weight_decay=self.weight_decay,
+            max_skipped_steps=self.max_skipped_steps,
+        )

@@ -16,12 +16,12 @@ ANSWERS: Column = ("answers\nimages/s", lambda row: f"{row['inference_images_per
 MEMORY: Column = ("memory\nMiB, all", lambda row: f"{row['memory_mib']:,.0f}")
 
 
-def score(heading: str, name: str = "test_accuracy", decimals: int = 2, factor: float = 100.0) -> Column:
+def score_column(heading: str, name: str = "test_accuracy", decimals: int = 2, factor: float = 100.0) -> Column:
     """Column of a score over seeds, as `interval` gives it, in percent where no other factor is given."""
-    return heading, lambda row: written(row[name], decimals, factor)
+    return heading, lambda row: format_score(row[name], decimals, factor)
 
 
-def making(what: str) -> Column:
+def generation_column(what: str) -> Column:
     """Column of the share of training that goes into making examples, in percent."""
 
     def of_row(row: Row) -> str:
@@ -30,13 +30,13 @@ def making(what: str) -> Column:
     return f"making\n{what} %", of_row
 
 
-def written(score: Mapping[str, Any], decimals: int = 2, factor: float = 100.0) -> str:
+def format_score(score: Mapping[str, Any], decimals: int = 2, factor: float = 100.0) -> str:
     """A score over seeds: its mean, and behind ± its interval where it has one."""
     mean = f"{factor * score['mean']:.{decimals}f}"
     return mean if score["ci95"] is None else f"{mean} ± {factor * score['ci95']:.{decimals}f}"
 
 
-def tabulated(models: str, rows: Iterable[Row], columns: Sequence[Column]) -> list[list[str]]:
+def model_table(models: str, rows: Iterable[Row], columns: Sequence[Column]) -> list[list[str]]:
     """A header and a line for each row: its model under the heading `models`, then the columns."""
     header = [models, *(heading for heading, _ in columns)]
     return [header, *([row["model"], *(of_row(row) for _, of_row in columns)] for row in rows)]

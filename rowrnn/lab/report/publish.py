@@ -8,9 +8,9 @@ from pathlib import Path
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
 from rowrnn.lab.report.tables import _cells, markdown
-from rowrnn.lab.runs.record import ARRAYS, RESULTS, Results, load
+from rowrnn.lab.runs.record import ARRAYS, RESULTS, Results, load_run
 
-MARKS = re.compile(r"(<!-- ([\w.-]+(?: \+ [\w.-]+)*) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- ([\w.-]+(?: \+ [\w.-]+)*) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 """A table in a README between its marks, which name one result or several."""
 
 
@@ -30,7 +30,7 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
         InputError: if there is no such run, it is not finished, the README has no place for its table, or a table that
             shares the place is of another experiment, has other columns or cannot be read.
     """
-    results, arrays = load(directory)
+    results, arrays = load_run(directory)
     name = name or results["experiment"]
     if not results["finished"]:
         raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
@@ -54,7 +54,7 @@ def with_table(text: str, name: str, results: Results, folder: Path) -> str:
     Raises:
         InputError: if no marks name it, or a table that shares them cannot be read or is of another kind.
     """
-    if not any(name in found[2].split(" + ") for found in MARKS.finditer(text)):
+    if not any(name in found[2].split(" + ") for found in TABLE.finditer(text)):
         raise InputError(
             f"There is no place for the table: expected the marks <!-- {name} --> and <!-- /{name} -->. Write them, or "
             "give the --name of those that are there."
@@ -69,7 +69,7 @@ def with_table(text: str, name: str, results: Results, folder: Path) -> str:
         records = [results if other == name else _beside(results, path) for other, path in there]
         return f"{found[1]}{markdown(*records)}\n{found[3]}"
 
-    return MARKS.sub(renewed, text)
+    return TABLE.sub(renewed, text)
 
 
 def _beside(results: Results, path: Path) -> Results:

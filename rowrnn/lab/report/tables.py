@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from rowrnn.lab.report.columns import ANSWERS, MEMORY, PARAMETERS, score, tabulated
+from rowrnn.lab.report.columns import ANSWERS, MEMORY, PARAMETERS, model_table, score_column
 from rowrnn.lab.runs.record import Results
 
 COLUMNS = (
-    score("test\naccuracy %"),
+    score_column("test\naccuracy %"),
     PARAMETERS,
     ("seconds\nto 98 %", lambda row: _seconds(row["seconds_to_98"])),
     ("seconds\nto 99 %", lambda row: _seconds(row["seconds_to_99"])),
@@ -34,7 +34,7 @@ def summary_table(results: Results) -> Table:
     data, seeds = results["data"], results["protocol"]["seeds"]
     title = f"{data['name']}: {data['test']:,} test images, mean ± 95 % interval over {seeds} seeds"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, title_justify="left")
-    return _filled(table, tabulated("model", results["summary"], COLUMNS))
+    return _filled(table, model_table("model", results["summary"], COLUMNS))
 
 
 def plain_table(rows: Sequence[Sequence[str]]) -> Table:
@@ -62,7 +62,7 @@ def markdown(first: Results, *others: Results) -> str:
 
 def _cells(results: Results) -> list[list[str]]:
     """A header and rows: the script's own table or the summary."""
-    return results.get("table") or tabulated("model", results["summary"], COLUMNS)
+    return results.get("table") or model_table("model", results["summary"], COLUMNS)
 
 
 def _seconds(seconds: float | None) -> str:

@@ -20,12 +20,21 @@ from jaxtyping import ArrayLike
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
-from rowrnn.lab.devices.exchange import first_tells
+from rowrnn.lab.devices.exchange import broadcast_from_first
 from rowrnn.lab.devices.mesh import cores
 from rowrnn.lab.errors import Stopped, StorageError
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.process_usage import seconds_since_start
-from rowrnn.lab.runs.record import ARRAYS, CHECKPOINTS, CLAIM, RESULTS, TENSORBOARD, plain, read_record, resume_command
+from rowrnn.lab.runs.record import (
+    ARRAYS,
+    CHECKPOINTS,
+    CLAIM,
+    RESULTS,
+    TENSORBOARD,
+    read_record,
+    resume_command,
+    to_json,
+)
 
 PACKAGES = ("rowrnn", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -58,7 +67,7 @@ class Run:
     def __enter__(self) -> "Run":
         if jax.process_index() == 0:
             self._enter()
-        self._checkpoints = Path(first_tells(str(self.directory.absolute()))) / CHECKPOINTS
+        self._checkpoints = Path(broadcast_from_first(str(self.directory.absolute()))) / CHECKPOINTS
         if jax.process_index() > 0:
             # Of several processes the first writes; what the others write is thrown away.
             self._before = read_record(self.directory) if self._resume else {}
@@ -198,7 +207,7 @@ class Run:
                 with whole_file(self.directory / ARRAYS) as path, path.open("wb") as file:
                     np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(a) for name, a in arrays.items()})
             with whole_file(self.directory / RESULTS) as path:
-                path.write_text(json.dumps(record, indent=1, default=plain) + "\n")
+                path.write_text(json.dumps(record, indent=1, default=to_json) + "\n")
         except OSError as error:
             raise StorageError(f"The results in {self.directory} cannot be written ({error.strerror}).") from error
 

@@ -12,19 +12,19 @@ from safetensors.flax import load_file, save_file
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
-from rowrnn.lab.leaf_names import named
+from rowrnn.lab.leaf_names import leaves_by_name
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.program import PLATFORMS, any_batch, read_program, to_program, write_program
 
 FOLDER = "models"
 
 
-def called(model: Callable[..., Any], *x: Array) -> Any:
+def apply(model: Callable[..., Any], *x: Array) -> Any:
     """What a model makes of arrays."""
     return model(*x)
 
 
-def keep(directory: Path, name: str, models: Any, *examples: Any, call: Callable[..., Any] = called) -> None:
+def keep_model(directory: Path, name: str, models: Any, *examples: Any, call: Callable[..., Any] = apply) -> None:
     """Keeps the models of a run in its directory: `models/NAME.jax` and, with a leading axis of seeds, their weights.
 
     Args:
@@ -34,7 +34,10 @@ def keep(directory: Path, name: str, models: Any, *examples: Any, call: Callable
         examples: what they are called with, the first axis of each the batch.
         call: a model and such arrays to what it makes of them, where that is not to call it.
     """
-    structure, weights = jax.tree.structure(models), {name: jnp.asarray(leaf) for name, leaf in named(models).items()}
+    structure, weights = (
+        jax.tree.structure(models),
+        {name: jnp.asarray(leaf) for name, leaf in leaves_by_name(models).items()},
+    )
     names = list(weights)  # in the order of the leaves, which is not that of the alphabet
 
     def of_weights(weights: dict[str, Array], *x: Array) -> Any:

@@ -22,7 +22,7 @@ TENSORBOARD = "tensorboard"
 Results = Mapping[str, Any]
 
 
-def load(directory: Path) -> tuple[Results, dict[str, np.ndarray]]:
+def load_run(directory: Path) -> tuple[Results, dict[str, np.ndarray]]:
     """The results and arrays of a run.
 
     Raises:
@@ -70,6 +70,6 @@ def resume_command(directory: Path, script: str) -> str:
     return shlex.join(["python", script, "--resume", str(directory)])
 
 
-def plain(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """What JSON has no form of: arrays become lists, paths strings."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)

@@ -21,9 +21,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from rowrnn.errors import InputError
-from rowrnn.lab.devices.exchange import first_tells, gather, put
+from rowrnn.lab.devices.exchange import broadcast_from_first, gather, to_devices
 from rowrnn.lab.errors import StorageError
-from rowrnn.lab.leaf_names import named
+from rowrnn.lab.leaf_names import leaves_by_name
 
 SUMS, RECORD, ARRAYS = "SHA256SUMS", "record.json", "arrays"
 PARTIAL = ".partial"
@@ -75,7 +75,7 @@ class Checkpoints:
         """
         from orbax.checkpoint import v1 as orbax  # It takes long to import: not before the first save.
 
-        arrays = gather(named(state))
+        arrays = gather(leaves_by_name(state))
         self._saved = time.monotonic()
         partial, whole = self.directory / PARTIAL, self._path(epochs, steps)
         if jax.process_index() > 0:
@@ -113,7 +113,7 @@ class Checkpoints:
             InputError: if all checkpoints are damaged.
         """
         chosen = self._newest() if jax.process_index() == 0 else None
-        name = first_tells(chosen.path.name if chosen else "")
+        name = broadcast_from_first(chosen.path.name if chosen else "")
         return Checkpoint(self.directory / name) if name else None
 
     def _path(self, epochs: int, steps: int) -> Path:
@@ -172,10 +172,10 @@ class Checkpoint:
                 "with the version and the options that it was written with."
             )
         # Read as host arrays, whatever the devices, in every process for itself.
-        wanted = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in named(like).items()}
+        wanted = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in leaves_by_name(like).items()}
         leaves = orbax.load(self.path / ARRAYS, wanted)
         state = jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted])
-        return put(state, jax.tree.map(lambda leaf: leaf.sharding, like))
+        return to_devices(state, jax.tree.map(lambda leaf: leaf.sharding, like))
 
     def _read(self) -> dict[str, Any]:
         return json.loads((self.path / RECORD).read_text())
@@ -204,7 +204,7 @@ def damaged(checkpoint: Path) -> str:
 
 
 def _form(tree: PyTree) -> dict[str, str]:
-    return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in named(tree).items()}
+    return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in leaves_by_name(tree).items()}
 
 
 def _sums(directory: Path) -> bytes:

@@ -12,8 +12,8 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, ArrayLike, PyTree
 
 from rowrnn.errors import InputError
-from rowrnn.lab.devices.exchange import gather, put, wait
-from rowrnn.lab.devices.mesh import SEED, each_seed, seed_mesh, take
+from rowrnn.lab.devices.exchange import block_until_ready, gather, to_devices
+from rowrnn.lab.devices.mesh import SEED, map_over_seeds, seed_mesh, take_examples
 
 Model = PyTree[Array]
 Batch = PyTree[ArrayLike]
@@ -42,12 +42,12 @@ def compile_evaluation(
         return map_batches(partial(f, model), batch)
 
     with jax.set_mesh(mesh):
-        models, batch = put(models, NamedSharding(mesh, P(SEED))), put(batch, NamedSharding(mesh, P()))
-        compiled = jax.jit(each_seed(of_seed, mesh)).lower(models, batch).compile()
+        models, batch = to_devices(models, NamedSharding(mesh, P(SEED))), to_devices(batch, NamedSharding(mesh, P()))
+        compiled = jax.jit(map_over_seeds(of_seed, mesh)).lower(models, batch).compile()
 
     def evaluation() -> PyTree[np.ndarray]:
         outputs = compiled(models, batch)
-        jax.tree.map(wait, outputs)
+        jax.tree.map(block_until_ready, outputs)
         return gather(outputs)
 
     return evaluation
@@ -67,7 +67,7 @@ def map_batches(f: Callable[[Any], Any], batch: Batch, size: int = EVALUATION_BA
     batches = -(-examples // size)
     # The last batch is filled up with the last example again.
     indices = jnp.minimum(jnp.arange(batches * size), examples - 1).reshape(batches, size)
-    outputs = jax.lax.map(lambda i: f(take(batch, i)), indices)
+    outputs = jax.lax.map(lambda i: f(take_examples(batch, i)), indices)
     return jax.tree.map(lambda a: a.reshape(batches * size, *a.shape[2:])[:examples], outputs)
 
 

@@ -14,8 +14,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, ArrayLike, Int, PyTree
 
-from rowrnn.lab.devices.exchange import gather, put
-from rowrnn.lab.devices.mesh import DATA, SEED, cut, take
+from rowrnn.lab.devices.exchange import gather, to_devices
+from rowrnn.lab.devices.mesh import DATA, SEED, shard_batch, take_examples
 
 THREADS = 4
 AHEAD = 16  # blocks that are read before they are asked for
@@ -50,7 +50,7 @@ class InMemory:
     """
 
     def __init__(self, examples: PyTree[ArrayLike], mesh: Mesh, sizes: Sizes) -> None:
-        self.on_devices = put(examples, NamedSharding(mesh, P()))
+        self.on_devices = to_devices(examples, NamedSharding(mesh, P()))
         self.shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), self.on_devices)
         self.block_steps = sizes[1]
         self.block = jax.ShapeDtypeStruct(sizes, jnp.int32, sharding=NamedSharding(mesh, P(SEED)))
@@ -62,7 +62,7 @@ class InMemory:
 
     def batch(self, on_devices: PyTree[Array], block: Int[Array, "steps b"], step: Array) -> PyTree[Array]:
         """What a step of a seed's block takes."""
-        return take(on_devices, jax.lax.dynamic_index_in_dim(block, step, keepdims=False))
+        return take_examples(on_devices, jax.lax.dynamic_index_in_dim(block, step, keepdims=False))
 
 
 class Streamed:
@@ -97,7 +97,7 @@ class Streamed:
         """What a step of a seed's block takes."""
         del on_devices
         leaves = [jax.lax.dynamic_index_in_dim(a, step, keepdims=False) for a in block]
-        return cut(jax.tree.unflatten(self._structure, leaves))
+        return shard_batch(jax.tree.unflatten(self._structure, leaves))
 
 
 class EpochExamples:

@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from rowrnn.errors import InputError
-from rowrnn.lab.devices.exchange import gather, tell, wait
+from rowrnn.lab.devices.exchange import all_gather_scalar, block_until_ready, gather
 from rowrnn.lab.errors import Stopped
-from rowrnn.lab.leaf_names import named
+from rowrnn.lab.leaf_names import leaves_by_name
 from rowrnn.lab.training.checkpoint import Checkpoints
 from rowrnn.lab.training.examples import Source
 from rowrnn.lab.training.interruption import Interruption
@@ -109,7 +109,7 @@ def fit(
         InputError: if a batch is larger than the training set, arrays of a split differ in length, or the checkpoints
             are of another training.
         FloatingPointError: in the first step whose loss or gradient is not finite, or the first beyond
-            `recipe.skips`; and after an epoch whose weights are not finite.
+            `recipe.max_skipped_steps`; and after an epoch whose weights are not finite.
         StorageError: if a checkpoint cannot be written.
         Stopped: if asked to, when the training is saved.
     """
@@ -132,19 +132,28 @@ def fit(
                 progress.steps, progress.seconds = last, progress.seconds + seconds
                 if checkpoints is not None:
                     # Processes save together, and take chunks of one length: the first one's clock counts.
-                    chunk = max(1, int(CHUNK_SECONDS / tell(seconds)[0] * (last - first)))
-                    stop, due = tell(float(interruption.requested or 0)).max(), tell(float(checkpoints.due()))[0]
+                    chunk = max(1, int(CHUNK_SECONDS / all_gather_scalar(seconds)[0] * (last - first)))
+                    stop, due = (
+                        all_gather_scalar(float(interruption.requested or 0)).max(),
+                        all_gather_scalar(float(checkpoints.due()))[0],
+                    )
                     if last < steps.per_epoch and (due or stop):
                         _save(checkpoints, steps, state, progress, int(stop))
             started = time.perf_counter()
             state, finite = steps.conclude(state, number)
-            wait(finite)
+            block_until_ready(finite)
             _check_weights(gather(finite), number)
             progress.conclude(time.perf_counter() - started)
             on_epoch(_epochs(state, progress)[-1])
             if checkpoints is not None:
-                _save(checkpoints, steps, state, progress, int(tell(float(interruption.requested or 0)).max()))
-        if checkpoints is not None and (stop := int(tell(float(interruption.requested or 0)).max())):
+                _save(
+                    checkpoints,
+                    steps,
+                    state,
+                    progress,
+                    int(all_gather_scalar(float(interruption.requested or 0)).max()),
+                )
+        if checkpoints is not None and (stop := int(all_gather_scalar(float(interruption.requested or 0)).max())):
             raise _stopped(stop, progress)  # It was asked to while the last checkpoint was written.
     return Fit(
         state.best_model if jax.process_count() == 1 else gather(state.best_model),
@@ -215,18 +224,18 @@ def _check_faults(
     """Stops at a seed with more faults than it may have, warns of others that have met one in these steps."""
     now, fault, faulty = gather((state.skipped, state.fault, state.faulty))
     for seed in np.flatnonzero(now > skipped):
-        places = ["the loss", *(f"the gradient of {name}" for name in named(state.model))]
+        places = ["the loss", *(f"the gradient of {name}" for name in leaves_by_name(state.model))]
         bad = [place for place, is_bad in zip(places, faulty[seed], strict=True) if is_bad]
         listed = ", ".join(bad[:NAMED]) + (f" and {len(bad) - NAMED} more" if len(bad) > NAMED else "")
         what = f"In step {fault[seed] + 1} of epoch {epoch}, seed {seed} of {len(now)}: not finite: {listed}."
-        if now[seed] > recipe.skips:
+        if now[seed] > recipe.max_skipped_steps:
             kept = checkpoints.all() if checkpoints else []
             raise FloatingPointError(
                 f"{what} "
                 + (f"The last good checkpoint is {kept[-1]}. " if kept else "")
                 + "Look at the data, or lower the learning rate or the clipping norm."
             )
-        warnings.warn(f"{what} Skipped, the {now[seed]} of {recipe.skips} that may be.", stacklevel=3)
+        warnings.warn(f"{what} Skipped, the {now[seed]} of {recipe.max_skipped_steps} that may be.", stacklevel=3)
 
 
 def _check_weights(finite: np.ndarray, epoch: int) -> None:

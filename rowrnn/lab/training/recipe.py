@@ -20,8 +20,8 @@ class Recipe:
         warmup: fraction of all steps over which the learning rate rises, from zero at the first step.
         weight_decay: decoupled weight decay, on kernels only.
         clip_norm: largest global norm of a gradient.
-        skips: steps whose loss or gradient is not finite that each seed may leave out before its training stops; one
-            that is left out changes neither weights nor optimizer.
+        max_skipped_steps: steps whose loss or gradient is not finite that each seed may leave out before its training
+            stops; one that is left out changes neither weights nor optimizer.
 
     Raises:
         InputError: if a number is out of its range.
@@ -33,7 +33,7 @@ class Recipe:
     warmup: float = 0.1
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
-    skips: int = 0
+    max_skipped_steps: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "clip_norm"):
@@ -46,8 +46,8 @@ class Recipe:
                 f"A training needs a warm-up in [0, 1) and a weight decay of at least 0, not {self.warmup} and "
                 f"{self.weight_decay}."
             )
-        if self.skips < 0:
-            raise InputError(f"A training needs a number of steps to skip of at least 0, not {self.skips}.")
+        if self.max_skipped_steps < 0:
+            raise InputError(f"A training needs a number of steps to skip of at least 0, not {self.max_skipped_steps}.")
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         """AdamW with clipping for a training of so many steps."""

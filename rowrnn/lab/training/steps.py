@@ -18,8 +18,8 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, PyTree
 
 from rowrnn.errors import InputError
-from rowrnn.lab.devices.exchange import put, wait
-from rowrnn.lab.devices.mesh import SEED, each_seed, seed_mesh
+from rowrnn.lab.devices.exchange import block_until_ready, to_devices
+from rowrnn.lab.devices.mesh import SEED, map_over_seeds, seed_mesh
 from rowrnn.lab.training.evaluation import examples_of, map_batches
 from rowrnn.lab.training.examples import EpochExamples, InMemory, Source, Streamed
 from rowrnn.lab.training.recipe import Recipe
@@ -102,8 +102,8 @@ class Steps:
         self._start = jax.jit(partial(jax.lax.map, self._begin_seed))
         self._count, sizes = examples, (len(keys), self.per_epoch, recipe.batch_size)
         self._examples = (Streamed if isinstance(train, Source) else InMemory)(train, self.mesh, sizes)
-        self._validation = put(validation, self._everywhere)
-        self._keys = jax.random.wrap_key_data(put(jax.random.key_data(keys), self._over_seeds))
+        self._validation = to_devices(validation, self._everywhere)
+        self._keys = jax.random.wrap_key_data(to_devices(jax.random.key_data(keys), self._over_seeds))
 
     def describe(self) -> dict[str, Any]:
         """What makes this training another than any other, but for its code and its data."""
@@ -117,7 +117,7 @@ class Steps:
 
     def begin(self) -> TrainState:
         """The state before the first step."""
-        return put(self._start(self._first_keys), self._over_seeds)
+        return to_devices(self._start(self._first_keys), self._over_seeds)
 
     def compile(self) -> float:
         """Compiles everything; returns the seconds that took."""
@@ -126,7 +126,7 @@ class Steps:
         examples = self._examples
         with jax.set_mesh(self.mesh):
             order_of, advance, conclude = (
-                each_seed(f, self.mesh) for f in (self._order_of_seed, self._advance_seed, self._conclude_seed)
+                map_over_seeds(f, self.mesh) for f in (self._order_of_seed, self._advance_seed, self._conclude_seed)
             )
             advance_all = jax.jit(lambda state, *rest: advance((state, *rest[:2]), *rest[2:]), donate_argnums=0)
             conclude_all = jax.jit(conclude, donate_argnums=0)
@@ -156,7 +156,7 @@ class Steps:
             block, start, end = examples.block(first)
             numbers = map(np.int32, (epoch, first, min(last, end), start))
             state = self._advance(state, self._keys, block, *numbers, self._examples.on_devices)
-            wait(state.taken)  # Runs of steps on their way together can deadlock on several CPU devices.
+            block_until_ready(state.taken)  # Runs of steps on their way together can deadlock on several CPU devices.
             first = end
         return state
 
@@ -201,7 +201,7 @@ class Steps:
 
         def goes_on(carry: tuple[Array, TrainState]) -> Array:
             step, state = carry
-            return (step < last) & (state.skipped <= self._recipe.skips)
+            return (step < last) & (state.skipped <= self._recipe.max_skipped_steps)
 
         def step(carry: tuple[Array, TrainState]) -> tuple[Array, TrainState]:
             step, state = carry

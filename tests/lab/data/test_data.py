@@ -9,7 +9,7 @@ import pytest
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Augmentation, Dataset, Split, as_float
-from rowrnn.lab.data.fixed import AT_ONCE, fixed
+from rowrnn.lab.data.fixed import AT_ONCE, fixed_examples
 from rowrnn.lab.data.load import load
 from rowrnn.lab.data.mnist import FILE, load_bundled
 
@@ -187,17 +187,17 @@ def test_fixed_sets_are_made_in_parts_and_cut():
         }
 
     count = AT_ONCE + 3
-    found = fixed(make, jax.random.key(1), digits, count)
+    found = fixed_examples(make, jax.random.key(1), digits, count)
     np.testing.assert_array_equal(found["number"], np.arange(count))
     np.testing.assert_array_equal(found["label"], 4 + np.arange(count) % 3)
     np.testing.assert_array_equal(found["digit"], np.full((count, 2, 2, 1), 7, np.uint8))
     assert found["image"].dtype == np.uint8
     parts = [jax.random.uniform(jax.random.fold_in(jax.random.key(1), first), (AT_ONCE,)) for first in (0, AT_ONCE)]
     np.testing.assert_allclose(found["image"], 255 * np.concatenate(parts)[:count], atol=0.501)
-    assert len(fixed(make, jax.random.key(1), digits, 2)["number"]) == 2
+    assert len(fixed_examples(make, jax.random.key(1), digits, 2)["number"]) == 2
 
     def refuse(key, digits, numbers):
         raise ValueError("Digits of 2x2.")
 
     with pytest.raises(InputError, match="Digits of 2x2"):
-        fixed(refuse, jax.random.key(1), digits, 2)
+        fixed_examples(refuse, jax.random.key(1), digits, 2)

@@ -235,10 +235,10 @@ def noisy(model, batch, key):
     return squared(model, (x + 0.1 * jax.random.normal(key, x.shape), y), key)
 
 
-def fit_line(checkpoints, loss=noisy, seeds=2, epochs=3, train=None, skips=0, **options):
+def fit_line(checkpoints, loss=noisy, seeds=2, epochs=3, train=None, max_skipped_steps=0, **options):
     """80 examples in batches of 4: 20 steps an epoch, of which the first 8 are the first chunk."""
     keys = jax.vmap(jax.random.key)(jnp.arange(seeds, dtype=jnp.uint32))
-    recipe = Recipe(epochs, batch_size=4, skips=skips)
+    recipe = Recipe(epochs, batch_size=4, max_skipped_steps=max_skipped_steps)
     train = examples(80) if train is None else train
     return fit(line, loss, closeness, train, examples(9, 1), recipe, keys, checkpoints=checkpoints, **options)
 
@@ -401,7 +401,7 @@ def test_steps_that_are_not_finite_are_skipped_up_to_a_limit():
     train = marked(3, 50)
     loss, steps = recorded(poisoned("data"))
     with pytest.warns(UserWarning, match=r"not finite: .* Skipped, the [12] of 2 that may be\."):
-        fitted = fit_line(None, loss, epochs=1, train=train, skips=2, **ALONE)
+        fitted = fit_line(None, loss, epochs=1, train=train, max_skipped_steps=2, **ALONE)
     jax.effects_barrier()
     assert fitted.skipped.tolist() == [2]
     # The same without those steps, one by one.
@@ -418,7 +418,7 @@ def test_steps_that_are_not_finite_are_skipped_up_to_a_limit():
     chex.assert_trees_all_close(jax.tree.map(lambda a: a[0], jax.device_get(fitted.models)), model, atol=1e-6)
     assert fitted.epochs[0].metrics["loss"][0] == pytest.approx(np.mean(losses), rel=1e-5)
     with pytest.raises(FloatingPointError, match="In step"), pytest.warns(UserWarning, match="the 1 of 1"):
-        fit_line(None, poisoned("data"), epochs=2, train=marked(3), skips=1, **ALONE)
+        fit_line(None, poisoned("data"), epochs=2, train=marked(3), max_skipped_steps=1, **ALONE)
 
 
 def test_arrays_of_different_lengths_are_refused():

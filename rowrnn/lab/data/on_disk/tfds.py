@@ -19,7 +19,7 @@ from rowrnn.lab.data.dataset import Dataset, check_examples, check_sizes, held_o
 from rowrnn.lab.data.on_disk.decoded import Decoded
 from rowrnn.lab.data.on_disk.silence import reason, silence
 from rowrnn.lab.data.on_disk.stream import Stream
-from rowrnn.lab.devices.exchange import tell
+from rowrnn.lab.devices.exchange import all_gather_scalar
 
 ANY_VERSION = "*.*.*"
 HELD_OUT_PARTS = 6
@@ -56,7 +56,7 @@ def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Da
     class_names = tuple(builder.info.features[keys[1]].names)
     source = f"TFDS {builder.info.name}:{builder.info.version}{config}, {chosen}"
     # Of several processes all decide alike.
-    allowed = tell(float(_budget() if budget is None else budget)).min()
+    allowed = all_gather_scalar(float(_budget() if budget is None else budget)).min()
     if train.nbytes <= allowed:
         return Dataset.from_arrays(name, train.arrays(), test.arrays(), class_names, source)
     source += f"; training images streamed, {train.nbytes / 2**20:,.1f} MiB where {allowed / 2**20:,.1f} are allowed"

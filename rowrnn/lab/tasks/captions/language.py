@@ -14,7 +14,7 @@ from jaxtyping import Array, Int
 
 from rowrnn.errors import InputError
 
-MARKS = ("<pad>", "<begin>", "<end>")
+SPECIAL_TOKENS = ("<pad>", "<begin>", "<end>")
 PAD, BEGIN, END = range(3)
 SIZES = ("small", "large")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -31,7 +31,7 @@ SENTENCES = (
 """What is said of each arrangement; a number stands for size and name of the digit that is named in this turn."""
 
 WORDS = (
-    *MARKS,
+    *SPECIAL_TOKENS,
     *SIZES,
     *DIGITS,
     *("a", "left", "right", "of", "above", "below", "them", "it", "digits", ":", ","),
@@ -77,7 +77,7 @@ def encode(texts: Sequence[str]) -> Int[np.ndarray, "n longest"]:
     """Texts, words with spaces between, as captions.
 
     Raises:
-        InputError: if there is no text, a word is none of `WORDS` without `MARKS`, or a text is too long.
+        InputError: if there is no text, a word is none of `WORDS` without `SPECIAL_TOKENS`, or a text is too long.
     """
     if not texts:
         raise InputError("There is no caption to encode; expected at least one.")
@@ -85,8 +85,10 @@ def encode(texts: Sequence[str]) -> Int[np.ndarray, "n longest"]:
     for caption, text in zip(captions, texts, strict=True):
         words = text.split()
         for word in words:
-            if word not in WORDS[len(MARKS) :]:
-                raise InputError(f"{word!r} in {text!r} is no word here; the words are {' '.join(WORDS[len(MARKS) :])}")
+            if word not in WORDS[len(SPECIAL_TOKENS) :]:
+                raise InputError(
+                    f"{word!r} in {text!r} is no word here; the words are {' '.join(WORDS[len(SPECIAL_TOKENS) :])}"
+                )
         if len(words) >= LONGEST:
             raise InputError(f"The caption {text!r} has {len(words)} words; at most {LONGEST - 1} are expected.")
         caption[: len(words) + 1] = [*map(WORDS.index, words), END]

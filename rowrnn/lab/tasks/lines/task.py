@@ -54,14 +54,14 @@ def predict(model: Any, lines: Lines) -> Float[Array, "b t scores"]:
 
 def best_path(model: Any, lines: Lines) -> ctc.Reading:
     """The string of each line by its most probable path."""
-    return ctc.greedy(predict(model, lines), strips(lines.widths))
+    return ctc.best_path(predict(model, lines), strips(lines.widths))
 
 
 def transcribe(model: Any, lines: Lines, *, beam: int) -> Transcription:
     """Both decodings of each line, and the probabilities behind them."""
     scores, lengths = predict(model, lines), strips(lines.widths)
     searched = ctc.beam_search(scores, lengths, beam=beam)
-    return Transcription(ctc.greedy(scores, lengths), searched, jax.nn.softmax(scores))
+    return Transcription(ctc.best_path(scores, lengths), searched, jax.nn.softmax(scores))
 
 
 def exact(model: Any, lines: Lines) -> Float[Array, "b"]:

@@ -17,7 +17,7 @@ from flax import nnx
 
 from experiments import captions as script
 from rowrnn import CELLS
-from rowrnn.decoding.sentences import Marks, beam_search, greedy
+from rowrnn.decoding.sentences import SpecialTokens, beam_search, greedy
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Split, as_float
 from rowrnn.lab.data.load import load
@@ -28,7 +28,7 @@ from rowrnn.models import Captioner
 from tests.helpers import problem
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-MARKS = Marks(words_of.PAD, words_of.BEGIN, words_of.END)
+MARKS = SpecialTokens(words_of.PAD, words_of.BEGIN, words_of.END)
 
 
 # A reader of scenes, who knows where boxes lie and nothing of how they came there.
@@ -122,7 +122,7 @@ def test_combinations_that_are_held_out_are_in_the_unseen_part_only(planned, dig
     assert not seen & HELD_OUT
     assert len(seen) > 150  # of 180
     assert {a for a, *_ in seen} == {c for *_, c in seen} == set(range(10))
-    for word in words_of.WORDS[len(words_of.MARKS) :]:
+    for word in words_of.WORDS[len(words_of.SPECIAL_TOKENS) :]:
         assert any(word in text.split() for text in texts), word
     unseen = made.fixed_scenes(jax.random.key(1), digits, 700, unseen=True)
     found = [combinations(text) & HELD_OUT for text in words_of.decode(np.asarray(unseen.captions))]
@@ -215,7 +215,7 @@ def table():
 @pytest.mark.parametrize("power", [0.0, 0.7])
 def test_the_widest_beam_finds_the_best_of_all_sentences(table, power):
     start = jnp.asarray([3, 500])
-    search = partial(beam_search, table_step(table), marks=Marks(0, 1, 2), longest=LENGTH)
+    search = partial(beam_search, table_step(table), marks=SpecialTokens(0, 1, 2), longest=LENGTH)
     result = jax.tree.map(np.asarray, jax.jit(partial(search, width=WORDS**LENGTH, length_power=power))(start))
     for row, state in enumerate(start.tolist()):
         expected = every_sentence(table, state)
@@ -231,7 +231,7 @@ def test_the_widest_beam_finds_the_best_of_all_sentences(table, power):
 def test_greedy_says_the_likeliest_word_each_time(table):
     start = jnp.asarray([3, 500, 17, 996])
     result = jax.tree.map(
-        np.asarray, jax.jit(partial(greedy, table_step(table), marks=Marks(0, 1, 2), longest=8))(start)
+        np.asarray, jax.jit(partial(greedy, table_step(table), marks=SpecialTokens(0, 1, 2), longest=8))(start)
     )
     ends = set()
     for row, state in enumerate(start.tolist()):
@@ -387,7 +387,7 @@ def test_each_thing_that_a_caption_says_is_judged_by_itself():
         (lambda: make_captioner().logits(IMAGES, CAPTIONS + 1), ValueError, "from 0 to 6; these run from 1 to 7"),
         (lambda: make_captioner()(IMAGES[:0]), ValueError, "at least one image; the batch is empty"),
         (lambda: make_captioner(attention=False).attention(IMAGES, CAPTIONS), ValueError, "no attention to show"),
-        (lambda: make_captioner(marks=Marks(0, 1, 7)), ValueError, r"0 to 6, not \(0, 1, 7\)"),
+        (lambda: make_captioner(marks=SpecialTokens(0, 1, 7)), ValueError, r"0 to 6, not \(0, 1, 7\)"),
         (lambda: make_captioner(dropout=1.0), ValueError, "dropout is a probability"),
         (lambda: make_captioner(channels=0), ValueError, "at least one of everything"),
         (

@@ -276,7 +276,7 @@ LENGTHS = np.array([5, 5, 4, 3, 2, 1])
 
 def test_the_best_path_is_that_of_all_paths():
     logits, lengths = 2 * SHORT, LENGTHS
-    read = jax.tree.map(np.asarray, ctc.greedy(logits, lengths))
+    read = jax.tree.map(np.asarray, ctc.best_path(logits, lengths))
     for number, steps in enumerate(lengths):
         scores = logits[number, :steps].astype(np.float64)
         log_probs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
@@ -367,7 +367,7 @@ def test_exact_is_all_labels_and_no_more():
     np.testing.assert_array_equal(exact(lambda images, widths: logits, lines), [1, 1, 0])
 
 
-@pytest.mark.parametrize("decode", [ctc.greedy, ctc.beam_search])
+@pytest.mark.parametrize("decode", [ctc.best_path, ctc.beam_search])
 @pytest.mark.parametrize(
     ("logits", "lengths", "message"),
     [
