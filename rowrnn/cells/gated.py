@@ -14,8 +14,8 @@ from rowrnn.typing import Hidden, Output, Projected, State
 class GatedCell(Cell):
     """A cell with a recurrent kernel, gates side by side as in the input kernel.
 
-    Its `gates` and `step` take one argument more: `dropout_mask`, `[..., outputs]`, multiplies the hidden state where it
-    enters a product, and there only (variational dropout, Gal & Ghahramani 2016).
+    Its `gates` and `step` take one argument more: `dropout_mask`, `[..., outputs]`, multiplies the hidden state where
+    it enters a product, and there only (variational dropout, Gal & Ghahramani 2016).
     """
 
     def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:

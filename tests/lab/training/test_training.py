@@ -458,7 +458,7 @@ def test_data_is_replicated_and_models_lie_on_the_seed_axis():
 
 BUSY = """
 import hashlib
-from rowrnn.training.interruption import Interruption
+from rowrnn.lab.training.interruption import Interruption
 with Interruption() as interruption:
     print("busy", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 50_000_000)  # Compiled code, which no handler interrupts.
