@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 import rowrnn
 from rowrnn import RowLSTM
-from rowrnn.data import load
+from rowrnn.lab.data.load import load
 print(rowrnn.__file__)
 layer = RowLSTM(features=20, hidden=50, rngs=nnx.Rngs(0))
 print(layer(jnp.ones((1, 10, 20))).shape, len(load("mnist").test))
