@@ -1,7 +1,7 @@
 """One problem for a cell and for the oracle: the same random parameters, sequences and weights of the loss."""
 
 import os
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import chex
@@ -95,10 +95,13 @@ class Problem:
         weights = [jnp.asarray(weight, x.dtype) for weight in self.weights]
         return sum((weight * value).sum() for weight, value in zip(weights, values, strict=True)), values
 
+    @cached_property
+    def derivative(self):
+        return jax.grad(self.loss, argnums=(0, 1, 2), has_aux=True)
+
     def solve(self, dtype, jit=jax.jit):
         """Values and gradients of ours, as lists of arrays in the oracle's order."""
-        arguments = self.arguments(dtype)
-        gradients, values = jit(jax.grad(self.loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
+        gradients, values = jit(self.derivative)(*self.arguments(dtype))
         assert {leaf.dtype for leaf in jax.tree.leaves((values, gradients))} == {jnp.dtype(dtype)}
         return values, flat(*gradients)
 

@@ -29,6 +29,7 @@ def script(path, text):
     return str(path)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_library_is_compiled_once(tmp_path):
     library = native._library(compiler)
