@@ -41,8 +41,12 @@ def make_cell(kind, dtype=jnp.float32, features=FEATURES, hidden=HIDDEN, seed=0)
 
 def randomized(make, dtype=jnp.float32, seed=0):
     """The layer of `make()` with every parameter random, biases included."""
-    layer = oracle.random_cell(make, np.random.default_rng(seed))
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), layer)
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), random_like(jax.eval_shape(make), seed))
+
+
+def random_like(model, seed=0):
+    """The model with every parameter random, biases included."""
+    return oracle.random_like(model, np.random.default_rng(seed))
 
 
 def make_state(kind, arrays, dtype=None):
