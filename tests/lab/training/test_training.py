@@ -152,25 +152,31 @@ def fit_rows(devices, seeds=1, loss=classifier_loss):
     return fit(classifier, loss, classifier_score, data, data, recipe, keys, devices=devices)
 
 
-def test_one_and_two_devices_train_alike_and_a_seed_trains_alike_in_company():
+@pytest.fixture(scope="module")
+def two_seeds():
+    """Two seeds on two devices, trained once for all tests that look at them."""
+    with jax.numpy_dtype_promotion("standard"):
+        return fit_rows(jax.devices(), seeds=2)
+
+
+def test_one_and_two_devices_train_alike_and_a_seed_trains_alike_in_company(two_seeds):
     one, two = fit_rows(jax.devices()[:1]), fit_rows(jax.devices())
     chex.assert_trees_all_close(jax.device_get(one.models), jax.device_get(two.models), atol=1e-5, rtol=0)
     for a, b in zip(one.epochs, two.epochs, strict=True):
         np.testing.assert_allclose(a.metrics["loss"], b.metrics["loss"], atol=1e-5, rtol=0)
     # Two seeds go to two devices; the first is the one that trained alone.
-    both = jax.device_get(fit_rows(jax.devices(), seeds=2).models)
+    both = jax.device_get(two_seeds.models)
     chex.assert_trees_all_close(jax.tree.map(lambda a: a[:1], both), jax.device_get(one.models), atol=1e-5, rtol=0)
     with pytest.raises(AssertionError):
         chex.assert_trees_all_close(both.head.kernel[...][0], both.head.kernel[...][1], atol=1e-2)
 
 
-def test_the_same_seed_gives_the_same_bits_with_two_traces():
-    first = fit_rows(jax.devices(), seeds=2)
+def test_the_same_seed_gives_the_same_bits_with_two_traces(two_seeds):
     # One trace for the names of its metrics, one for the step of all steps, epochs and seeds.
     counted = chex.assert_max_traces(classifier_loss, n=2)
     again = fit_rows(jax.devices(), seeds=2, loss=counted)
-    chex.assert_trees_all_equal(jax.device_get(first.models), jax.device_get(again.models))
-    for a, b in zip(first.epochs, again.epochs, strict=True):
+    chex.assert_trees_all_equal(jax.device_get(two_seeds.models), jax.device_get(again.models))
+    for a, b in zip(two_seeds.epochs, again.epochs, strict=True):
         chex.assert_trees_all_equal((a.metrics, a.score), (b.metrics, b.score))
 
 
@@ -389,11 +395,10 @@ def test_a_recipe_refuses_numbers_out_of_range(wrong):
         Recipe(**wrong)
 
 
-def test_data_is_replicated_and_models_lie_on_the_seed_axis():
-    result = fit_rows(jax.devices(), seeds=2)
-    assert result.models.head.kernel[...].sharding.spec == P("seed")
-    assert result.memory_bytes > 2 * rows_problem()[0].nbytes
-    assert result.compile_seconds > 0
+def test_data_is_replicated_and_models_lie_on_the_seed_axis(two_seeds):
+    assert two_seeds.models.head.kernel[...].sharding.spec == P("seed")
+    assert two_seeds.memory_bytes > 2 * rows_problem()[0].nbytes
+    assert two_seeds.compile_seconds > 0
 
 
 BUSY = """
