@@ -29,7 +29,6 @@ def script(path, text):
     return str(path)
 
 
-@pytest.mark.slow
 @needs_compiler
 def test_a_library_is_compiled_once(tmp_path):
     library = native._library(compiler)
