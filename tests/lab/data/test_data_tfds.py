@@ -93,6 +93,7 @@ def test_description_is_read_as_made(dataset):
     assert dataset.source == "TFDS shapes7:1.0.0, test from split 'test'"
 
 
+@pytest.mark.slow
 def test_fresh_process_reads_without_the_builders_code_or_tensorflow(shapes7_dir):
     script = (
         "import sys; from rowrnn.lab.data.load import load; test = load('shapes7', sys.argv[1]).test; "

@@ -51,6 +51,7 @@ def test_a_streamed_training_is_that_of_the_same_examples_in_memory(seeds, devic
     assert len(source.read_numbers) == 2 * 80 * seeds
 
 
+@pytest.mark.slow
 def test_a_streamed_training_goes_on_within_its_epoch(tmp_path, monkeypatch):
     blocks_of(3, monkeypatch)
     checkpoints = Checkpoints(tmp_path)

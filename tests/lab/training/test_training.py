@@ -237,6 +237,7 @@ def test_a_resumed_training_is_one_that_was_never_interrupted(tmp_path):
 ALONE = {"seeds": 1, "devices": jax.devices()[:1]}
 
 
+@pytest.mark.slow
 def test_interruptions_do_not_change_which_examples_come_when(tmp_path):
     def digest(steps):
         jax.effects_barrier()
@@ -267,6 +268,7 @@ def test_a_training_is_kept_within_an_epoch_when_a_checkpoint_is_due(tmp_path):
     assert_equal_fits(resumed, fit_line(None, epochs=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
 def test_a_training_goes_on_with_other_devices(tmp_path, before, after):
     checkpoints = Checkpoints(tmp_path)
@@ -410,6 +412,7 @@ with Interruption() as interruption:
 """
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_leaves_at_once_whatever_is_computed():
     with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
