@@ -21,7 +21,6 @@ from tests.helpers.problem import (
     FEATURES,
     GAPS,
     HIDDEN,
-    KINDS,
     MAKERS,
     RAGGED,
     STEPS,
@@ -29,6 +28,7 @@ from tests.helpers.problem import (
     make_state,
     randomized,
 )
+from tests.helpers.scans import representative_cell
 
 X = oracle.draw(np.random.default_rng(1), BATCH, STEPS, FEATURES)
 
@@ -56,7 +56,7 @@ def deep(kind):
 
 
 @pytest.mark.parametrize("depth", ["reverse", "stack of both directions"])
-@pytest.mark.parametrize("kind", KINDS)
+@representative_cell
 def test_gaps_are_as_if_cut_out(kind, depth):
     layer = Recurrent(make_cell(kind), reverse=True) if depth == "reverse" else deep(kind)
     rng = np.random.default_rng(2)
