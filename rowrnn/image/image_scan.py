@@ -11,7 +11,7 @@ from rowrnn.cells import Cell
 from rowrnn.image.orders import ORDERS, Order
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
-from rowrnn.typing import State
+from rowrnn.typing import Outputs, State
 
 Grid = Float[Array, "b gh gw k"]
 
@@ -67,6 +67,22 @@ class ImageScan(nnx.Module):
             ValueError: if a shape does not fit the layer, patches do not divide the images, or heights or widths, where
                 known outside `jax.jit`, leave the images.
         """
+        order, outputs, state = self.sequence_outputs(images, heights=heights, widths=widths, **options)
+        return order.grid(outputs), state
+
+    def sequence_outputs(
+        self,
+        images: ArrayLike,
+        *,
+        heights: ArrayLike | None = None,
+        widths: ArrayLike | None = None,
+        **options: Any,
+    ) -> tuple[Order, Outputs, State]:
+        """Runs the layer as `__call__` does: the order, outputs step by step, `[b·n, t, outputs]`, and the last state.
+
+        Raises:
+            ValueError: as `__call__`.
+        """
         images = jnp.asarray(images)
         if images.ndim != 4:
             raise ValueError(f"A batch of images has shape [b, h, w, c], not {list(images.shape)}.")
@@ -78,4 +94,4 @@ class ImageScan(nnx.Module):
         if "mask" in options:
             raise ValueError("An ImageScan makes its mask of heights and widths; give these.")
         outputs, state = self.layer(order.sequences(images), mask=mask, **options)
-        return order.grid(outputs), state
+        return order, outputs, state
