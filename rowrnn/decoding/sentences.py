@@ -18,8 +18,8 @@ Step = Callable[[State, Int[Array, "n"]], tuple[State, Float[Array, "n words"]]]
 class SpecialTokens(NamedTuple):
     """Words that stand for none: what fills the place after the end, what is said before the first word, and the end.
 
-    Any of them may be one word, as in T5 (`begin` is `pad`) and GPT-2 (all are). In a sentence `pad` is not said, unless
-    it is the end; that `begin` is not is for the model to learn.
+    Any of them may be one word, as in T5 (`begin` is `pad`) and GPT-2 (all are). In a sentence `pad` is not said,
+    unless it is the end; that `begin` is not is for the model to learn.
     """
 
     pad: int

@@ -156,7 +156,10 @@ class FrameAverage(nnx.Module):
         return self._answer(mean_of_valid(self._seen(videos, lengths), lengths))
 
     def logits_by_frame(self, videos: ArrayLike, *, lengths: ArrayLike | None = None) -> FrameLogits:
-        """Logits after each frame, `[b, t, classes]`: the answer had the video ended there, which it does at `lengths`."""
+        """Logits after each frame, `[b, t, classes]`: the answer had the video ended there.
+
+        Behind the last valid frame its answer stays.
+        """
         return self._answer(running_mean(self._seen(videos, lengths), lengths))
 
     def logits_of_frames(self, videos: ArrayLike) -> FrameLogits:

@@ -61,7 +61,8 @@ def test_the_widest_beam_finds_every_sentence(marks):
     assert (np.diff(result.log_probs[0, :count]) <= 0).all()
     assert np.isneginf(result.log_probs[0, count:]).all()
     found = {}
-    for words, length, log_prob in zip(*(a[0, :count] for a in (result.words, result.lengths, result.log_probs))):
+    arrays = (a[0, :count] for a in (result.words, result.lengths, result.log_probs))
+    for words, length, log_prob in zip(*arrays, strict=True):
         assert (words[length:] == marks.pad).all()
         found[tuple(words[:length].tolist())] = log_prob
     assert found == pytest.approx(expected, abs=1e-5)
