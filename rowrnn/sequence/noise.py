@@ -58,6 +58,21 @@ class NoisyCell(Cell):
         return self.cell.initial_state(projected[0])
 
 
+def check_cell(layer: str, cell: Any) -> None:
+    """Refuses what is no cell: a layer, a class, a cell of another library."""
+    if isinstance(cell, Cell):
+        return
+    given = f"the class {cell.__name__}" if isinstance(cell, type) else f"{type(cell).__module__}.{type(cell).__name__}"
+    advice = (
+        "make one, with features, hidden and rngs"
+        if isinstance(cell, type)
+        else "give its cell; directions and noise are options of the layer around it"
+        if isinstance(getattr(cell, "cell", None), Cell)
+        else "rowrnn.interop.from_nnx reads those of flax.nnx"
+    )
+    raise TypeError(f"{layer} takes cells of rowrnn, not {given}: {advice}.")
+
+
 def check_rate(name: str, rate: float) -> None:
     """Refuses what is no probability below 1."""
     if not 0 <= rate < 1:

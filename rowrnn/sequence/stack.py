@@ -12,7 +12,7 @@ from rowrnn.cells import Cell
 from rowrnn.recurrence.arguments import check_sequence, per_layer_states, valid_steps
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.sequence.bidirectional import Bidirectional
-from rowrnn.sequence.noise import check_rate, split_key
+from rowrnn.sequence.noise import check_cell, check_rate, split_key
 from rowrnn.sequence.recurrent import Recurrent
 from rowrnn.typing import Outputs, State
 
@@ -34,6 +34,7 @@ class Stack(nnx.Module):
 
     Raises:
         ValueError: if there is no layer, a layer's size does not fit the one below, or a connection is unknown.
+        TypeError: for what is neither a layer nor a cell of rowrnn.
     """
 
     def __init__(
@@ -50,6 +51,9 @@ class Stack(nnx.Module):
         if not layers:
             raise ValueError("A stack has at least one layer.")
         layers = [Recurrent(layer) if isinstance(layer, Cell) else layer for layer in layers]
+        for layer in layers:
+            if not isinstance(layer, Recurrent | Bidirectional | Stack):
+                check_cell("Stack", layer)
         beside = layers[0].features if connection == "skip" else 0
         for number, (below, above) in enumerate(pairwise(layers), 1):
             if above.features != below.outputs + beside:
