@@ -26,6 +26,7 @@ class ImageScan(nnx.Module):
 
     Raises:
         ValueError: for an unknown order.
+        TypeError: for what is no function, as an `Order`.
     """
 
     def __init__(
@@ -34,12 +35,8 @@ class ImageScan(nnx.Module):
         order: str | Callable[..., Order] = "rows",
         **options: Hashable,
     ) -> None:
-        if isinstance(order, str):
-            if order not in ORDERS:
-                raise ValueError(f"There is no order {order!r}; there are {', '.join(ORDERS)}.")
-            order = ORDERS[order]
         self.layer = Recurrent(layer) if isinstance(layer, Cell) else layer
-        self.order = order
+        self.order = order_function(order)
         self.options = tuple(options.items())
 
     @property
@@ -95,3 +92,21 @@ class ImageScan(nnx.Module):
             raise ValueError("An ImageScan makes its mask of heights and widths; give these.")
         outputs, state = self.layer(order.sequences(images), mask=mask, **options)
         return order, outputs, state
+
+
+def order_function(order: Any) -> Callable[..., Order]:
+    """The function `(height, width, **options) → Order` that a name stands for, or that is given.
+
+    Raises:
+        ValueError, TypeError: as `ImageScan`.
+    """
+    if isinstance(order, str):
+        if order not in ORDERS:
+            raise ValueError(f"There is no order {order!r}; there are {', '.join(ORDERS)}.")
+        return ORDERS[order]
+    if not callable(order):
+        of_one_size = ": for images of one size write lambda height, width: order" if isinstance(order, Order) else ""
+        raise TypeError(
+            f"An order is a name or a function (height, width) → Order, not {type(order).__name__}{of_one_size}."
+        )
+    return order

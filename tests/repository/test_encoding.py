@@ -17,9 +17,9 @@ def of_unknown_encoding(source):
         named = any(keyword.arg == "encoding" for keyword in node.keywords)
         modes = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
         binary = any(isinstance(mode, str) and "b" in mode for mode in modes)
-        if name in ("read_text", "write_text") or (name == "open" and not of_os and not binary):
-            if not named:
-                yield node.lineno
+        of_text = name in ("read_text", "write_text") or (name == "open" and not of_os and not binary)
+        if of_text and not named:
+            yield node.lineno
 
 
 def test_the_check_finds_what_it_is_for():

@@ -68,7 +68,7 @@ class Decoded:
 
 
 def _reserve(descriptor: int, size: int) -> None:
-    """Takes room for so many bytes in an empty file; where the system has no call for that (macOS), by writing zeros."""
+    """Takes room for so many bytes in an empty file; where the system cannot be asked (macOS), by writing zeros."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
         return
