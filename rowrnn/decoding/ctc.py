@@ -22,7 +22,8 @@ class Reading(NamedTuple):
     Args:
         labels: `[b, t]`, behind each string's last label -1.
         lengths: number of labels of each string, `[b]`.
-        log_probability: in nats, `[b]`, float32 at least: of the path that `best_path` follows, of the string that `beam_search` finds.
+        log_probability: in nats, `[b]`, float32 at least: of the path that `best_path` follows, of the string that
+            `beam_search` finds.
     """
 
     labels: Int[Array, "b t"]

@@ -21,12 +21,12 @@ NUMBERS = np.arange(16).reshape(4, 4)
         (
             NUMBERS[None] + 1,
             np.arange(4)[:, None],
-            "pixels of an order are numbers from -1 to 15; these run from 1 to 16",
+            "pixels of an order are numbers from -1 to 15; .* 1 to 16",
         ),
         (
             NUMBERS[None] - 2,
             np.arange(4)[:, None],
-            "pixels of an order are numbers from -1 to 15; these run from -2 to",
+            "pixels of an order are numbers from -1 to 15; .* -2 to 13",
         ),
         (NUMBERS[None], np.arange(1, 5)[:, None], "places of an order are numbers from 0 to 3; these run from 1 to 4"),
     ],
@@ -39,9 +39,7 @@ def test_numbers_outside_the_image(pixels, places, message):
 
 def test_an_order_in_place_of_its_function():
     order = orders.permuted(4, 4)
-    with pytest.raises(
-        TypeError, match=r"a name or a function \(height, width\) → Order, not Order: for images of one"
-    ):
+    with pytest.raises(TypeError, match=r"a function \(height, width\) → Order, not Order: for images of one"):
         order_function(order)
     grid, _ = ImageScan(GRU(1, 3, rngs=nnx.Rngs(0)), lambda height, width: order)(jnp.ones((2, 4, 4, 1)))
     assert grid.shape == (2, 4, 4, 3)
