@@ -35,7 +35,8 @@ def export(
         platforms: where the program is to run.
 
     Raises:
-        InputError: if there is no example, one has no axes, flatbuffers is not installed, or the file cannot be written.
+        InputError: if there is no example, one has no axes, flatbuffers is not installed, or the file cannot be
+            written.
     """
     leaves, structure = jax.tree.flatten(examples)
     if not leaves or any(len(getattr(leaf, "shape", ())) < 1 for leaf in leaves):
