@@ -29,7 +29,8 @@ def from_keras(weights: Sequence[ArrayLike]) -> Recurrent | Bidirectional:
     """
     if len(weights) not in (2, 3, 4, 6):
         raise InputError(
-            f"A Keras recurrence has 3 arrays, {', '.join(_NAMES)}, without bias 2, or twice as many, not {len(weights)}."
+            f"A Keras recurrence has 3 arrays, {', '.join(_NAMES)}, without bias 2, or twice as many, not "
+            f"{len(weights)}."
         )
     if len(weights) > 3:
         half = len(weights) // 2

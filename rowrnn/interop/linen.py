@@ -1,5 +1,6 @@
-"""`flax.linen`'s cells by their parameter trees: `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `MGUCell` and
-`ConvLSTMCell`, alone, in an `RNN` or in a `Bidirectional`.
+"""`flax.linen`'s cells by their parameter trees, alone, in an `RNN` or in a `Bidirectional`.
+
+They are `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `MGUCell` and `ConvLSTMCell`.
 
 A tree has a dense layer for each gate and product, as `{"ir": {"kernel", "bias"}, "hr": {"kernel"}, …}`, or, of a
 `ConvLSTMCell`, a convolution for each product. An `MGUCell` is a GRU whose reset and update gates are one.

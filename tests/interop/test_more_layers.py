@@ -89,7 +89,7 @@ def test_nnx_bidirectional():
 
 
 def test_nnx_layers_that_order_steps_otherwise():
-    with pytest.raises(InputError, match="shows the outputs of its last step first.*keep_order=True"):
+    with pytest.raises(InputError, match=r"shows the outputs of its last step first.*keep_order=True"):
         from_nnx(nnx.RNN(nnx.GRUCell(3, 5, rngs=nnx.Rngs(0)), reverse=True))
     with pytest.raises(InputError, match="RNN is time_major"):
         from_nnx(nnx.RNN(nnx.GRUCell(3, 5, rngs=nnx.Rngs(0)), time_major=True))
@@ -111,7 +111,7 @@ def test_keras_layers_without_biases(kind, make):
     assert isinstance(both, Bidirectional)
     chex.assert_trees_all_equal(both.forward, zeroed)
     chex.assert_trees_all_equal(both.backward.cell, zeroed.cell)
-    with pytest.raises(InputError, match="has 3 arrays, .*, without bias 2, or twice as many, not 5"):
+    with pytest.raises(InputError, match=r"has 3 arrays, .*, without bias 2, or twice as many, not 5"):
         from_keras([np.zeros((2, 2))] * 5)
 
 
