@@ -25,7 +25,7 @@ _BIASED: dict[type[Cell], tuple[str, ...]] = {
 }
 
 
-def from_linen(params: Mapping[str, Any]) -> Cell | Bidirectional:
+def from_linen(params: Mapping[str, Any]) -> Any:
     """The cell whose weights a tree of a linen cell holds, `variables["params"]` or that of the cell in an `RNN`.
 
     Of a `Bidirectional` both directions are read, their outputs concatenated as is linen's default. Of a `ConvLSTMCell`

@@ -28,7 +28,8 @@ def from_nnx(cell: Any) -> Any:
             raise InputError("This Bidirectional has a merge_fn of its own; ours concatenates, adds or averages.")
         if cell.time_major:
             raise InputError("This Bidirectional is time_major; layers here take [batch, time, features].")
-        return Bidirectional(from_nnx(cell.forward_rnn.cell), from_nnx(cell.backward_rnn.cell))
+        ways: Any = cell.forward_rnn, cell.backward_rnn
+        return Bidirectional(*(from_nnx(way.cell) for way in ways))
     if isinstance(cell, nnx.RNN):
         if cell.time_major:
             raise InputError("This RNN is time_major; layers here take [batch, time, features].")

@@ -79,7 +79,8 @@ class ScanClassifier(nnx.Module):
         """
         images = jnp.asarray(images)
         *below, top = self.layers
-        grid, sizes = images, {"heights": heights, "widths": widths}
+        grid: Array = images
+        sizes: dict[str, Any] = {"heights": heights, "widths": widths}
         for layer in below:
             (outputs, _), before = layer(grid, **sizes), grid
             grid, sizes = outputs, _grid_sizes(sizes, before, outputs)
@@ -120,7 +121,7 @@ def _ends(layer: Any, outputs: Outputs) -> Hidden:
     return outputs[:, 0 if layer.reverse else -1]
 
 
-def _grid_sizes(sizes: Mapping[str, ArrayLike | None], images: Array, grid: Array) -> dict[str, Array | None]:
+def _grid_sizes(sizes: Mapping[str, ArrayLike | None], images: Array, grid: Array) -> dict[str, Any]:
     """Heights and widths of what lies on the grid over images of these: a place of which a part is valid counts."""
     pairs = zip(sizes.items(), images.shape[1:3], grid.shape[1:3], strict=True)
     return {

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +74,8 @@ def test_a_captioner_ends_its_captions(marks):
     sizes = {"shape": (8, 8, 1), "words": WORDS, "longest": LONGEST, "marks": marks, "channels": 4}
     model = Captioner(GRU, 5, **sizes, rngs=nnx.Rngs(0))
     # A head that says the end, whatever is seen.
-    model.head.bias[...] = jnp.asarray([0.0, 0.0, 9.0, 0.0])
+    head: Any = model.head
+    head.bias[...] = jnp.asarray([0.0, 0.0, 9.0, 0.0])
     images = jax.random.uniform(jax.random.key(0), (2, 8, 8, 1))
     for said in (model.greedy(images), jax.tree.map(lambda a: a[:, 0], model.beam(images, 2))):
         assert said.words.tolist() == [[2, marks.pad, marks.pad, marks.pad]] * 2

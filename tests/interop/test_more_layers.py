@@ -1,5 +1,7 @@
 """Layers and cells of Flax beside the usual ones, layers of Keras without biases, and a `Rows` layer in a file."""
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,7 @@ from tests.helpers.problem import BATCH, FEATURES, HIDDEN, STEPS, make_cell, ran
 
 X = oracle.draw(np.random.default_rng(1), BATCH, STEPS, FEATURES)
 LENGTHS = np.asarray([4, 2, 3])
-WIDE = {"dtype": jnp.float64, "param_dtype": jnp.float64}
+WIDE: dict[str, Any] = {"dtype": jnp.float64, "param_dtype": jnp.float64}
 
 
 def drawn(tree):
@@ -46,7 +48,7 @@ def test_linens_convolutional_lstm(use_bias):
     with jax.enable_x64(True):
         network = linen.RNN(linen.ConvLSTMCell(3, (3, 5), use_bias=use_bias, **WIDE))
         variables = drawn(network.init(jax.random.key(0), jnp.asarray(maps)))
-        expected = network.apply(variables, jnp.asarray(maps))
+        expected: Any = network.apply(variables, jnp.asarray(maps))
         cell = from_linen(variables["params"])
         assert type(cell) is ConvLSTM
         np.testing.assert_allclose(scan(cell, maps)[0], expected, rtol=0, atol=1e-13)
@@ -56,7 +58,9 @@ def test_linens_convolutional_lstm(use_bias):
 
 def test_linens_bidirectional():
     with jax.enable_x64(True):
-        network = linen.Bidirectional(*(linen.RNN(linen.GRUCell(HIDDEN, **WIDE)) for _ in range(2)))
+        network = linen.Bidirectional(
+            linen.RNN(linen.GRUCell(HIDDEN, **WIDE)), linen.RNN(linen.GRUCell(HIDDEN, **WIDE))
+        )
         variables = drawn(network.init(jax.random.key(0), jnp.asarray(X)))
         expected = network.apply(variables, jnp.asarray(X), seq_lengths=jnp.asarray(LENGTHS))
         layer = from_linen(variables["params"])
@@ -103,8 +107,8 @@ def test_nnx_layers_that_order_steps_otherwise():
 @pytest.mark.parametrize(("kind", "make"), [("elman", Elman), ("gru", GRU), ("lstm", LSTM)])
 def test_keras_layers_without_biases(kind, make):
     cell = make_cell(kind)
-    zeroed = from_keras([*to_keras(cell)[:2], np.zeros_like(to_keras(cell)[2])])
-    one = from_keras(to_keras(cell)[:2])
+    zeroed: Any = from_keras([*to_keras(cell)[:2], np.zeros_like(to_keras(cell)[2])])
+    one: Any = from_keras(to_keras(cell)[:2])
     assert type(one.cell) is make
     chex.assert_trees_all_equal(one, zeroed)
     both = from_keras(2 * to_keras(cell)[:2])

@@ -56,7 +56,7 @@ def test_rows(pooling):
     x = padded(images(), HEIGHTS)
     logits = jax.jit(lambda x, heights: model(x, heights=heights))(x, HEIGHTS)
     by_row = model.logits_by_row(x, heights=HEIGHTS)
-    for n, height in enumerate(HEIGHTS):
+    for n, height in enumerate(HEIGHTS.tolist()):
         cropped = x[n : n + 1, :height]
         np.testing.assert_allclose(logits[n], model(cropped)[0], rtol=0, atol=1e-6)
         np.testing.assert_allclose(by_row[n, :height], model.logits_by_row(cropped)[0], rtol=0, atol=1e-6)
@@ -105,7 +105,7 @@ def test_videos(make):
     videos = padded(np.random.default_rng(0).uniform(size=(3, 5, 6, 4, 1)).astype(np.float32), lengths)
     logits = jax.jit(lambda x, lengths: model(x, lengths=lengths))(videos, lengths)
     by_frame = model.logits_by_frame(videos, lengths=lengths)
-    for n, length in enumerate(lengths):
+    for n, length in enumerate(lengths.tolist()):
         cropped = videos[n : n + 1, :length]
         np.testing.assert_allclose(logits[n], model(cropped)[0], rtol=0, atol=1e-5)
         np.testing.assert_allclose(by_frame[n, :length], model.logits_by_frame(cropped)[0], rtol=0, atol=1e-5)

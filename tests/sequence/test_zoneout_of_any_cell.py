@@ -29,14 +29,16 @@ class OutputSecond(Cell):
         return (cell, hidden), hidden
 
 
-class OutputByName(OutputSecond):
+class OutputByName(Cell):
     """The same with names, of which that of the output comes last."""
 
+    gate_names = OutputSecond.gate_names
+
     def initial_state(self, projected):
-        return dict(zip(("cell", "output"), super().initial_state(projected), strict=True))
+        return dict(zip(("cell", "output"), OutputSecond.initial_state(self, projected), strict=True))
 
     def step(self, state, projected):
-        (cell, hidden), output = super().step((state["cell"], state["output"]), projected)
+        (cell, hidden), output = OutputSecond.step(self, (state["cell"], state["output"]), projected)
         return {"cell": cell, "output": hidden}, output
 
 

@@ -1,6 +1,7 @@
 """Which models a training takes, which of their weights decay, and that 64-bit JAX trains too."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +71,7 @@ def test_what_gradients_cannot_train_is_refused_by_name(extra, named):
 def test_weights_that_multiply_element_by_element_do_not_decay():
     """One step of AdamW from a gradient of zero is -rate · decay · weight: kernels shrink, the others stay."""
     recipe = Recipe(epochs=1, batch_size=1, learning_rate=0.5, warmup=0.0, weight_decay=0.1)
-    cell = PeepholeLSTM(3, 4, rngs=nnx.Rngs(0))
+    cell: Any = PeepholeLSTM(3, 4, rngs=nnx.Rngs(0))
     optimizer = recipe.optimizer(2)
     zeros = jax.tree.map(jnp.zeros_like, cell)
     _, state = optimizer.update(zeros, optimizer.init(cell), cell)  # The first step of the warm-up has a rate of 0.
