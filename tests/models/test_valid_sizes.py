@@ -1,5 +1,7 @@
 """Classifiers of images and videos of several sizes in one batch: the answer is that of each one cropped."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,7 +56,7 @@ def test_both_classifiers_read_the_output_where_the_image_ends(cell):
 def test_rows(pooling):
     model = randomized(lambda: Classifier(GRU(4, 5, rngs=nnx.Rngs(0)), 3, pooling=pooling, rngs=nnx.Rngs(1)))
     x = padded(images(), HEIGHTS)
-    logits = jax.jit(lambda x, heights: model(x, heights=heights))(x, HEIGHTS)
+    logits: Any = jax.jit(lambda x, heights: model(x, heights=heights))(x, HEIGHTS)
     by_row = model.logits_by_row(x, heights=HEIGHTS)
     for n, height in enumerate(HEIGHTS.tolist()):
         cropped = x[n : n + 1, :height]
@@ -103,7 +105,7 @@ def test_videos(make):
     model = randomized(lambda: make(cnn, kind, 3, rngs=nnx.Rngs(2)))
     lengths = np.asarray([5, 1, 3])
     videos = padded(np.random.default_rng(0).uniform(size=(3, 5, 6, 4, 1)).astype(np.float32), lengths)
-    logits = jax.jit(lambda x, lengths: model(x, lengths=lengths))(videos, lengths)
+    logits: Any = jax.jit(lambda x, lengths: model(x, lengths=lengths))(videos, lengths)
     by_frame = model.logits_by_frame(videos, lengths=lengths)
     for n, length in enumerate(lengths.tolist()):
         cropped = videos[n : n + 1, :length]

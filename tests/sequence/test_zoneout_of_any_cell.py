@@ -1,5 +1,7 @@
 """Zoneout shows the output of a cell, wherever in its state that lies."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,27 +20,25 @@ class OutputSecond(Cell):
 
     gate_names = ("write", "show")
 
-    def initial_state(self, projected):
+    def initial_state(self, projected) -> Any:
         zeros = jnp.zeros_like(projected[..., : self.hidden])
         return zeros, zeros
 
-    def step(self, state, projected):
+    def step(self, state, projected) -> Any:
         write, show = jnp.split(projected, 2, axis=-1)
         cell = 0.9 * state[0] + jnp.tanh(write)
         hidden = jax.nn.sigmoid(show) * jnp.tanh(cell)
         return (cell, hidden), hidden
 
 
-class OutputByName(Cell):
+class OutputByName(OutputSecond):
     """The same with names, of which that of the output comes last."""
 
-    gate_names = OutputSecond.gate_names
-
     def initial_state(self, projected):
-        return dict(zip(("cell", "output"), OutputSecond.initial_state(self, projected), strict=True))
+        return dict(zip(("cell", "output"), super().initial_state(projected), strict=True))
 
     def step(self, state, projected):
-        (cell, hidden), output = OutputSecond.step(self, (state["cell"], state["output"]), projected)
+        (cell, hidden), output = super().step((state["cell"], state["output"]), projected)
         return {"cell": cell, "output": hidden}, output
 
 
@@ -80,7 +80,7 @@ def test_zoneout_of_a_cell_with_an_output_of_its_own_is_that_of_its_state():
     cell = OutputOutside(4, HIDDEN, rngs=nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(0), (2, 6, 4))
     outputs, _ = Recurrent(cell, zoneout=0.3)(x)
-    drive = np.tanh(np.float64(x) @ np.float64(cell.input_kernel[...]))
+    drive = np.tanh(np.asarray(x, np.float64) @ np.asarray(cell.input_kernel[...], np.float64))
     state, expected = np.zeros((2, HIDDEN)), []
     for step in range(6):
         new = 0.5 * state + drive[:, step]
