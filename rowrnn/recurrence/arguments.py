@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, DTypeLike, PyTree
+from jaxtyping import Array, Bool, DTypeLike, PyTree
 
 from rowrnn.cells import Cell
 from rowrnn.typing import Booleans, Integers, Lengths, State

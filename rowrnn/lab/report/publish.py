@@ -34,7 +34,7 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
     name = name or results["experiment"]
     if not results["finished"]:
         raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
-    text = readme.read_text()
+    text = readme.read_text(encoding="utf-8")
     renewed = with_table(text, name, results, folder)
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{name}.json") as partial:
@@ -45,7 +45,7 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
         shown = f"{name}-{picture.name}"
         if f"{folder.name}/{shown}" in text:
             shutil.copyfile(picture, folder / shown)
-    readme.write_text(renewed)
+    readme.write_text(renewed, encoding="utf-8")
 
 
 def with_table(text: str, name: str, results: Results, folder: Path) -> str:
@@ -79,7 +79,7 @@ def _beside(results: Results, path: Path) -> Results:
         InputError: if the file cannot be read, or its table is of another kind.
     """
     try:
-        other = json.loads(path.read_text())
+        other = json.loads(path.read_text(encoding="utf-8"))
         alike = other["experiment"] == results["experiment"] and _cells(other)[0] == _cells(results)[0]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

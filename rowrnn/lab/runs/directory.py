@@ -207,7 +207,7 @@ class Run:
                 with whole_file(self.directory / ARRAYS) as path, path.open("wb") as file:
                     np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(a) for name, a in arrays.items()})
             with whole_file(self.directory / RESULTS) as path:
-                path.write_text(json.dumps(record, indent=1, default=to_json) + "\n")
+                path.write_text(json.dumps(record, indent=1, default=to_json) + "\n", encoding="utf-8")
         except OSError as error:
             raise StorageError(f"The results in {self.directory} cannot be written ({error.strerror}).") from error
 

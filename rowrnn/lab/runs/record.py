@@ -45,7 +45,7 @@ def read_record(directory: Path) -> dict[str, Any]:
         InputError: if the directory holds no run.
     """
     try:
-        return json.loads((directory / RESULTS).read_text())
+        return json.loads((directory / RESULTS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{directory} holds no readable run ({error}). Name the directory of a run.") from error
 
