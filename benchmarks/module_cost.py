@@ -3,7 +3,7 @@
 Both compute the same and are jitted and called step by step; they take turns in one process.
 
     python benchmarks/module_cost.py            a minute: the committed results
-    python -m rowrnn publish runs/module_cost   renews results/ and README from a finished run
+    python -m rowrnn publish runs/module_cost   renews results/ and the pages from a finished run
 """
 
 import itertools

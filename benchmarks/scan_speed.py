@@ -6,7 +6,7 @@ over the cores), and is timed in rounds that take turns. Medians count, since so
 
     python benchmarks/scan_speed.py            half an hour; three runs, joined with --join, are the committed results
     python benchmarks/scan_speed.py --quick    a minute: four cases
-    python -m rowrnn publish runs/scan_speed   renews results/ and README from a finished run
+    python -m rowrnn publish runs/scan_speed   renews results/ and the pages from a finished run
 """
 
 import itertools

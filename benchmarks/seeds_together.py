@@ -4,7 +4,7 @@ Both are the main job with its default recipe for one model, from the start of i
 
     python benchmarks/seeds_together.py            ten minutes: the committed results
     python benchmarks/seeds_together.py --quick    a minute: does it run?
-    python -m rowrnn publish runs/seeds_together   renews results/ and README from a finished run
+    python -m rowrnn publish runs/seeds_together   renews results/ and the pages from a finished run
 """
 
 import json

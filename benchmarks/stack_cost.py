@@ -4,7 +4,7 @@ A step of training (forward, backward, gradient descent) of the layer with the f
 the plain layers, one for each layer and direction, with inputs of the same width. They take turns in one process.
 
     python benchmarks/stack_cost.py            two minutes: the committed results
-    python -m rowrnn publish runs/stack_cost   renews results/ and README from a finished run
+    python -m rowrnn publish runs/stack_cost   renews results/ and the pages from a finished run
 """
 
 import time

@@ -6,7 +6,7 @@ beside them stands how long a checkpoint takes, of which a training keeps one an
 
     python benchmarks/survival_cost.py            ten minutes: the committed results
     python benchmarks/survival_cost.py --quick    a minute: does it run?
-    python -m rowrnn publish runs/survival_cost   renews results/ and README from a finished run
+    python -m rowrnn publish runs/survival_cost   renews results/ and the pages from a finished run
 """
 
 import io

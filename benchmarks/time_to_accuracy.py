@@ -6,7 +6,7 @@ scored after each epoch, with the clock running: nothing is chosen by it.
 
     python benchmarks/time_to_accuracy.py            half an hour: the committed results
     python benchmarks/time_to_accuracy.py --quick    a minute: does it run?
-    python -m rowrnn publish runs/time_to_accuracy   renews results/ and README from a finished run
+    python -m rowrnn publish runs/time_to_accuracy   renews results/ and the pages from a finished run
 """
 
 import dataclasses

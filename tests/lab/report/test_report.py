@@ -1,4 +1,4 @@
-"""Tables and pictures of a made-up run, and the README against the committed results."""
+"""Tables and pictures of a made-up run, and what publishing it changes."""
 
 import json
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from rowrnn.errors import InputError
 from rowrnn.lab.draw import draw
-from rowrnn.lab.report.publish import publish
+from rowrnn.lab.report.publish import pages_of, publish
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.report.style import band
 from rowrnn.lab.report.tables import markdown, summary_table
@@ -152,7 +152,7 @@ def test_publishing_copies_the_run_and_renews_only_its_table(run, tmp_path):
     readme.write_text(PAGE.format(table="old"))
     (run / "confusion.png").write_bytes(b"shown")
     (run / "mistakes.png").write_bytes(b"not shown")
-    publish(run, readme, tmp_path / "results")
+    publish(run, [readme], tmp_path / "results")
     assert readme.read_text() == PAGE.format(table=markdown(results()))
     published = json.loads((tmp_path / "results" / "toy.json").read_text())
     assert published == {**results(), "finished": True, "seconds": published["seconds"]}
@@ -161,17 +161,38 @@ def test_publishing_copies_the_run_and_renews_only_its_table(run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "results").glob("*.png")) == ["toy-confusion.png"]
 
 
+def test_a_table_is_renewed_on_every_page_that_shows_it(run, tmp_path):
+    readme, page, other = tmp_path / "README.md", tmp_path / "docs" / "deep" / "page.md", tmp_path / "docs" / "other.md"
+    page.parent.mkdir(parents=True)
+    readme.write_text(PAGE.format(table="old"))
+    page.write_text("![](../../results/toy-mistakes.png)\n<!-- toy -->\nold\n<!-- /toy -->\n")
+    other.write_text("<!-- another -->\nold\n<!-- /another -->\n")
+    assert pages_of(tmp_path) == [readme, page, other]
+    (run / "mistakes.png").write_bytes(b"shown on the page")
+    publish(run, pages_of(tmp_path), tmp_path / "results")
+    assert readme.read_text() == PAGE.format(table=markdown(results()))
+    assert markdown(results()) in page.read_text()
+    assert other.read_text() == "<!-- another -->\nold\n<!-- /another -->\n"
+    assert (tmp_path / "results" / "toy-mistakes.png").read_bytes() == b"shown on the page"
+
+
+def test_a_page_that_is_not_there_is_refused(run, tmp_path):
+    with pytest.raises(InputError, match=r"The page .*away\.md cannot be read"):
+        publish(run, [tmp_path / "away.md"], tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
 def test_runs_of_one_experiment_share_a_table(run, tmp_path):
     readme, folder = tmp_path / "README.md", tmp_path / "results"
     page = "<!-- late + toy + no -->\n{table}\n<!-- /late + toy + no -->\n<!-- toy_20k -->\nkept\n<!-- /toy_20k -->\n"
     readme.write_text(page.format(table="old"))
-    publish(run, readme, folder)
+    publish(run, [readme], folder)
     alone = markdown(results())
     assert readme.read_text() == page.format(table=alone)
     with Run(tmp_path / "late") as late:
         late.finish({**results(), "summary": [{**results()["summary"][0], "model": "Row GRU"}]})
     (folder / "stray.json").write_text("{")
-    publish(late.directory, readme, folder, "late")
+    publish(late.directory, [readme], folder, "late")
     header, rule, *rows = alone.splitlines()
     both = "\n".join([header, rule, rows[0].replace("Row LSTM", "Row GRU"), *rows])
     assert readme.read_text() == page.format(table=both)
@@ -191,11 +212,11 @@ def test_tables_of_two_kinds_are_not_mixed(run, tmp_path, other, reason):
     folder.mkdir()
     (folder / "late.json").write_text(json.dumps(other))
     with pytest.raises(InputError, match=reason):
-        publish(run, readme, folder)
+        publish(run, [readme], folder)
     for unreadable in ("{", "[]"):
         (folder / "late.json").write_text(unreadable)
         with pytest.raises(InputError, match=r"late\.json, which shares the table, cannot be read"):
-            publish(run, readme, folder)
+            publish(run, [readme], folder)
     assert readme.read_text() == page
     assert not (folder / "toy.json").exists()
 
@@ -204,11 +225,11 @@ def test_what_cannot_be_published_changes_nothing(run, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("no marks")
     with pytest.raises(InputError, match="expected the marks <!-- toy -->"):
-        publish(run, readme, tmp_path / "results")
+        publish(run, [readme], tmp_path / "results")
     with Run(tmp_path / "interrupted") as other:
         other.save(results(), arrays())
     with pytest.raises(InputError, match="was interrupted"):
-        publish(other.directory, readme, tmp_path / "results")
+        publish(other.directory, [readme], tmp_path / "results")
     assert readme.read_text() == "no marks"
     assert not (tmp_path / "results").exists()
 
