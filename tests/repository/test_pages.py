@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from typing import Any
 
 import jax
 import pytest
@@ -98,7 +99,7 @@ COSTS = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", text_of(ROOT / "docs" / "cell
 def test_a_cell_has_as_many_parameters_as_its_page_says(name, formula):
     sizes = {"d": 5, "n": 7, "p": 3}
     cell = next((cell for cell in CELLS.values() if cell.__name__ == name), ProjectedLSTM)
-    options = {"projection": sizes["p"]} if cell is ProjectedLSTM else {}
+    options: dict[str, Any] = {"projection": sizes["p"]} if cell is ProjectedLSTM else {}
     made = cell(sizes["d"], sizes["n"], rngs=nnx.Rngs(0), **options)
     product = re.sub(r"(?<=[\dnp)])(?=[dnp(])", "*", formula)
     assert sum(leaf.size for leaf in jax.tree.leaves(made)) == eval(product, sizes)
