@@ -1,7 +1,6 @@
 """The traffic between the rooms goes one way, and the committed tables are the committed results."""
 
 import ast
-import json
 import pkgutil
 import re
 from importlib import import_module
@@ -11,6 +10,7 @@ import pytest
 
 import rowrnn
 from rowrnn.lab.report.publish import TABLE, with_table
+from rowrnn.lab.runs.record import read_results
 from tests.helpers import ROOT
 
 PACKAGE = ROOT / "rowrnn"
@@ -121,9 +121,9 @@ def test_the_tables_and_pictures_of_the_readme_are_the_committed_results():
     assert ["mnist_rows"] in tables
     assert ["lines_lstm", "lines_gru"] in tables
     for name in (name for names in tables for name in names):
-        results = json.loads((ROOT / "results" / f"{name}.json").read_text())
-        assert results["finished"]
-        assert with_table(readme, name, results, ROOT / "results") == readme
+        record = read_results(ROOT / "results" / f"{name}.json")
+        assert record.finished
+        assert with_table(readme, name, record, ROOT / "results") == readme
     for picture in re.findall(r"!\[.*\]\((.*)\)", readme):
         assert (ROOT / picture).is_file(), picture
 

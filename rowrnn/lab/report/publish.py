@@ -1,14 +1,13 @@
 """Tables of committed results, between marks in Markdown pages."""
 
-import json
 import re
 import shutil
 from pathlib import Path
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
-from rowrnn.lab.report.tables import _cells, markdown
-from rowrnn.lab.runs.record import ARRAYS, RESULTS, Results, load_run
+from rowrnn.lab.report.tables import cells, markdown
+from rowrnn.lab.runs.record import ARRAYS, RESULTS, Record, load_run, read_results
 
 TABLE = re.compile(r"(<!-- ([\w.-]+(?: \+ [\w.-]+)*) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 """A table in a README between its marks, which name one result or several."""
@@ -30,12 +29,12 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
         InputError: if there is no such run, it is not finished, the README has no place for its table, or a table that
             shares the place is of another experiment, has other columns or cannot be read.
     """
-    results, arrays = load_run(directory)
-    name = name or results["experiment"]
-    if not results["finished"]:
+    record, arrays = load_run(directory)
+    name = name or record.experiment
+    if not record.finished:
         raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
-    text = readme.read_text()
-    renewed = with_table(text, name, results, folder)
+    text = readme.read_text(encoding="utf-8")
+    renewed = with_table(text, name, record, folder)
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{name}.json") as partial:
         shutil.copyfile(directory / RESULTS, partial)
@@ -45,11 +44,11 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
         shown = f"{name}-{picture.name}"
         if f"{folder.name}/{shown}" in text:
             shutil.copyfile(picture, folder / shown)
-    readme.write_text(renewed)
+    readme.write_text(renewed, encoding="utf-8")
 
 
-def with_table(text: str, name: str, results: Results, folder: Path) -> str:
-    """The text with the table renewed whose marks name it: rows of these results, and of those in `folder` beside them.
+def with_table(text: str, name: str, record: Record, folder: Path) -> str:
+    """The text with the table renewed whose marks name it: rows of this record, and of those in `folder` beside them.
 
     Raises:
         InputError: if no marks name it, or a table that shares them cannot be read or is of another kind.
@@ -66,21 +65,21 @@ def with_table(text: str, name: str, results: Results, folder: Path) -> str:
             return found[0]
         paths = [(other, folder / f"{other}.json") for other in names]
         there = [(other, path) for other, path in paths if other == name or path.exists()]
-        records = [results if other == name else _beside(results, path) for other, path in there]
+        records = [record if other == name else _beside(record, path) for other, path in there]
         return f"{found[1]}{markdown(*records)}\n{found[3]}"
 
     return TABLE.sub(renewed, text)
 
 
-def _beside(results: Results, path: Path) -> Results:
-    """The results in a file, which stand beside others in a table.
+def _beside(record: Record, path: Path) -> Record:
+    """The record in a file, whose rows stand beside others in a table.
 
     Raises:
         InputError: if the file cannot be read, or its table is of another kind.
     """
     try:
-        other = json.loads(path.read_text())
-        alike = other["experiment"] == results["experiment"] and _cells(other)[0] == _cells(results)[0]
+        other = read_results(path)
+        alike = other.experiment == record.experiment and list(cells(other)[0]) == list(cells(record)[0])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}, which shares the table, cannot be read ({error!r}): publish its run again."
