@@ -24,6 +24,7 @@ from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.report.tables import plain_table
 from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.record import Record
 from rowrnn.recurrence.fused import Recurrence, recur
 from rowrnn.recurrence.native import unavailable
 
@@ -67,7 +68,7 @@ def main(options: Options) -> None:
             "cases": [measure(cell, mode, options) for cell, mode in track(cases, "cases", console=console)],
         }
         results["table"] = table(results["cases"])
-        run.finish(results)
+        run.finish(Record.of(results))
     console.print(plain_table(results["table"]))
     console.print(f"In {run.directory}: results.json.")
 

@@ -32,6 +32,7 @@ from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.experiment.option_checks import check_names
 from rowrnn.lab.report.tables import plain_table
 from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.record import Record
 
 LIBRARIES = ("rowrnn", "torch", "flax nnx")
 CELLS = ("lstm", "gru")
@@ -84,9 +85,9 @@ def main(options: Options) -> None:
         for seed, cell, library in progress.track(orders, description="trainings"):
             results["runs"].append(in_process(library, cell, seed, options.epochs, splits))
             results["table"] = table(results["runs"])
-            run.save(results)
+            run.save(Record.of(results))
             progress.console.print(line(results["runs"][-1]))
-        run.finish(results)
+        run.finish(Record.of(results))
     console.print(plain_table(results["table"]))
     console.print(f"In {run.directory}: results.json.")
 

@@ -40,8 +40,8 @@ def draw_run(run: tyro.conf.Positional[Path]) -> None:
     Args:
         run: directory of the run.
     """
-    results, _ = load_run(run)
-    terminal().print(table(results))
+    record, _ = load_run(run)
+    terminal().print(table(record))
     for picture in draw(run):
         print(picture)
 

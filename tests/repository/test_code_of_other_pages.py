@@ -4,7 +4,11 @@ import pytest
 
 from tests.helpers.pages import LIBRARY, PAGES, blocks, name_of, run_python
 
-OTHERS = [page for page in PAGES if page not in LIBRARY and blocks(page, "python")]
+OTHERS = [
+    pytest.param(page, marks=[pytest.mark.slow] if page.stem == "extending" else [])  # it trains
+    for page in PAGES
+    if page not in LIBRARY and blocks(page, "python")
+]
 
 
 # Keras' own variables under NumPy 2.

@@ -1,6 +1,5 @@
 """README and docs/: their commands exist, their tables and pictures are the committed results, their links lead on."""
 
-import json
 import re
 import sys
 from typing import Any
@@ -12,6 +11,7 @@ from flax import nnx
 import rowrnn.__main__
 from rowrnn.cells import CELLS, ProjectedLSTM
 from rowrnn.lab.report.publish import tables, with_table
+from rowrnn.lab.runs.record import read_results
 from tests.helpers import ROOT
 from tests.helpers.pages import BLOCK, PAGES, blocks, name_of, text_of
 
@@ -55,9 +55,9 @@ def test_tables_and_pictures_are_the_committed_results(page):
     for name in (name for names in tables(text) for name in names):
         if name == "the features":
             continue
-        results = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        assert results["finished"]
-        assert with_table(text, name, results, RESULTS) == text
+        record = read_results(RESULTS / f"{name}.json")
+        assert record.finished
+        assert with_table(text, name, record, RESULTS) == text
     for picture in re.findall(r"!\[.*\]\((.*)\)", text):
         assert (page.parent / picture).is_file(), picture
 

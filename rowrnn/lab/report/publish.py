@@ -1,6 +1,5 @@
 """Tables of committed results, between marks in Markdown pages."""
 
-import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -8,8 +7,8 @@ from pathlib import Path
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
-from rowrnn.lab.report.tables import _cells, markdown
-from rowrnn.lab.runs.record import ARRAYS, RESULTS, Results, load_run
+from rowrnn.lab.report.tables import cells, markdown
+from rowrnn.lab.runs.record import ARRAYS, RESULTS, Record, load_run, read_results
 
 TABLE = re.compile(r"(<!-- ([\w.-]+(?: \+ [\w.-]+)*) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 """A table in a page between its marks, which name one result or several."""
@@ -36,9 +35,9 @@ def publish(directory: Path, pages: Sequence[Path], folder: Path, name: str | No
         InputError: if there is no such run, it is not finished, a page cannot be read, no page has a place for its
             table, or a table that shares the place is of another experiment, has other columns or cannot be read.
     """
-    results, arrays = load_run(directory)
-    name = name or results["experiment"]
-    if not results["finished"]:
+    record, arrays = load_run(directory)
+    name = name or record.experiment
+    if not record.finished:
         raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
     texts = {page: _text(page) for page in pages}
     if not any(name in names for text in texts.values() for names in tables(text)):
@@ -46,7 +45,7 @@ def publish(directory: Path, pages: Sequence[Path], folder: Path, name: str | No
             f"There is no place for the table: expected the marks <!-- {name} --> and <!-- /{name} --> in one of "
             f"{', '.join(map(str, pages)) or 'the --pages'}. Write them, or give the --name of those that are there."
         )
-    renewed = {page: with_table(text, name, results, folder) for page, text in texts.items()}
+    renewed = {page: with_table(text, name, record, folder) for page, text in texts.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{name}.json") as partial:
         shutil.copyfile(directory / RESULTS, partial)
@@ -66,8 +65,8 @@ def tables(text: str) -> list[list[str]]:
     return [names.split(" + ") for _, names, _ in TABLE.findall(text)]
 
 
-def with_table(text: str, name: str, results: Results, folder: Path) -> str:
-    """Renews the tables whose marks name these results: their rows, and those of the results in `folder` beside them.
+def with_table(text: str, name: str, record: Record, folder: Path) -> str:
+    """Renews the tables whose marks name this record: its rows, and those of the records in `folder` beside them.
 
     Raises:
         InputError: if a table that shares the marks cannot be read or is of another kind.
@@ -79,7 +78,7 @@ def with_table(text: str, name: str, results: Results, folder: Path) -> str:
             return found[0]
         paths = [(other, folder / f"{other}.json") for other in names]
         there = [(other, path) for other, path in paths if other == name or path.exists()]
-        records = [results if other == name else _beside(results, path) for other, path in there]
+        records = [record if other == name else _beside(record, path) for other, path in there]
         return f"{found[1]}{markdown(*records)}\n{found[3]}"
 
     return TABLE.sub(renewed, text)
@@ -97,15 +96,15 @@ def _text(page: Path) -> str:
         raise InputError(f"The page {page} cannot be read ({error}). Name pages with --pages.") from None
 
 
-def _beside(results: Results, path: Path) -> Results:
-    """The results in a file, which stand beside others in a table.
+def _beside(record: Record, path: Path) -> Record:
+    """The record in a file, whose rows stand beside others in a table.
 
     Raises:
         InputError: if the file cannot be read, or its table is of another kind.
     """
     try:
-        other = json.loads(path.read_text())
-        alike = other["experiment"] == results["experiment"] and _cells(other)[0] == _cells(results)[0]
+        other = read_results(path)
+        alike = other.experiment == record.experiment and list(cells(other)[0]) == list(cells(record)[0])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}, which shares the table, cannot be read ({error!r}): publish its run again."
