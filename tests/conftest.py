@@ -15,6 +15,7 @@ if jaxlib.version.__version_info__ < (0, 11, 1):
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 # Traced programs are kept, and are many: to look through them for garbage again and again is a twentieth of the time.
 gc.freeze()
@@ -23,3 +24,10 @@ gc.set_threshold(100_000, 20, 100)
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def standard_promotion():
+    """Schedules of optax multiply floats by step counts, which strict promotion forbids."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield

@@ -41,6 +41,7 @@ def classifier(kind="lstm", seed=0):
     return Classifier(MAKERS[kind](4, 5, rngs=rngs), 3, rngs=rngs)
 
 
+@pytest.mark.slow
 def test_an_exported_model_runs_without_rowrnn(tmp_path):
     model = classifier()
     rowrnn.export(model, tmp_path / "model.jax", images(2))

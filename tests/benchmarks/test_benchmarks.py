@@ -14,11 +14,6 @@ from tests.helpers import ROOT
 BENCHMARKS = ROOT / "benchmarks"
 
 
-@pytest.fixture(autouse=True)
-def benchmarks_importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-
-
 def row(cell, mode, batch, ours, torch, flax, floor, t=28):
     peers = {"torch": torch, "flax nnx": flax}
     seconds = {"rowrnn": 0.1 * batch, "torch": 1.0, "flax nnx": 2.0}
@@ -105,6 +100,7 @@ def test_unknown_contenders_are_refused(script, options, message, monkeypatch, c
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_scan_speed_runs(monkeypatch, tmp_path):
     import scan_speed
     from layers import Case
@@ -133,6 +129,7 @@ def test_joined_runs_are_medians():
     assert (joined["batch"], joined["cell"], joined["variants"]) == (1, "lstm", {"torch": "a"})
 
 
+@pytest.mark.slow
 def test_time_to_accuracy_runs(tmp_path):
     import time_to_accuracy
 
@@ -143,6 +140,7 @@ def test_time_to_accuracy_runs(tmp_path):
     assert all(0.05 < run["final_accuracy"] < 1 and run["first_step_seconds"] > 0 for run in results["runs"])
 
 
+@pytest.mark.slow
 def test_module_cost_runs(tmp_path):
     import module_cost
 
@@ -159,6 +157,7 @@ def test_module_cost_runs(tmp_path):
     assert all(case["ratio"] > 0 for case in results["cases"])
 
 
+@pytest.mark.slow
 def test_seeds_together_runs(monkeypatch, tmp_path):
     import seeds_together
 
@@ -170,6 +169,7 @@ def test_seeds_together_runs(monkeypatch, tmp_path):
     assert row["train_seconds"]["together"] > 0
 
 
+@pytest.mark.slow
 def test_stack_cost_runs(tmp_path):
     import stack_cost
 
@@ -180,6 +180,7 @@ def test_stack_cost_runs(tmp_path):
     assert all(row["ratio"] > 0 for row in case["features"])
 
 
+@pytest.mark.slow
 def test_survival_cost_runs(tmp_path):
     tiny = ["--models", "gru", "--params", "2000", "--seeds", "2", "--images", "200", "--rounds", "1"]
     command = [sys.executable, str(BENCHMARKS / "survival_cost.py"), *tiny, "--output", str(tmp_path / "run")]

@@ -134,6 +134,7 @@ def test_every_picture_is_there(finished):
     assert all(name in output.replace("\n", "") for name in names)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_from_disk_too(finished, data_dir, tmp_path):
     _, _, results = finished
     arguments = ("--models", "gru", "--dataset", "shapes7", "--data-dir", data_dir, "--output", tmp_path / "again")
@@ -172,6 +173,7 @@ def interrupted(data_dir, tmp_path_factory):
     return directory, errors
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_where_the_training_was(interrupted):
     directory, errors = interrupted
     results = json.loads((directory / "results.json").read_text())
@@ -188,6 +190,7 @@ def test_ctrl_c_keeps_where_the_training_was(interrupted):
     assert f"Go on with: python experiments/mnist_rows.py --resume {directory}" in listed.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "name", "arguments", "message"),
     [
@@ -206,6 +209,7 @@ def test_a_resume_that_cannot_be_meant(request, monkeypatch, capsys, state, name
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_even_if_it_was_left_at_once(interrupted):
     directory, _ = interrupted
     # A second Ctrl-C leaves at once; what was kept before is not damaged.
@@ -222,6 +226,7 @@ def test_an_interrupted_run_goes_on_even_if_it_was_left_at_once(interrupted):
     assert not (directory / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_trained_model_is_exported_from_the_run(finished, data_dir, tmp_path):
     directory, _, results = finished
     command = [sys.executable, "-m", "rowrnn", "export", str(directory), "Row LSTM", str(tmp_path / "row_lstm.jax")]
@@ -313,6 +318,7 @@ def test_wrong_options_of_the_others(name, wrong, message, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_help_explains_every_option():
     code, output, _ = run("--help")
     assert code == 0
@@ -359,6 +365,7 @@ lab.run_study(MnistRows, Options(models=("gru",), hidden=4, training=training))
     assert len(results["devices"]) == 1
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_paragraph_and_exit_code_2_and_leaves_nothing(tmp_path):
     code, output, errors = run("--models", "gro", "--output", tmp_path / "run")
     assert code == 2

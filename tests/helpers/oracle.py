@@ -196,5 +196,10 @@ def draw(rng, *shape):
 
 def random_cell(make_cell, rng, scale=0.5):
     """The cell of `make_cell()` with every parameter normal: a bias of zero would hide one left out or misplaced."""
-    shapes = jax.eval_shape(make_cell)  # Spares the compilation of initializers whose values are not used.
-    return jax.tree.map(lambda leaf: jnp.asarray(scale * draw(rng, *leaf.shape), leaf.dtype), shapes)
+    # Spares the compilation of initializers whose values are not used.
+    return random_like(jax.eval_shape(make_cell), rng, scale)
+
+
+def random_like(module, rng, scale=0.5):
+    """The module, or one of that form, with every parameter normal."""
+    return jax.tree.map(lambda leaf: jnp.asarray(scale * draw(rng, *leaf.shape), leaf.dtype), module)

@@ -1,7 +1,7 @@
 """One problem for a cell and for the oracle: the same random parameters, sequences and weights of the loss."""
 
 import os
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import chex
@@ -41,8 +41,12 @@ def make_cell(kind, dtype=jnp.float32, features=FEATURES, hidden=HIDDEN, seed=0)
 
 def randomized(make, dtype=jnp.float32, seed=0):
     """The layer of `make()` with every parameter random, biases included."""
-    layer = oracle.random_cell(make, np.random.default_rng(seed))
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), layer)
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), random_like(jax.eval_shape(make), seed))
+
+
+def random_like(model, seed=0):
+    """The model with every parameter random, biases included."""
+    return oracle.random_like(model, np.random.default_rng(seed))
 
 
 def make_state(kind, arrays, dtype=None):
@@ -95,10 +99,13 @@ class Problem:
         weights = [jnp.asarray(weight, x.dtype) for weight in self.weights]
         return sum((weight * value).sum() for weight, value in zip(weights, values, strict=True)), values
 
+    @cached_property
+    def derivative(self):
+        return jax.grad(self.loss, argnums=(0, 1, 2), has_aux=True)
+
     def solve(self, dtype, jit=jax.jit):
         """Values and gradients of ours, as lists of arrays in the oracle's order."""
-        arguments = self.arguments(dtype)
-        gradients, values = jit(jax.grad(self.loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
+        gradients, values = jit(self.derivative)(*self.arguments(dtype))
         assert {leaf.dtype for leaf in jax.tree.leaves((values, gradients))} == {jnp.dtype(dtype)}
         return values, flat(*gradients)
 

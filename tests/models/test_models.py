@@ -15,13 +15,7 @@ from rowrnn.models import CNN, Classifier, ScanClassifier
 from rowrnn.models.cnn import _max_pool
 from rowrnn.sequence import Bidirectional, Stack
 from tests.helpers import oracle
-
-
-def randomized(model, seed=0):
-    """The model with every parameter random, biases included."""
-    leaves, structure = jax.tree.flatten(model)
-    rng = np.random.default_rng(seed)
-    return jax.tree.unflatten(structure, [jnp.asarray(0.5 * rng.normal(size=a.shape), a.dtype) for a in leaves])
+from tests.helpers.problem import random_like
 
 
 @pytest.fixture
@@ -33,7 +27,7 @@ def images():
 @pytest.mark.parametrize("name", CELLS)
 def test_classifier_is_the_cell_pooled_and_one_linear_map(name, pooling, images):
     rngs = nnx.Rngs(0)
-    model = randomized(Classifier(CELLS[name](8, 6, rngs=rngs), 3, pooling=pooling, rngs=rngs))
+    model = random_like(Classifier(CELLS[name](8, 6, rngs=rngs), 3, pooling=pooling, rngs=rngs))
     outputs, _ = oracle.run(name, oracle.parameters_of(model.rows.cell), np.asarray(images).reshape(3, 5, 8))
     kernel, bias = (np.float64(p[...]) for p in (model.head.kernel, model.head.bias))
     by_row = []
@@ -57,7 +51,7 @@ def test_scan_classifier_is_its_layers_pooled_and_one_linear_map(name, pooling, 
     rngs = nnx.Rngs(0)
     both = Bidirectional(*(CELLS[name](12, 6, rngs=rngs) for _ in range(2)))
     layers = [ImageScan(CELLS[name](2, 3, rngs=rngs), "down"), ImageScan(both, "rows")]
-    model = randomized(ScanClassifier(layers, 3, pooling=pooling, rngs=rngs))
+    model = random_like(ScanClassifier(layers, 3, pooling=pooling, rngs=rngs))
     x = np.asarray(images).transpose(0, 2, 1, 3).reshape(12, 5, 2)
     below, _ = oracle.run(name, oracle.parameters_of(model.layers[0].layer.cell), x)
     rows = below.reshape(3, 4, 5, 3).transpose(0, 2, 1, 3).reshape(3, 5, 12)
@@ -73,7 +67,7 @@ def test_scan_classifier_is_its_layers_pooled_and_one_linear_map(name, pooling, 
 def test_a_stack_ends_where_its_top_layer_does_and_a_hidden_layer_comes_before_the_answer(images):
     rngs = nnx.Rngs(0)
     layer = Stack([LRU(8, 2, rngs=rngs), LSTM(4, 6, rngs=rngs)])
-    model = randomized(ScanClassifier([ImageScan(layer, "rows")], 3, head_hidden=7, rngs=rngs))
+    model = random_like(ScanClassifier([ImageScan(layer, "rows")], 3, head_hidden=7, rngs=rngs))
     lower, upper = (oracle.parameters_of(layer.cell) for layer in model.layers[0].layer.layers)
     below, _ = oracle.run("lru", lower, np.asarray(images).reshape(3, 5, 8))
     _, (end, _) = oracle.run("lstm", upper, below)
@@ -108,7 +102,7 @@ def test_a_projected_cell_classifies(images):
 
 def test_dropout_needs_a_key_and_keeps_the_mean(images):
     rngs = nnx.Rngs(0)
-    model = randomized(Classifier(LSTM(8, 6, rngs=rngs), 3, dropout=0.4, rngs=rngs))
+    model = random_like(Classifier(LSTM(8, 6, rngs=rngs), 3, dropout=0.4, rngs=rngs))
     np.testing.assert_array_equal(model(images), model(images))
     keys = jax.random.split(jax.random.key(0), 4000)
     dropped = jax.vmap(lambda key: model(images, key=key))(keys)
@@ -125,7 +119,7 @@ def test_max_pooling_is_the_librarys(shape):
 
 
 def test_cnn_is_its_three_convolutions_and_head(images):
-    model = randomized(CNN((5, 4, 2), 8, 3, rngs=nnx.Rngs(0)))
+    model = random_like(CNN((5, 4, 2), 8, 3, rngs=nnx.Rngs(0)))
 
     def conv(x, layer, stride, pad):
         y = jax.lax.conv_general_dilated(

@@ -2,6 +2,7 @@
 
 import ast
 import pkgutil
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 
@@ -71,8 +72,8 @@ def test_imports_go_one_way(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_modules_of_a_room_do_not_import_each_other_in_a_circle(path):
     """Within a room too: no module reaches itself."""
-    graph = {module(file): modules_imported(file) for file in FILES}
-    start, reached, todo = module(path), set(), list(modules_imported(path))
+    graph = imports_of_all()
+    start, reached, todo = module(path), set(), list(graph[module(path)])
     while todo:
         name = todo.pop()
         if name not in reached:
@@ -85,8 +86,15 @@ def module(path):
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def modules_imported(path):
-    known, found = {module(file) for file in FILES}, set()
+@cache
+def imports_of_all():
+    """Modules that each module imports."""
+    known = {module(file) for file in FILES}
+    return {module(file): modules_imported(file, known) for file in FILES}
+
+
+def modules_imported(path, known):
+    found = set()
     for node in parsed(path):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rowrnn":
             names = [f"{node.module}.{alias.name}" for alias in node.names]

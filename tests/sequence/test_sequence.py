@@ -21,7 +21,6 @@ from tests.helpers.problem import (
     FEATURES,
     GAPS,
     HIDDEN,
-    KINDS,
     MAKERS,
     RAGGED,
     STEPS,
@@ -29,6 +28,7 @@ from tests.helpers.problem import (
     make_state,
     randomized,
 )
+from tests.helpers.scans import representative_cell
 
 X = oracle.draw(np.random.default_rng(1), BATCH, STEPS, FEATURES)
 
@@ -56,7 +56,7 @@ def deep(kind):
 
 
 @pytest.mark.parametrize("depth", ["reverse", "stack of both directions"])
-@pytest.mark.parametrize("kind", KINDS)
+@representative_cell
 def test_gaps_are_as_if_cut_out(kind, depth):
     layer = Recurrent(make_cell(kind), reverse=True) if depth == "reverse" else deep(kind)
     rng = np.random.default_rng(2)
@@ -182,9 +182,10 @@ def test_a_learned_state_is_that_of_every_sequence():
 # Noise. What is drawn is seen through cells whose weights let nothing else through.
 
 
-def blank(kind, **arrays):
-    """A cell of 1 feature and 400 units whose parameters are zero but for these."""
-    cell = jax.tree.map(jnp.zeros_like, kind(1, 400, rngs=nnx.Rngs(0)))
+def blank(kind, features=1, **arrays):
+    """A cell of 400 units whose parameters are zero but for these."""
+    shapes = jax.eval_shape(lambda: kind(features, 400, rngs=nnx.Rngs(0)))
+    cell = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     for name, array in arrays.items():
         getattr(cell, name)[...] = jnp.asarray(array, jnp.float32)
     return cell
@@ -214,7 +215,7 @@ def test_recurrent_dropout_hides_the_same_units_at_every_step():
 @pytest.mark.parametrize("kind", [Elman, MinGRU, LSTM], ids=lambda kind: kind.__name__)
 def test_zoneout_keeps_units(kind):
     # From zero, a step of no input leads to `target`, and stays there.
-    cell = blank(kind, bias=np.full(kind(1, 400, rngs=nnx.Rngs(0)).bias.shape, 40.0))
+    cell = blank(kind, bias=np.full(blank(kind).bias.shape, 40.0))
     layer = Recurrent(cell, zoneout=0.3)
     outputs, last = layer(NOTHING, key=jax.random.key(0))
     moved = np.asarray(outputs) != 0
@@ -231,9 +232,7 @@ def test_zoneout_keeps_units(kind):
 
 @pytest.mark.parametrize("variational", [False, True])
 def test_dropout_acts_between_layers(variational):
-    bottom, top = blank(Elman, bias=np.full(400, 0.5)), Elman(400, 400, rngs=nnx.Rngs(0))
-    top = jax.tree.map(jnp.zeros_like, top)
-    top.input_kernel[...] = jnp.eye(400)
+    bottom, top = blank(Elman, bias=np.full(400, 0.5)), blank(Elman, 400, input_kernel=np.eye(400))
     layer = Stack([bottom, top], dropout=0.25, variational=variational)
     outputs, _ = layer(NOTHING, key=jax.random.key(0))
     dropped = np.asarray(outputs) == 0

@@ -1,22 +1,12 @@
 """Other numbers of devices and of threads: what is the same then, bit by bit, and what nearly."""
 
-import json
 import os
-import subprocess
-import sys
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.helpers.processes import told
 
-
-def told(script, *arguments, **environment):
-    """What a script prints, in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    command = [sys.executable, "-m", f"tests.slow.{script}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+pytestmark = pytest.mark.slow
 
 
 def test_checkpoints_and_trainings_on_one_to_eight_devices():

@@ -1,6 +1,10 @@
 """Arguments of every kind for every public function, in a process without type checks."""
 
-from tests.slow.test_devices import told
+import pytest
+
+from tests.helpers.processes import told
+
+pytestmark = pytest.mark.slow
 
 
 def test_what_is_given_is_computed_or_refused_in_our_words():

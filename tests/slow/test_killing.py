@@ -1,6 +1,10 @@
 """The main experiment, killed at random moments."""
 
+import pytest
+
 from tests.slow.killing import differences, killed
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_run_that_was_killed_ten_times_ends_bit_by_bit_as_one_that_was_not(tmp_path):

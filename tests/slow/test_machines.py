@@ -13,6 +13,8 @@ from rowrnn.lab.devices.processes import Machines
 from tests.helpers import shapes7
 from tests.slow import cluster
 
+pytestmark = pytest.mark.slow
+
 
 def test_two_processes_train_what_one_trains(tmp_path):
     ((loss, weights),) = cluster.train(1, ("gru",), tmp_path / "one").values()

@@ -24,31 +24,7 @@ from rowrnn.lab.data.load import load
 from rowrnn.lab.data.on_disk import stream
 from rowrnn.lab.data.on_disk import tfds as loader
 from tests.helpers import shapes7
-
-Arrays = tuple[list | np.ndarray, list | np.ndarray]
-
-
-class Made(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A set "made" of given images and labels, kept in order."""
-
-    VERSION = tfds.core.Version("1.2.3")
-
-    def __init__(self, splits: dict[str, Arrays], features: dict, keys: tuple = ("image", "label"), **arguments):
-        self.splits, self.features, self.keys = splits, features, keys
-        super().__init__(**arguments)
-
-    def _info(self):
-        features = tfds.features.FeaturesDict(self.features)
-        keys = self.keys
-        return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=keys, disable_shuffling=True)
-
-    def _split_generators(self, dl_manager):
-        return {split: self._generate_examples(*arrays) for split, arrays in self.splits.items()}
-
-    def _generate_examples(self, images, labels):
-        image_key, label_key = self.features
-        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-            yield index, {image_key: image, label_key: label}
+from tests.helpers.made_set import Arrays, Made, features, make
 
 
 class Sized(Made, skip_registration=True):
@@ -57,23 +33,10 @@ class Sized(Made, skip_registration=True):
     BUILDER_CONFIGS = tfds.core.BuilderConfig(name="small", version="1.0.0"), tfds.core.BuilderConfig(name="large")
 
 
-def features(shape=(4, 5, 1), dtype=np.uint8, classes: int = 3) -> dict:
-    return {
-        "image": tfds.features.Tensor(shape=shape, dtype=dtype),
-        "label": tfds.features.ClassLabel(num_classes=classes),
-    }
-
-
 def numbered(n: int, start: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Images `[n, 4, 5, 1]` each filled with its number, and labels."""
     numbers = np.arange(start, start + n)
     return np.tile(numbers[:, None, None, None], (1, 4, 5, 1)).astype(np.uint8), numbers % 3
-
-
-def make(directory: Path, splits: dict[str, Arrays], described: dict | None = None, builder=Made, **arguments) -> Path:
-    made = builder(splits=splits, features=described or features(), data_dir=directory, **arguments)
-    made.download_and_prepare(file_format="array_record")
-    return Path(made.data_dir)
 
 
 def joined(*splits: Any) -> list[tuple[int, int]]:
@@ -130,6 +93,7 @@ def test_description_is_read_as_made(dataset):
     assert dataset.source == "TFDS shapes7:1.0.0, test from split 'test'"
 
 
+@pytest.mark.slow
 def test_fresh_process_reads_without_the_builders_code_or_tensorflow(shapes7_dir):
     script = (
         "import sys; from rowrnn.lab.data.load import load; test = load('shapes7', sys.argv[1]).test; "

@@ -13,16 +13,10 @@ from rowrnn.lab.data.on_disk.stream import Stream
 from rowrnn.lab.training import Checkpoints, Source
 from rowrnn.lab.training import examples as examples_of_steps
 from tests.helpers import shapes7
-from tests.lab.data.test_data_tfds import features, make
-from tests.lab.training.test_training import (  # noqa: F401
-    assert_equal_fits,
-    examples,
-    fit_line,
-    interrupted,
-    promotion,
-    recorded,
-    squared,
-)
+from tests.helpers.line_training import assert_equal_fits, examples, fit_line, interrupted
+from tests.helpers.made_set import features, make
+
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 class OnDisk:
@@ -57,6 +51,7 @@ def test_a_streamed_training_is_that_of_the_same_examples_in_memory(seeds, devic
     assert len(source.read_numbers) == 2 * 80 * seeds
 
 
+@pytest.mark.slow
 def test_a_streamed_training_goes_on_within_its_epoch(tmp_path, monkeypatch):
     blocks_of(3, monkeypatch)
     checkpoints = Checkpoints(tmp_path)

@@ -1,8 +1,6 @@
 """The loop against closed forms and plain NumPy: a linear model whose every step can be written down."""
 
 import hashlib
-import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,41 +17,25 @@ from jax.sharding import PartitionSpec as P
 from rowrnn.cells import GRU
 from rowrnn.errors import InputError
 from rowrnn.lab.devices.mesh import seed_mesh
-from rowrnn.lab.errors import Stopped
 from rowrnn.lab.training import Checkpoints, Epoch, Fit, Recipe
 from rowrnn.lab.training.evaluation import compile_evaluation, evaluate
 from rowrnn.lab.training.fit import fit
 from rowrnn.lab.training.interruption import STOP_SIGNALS, Interruption
 from rowrnn.models import Classifier
+from tests.helpers.line_training import (
+    assert_equal_fits,
+    closeness,
+    examples,
+    fit_line,
+    interrupted,
+    line,
+    noisy,
+    recorded,
+    squared,
+    stop,
+)
 
-
-@pytest.fixture(autouse=True)
-def promotion():
-    """Schedules of optax multiply floats by step counts, which strict promotion forbids."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
-
-
-def line(key):
-    return {"w": jax.random.normal(key, (3, 1)), "b": jnp.full((1,), 0.5)}
-
-
-def squared(model, batch, key):
-    del key
-    x, y = batch
-    loss = jnp.mean((x @ model["w"] + model["b"][None] - y) ** 2)
-    return loss, {"loss": loss}
-
-
-def closeness(model, batch):
-    x, y = batch
-    return -jnp.squeeze((x @ model["w"] + model["b"][None] - y) ** 2, -1)
-
-
-def examples(n, seed=0):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, 3)).astype(np.float32)
-    return x, (x @ np.array([[1.0], [-2.0], [0.5]], np.float32) + 0.3).astype(np.float32)
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 def adamw(model, gradient, moments, t, rate):
@@ -170,25 +152,31 @@ def fit_rows(devices, seeds=1, loss=classifier_loss):
     return fit(classifier, loss, classifier_score, data, data, recipe, keys, devices=devices)
 
 
-def test_one_and_two_devices_train_alike_and_a_seed_trains_alike_in_company():
+@pytest.fixture(scope="module")
+def two_seeds():
+    """Two seeds on two devices, trained once for all tests that look at them."""
+    with jax.numpy_dtype_promotion("standard"):
+        return fit_rows(jax.devices(), seeds=2)
+
+
+def test_one_and_two_devices_train_alike_and_a_seed_trains_alike_in_company(two_seeds):
     one, two = fit_rows(jax.devices()[:1]), fit_rows(jax.devices())
     chex.assert_trees_all_close(jax.device_get(one.models), jax.device_get(two.models), atol=1e-5, rtol=0)
     for a, b in zip(one.epochs, two.epochs, strict=True):
         np.testing.assert_allclose(a.metrics["loss"], b.metrics["loss"], atol=1e-5, rtol=0)
     # Two seeds go to two devices; the first is the one that trained alone.
-    both = jax.device_get(fit_rows(jax.devices(), seeds=2).models)
+    both = jax.device_get(two_seeds.models)
     chex.assert_trees_all_close(jax.tree.map(lambda a: a[:1], both), jax.device_get(one.models), atol=1e-5, rtol=0)
     with pytest.raises(AssertionError):
         chex.assert_trees_all_close(both.head.kernel[...][0], both.head.kernel[...][1], atol=1e-2)
 
 
-def test_the_same_seed_gives_the_same_bits_with_two_traces():
-    first = fit_rows(jax.devices(), seeds=2)
+def test_the_same_seed_gives_the_same_bits_with_two_traces(two_seeds):
     # One trace for the names of its metrics, one for the step of all steps, epochs and seeds.
     counted = chex.assert_max_traces(classifier_loss, n=2)
     again = fit_rows(jax.devices(), seeds=2, loss=counted)
-    chex.assert_trees_all_equal(jax.device_get(first.models), jax.device_get(again.models))
-    for a, b in zip(first.epochs, again.epochs, strict=True):
+    chex.assert_trees_all_equal(jax.device_get(two_seeds.models), jax.device_get(again.models))
+    for a, b in zip(two_seeds.epochs, again.epochs, strict=True):
         chex.assert_trees_all_equal((a.metrics, a.score), (b.metrics, b.score))
 
 
@@ -230,37 +218,6 @@ def test_seconds_until_the_mean_over_seeds_reached_a_score():
     assert [fitted.seconds_to(score) for score in (0.6, 0.65, 0.9, 0.95)] == [10, 30, 60, None]
 
 
-def noisy(model, batch, key):
-    x, y = batch
-    return squared(model, (x + 0.1 * jax.random.normal(key, x.shape), y), key)
-
-
-def fit_line(checkpoints, loss=noisy, seeds=2, epochs=3, train=None, max_skipped_steps=0, **options):
-    """80 examples in batches of 4: 20 steps an epoch, of which the first 8 are the first chunk."""
-    keys = jax.vmap(jax.random.key)(jnp.arange(seeds, dtype=jnp.uint32))
-    recipe = Recipe(epochs, batch_size=4, max_skipped_steps=max_skipped_steps)
-    train = examples(80) if train is None else train
-    return fit(line, loss, closeness, train, examples(9, 1), recipe, keys, checkpoints=checkpoints, **options)
-
-
-def stop():
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def interrupted(checkpoints, **options):
-    """Trains until a request to stop that comes after the compilation; after which epoch and steps it ended."""
-    with pytest.raises(Stopped, match="Stopped by SIGTERM after epoch") as caught:
-        fit_line(checkpoints, on_compiled=stop, **options)
-    epochs, steps = re.findall(r"epoch (\d+) and (\d+) steps", str(caught.value))[0]
-    return int(epochs), int(steps)
-
-
-def assert_equal_fits(a, b):
-    chex.assert_trees_all_equal(jax.device_get(a.models), jax.device_get(b.models))
-    for one, other in zip(a.epochs, b.epochs, strict=True):
-        chex.assert_trees_all_equal((one.number, one.metrics, one.score), (other.number, other.metrics, other.score))
-
-
 def test_a_resumed_training_is_one_that_was_never_interrupted(tmp_path):
     whole = fit_line(None)
     checkpoints = Checkpoints(tmp_path)
@@ -277,20 +234,10 @@ def test_a_resumed_training_is_one_that_was_never_interrupted(tmp_path):
     assert [epoch.seconds for epoch in again.epochs] == [epoch.seconds for epoch in resumed.epochs]
 
 
-def recorded(loss):
-    """The loss, and a list to which the examples of each step are added."""
-    steps = []
-
-    def recording(model, batch, key):
-        jax.debug.callback(lambda *batch: steps.append([np.array(array) for array in batch]), *batch)
-        return loss(model, batch, key)
-
-    return recording, steps
-
-
 ALONE = {"seeds": 1, "devices": jax.devices()[:1]}
 
 
+@pytest.mark.slow
 def test_interruptions_do_not_change_which_examples_come_when(tmp_path):
     def digest(steps):
         jax.effects_barrier()
@@ -321,6 +268,7 @@ def test_a_training_is_kept_within_an_epoch_when_a_checkpoint_is_due(tmp_path):
     assert_equal_fits(resumed, fit_line(None, epochs=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
 def test_a_training_goes_on_with_other_devices(tmp_path, before, after):
     checkpoints = Checkpoints(tmp_path)
@@ -449,11 +397,10 @@ def test_a_recipe_refuses_numbers_out_of_range(wrong):
         Recipe(**wrong)
 
 
-def test_data_is_replicated_and_models_lie_on_the_seed_axis():
-    result = fit_rows(jax.devices(), seeds=2)
-    assert result.models.head.kernel[...].sharding.spec == P("seed")
-    assert result.memory_bytes > 2 * rows_problem()[0].nbytes
-    assert result.compile_seconds > 0
+def test_data_is_replicated_and_models_lie_on_the_seed_axis(two_seeds):
+    assert two_seeds.models.head.kernel[...].sharding.spec == P("seed")
+    assert two_seeds.memory_bytes > 2 * rows_problem()[0].nbytes
+    assert two_seeds.compile_seconds > 0
 
 
 BUSY = """
@@ -465,6 +412,7 @@ with Interruption() as interruption:
 """
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_leaves_at_once_whatever_is_computed():
     with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

@@ -35,7 +35,7 @@ from rowrnn.lab.tasks.gestures.examples import Path as Way
 from rowrnn.lab.tasks.gestures.task import fixed_videos
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
 from tests.helpers import oracle, shapes7
-from tests.models.test_models import randomized
+from tests.helpers.problem import random_like
 
 NAMES = list(GESTURES)
 EACH = jnp.arange(len(GESTURES), dtype=jnp.int32)
@@ -204,7 +204,7 @@ def linear(layer, x):
 def watcher(name, seed=0):
     rngs = nnx.Rngs(0)
     cnn = FrameCNN((9, 6, 2), 4, 5, rngs=rngs)
-    model = randomized(VideoClassifier(cnn, CELLS[name](5, 3, rngs=rngs), 7, rngs=rngs), seed)
+    model = random_like(VideoClassifier(cnn, CELLS[name](5, 3, rngs=rngs), 7, rngs=rngs), seed)
     # Features of about 1, where gates still move.
     model.cnn.linear.kernel[...] *= 0.02
     return model
@@ -255,7 +255,7 @@ def test_frame_by_frame_has_the_gradients_of_the_whole_video(videos):
 
 def test_an_average_knows_no_order(videos):
     rngs = nnx.Rngs(0)
-    model = randomized(FrameAverage(FrameCNN((9, 6, 2), 4, 5, rngs=rngs), 6, 7, rngs=rngs))
+    model = random_like(FrameAverage(FrameCNN((9, 6, 2), 4, 5, rngs=rngs), 6, 7, rngs=rngs))
     features = seen(model.cnn, videos)
 
     def answer(features):

@@ -1,0 +1,104 @@
+"""Which backend a scan takes, and what is said about it."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rowrnn.cells import CELLS, LSTM, MinGRU
+from rowrnn.recurrence.backend_choice import default_backend, explain
+from rowrnn.recurrence.scan import scan
+from tests.helpers import oracle
+from tests.helpers.problem import BATCH, EPISODES, FEATURES, HIDDEN, STEPS, make_cell
+from tests.helpers.scans import needs_compiler, zeros
+
+
+class Subclass(LSTM):
+    """A cell that may step otherwise than its base."""
+
+
+class Bounded(MinGRU):
+    """A linear cell that shows another output."""
+
+    def step(self, state, projected):
+        state, output = super().step(state, projected)
+        return state, jnp.tanh(output)
+
+
+def test_a_cell_that_steps_otherwise_is_run_by_its_step():
+    cell = Bounded(FEATURES, HIDDEN, rngs=nnx.Rngs(0))
+    x = jnp.asarray(oracle.draw(np.random.default_rng(6), BATCH, STEPS, FEATURES), jnp.float32)
+    assert explain(cell, x) == "plain: Bounded is none of Elman, LSTM, GRU"
+    outputs, _ = scan(cell, x)
+    expected, _ = oracle.run("min_gru", oracle.parameters_of(cell), np.asarray(x))
+    np.testing.assert_allclose(outputs, np.tanh(expected), rtol=0, atol=1e-5)
+
+
+def test_explain_says_what_auto_takes_and_why():
+    x = jnp.zeros((BATCH, STEPS, FEATURES))
+    make = {"elman": CELLS["elman"], "lstm": LSTM, "subclass": Subclass}
+    cells = {name: cell(FEATURES, HIDDEN, rngs=nnx.Rngs(0)) for name, cell in make.items()}
+    assert explain(cells["elman"], x).startswith("fused: native is out, it runs a float32 LSTM or GRU")
+    assert explain(cells["lstm"], x, compute_dtype=jnp.bfloat16).startswith("fused: ")
+    assert explain(cells["subclass"], x) == "plain: Subclass is none of Elman, LSTM, GRU"
+    assert explain(cells["lstm"], x, backend="plain") == "plain: asked for"
+    with default_backend("fused"):
+        assert explain(cells["lstm"], x) == "fused: asked for"
+
+
+def test_explain_knows_what_is_asked():
+    cell, x = make_cell("gru"), jnp.zeros((BATCH, STEPS, FEATURES))
+    assert explain(cell, x, resets=True) == "plain: it has no resets"
+    assert explain(cell, x, return_states=True) == "plain: it has no states to return but the last"
+    assert explain(make_cell("rg_lru"), x, resets=True) == "fused: a float32 RGLRU on cpu"
+
+
+@needs_compiler
+def test_auto_takes_native_on_a_cpu():
+    cell, x = make_cell("gru"), jnp.zeros((BATCH, STEPS, FEATURES))
+    assert explain(cell, x) == "native: a float32 GRU on a CPU"
+    assert "rowrnn.gru_forward" in jax.jit(partial(scan, cell)).lower(x).as_text()
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "message"),
+    [
+        ("warp", {}, r"knows no backend 'warp'; there are auto, plain, fused, native, parallel, cudnn"),
+        ("cudnn", {}, r"'cudnn': cuDNN needs a CUDA GPU, and JAX runs on cpu here"),
+        (
+            "native",
+            {"compute_dtype": jnp.bfloat16},
+            r"'native': it runs a float32 LSTM or GRU, not a float32 LSTM in b",
+        ),
+        ("plain", {"compute_dtype": jnp.bfloat16}, r"'plain': it rounds nothing to bfloat16"),
+        ("auto", {"checkpoint_every": 0}, r"checkpoint_every of at least 1 step, not 0"),
+    ],
+    ids=["unknown", "cudnn", "native", "plain", "checkpoint"],
+)
+def test_backends_that_cannot_be_taken(backend, options, message):
+    with pytest.raises(ValueError, match=message):
+        scan(make_cell("lstm"), zeros(BATCH, STEPS, FEATURES), backend=backend, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "backend", "options", "message"),
+    [
+        ("gru", "native", {"resets": EPISODES}, "'native': it has no resets"),
+        ("lstm", "fused", {"return_states": True}, "'fused': it has no states to return but the last"),
+        ("gru", "parallel", {}, "'parallel': GRU is no linear cell"),
+        (
+            "mgu",
+            "auto",
+            {"compute_dtype": jnp.bfloat16},
+            "round the products of MGU to bfloat16, which Elman, LSTM, GRU can",
+        ),
+        ("mgu", "fused", {}, "'fused': MGU is none of Elman, LSTM, GRU"),
+        ("min_gru", "native", {}, "'native': MinGRU is none of Elman, LSTM, GRU"),
+    ],
+)
+def test_backends_that_lack_what_is_asked(kind, backend, options, message):
+    with pytest.raises(ValueError, match=message):
+        scan(make_cell(kind), zeros(BATCH, STEPS, FEATURES), backend=backend, **options)
