@@ -25,13 +25,14 @@ from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.report.tables import plain_table
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.record import Record
-from rowrnn.recurrence.fused import Recurrence, recur
-from rowrnn.recurrence.native import unavailable
+from rowrnn.recurrence.array_form import Weights, recur
+from rowrnn.recurrence.fused import FusedPasses
+from rowrnn.recurrence.native import NativePasses, unavailable
 
 MODES = ("forward", "train")
 PROTOCOL = {
     "module": "rowrnn.Rows, a module, as an argument of a jitted step",
-    "bare": "rowrnn.recurrence.fused.recur on a tuple of arrays as an argument of a jitted step",
+    "bare": "rowrnn.recurrence.array_form.recur on a tuple of arrays as an argument of a jitted step",
     "forward": "all outputs; train: with a linear head, backward and Adam; all in float32 on images of 28x28",
     "ratio": "median over rounds of module ÷ bare within a round",
 }
@@ -92,21 +93,19 @@ def measure(cell: str, mode: str, options: Options) -> dict[str, Any]:
 
 def module_layer(case: Case) -> tuple[Any, Any]:
     """`rowrnn.Rows` and its own call."""
-    return Rows(CELLS[case.cell](case.d, case.hidden, rngs=nnx.Rngs(0))), lambda module, x: module(x)
+    return Rows(CELLS[case.cell](case.d, case.hidden, rngs=nnx.Rngs(0))), lambda module, x: module(x)[0]
 
 
 def bare_layer(case: Case) -> tuple[Any, Any]:
     """The arrays of the same cell, and what computes it."""
     cell: Any = CELLS[case.cell](case.d, case.hidden, rngs=nnx.Rngs(0))
-    last_bias = cell.candidate_bias[...] if case.cell == "gru" else jnp.zeros((0,))
-    how = Recurrence(case.cell, reverse=False, native=not unavailable())
+    passes = (FusedPasses if unavailable() else NativePasses)(case.cell, reverse=False)
 
     def outputs(weights: Any, x: Any) -> Any:
         zeros = jnp.zeros((len(x), case.hidden))
-        state = zeros, zeros if case.cell == "lstm" else zeros[:, :0]
-        return recur(how, x, weights, state, jnp.zeros((0,), jnp.int32))[0]
+        return recur(passes, x, weights, (zeros, zeros if case.cell == "lstm" else None), None)[0]
 
-    return (cell.input_kernel[...], cell.bias[...], cell.recurrent_kernel[...], last_bias), outputs
+    return Weights(*cell.as_arrays()), outputs
 
 
 LAYERS = {"module": module_layer, "bare": bare_layer}

@@ -6,7 +6,9 @@ Sequences are batch-major, `[b, t, d]`; time-major arrays, `[t, b, d]`, are priv
 takes any leading axes; one over maps has `h w` before the last.
 """
 
-from jaxtyping import Array, Float, Int, PyTree
+from collections.abc import Sequence
+
+from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
 Images = Float[Array, "b h w c"]
 Lengths = Int[Array, "b"]
@@ -15,4 +17,8 @@ Outputs = Float[Array, "b t *grid outputs"]
 Hidden = Float[Array, "*b hidden"]
 Output = Float[Array, "*b outputs"]
 Projected = Float[Array, "*b gates"]
+Integers = ArrayLike | Sequence[int]
+"""Whole numbers as a user gives them: lengths of sequences, heights and widths of images."""
+Booleans = ArrayLike | Sequence[Sequence[bool]]
+"""Marks of steps as a user gives them."""
 State = PyTree[Float[Array, "..."]]

@@ -16,7 +16,7 @@ GateMaps = Float[Array, "*b h w gates"]
 class ConvCell(Cell):
     """A cell over maps: a step's input is `[..., h, w, features]`, its state and output `[..., h, w, hidden]`.
 
-    Padding is "same" and the stride 1: input and state dropout_mask their height and width. Kernels are
+    Padding is "same" and the stride 1: input and state keep their height and width. Kernels are
     `[kh, kw, features, gates·hidden]` and `[kh, kw, hidden, gates·hidden]`.
 
     Args:

@@ -1,6 +1,6 @@
 """Cells whose gates see the hidden state: Elman, LSTM, GRU and MGU."""
 
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,24 @@ class GatedCell(Cell):
     it enters a product, and there only (variational dropout, Gal & Ghahramani 2016).
     """
 
+    recurrence: ClassVar[str]
+    """Name of the recurrence of `rowrnn.recurrence.fused` that steps exactly as this class does, where there is one."""
+
     def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
         super().__init__(features, hidden, dtype=dtype, rngs=rngs)
         self.recurrent_kernel = nnx.Param(self._recurrent_init(rngs, dtype))
+
+    def as_arrays(self) -> tuple[Array, Array, Array, Array | None]:
+        """Returns input kernel, bias, recurrent kernel, and a bias of the recurrent product's last gate or None."""
+        return self.input_kernel[...], self.bias[...], self.recurrent_kernel[...], None
+
+    def halves(self, state: State) -> tuple[Array, Array | None]:
+        """Takes a state apart: what enters the recurrent product, and what does not or None."""
+        return state, None
+
+    def whole(self, hidden: Array, cell: Array | None) -> State:
+        """Makes a state of its halves."""
+        return hidden
 
     def _recurrent_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "outputs gates"]:
         return orthogonal_blocks(rngs.params(), len(self.gate_names), self.hidden, dtype)
@@ -31,7 +46,7 @@ class GatedCell(Cell):
 
 
 class Elman(GatedCell):
-    """The simple recurrent network, apply_dropout to show what gates are for (Elman 1990, "Finding structure in time").
+    """The simple recurrent network, kept to show what gates are for (Elman 1990, "Finding structure in time").
 
         h' = tanh(W x + U h + b)
 
@@ -39,6 +54,7 @@ class Elman(GatedCell):
     """
 
     gate_names = ("candidate",)
+    recurrence = "elman"
 
     def gates(self, state: State, projected: Projected, dropout_mask: Output | None = None) -> dict[str, Hidden]:
         return {"candidate": jnp.tanh(projected + self.recur(state, dropout_mask))}
@@ -69,6 +85,7 @@ class LSTM(GatedCell):
     """
 
     gate_names = ("input", "forget", "cell", "output")
+    recurrence = "lstm"
 
     def __init__(
         self,
@@ -94,6 +111,12 @@ class LSTM(GatedCell):
         hidden = self._shown(gate["output"], cell)
         return LSTMState(hidden, cell), hidden
 
+    def halves(self, state: LSTMState) -> tuple[Array, Array]:
+        return state.hidden, state.cell
+
+    def whole(self, hidden: Array, cell: Any) -> LSTMState:
+        return LSTMState(hidden, cell)
+
     def _shown(self, gate: Hidden, cell: Hidden) -> Output:
         """What the output gate lets through."""
         return gate * jnp.tanh(cell)
@@ -115,10 +138,14 @@ class GRU(GatedCell):
     """
 
     gate_names = ("reset", "update", "candidate")
+    recurrence = "gru"
 
     def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
         super().__init__(features, hidden, dtype=dtype, rngs=rngs)
         self.candidate_bias = nnx.Param(jnp.zeros((hidden,), dtype))
+
+    def as_arrays(self) -> tuple[Array, Array, Array, Array | None]:
+        return *super().as_arrays()[:3], self.candidate_bias[...]
 
     def gates(self, state: State, projected: Projected, dropout_mask: Output | None = None) -> dict[str, Hidden]:
         x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)

@@ -1,17 +1,18 @@
 """A layer that reads images in any order and returns its outputs on the image's grid."""
 
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Key
 
 from rowrnn.cells import Cell
 from rowrnn.image.orders import ORDERS, Order
 from rowrnn.recurrence.masking import zero_where_invalid
+from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
-from rowrnn.typing import State
+from rowrnn.typing import Integers, State
 
 Grid = Float[Array, "b gh gw k"]
 
@@ -51,9 +52,11 @@ class ImageScan(nnx.Module):
         self,
         images: ArrayLike,
         *,
-        heights: ArrayLike | None = None,
-        widths: ArrayLike | None = None,
-        **options: Any,
+        heights: Integers | None = None,
+        widths: Integers | None = None,
+        initial_state: Any = None,
+        key: Key[Array, ""] | None = None,
+        **options: Unpack[ScanOptions],
     ) -> tuple[Grid, State]:
         """Outputs on the order's grid, `[b, gh, gw, outputs]`, and the layer's last state, `[b·n, ...]`.
 
@@ -61,7 +64,9 @@ class ImageScan(nnx.Module):
             images: floating-point images `[b, h, w, c]`.
             heights: number of valid rows of each image, `[b]`; what lies below has no influence. All where not given.
             widths: number of valid columns of each image, `[b]`. All where not given.
-            options: those of the layer's call other than `mask`.
+            initial_state: the layer's state before the first step.
+            key: randomness of training.
+            options: those of `rowrnn.scan` other than `mask`.
 
         Raises:
             ValueError: if a shape does not fit the layer, patches do not divide the images, or heights or widths, where
@@ -77,5 +82,5 @@ class ImageScan(nnx.Module):
             images = zero_where_invalid(images, within)
         if "mask" in options:
             raise ValueError("An ImageScan makes its mask of heights and widths; give these.")
-        outputs, state = self.layer(order.sequences(images), mask=mask, **options)
+        outputs, state = self.layer(order.sequences(images), initial_state=initial_state, key=key, mask=mask, **options)
         return order.grid(outputs), state

@@ -3,13 +3,16 @@
 An order knows height and width only. `ORDERS` names the functions `(height, width, **options) → Order` that make one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from rowrnn.recurrence.sharding import reshape_examples
+from rowrnn.typing import Integers
 
 HOLE = -1
 
@@ -37,10 +40,10 @@ class Order(NamedTuple):
         b, h, w, c = images.shape
         self._check((h, w))
         n, t, p = self.pixels.shape
-        x = images.reshape(b, h * w, c)[:, self.pixels.ravel()]
+        x = reshape_examples(images, (b, h * w, c))[:, self.pixels.ravel()]
         if (self.pixels == HOLE).any():
             x = jnp.where((self.pixels.ravel() != HOLE)[None, :, None], x, jnp.zeros_like(x))
-        return x.reshape(b * n, t, p * c)
+        return reshape_examples(x, (b * n, t, p * c))
 
     def images(self, sequences: Shaped[Array, "bn t d"]) -> Shaped[Array, "b h w c"]:
         """The images of sequences: the inverse of `sequences`, exactly."""
@@ -50,11 +53,11 @@ class Order(NamedTuple):
         back = np.full(self.size[0] * self.size[1], HOLE)
         places = self.pixels.ravel()
         back[places[places != HOLE]] = np.flatnonzero(places != HOLE)
-        x = sequences.reshape(-1, n * t * p, c)[:, back]
-        return x.reshape(-1, *self.size, c)
+        x = reshape_examples(sequences, (-1, n * t * p, c))[:, back]
+        return reshape_examples(x, (-1, *self.size, c))
 
     def valid(
-        self, heights: ArrayLike | None, widths: ArrayLike | None, batch: Any
+        self, heights: Integers | None, widths: Integers | None, batch: Any
     ) -> tuple[Bool[Array, "b h w"], Bool[Array, "bn t"]]:
         """Which pixels lie within images of these heights and widths, and which steps have any.
 
@@ -65,6 +68,7 @@ class Order(NamedTuple):
         for name, sizes, axis in (("heights", heights, 0), ("widths", widths, 1)):
             if sizes is None:
                 continue
+            sizes = np.asarray(sizes) if isinstance(sizes, Sequence) else sizes
             if jnp.shape(sizes) != (batch,):
                 raise ValueError(f"Expected one of {name} for each of {batch} images, not {list(jnp.shape(sizes))}.")
             if not jnp.issubdtype(jnp.result_type(sizes), jnp.integer):
@@ -90,7 +94,7 @@ class Order(NamedTuple):
     def grid(self, outputs: Float[Array, "bn t k"]) -> Float[Array, "b gh gw k"]:
         """Outputs of steps on the grid of the image, `[b, gh, gw, k]`."""
         n, t, _ = self.pixels.shape
-        return outputs.reshape(-1, n * t, outputs.shape[-1])[:, self.places]
+        return reshape_examples(outputs, (-1, n * t, outputs.shape[-1]))[:, self.places]
 
     def _check(self, size: tuple[int, int]) -> None:
         if size != self.size:

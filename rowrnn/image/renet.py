@@ -1,7 +1,7 @@
 """ReNet: a layer that reads an image from all four sides."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
@@ -9,9 +9,10 @@ from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import GRU, Cell
 from rowrnn.image.image_scan import Grid, ImageScan
+from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence import Bidirectional
 from rowrnn.sequence.noise import split_key
-from rowrnn.typing import State
+from rowrnn.typing import Integers, State
 
 
 class ReNet(nnx.Module):
@@ -55,11 +56,11 @@ class ReNet(nnx.Module):
         self,
         images: ArrayLike,
         *,
-        heights: ArrayLike | None = None,
-        widths: ArrayLike | None = None,
+        heights: Integers | None = None,
+        widths: Integers | None = None,
         initial_state: tuple[State, State] | None = None,
         key: Key[Array, ""] | None = None,
-        **options: Any,
+        **options: Unpack[ScanOptions],
     ) -> tuple[Grid, tuple[State, State]]:
         """Outputs on the grid of patches, `[b, h / patch, w / patch, 2·hidden]`, and the last states of both sweeps.
 

@@ -5,6 +5,7 @@ any order of `rowrnn.image.orders`, and `ReNet` from all four sides.
 """
 
 import math
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,8 @@ from jaxtyping import Array, ArrayLike, DTypeLike, Shaped
 
 from rowrnn.cells import GRU, LSTM, Cell
 from rowrnn.recurrence.arguments import as_state
-from rowrnn.recurrence.scan import scan
-from rowrnn.typing import Hidden, Outputs, State
+from rowrnn.recurrence.scan import ScanOptions, scan
+from rowrnn.typing import Hidden, Integers, Outputs, State
 
 
 def image_rows(images: ArrayLike) -> Shaped[Array, "b t d"]:
@@ -42,19 +43,30 @@ class Rows(nnx.Module):
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
 
-    def __call__(self, images: ArrayLike, *, heights: ArrayLike | None = None, reverse: bool = False) -> Outputs:
-        """Outputs after every row, `[b, h, hidden]`, of images `[b, h, w, c]` or `[b, h, w]`.
+    def __call__(
+        self,
+        images: ArrayLike,
+        *,
+        heights: Integers | None = None,
+        initial_state: State | None = None,
+        reverse: bool = False,
+        **options: Unpack[ScanOptions],
+    ) -> tuple[Outputs, State]:
+        """Returns outputs `[b, h, hidden]` after every row of images `[b, h, w, c]` or `[b, h, w]`, and the last state.
 
         Args:
             images: floating-point images, `w·c` equal to the cell's `features`.
             heights: number of valid rows of each image, `[b]`; rows below give zero. All rows where not given.
+            initial_state: state before the first row; zeros where not given.
             reverse: read from the bottom up.
+            options: those of `rowrnn.scan`; `heights` are its `lengths`.
 
         Raises:
             ValueError: if a shape does not fit the cell, or heights leave [0, h].
         """
-        outputs, _ = scan(self.cell, image_rows(images), lengths=heights, reverse=reverse)
-        return outputs
+        if heights is not None:
+            options["lengths"] = heights
+        return scan(self.cell, image_rows(images), initial_state=initial_state, reverse=reverse, **options)
 
     def initial_state(self, row: ArrayLike) -> State:
         """State before the first row, for a batch of rows `[b, w, c]` or `[b, w]`."""
@@ -70,7 +82,8 @@ class Rows(nnx.Module):
             ValueError: if the row's shape does not fit the cell, or the state's does not fit the row.
         """
         projected = self.cell.project(self._row(row))
-        return self.cell.step(as_state(state, self.cell.initial_state(projected)), projected)
+        zeros = jax.eval_shape(self.cell.initial_state, projected)
+        return self.cell.step(as_state(state, like=zeros), projected)
 
     def gates(self, images: ArrayLike) -> dict[str, Outputs]:
         """Activations of the cell's gates at every row, by name, each `[b, h, hidden]`: what the cell did and when."""

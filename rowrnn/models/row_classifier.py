@@ -39,13 +39,13 @@ class Classifier(nnx.Module):
 
     def __call__(self, images: Images, *, key: Array | None = None) -> Logits:
         """Logits `[b, classes]` of images `[b, h, w, c]`; with a `key`, as in training, features are dropped."""
-        outputs = self.rows(images)
+        outputs, _ = self.rows(images)
         pooled = outputs[:, -1] if self.pooling == "last" else outputs.mean(axis=1)
         return self.head(self.dropout(pooled, deterministic=key is None, rngs=key))
 
     def logits_by_row(self, images: Images) -> Float[Array, "b h classes"]:
         """Logits after each row, `[b, h, classes]`, of images `[b, h, w, c]`: the answer had the image ended there."""
-        return self.head(self._pooled_by_row(self.rows(images)))
+        return self.head(self._pooled_by_row(self.rows(images)[0]))
 
     def _pooled_by_row(self, outputs: Outputs) -> Outputs:
         if self.pooling == "last":

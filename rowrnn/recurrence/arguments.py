@@ -6,9 +6,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool
+from jaxtyping import Array, ArrayLike, Bool, DTypeLike, PyTree
 
-from rowrnn.typing import Lengths, State
+from rowrnn.cells import Cell
+from rowrnn.typing import Booleans, Integers, Lengths, State
+
+
+def check_cell(cell: Any) -> None:
+    """Raises TypeError for what is no cell of this package, as a layer or a cell of Flax."""
+    if not isinstance(cell, Cell):
+        raise TypeError(
+            f"scan expected a cell of rowrnn.cells, not a {type(cell).__name__} of {type(cell).__module__}: call a "
+            "layer itself, read a cell of Flax with rowrnn.interop.from_nnx or from_linen, derive your own from "
+            "rowrnn.Cell."
+        )
+
+
+def check_compute_dtype(dtype: DTypeLike | None) -> None:
+    """Raises TypeError for a dtype to which factors cannot be rounded."""
+    if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"scan expected a floating-point compute_dtype, as bfloat16, not {jnp.dtype(dtype)}.")
 
 
 def check_sequence(x: Array, features: int, num_feature_axes: int) -> None:
@@ -25,10 +42,11 @@ def check_sequence(x: Array, features: int, num_feature_axes: int) -> None:
         )
 
 
-def as_lengths(lengths: ArrayLike, x: Array) -> Lengths:
-    """Lengths as int32 `[b]`, checked against the sequences."""
+def as_lengths(lengths: Integers, x: Array) -> Lengths:
+    """Returns lengths as int32 `[b]`, checked against the sequences."""
     # Values are known only outside a transformation; inside, a length outside [0, t] acts as the nearest bound.
     known = None if isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
+    lengths = np.asarray(lengths) if isinstance(lengths, Sequence) else lengths
     batch, steps = x.shape[:2]
     if jnp.shape(lengths) != (batch,):
         raise ValueError(f"scan expected one length for each of {batch} sequences, [{batch}], not {shape(lengths)}.")
@@ -42,8 +60,9 @@ def as_lengths(lengths: ArrayLike, x: Array) -> Lengths:
     return jnp.asarray(lengths).astype(jnp.int32)  # A narrow dtype may be too small to count the steps.
 
 
-def as_step_mask(name: str, marks: ArrayLike, x: Array) -> Bool[Array, "b t"]:
-    """A mask or resets as booleans `[b, t]`, checked against the sequences."""
+def as_step_mask(name: str, marks: Booleans, x: Array) -> Bool[Array, "b t"]:
+    """Returns a mask or resets as booleans `[b, t]`, checked against the sequences."""
+    marks = np.asarray(marks) if isinstance(marks, Sequence) else marks
     if jnp.shape(marks) != x.shape[:2]:
         raise ValueError(
             f"scan expected {name} of shape [b, t] = {list(x.shape[:2])}, a boolean for each step, not {shape(marks)}."
@@ -54,7 +73,7 @@ def as_step_mask(name: str, marks: ArrayLike, x: Array) -> Bool[Array, "b t"]:
 
 
 def valid_steps(
-    x: Array, lengths: ArrayLike | None, mask: ArrayLike | None
+    x: Array, lengths: Integers | None, mask: Booleans | None
 ) -> tuple[Bool[Array, "b t"] | None, Bool[Array, "b t"] | None]:
     """Which steps lie within the lengths, and which of them the mask marks too; None where all do."""
     within = (
@@ -66,7 +85,7 @@ def valid_steps(
     return within, mask if within is None else mask & within
 
 
-def as_state(state: State, like: State) -> State:
+def as_state(state: Any, like: PyTree[jax.ShapeDtypeStruct]) -> State:
     """A state in the dtype and form of the cell's own."""
     if jax.tree.structure(state) != jax.tree.structure(like):
         raise ValueError(

@@ -1,19 +1,39 @@
 """Which backend computes a scan, and why."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, DTypeLike
+from jaxtyping import ArrayLike, DTypeLike
 
-from rowrnn.cells import GRU, LSTM, Cell, Elman, LinearCell
-from rowrnn.recurrence import cudnn, native
+from rowrnn.cells import Cell
+from rowrnn.recurrence.array_form import RECURRENT_CELLS
+from rowrnn.recurrence.backend import Backend, ScanCall, described
+from rowrnn.recurrence.cudnn import CUDNN
+from rowrnn.recurrence.fused import FUSED
+from rowrnn.recurrence.linear import PARALLEL
+from rowrnn.recurrence.native import NATIVE
+from rowrnn.recurrence.plain import PLAIN
 
-BACKENDS = ("auto", "plain", "fused", "native", "parallel", "cudnn")
+BACKENDS: tuple[Backend, ...] = (CUDNN, PARALLEL, NATIVE, FUSED, PLAIN)
+"""All backends, the fastest first: "auto" takes the first that can and is not passed over."""
+
+# Of a general backend, the faster one whose absence is worth an explanation.
+INSTEAD_OF = {"fused": "native", "plain": "fused"}
 
 default_backend = jax.make_user_context("auto")
 """Backend of the scans inside: `with default_backend("plain"): ...`."""
 
-# Exactly these: a subclass may step otherwise.
-_NAMES: dict[type[Cell], str] = {Elman: "elman", LSTM: "lstm", GRU: "gru"}
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A backend and the reason for it."""
+
+    backend: Backend
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.backend.name}: {self.reason}"
 
 
 def explain(
@@ -25,7 +45,7 @@ def explain(
     backend: str | None = None,
     compute_dtype: DTypeLike | None = None,
 ) -> str:
-    """Which backend `scan` takes for these arguments, and why.
+    """Tells which backend `scan` takes for these arguments, and why, as "native: a float32 LSTM on a CPU".
 
     Args:
         cell: as for `scan`.
@@ -36,64 +56,38 @@ def explain(
         compute_dtype: as for `scan`.
 
     Raises:
-        ValueError: if a backend that is asked for cannot run this scan here.
+        ValueError: if there is no such backend, or it cannot compute this scan here.
     """
-    return ": ".join(_choose(cell, jnp.asarray(x), backend, compute_dtype, resets, return_states))
+    x = jnp.asarray(x)
+    marks = jnp.zeros(x.shape[:2], bool) if resets else None
+    call = ScanCall(x, resets=marks, return_states=return_states, compute_dtype=compute_dtype)
+    return str(choose(cell, call, backend))
 
 
-def _choose(
-    cell: Cell, x: Array, backend: str | None, compute_dtype: DTypeLike | None, resets: bool, return_states: bool
-) -> tuple[str, str]:
-    """A backend and the reason for it."""
-    backend = default_backend.value if backend is None else backend
-    dtype = jnp.result_type(x, *jax.tree.leaves(cell))
-    what = f"a {dtype} {type(cell).__name__}" + (f" in {jnp.dtype(compute_dtype)}" if compute_dtype else "")
-    in_float32 = dtype == jnp.float32 and compute_dtype is None
-    platform = jax.default_backend()
-    linear = isinstance(cell, LinearCell) and _is_linear(cell)
+def choose(cell: Cell, call: ScanCall, name: str | None = None) -> Choice:
+    """Chooses the backend that is asked for by name, or by `default_backend`, or the fastest that can.
 
-    def hindrance(backend: str) -> str:
-        if backend == "parallel" and not linear:
-            return f"{type(cell).__name__} is no linear cell"
-        if backend in ("parallel", "plain") or (backend == "fused" and linear):
-            return f"it rounds nothing to {jnp.dtype(compute_dtype)}" if compute_dtype else ""
-        if type(cell) not in _NAMES:
-            return f"{type(cell).__name__} is none of {', '.join(known.__name__ for known in _NAMES)}"
-        if resets or return_states:
-            return f"it has no {'resets' if resets else 'states to return but the last'}"
-        if backend == "fused":
-            return ""
-        if backend == "cudnn":
-            fits = in_float32 and type(cell) is LSTM
-            return cudnn.unavailable() if fits else f"it runs a float32 LSTM, not {what}"
-        if not in_float32 or type(cell) is Elman:
-            return f"it runs a float32 LSTM or GRU, not {what}"
-        return native.unavailable() if platform == "cpu" else f"it runs on a CPU, and JAX on {platform}"
-
-    if backend not in BACKENDS:
-        raise ValueError(f"scan knows no backend {backend!r}; there are {', '.join(BACKENDS)}.")
-    if backend != "auto":
-        if reason := hindrance(backend):
-            raise ValueError(f"scan cannot take the backend {backend!r}: {reason}.")
-        return backend, "asked for"
-    if linear and not hindrance("parallel"):
-        # On a CPU one step after the other reads each coefficient once, from the cache; those of complex units are not
-        # even written.
-        in_turn = "plain" if cell.complex_units else "fused"
-        return (in_turn if platform == "cpu" else "parallel"), f"{what} on {platform}"
-    not_native, not_fused = hindrance("native"), hindrance("fused")
-    if not not_native:
-        return "native", f"{what} on a CPU"
-    if not not_fused:
-        return "fused", f"native is out, {not_native}"
-    if compute_dtype is not None:
-        raise ValueError(
-            f"scan cannot round the products of {type(cell).__name__} to {jnp.dtype(compute_dtype)}, which "
-            f"{', '.join(known.__name__ for known in _NAMES)} can: cast its parameters and inputs instead."
-        )
-    return "plain", not_fused
-
-
-def _is_linear(cell: Cell) -> bool:
-    # A subclass may step otherwise.
-    return isinstance(cell, LinearCell) and type(cell).step is LinearCell.step
+    Raises:
+        ValueError: if there is no such backend, or it cannot compute the call here.
+    """
+    name = default_backend.value if name is None else name
+    if name != "auto":
+        asked_for = next((backend for backend in BACKENDS if backend.name == name), None)
+        if asked_for is None:
+            names = ", ".join(["auto", *(backend.name for backend in reversed(BACKENDS))])
+            raise ValueError(f"scan knows no backend {name!r}; there are {names}.")
+        if reason := asked_for.unfit(cell, call):
+            raise ValueError(f"scan cannot take the backend {name!r}: {reason}.")
+        return Choice(asked_for, "asked for")
+    out: dict[str, str] = {}
+    for backend in BACKENDS:
+        reason = backend.unfit(cell, call) or backend.passed_over(cell, call)
+        if not reason:
+            faster = INSTEAD_OF.get(backend.name)
+            on_platform = f"{described(cell, call)} on {jax.default_backend()}"
+            return Choice(backend, f"{faster} is out, {out[faster]}" if faster else on_platform)
+        out[backend.name] = reason
+    raise ValueError(
+        f"scan cannot round the products of {type(cell).__name__} to {jnp.dtype(call.compute_dtype)}, which "
+        f"{RECURRENT_CELLS} can: cast its parameters and inputs instead."
+    )

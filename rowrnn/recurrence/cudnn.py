@@ -1,10 +1,14 @@
-"""NVIDIA's LSTM, through `jax.experimental.rnn`: float32, on CUDA GPUs only."""
+"""The backend "cudnn": NVIDIA's LSTM, through `jax.experimental.rnn`, float32, on CUDA GPUs only."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-Arrays = tuple[Array, ...]
+from rowrnn.cells import Cell
+from rowrnn.recurrence.array_form import Halves, Weights, beyond_outputs, recurrence_of, run_on_arrays, unlike
+from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtype_of
 
 
 def unavailable() -> str:
@@ -15,14 +19,15 @@ def unavailable() -> str:
     return f"cuDNN needs a CUDA GPU, and JAX runs on {device.platform} here"
 
 
-def lstm(x: Array, weights: Arrays, state: Arrays, lengths: Array, *, reverse: bool) -> tuple[Array, Arrays]:
-    """Outputs `[b, t, h]` and last state; arguments as those of `rowrnn.recurrence.fused.recur`."""
+def lstm(x: Array, weights: Weights, state: Halves, lengths: Array | None, *, reverse: bool) -> tuple[Array, Halves]:
+    """Computes outputs `[b, t, h]` and the last state; arguments as those of `recur`."""
     from jax.experimental import rnn  # It is experimental: were it gone, only this backend should be.
 
     b, t, d = x.shape
     hidden, cell = state
-    ragged = bool(lengths.size)
-    lengths = lengths if ragged else jnp.full((b,), t, jnp.int32)
+    assert cell is not None
+    ragged = lengths is not None
+    lengths = jnp.full((b,), t, jnp.int32) if lengths is None else lengths
     x = _flip(x, lengths) if reverse else x
     # It knows no empty sequence: one is run for a step, whose weights' gradient multiplies the padding by zero.
     x = jnp.where((lengths > 0)[:, None, None], x, jnp.zeros_like(x))
@@ -48,10 +53,24 @@ def lstm(x: Array, weights: Arrays, state: Arrays, lengths: Array, *, reverse: b
     return outputs, last
 
 
-def flat_weights(weights: Arrays) -> Array:
-    """cuDNN's order: input kernel and recurrent kernel `[4h, …]`, then a bias for each product, gates i f g o."""
+def flat_weights(weights: Weights) -> Array:
+    """Lays weights out in cuDNN's order: both kernels `[4h, …]`, then a bias for each product, gates i f g o."""
     input_kernel, bias, recurrent_kernel, _ = weights
     return jnp.concatenate([input_kernel.T.ravel(), recurrent_kernel.T.ravel(), bias, jnp.zeros_like(bias)])
+
+
+def _run(cell: Cell, call: ScanCall) -> Result:
+    return run_on_arrays(cell, call, partial(lstm, reverse=call.reverse))
+
+
+def _unfit(cell: Cell, call: ScanCall) -> str:
+    if reason := unlike(cell) or beyond_outputs(call):
+        return reason
+    fits = recurrence_of(cell) == "lstm" and dtype_of(cell, call) == jnp.float32 and call.compute_dtype is None
+    return unavailable() if fits else f"it runs a float32 LSTM, not {described(cell, call)}"
+
+
+CUDNN = Backend("cudnn", unfit=_unfit, run=_run, passed_over=lambda cell, call: "it is taken when asked for only")
 
 
 def _flip(x: Array, lengths: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The recurrences with backward passes derived by hand: what `rowrnn.scan` runs unless told otherwise.
+"""The backend "fused": recurrences with backward passes derived by hand.
 
 JAX's own derivative of the loop keeps twice the residuals that are needed and multiplies for the weights' gradient in
 every step. Here, with δ the gradient of the loss and `a = W x + b + U h` the gates before activation,
@@ -17,157 +17,140 @@ the activated gates, the outputs and the cells. On a CPU, in float32, `rowrnn.re
 passes of LSTM and GRU by the same equations.
 """
 
-from collections.abc import Callable
+import dataclasses
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jaxtyping import Array, DTypeLike
 
-from rowrnn.recurrence import native
+from rowrnn.cells import Cell, LinearCell
+from rowrnn.recurrence import linear
+from rowrnn.recurrence.array_form import (
+    Halves,
+    Residuals,
+    Saved,
+    Weights,
+    beyond_outputs,
+    recur,
+    recurrence_of,
+    run_on_arrays,
+    unlike,
+)
+from rowrnn.recurrence.backend import Backend, Result, ScanCall, rounds_nothing
+from rowrnn.recurrence.sharding import summed_over_batch
 
 Arrays = tuple[Array, ...]
-Activated = tuple[Array, Array, Arrays]
+Activated = tuple[Array, Array | None, Arrays]
+Differentiated = tuple[Array, Array, Array, Array | None]
 
 
-class Recurrence(NamedTuple):
-    """Which cell to run and how.
+@dataclasses.dataclass(frozen=True)
+class FusedPasses:
+    """Both passes of a recurrence as loops of JAX.
 
     Args:
-        cell: "elman", "lstm" or "gru".
+        recurrence: "elman", "lstm" or "gru".
         reverse: from the last valid step to the first.
-        native: whether `rowrnn.recurrence.native` runs it where the platform is a CPU.
-        compute_dtype: dtype of the factors of each product, that of the arrays where not given; sums, gates and
-            states keep the arrays' dtype.
+        compute_dtype: dtype of the factors of each product, that of the arrays where None; sums, gates and states
+            keep the arrays' dtype.
     """
 
-    cell: str
+    recurrence: str
     reverse: bool
-    native: bool = False
     compute_dtype: DTypeLike | None = None
 
+    def forward(
+        self, x: Array, weights: Weights, state: Halves, lengths: Array | None, *, train: bool
+    ) -> tuple[Array, Halves, Residuals]:
+        """As `Passes.forward`; residuals are time-major `[t, b, h]`: the gates and the cell after every step."""
+        x, valid = _valid(x, lengths)
+        projected = self._product(x, weights.input_kernel)
+        activate = _CELLS[self.recurrence].activate
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def recur(how: Recurrence, x: Array, weights: Arrays, state: Arrays, lengths: Array) -> tuple[Array, Arrays]:
-    """Outputs `[b, t, h]` and the last state of a cell run over sequences.
+        def step(state: Halves, inputs: tuple[Array, Array | None]) -> tuple[Halves, tuple[Array, Residuals]]:
+            projected, valid = inputs
+            recurrent = self._product(state[0], weights.recurrent_kernel)
+            hidden, cell, gates = activate(projected, recurrent, weights.recurrent_bias, *state)
+            output, after = hidden, (hidden, cell)
+            if valid is not None:
+                output = jnp.where(valid, hidden, jnp.zeros_like(hidden))
+                after = jax.tree.map(lambda new, old: jnp.where(valid, new, old), after, state)
+            return after, (output, (*gates, after[1]) if train else ())
 
-    Args:
-        how: which cell to run and how.
-        x: sequences `[b, t, d]`; what lies past their lengths has no influence.
-        weights: input kernel `[d, gates·h]`, bias `[gates·h]`, recurrent kernel `[h, gates·h]`, and the bias of a
-            GRU's candidate, `[h]`, of others `[0]`.
-        state: hidden `[b, h]`, and the cell of an LSTM, `[b, h]`, of others `[b, 0]`.
-        lengths: number of valid steps, int32 `[b]`, or `[0]` where all are.
-    """
-    outputs, last, _ = _run(how, _forward, native.forward, x, weights, state, lengths, train=False)
-    return outputs, last
+        steps = projected + weights.bias[None, None], valid
+        last, (outputs, residuals) = jax.lax.scan(step, state, steps, reverse=self.reverse)
+        return jnp.swapaxes(outputs, 0, 1), last, residuals
 
-
-def _recur_forward(how: Recurrence, *primals: Any) -> tuple[Any, Any]:
-    x, weights, state, lengths = jax.tree.map(
-        lambda primal: primal.value, primals, is_leaf=lambda leaf: isinstance(leaf, CustomVJPPrimal)
-    )
-    outputs, last, residuals = _run(how, _forward, native.forward, x, weights, state, lengths, train=True)
-    # Whether anybody asks for the gradient of x: a structure, since residuals hold no booleans.
-    asked = () if primals[0].perturbed else None
-    return (outputs, last), (asked, (x, weights, state, lengths, outputs, residuals))
-
-
-def _recur_backward(how: Recurrence, residuals: Any, gradients: Any) -> tuple[Any, ...]:
-    asked, saved = residuals
-    d_outputs, d_state = jax.tree.map(
-        lambda d: jnp.zeros(d.shape, saved[0].dtype) if isinstance(d, SymbolicZero) else d,
-        gradients,
-        is_leaf=lambda leaf: isinstance(leaf, SymbolicZero),
-    )
-    d_x, d_weights, d_state = _run(
-        how, _backward, native.backward, *saved, d_outputs, d_state, input_gradient=asked is not None
-    )
-    return d_x, d_weights, d_state, None
-
-
-recur.defvjp(_recur_forward, _recur_backward, symbolic_zeros=True)
-
-
-def _run(how: Recurrence, code: Callable, compiled: Callable, *arguments: Any, **options: bool) -> Any:
-    code = partial(code, how, **options)
-    if not how.native:
-        return code(*arguments)
-    compiled = partial(compiled, how.cell, reverse=how.reverse, **options)
-    return jax.lax.platform_dependent(*arguments, cpu=compiled, default=code)
-
-
-def _forward(
-    how: Recurrence, x: Array, weights: Arrays, state: Arrays, lengths: Array, *, train: bool
-) -> tuple[Array, Arrays, Arrays]:
-    """Outputs, last state and, to train, residuals, time-major `[t, b, h]`: the gates and the cell after every step."""
-    input_kernel, bias, recurrent_kernel, recurrent_bias = weights
-    x, valid = _valid(x, lengths)
-    projected = _product(how, x, input_kernel)
-    activate = _CELLS[how.cell].activate
-
-    def step(state: Arrays, inputs: tuple[Array, Array | None]) -> tuple[Arrays, tuple[Array, Arrays]]:
-        projected, valid = inputs
-        recurrent = _product(how, state[0], recurrent_kernel)
-        hidden, cell, gates = activate(projected, recurrent, recurrent_bias, *state)
-        output = hidden
-        if valid is not None:
-            output = jnp.where(valid, hidden, jnp.zeros_like(hidden))
-            hidden, cell = jnp.where(valid, hidden, state[0]), jnp.where(valid, cell, state[1])
-        return (hidden, cell), (output, (*gates, cell) if train else ())
-
-    last, (outputs, residuals) = jax.lax.scan(step, state, (projected + bias[None, None], valid), reverse=how.reverse)
-    return jnp.swapaxes(outputs, 0, 1), last, residuals
-
-
-def _backward(
-    how: Recurrence,
-    x: Array,
-    weights: Arrays,
-    state: Arrays,
-    lengths: Array,
-    outputs: Array,
-    residuals: Arrays,
-    d_outputs: Array,
-    d_state: Arrays,
-    *,
-    input_gradient: bool,
-) -> tuple[Array, Arrays, Arrays]:
-    input_kernel, _, recurrent_kernel, recurrent_bias = weights
-    masked, valid = _valid(x, lengths)
-    outputs, d_outputs = jnp.swapaxes(outputs, 0, 1), jnp.swapaxes(d_outputs, 0, 1)
-    gates, cells = residuals[:-1], residuals[-1]
-    hidden_before = _before(outputs, state[0], lengths, how.reverse)
-    cells_before = _before(cells, state[1], lengths, how.reverse)
-    differentiate = _CELLS[how.cell].differentiate
-
-    def step(d_state: Arrays, inputs: Any) -> tuple[Arrays, tuple[Array, Array]]:
-        gates, output, hidden, cell, cell_before, d_output, valid = inputs
-        d_hidden = d_state[0] + d_output
-        d_input, d_recurrent, direct, d_cell = differentiate(
-            gates, output, hidden, cell, cell_before, d_hidden, d_state[1]
+    def backward(
+        self, saved: Saved, d_outputs: Array, d_state: Halves, *, input_gradient: bool
+    ) -> tuple[Array | None, Weights, Halves]:
+        """As `Passes.backward`."""
+        x, weights, state, lengths, outputs, residuals = saved
+        masked, valid = _valid(x, lengths)
+        outputs, d_outputs = jnp.swapaxes(outputs, 0, 1), jnp.swapaxes(d_outputs, 0, 1)
+        *gates, cells = residuals
+        hidden_before, cells_before = jax.tree.map(
+            lambda after, initial: _before(after, initial, lengths, self.reverse), (outputs, cells), state
         )
-        if valid is not None:
-            d_input, d_recurrent = (jnp.where(valid, d, jnp.zeros_like(d)) for d in (d_input, d_recurrent))
-        d_before = _product(how, d_recurrent, recurrent_kernel.T)
-        d_hidden = direct + d_before
-        if valid is not None:
-            d_hidden, d_cell = jnp.where(valid, d_hidden, d_state[0]), jnp.where(valid, d_cell, d_state[1])
-        return (d_hidden, d_cell), (d_input, d_recurrent)
+        differentiate = _CELLS[self.recurrence].differentiate
 
-    inputs = (gates, outputs, hidden_before, cells, cells_before, d_outputs, valid)
-    d_initial, (d_input, d_recurrent) = jax.lax.scan(step, d_state, inputs, reverse=not how.reverse)
-    d_weights = (
-        _outer(how, masked, d_input),
-        d_input.sum(axis=(0, 1)),
-        _outer(how, hidden_before, d_recurrent),
-        d_recurrent[..., d_recurrent.shape[-1] - recurrent_bias.size :].sum(axis=(0, 1)),
-    )
-    if not input_gradient:
-        return jnp.zeros_like(x), d_weights, d_initial
-    return jnp.swapaxes(_product(how, d_input, input_kernel.T), 0, 1), d_weights, d_initial
+        def step(d_state: Halves, inputs: Any) -> tuple[Halves, tuple[Array, Array]]:
+            gates, output, hidden, cell, cell_before, d_output, valid = inputs
+            d_hidden = d_state[0] + d_output
+            d_input, d_recurrent, direct, d_cell = differentiate(
+                gates, output, hidden, cell, cell_before, d_hidden, d_state[1]
+            )
+            if valid is not None:
+                d_input, d_recurrent = (jnp.where(valid, d, jnp.zeros_like(d)) for d in (d_input, d_recurrent))
+            d_before = direct + self._product(d_recurrent, weights.recurrent_kernel.T), d_cell
+            if valid is not None:
+                d_before = jax.tree.map(lambda new, old: jnp.where(valid, new, old), d_before, d_state)
+            return d_before, (d_input, d_recurrent)
+
+        inputs = (gates, outputs, hidden_before, cells, cells_before, d_outputs, valid)
+        d_initial, (d_input, d_recurrent) = jax.lax.scan(step, d_state, inputs, reverse=not self.reverse)
+        has_recurrent_bias, hidden = weights.recurrent_bias is not None, state[0].shape[-1]
+        d_weights = Weights(
+            self._outer(masked, d_input),
+            d_input.sum(axis=(0, 1)),
+            self._outer(hidden_before, d_recurrent),
+            d_recurrent[..., -hidden:].sum(axis=(0, 1)) if has_recurrent_bias else None,
+        )
+        if not input_gradient:
+            return None, d_weights, d_initial
+        return jnp.swapaxes(self._product(d_input, weights.input_kernel.T), 0, 1), d_weights, d_initial
+
+    def _product(self, a: Array, b: Array) -> Array:
+        """Multiplies factors in the dtype of computation; sums are in their own."""
+        return jnp.matmul(*self._factors(a, b), preferred_element_type=a.dtype)
+
+    def _outer(self, a: Array, b: Array) -> Array:
+        """Sums outer products over all steps and sequences, `[t, b, m], [t, b, n] → [m, n]`."""
+        factors, placed = self._factors(a, b), summed_over_batch(a, b)
+        return jnp.einsum("tbm,tbn->mn", *factors, preferred_element_type=a.dtype, out_sharding=placed)
+
+    def _factors(self, a: Array, b: Array) -> tuple[Array, Array]:
+        return (a, b) if self.compute_dtype is None else (a.astype(self.compute_dtype), b.astype(self.compute_dtype))
+
+
+def _run(cell: Cell, call: ScanCall) -> Result:
+    if linear.is_linear(cell):
+        return linear.run(cell, call, parallel=False)
+    return run_on_arrays(cell, call, partial(recur, FusedPasses(recurrence_of(cell), call.reverse, call.compute_dtype)))
+
+
+def _unfit(cell: Cell, call: ScanCall) -> str:
+    return rounds_nothing(call) if linear.is_linear(cell) else unlike(cell) or beyond_outputs(call)
+
+
+def _passed_over(cell: Cell, call: ScanCall) -> str:
+    # The loop does not even write the coefficients of complex units.
+    return "complex units step faster" if isinstance(cell, LinearCell) and cell.complex_units else ""
+
+
+FUSED = Backend("fused", unfit=_unfit, run=_run, passed_over=_passed_over)
 
 
 # Of each cell, `activate(projected, recurrent, recurrent bias, hidden, cell) → (hidden, cell, gates)` and
@@ -177,20 +160,20 @@ def _backward(
 
 class _Elman:
     @staticmethod
-    def activate(projected: Array, recurrent: Array, _: Array, hidden: Array, cell: Array) -> Activated:
+    def activate(projected: Array, recurrent: Array, _: Any, hidden: Array, cell: Any) -> Activated:
         return jnp.tanh(projected + recurrent), cell, ()
 
     @staticmethod
     def differentiate(
-        _gates: Arrays, output: Array, _hidden: Array, _cell: Array, _cell_before: Array, d_hidden: Array, d_cell: Array
-    ) -> Arrays:
+        _gates: Arrays, output: Array, _hidden: Array, _cell: Any, _cell_before: Any, d_hidden: Array, d_cell: Any
+    ) -> Differentiated:
         d = d_hidden * (1 - output * output)
         return d, d, jnp.zeros_like(d), d_cell
 
 
 class _LSTM:
     @staticmethod
-    def activate(projected: Array, recurrent: Array, _: Array, hidden: Array, cell: Array) -> Activated:
+    def activate(projected: Array, recurrent: Array, _: Any, hidden: Array, cell: Any) -> Activated:
         i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
         i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
         cell = f * cell + i * g
@@ -198,8 +181,8 @@ class _LSTM:
 
     @staticmethod
     def differentiate(
-        gates: Arrays, _output: Array, _hidden: Array, cell: Array, cell_before: Array, d_hidden: Array, d_cell: Array
-    ) -> Arrays:
+        gates: Arrays, _output: Array, _hidden: Array, cell: Array, cell_before: Array, d_hidden: Array, d_cell: Any
+    ) -> Differentiated:
         i, f, g, o = gates
         shown = jnp.tanh(cell)
         d_cell = d_cell + d_hidden * o * (1 - shown * shown)
@@ -211,7 +194,7 @@ class _LSTM:
 
 class _GRU:
     @staticmethod
-    def activate(projected: Array, recurrent: Array, bias: Array, hidden: Array, cell: Array) -> Activated:
+    def activate(projected: Array, recurrent: Array, bias: Any, hidden: Array, cell: Any) -> Activated:
         x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)
         h_r, h_z, h_n = jnp.split(recurrent, 3, axis=-1)
         r, z, q = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z), h_n + bias[None]
@@ -220,8 +203,8 @@ class _GRU:
 
     @staticmethod
     def differentiate(
-        gates: Arrays, _output: Array, hidden: Array, _cell: Array, _cell_before: Array, d_hidden: Array, d_cell: Array
-    ) -> Arrays:
+        gates: Arrays, _output: Array, hidden: Array, _cell: Any, _cell_before: Any, d_hidden: Array, d_cell: Any
+    ) -> Differentiated:
         r, z, n, q = gates
         d_z, d_n = d_hidden * (hidden - n) * z * (1 - z), d_hidden * (1 - z) * (1 - n * n)
         d_r, d_q = d_n * q * r * (1 - r), d_n * r
@@ -232,33 +215,22 @@ class _GRU:
 _CELLS: dict[str, type[_Elman | _LSTM | _GRU]] = {"elman": _Elman, "lstm": _LSTM, "gru": _GRU}
 
 
-def _valid(x: Array, lengths: Array) -> tuple[Array, Array | None]:
+def _valid(x: Array, lengths: Array | None) -> tuple[Array, Array | None]:
     """Sequences time-major, and which steps are valid, `[t, b, 1]`; the others are zero, and none is None."""
     x = jnp.swapaxes(x, 0, 1)
-    if not lengths.size:
+    if lengths is None:
         return x, None
     valid = (jnp.arange(x.shape[0], dtype=lengths.dtype)[:, None] < lengths[None, :])[:, :, None]
     # The products for the weights' gradient multiply the padding by zero, and 0 · NaN is NaN.
     return jnp.where(valid, x, jnp.zeros_like(x)), valid
 
 
-def _before(after: Array, initial: Array, lengths: Array, reverse: bool) -> Array:
+def _before(after: Array, initial: Array, lengths: Array | None, reverse: bool) -> Array:
     """What was before every step, `[t, b, h]`, of what was after it."""
     if not reverse:
         return jnp.concatenate([initial[None], after[:-1]])
     before = jnp.concatenate([after[1:], initial[None]])
-    if not lengths.size:
+    if lengths is None:
         return before
     first = jnp.arange(after.shape[0], dtype=lengths.dtype)[:, None] == lengths[None, :] - 1
     return jnp.where(first[:, :, None], initial[None], before)
-
-
-def _product(how: Recurrence, a: Array, b: Array) -> Array:
-    """`a b` with factors in the dtype of computation and sums in their own."""
-    factors = (a, b) if how.compute_dtype is None else (a.astype(how.compute_dtype), b.astype(how.compute_dtype))
-    return jnp.matmul(*factors, preferred_element_type=a.dtype)
-
-
-def _outer(how: Recurrence, a: Array, b: Array) -> Array:
-    """Products over all steps and sequences, `[t, b, m], [t, b, n] → [m, n]`."""
-    return _product(how, a.reshape(-1, a.shape[-1]).T, b.reshape(-1, b.shape[-1]))

@@ -1,6 +1,7 @@
-"""The linear recurrence `h' = a ⊙ h + b`, in parallel over time or step by step, and its gradient by hand.
+"""The backend "parallel": the linear recurrence `h' = a ⊙ h + b` in parallel over time, or step by step for "fused".
 
-With δ the gradient of the loss, the gradients of the states obey the same recurrence backwards,
+Its gradient is derived by hand. With δ the gradient of the loss, the gradients of the states obey the same recurrence
+backwards,
 
     δh_t = δy_t + a_{t+1} ⊙ δh_{t+1},      δb_t = δh_t,      δa_t = δh_t ⊙ h_{t-1},
 
@@ -8,13 +9,15 @@ so that the outputs are the only residuals besides a. All may be complex: JAX's 
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from rowrnn.cells import Cell, LinearCell
+from rowrnn.recurrence.backend import Backend, Result, ScanCall, rounds_nothing
 from rowrnn.recurrence.masking import expand_to, zero_where_invalid
+from rowrnn.recurrence.sharding import placed_as
 
 Coefficients = Inexact[Array, "t b hidden"]
 
@@ -80,17 +83,43 @@ def _shifted(array: Array, initial: Array, reverse: bool) -> Array:
     return jnp.concatenate([initial[None], array[:-1]])
 
 
-def _linear(
-    cell: Any, parallel: bool, reverse: bool, state: Array, inputs: tuple[Array, Array | None, Array | None]
-) -> tuple[Array, tuple[Array, Array]]:
-    """A cell whose steps are known before the first: a step that is not valid multiplies by 1 and adds 0."""
-    x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
+def is_linear(cell: Cell) -> bool:
+    """Returns whether all steps of a cell are known before the first; a subclass may step otherwise."""
+    return isinstance(cell, LinearCell) and type(cell).step is LinearCell.step
+
+
+def run(cell: Cell, call: ScanCall, *, parallel: bool) -> Result:
+    """Computes a call of a linear cell: a step that is not valid multiplies by 1 and adds 0."""
+    assert isinstance(cell, LinearCell)
+    x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (call.x, call.valid, call.resets))
     coefficients = cell.coefficients(cell.project(zero_where_invalid(x, valid)))
-    units = cell.units(state)
+    units = cell.units(call.state)
     decay, drive = (coefficient.astype(units.dtype) for coefficient in coefficients)
+    decay = placed_as(decay, drive)  # One that is the same for all sequences lies on every device.
     if valid is not None:
-        decay, drive = jnp.where(expand_to(valid, decay), decay, jnp.ones_like(decay)), zero_where_invalid(drive, valid)
+        decay = jnp.where(expand_to(valid, decay), decay, jnp.ones_like(decay))
+        drive = zero_where_invalid(drive, valid)
     decay = decay if resets is None else zero_where_invalid(decay, ~resets)
-    states = cell.parts(linear_recurrence(decay, drive, units, reverse, parallel), state.dtype)
-    shown = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (zero_where_invalid(states, valid), states))
-    return states[0 if reverse else -1], shown
+    states = linear_recurrence(decay, drive, units, call.reverse, parallel)
+    states = cell.parts(states, call.state.dtype)
+    last = states[0 if call.reverse else -1]
+    outputs, states = (jnp.swapaxes(a, 0, 1) for a in (zero_where_invalid(states, valid), states))
+    return last, outputs, states if call.return_states else None
+
+
+def _parallel_unfit(cell: Cell, call: ScanCall) -> str:
+    return rounds_nothing(call) if is_linear(cell) else f"{type(cell).__name__} is no linear cell"
+
+
+def _parallel_passed_over(cell: Cell, call: ScanCall) -> str:
+    # On a CPU one step after the other reads each coefficient once, from the cache.
+    return "on a CPU step by step is faster" if jax.default_backend() == "cpu" else ""
+
+
+PARALLEL = Backend(
+    "parallel",
+    unfit=_parallel_unfit,
+    run=partial(run, parallel=True),
+    knows_gaps=True,
+    passed_over=_parallel_passed_over,
+)

@@ -1,10 +1,11 @@
-"""LSTM and GRU over whole sequences, compiled for the CPU at hand: `kernels/`, called through XLA.
+"""The backend "native": LSTM and GRU over whole sequences, compiled for the CPU at hand (`kernels/`).
 
 The C++ compiler of the machine compiles the source once into the user's cache. `unavailable` says why not, where there
 is none; JAX's own code computes the same then.
 """
 
 import ctypes
+import dataclasses
 import functools
 import hashlib
 import os
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,25 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, PyTree
 
+from rowrnn.cells import Cell
+from rowrnn.recurrence.array_form import (
+    Halves,
+    Residuals,
+    Saved,
+    Weights,
+    beyond_outputs,
+    recur,
+    recurrence_of,
+    run_on_arrays,
+    unlike,
+)
+from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtype_of
+from rowrnn.recurrence.fused import FusedPasses
+from rowrnn.recurrence.sharding import shape_varying_as, vary_alike
+
 KERNELS = Path(__file__).with_name("kernels")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
 TARGETS = ("lstm_forward", "lstm_backward", "gru_forward", "gru_backward")
-
-Arrays = tuple[Array, ...]
 
 
 @functools.cache
@@ -73,71 +89,111 @@ def _library(compiler: str) -> Path:
     return library
 
 
-def forward(
-    cell: str, x: Array, weights: Arrays, state: Arrays, lengths: Array, *, reverse: bool, train: bool
-) -> tuple[Array, Arrays, Arrays]:
-    """Runs a cell over sequences: outputs `[b, t, h]`, the last state and, to train, the residuals of `backward`.
+@dataclasses.dataclass(frozen=True)
+class NativePasses:
+    """Both passes of a recurrence, compiled for this CPU; on another platform those of `FusedPasses`.
 
     Args:
-        cell: "lstm" or "gru".
-        x: sequences `[b, t, d]`.
-        weights: input kernel `[d, gates·h]`, bias `[gates·h]`, recurrent kernel `[h, gates·h]`, and the bias of the
-            recurrent product's last gate, `[h]` of a GRU, `[0]` of an LSTM.
-        state: hidden `[b, h]` and cell, `[b, h]` of an LSTM, `[b, 0]` of a GRU.
-        lengths: number of valid steps, int32 `[b]`, or `[0]` where all are.
+        recurrence: "lstm" or "gru".
         reverse: from the last valid step to the first.
-        train: whether to keep the residuals: four gates and the cell after every step, `[b, t, h]` each.
     """
-    steps, hidden, has_cell = x.shape[1], state[0].shape[1], state[1].shape[1]
 
-    def call(of_batch: Any, _: Any, weights: Arrays) -> tuple[Any, Any, Any]:
-        x, state, lengths = of_batch
-        b = len(x)
-        kept = ((steps, b, hidden),) * 4 + ((steps, b, has_cell),) if train else ((0,),) * 5
-        shapes = ((b, steps, hidden), (b, hidden), (b, has_cell), *kept)
-        outputs, last_hidden, last_cell, *residuals = _call(
-            f"{cell}_forward", shapes, x, *weights, *state, lengths, reverse=reverse
+    recurrence: str
+    reverse: bool
+
+    def forward(self, *arguments: Any, train: bool) -> tuple[Array, Halves, Residuals]:
+        """As `Passes.forward`."""
+        return self._on_platform("forward", *arguments, train=train)
+
+    def backward(self, *arguments: Any, input_gradient: bool) -> tuple[Array | None, Weights, Halves]:
+        """As `Passes.backward`, without derivatives of its own."""
+        return _differentiable_once(partial(self._on_platform, "backward", input_gradient=input_gradient))(*arguments)
+
+    def _on_platform(self, name: str, *arguments: Any, **options: bool) -> Any:
+        of_platform = {"forward": _forward, "backward": _backward}[name]
+        compiled = partial(of_platform, self.recurrence, reverse=self.reverse, **options)
+        loops = partial(getattr(FusedPasses(self.recurrence, self.reverse), name), **options)
+        return jax.lax.platform_dependent(*arguments, cpu=compiled, default=loops)
+
+
+def _differentiable_once(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a derivative of `f` an error that says what has one."""
+    once = jax.custom_jvp(f)
+
+    @once.defjvp
+    def _derivative(primals: Any, tangents: Any) -> Any:
+        raise TypeError(
+            "The backend 'native' has first derivatives only. For second ones call scan with backend='fused' or "
+            "'plain', for forward mode with 'plain', or write `with rowrnn.default_backend('fused'): ...` around it."
         )
-        return (outputs, (last_hidden, last_cell)), tuple(residuals) if train else (), ()
+
+    return once
+
+
+def _forward(
+    recurrence: str, x: Array, weights: Weights, state: Halves, lengths: Array | None, *, reverse: bool, train: bool
+) -> tuple[Array, Halves, Residuals]:
+    """Computes outputs `[b, t, h]`, the last state and, to train, four gates and the cell, `[t, b, h]` each."""
+    steps, hidden, has_cell = x.shape[1], state[0].shape[1], state[1] is not None
+
+    def call(of_batch: Any, _: Any, weights: Weights) -> tuple[Any, Any, Any]:
+        x, state, lengths = of_batch
+        b, h = len(x), hidden if has_cell else 0
+        kept = ((steps, b, hidden),) * 4 + ((steps, b, h),) if train else ((0,),) * 5
+        shapes = ((b, steps, hidden), (b, hidden), (b, h), *kept)
+        arguments = (x, *_all_arrays(x, weights, state, lengths))
+        outputs, last, cell, *gates, cells = _call(f"{recurrence}_forward", shapes, *arguments, reverse=reverse)
+        residuals = (*gates, cells if has_cell else None) if train else ()
+        return (outputs, (last, cell if has_cell else None)), residuals, ()
 
     (outputs, last), residuals, _ = _over_batch(call, (x, state, lengths), (), weights)
     return outputs, last, residuals
 
 
-def backward(
-    cell: str,
-    x: Array,
-    weights: Arrays,
-    state: Arrays,
-    lengths: Array,
-    outputs: Array,
-    residuals: Arrays,
-    d_outputs: Array,
-    d_state: Arrays,
-    *,
-    reverse: bool,
-    input_gradient: bool,
-) -> tuple[Array, Arrays, Arrays]:
-    """Gradients with respect to `x`, zeros without `input_gradient`, to the weights and to the initial state."""
+def _backward(
+    recurrence: str, saved: Saved, d_outputs: Array, d_state: Halves, *, reverse: bool, input_gradient: bool
+) -> tuple[Array | None, Weights, Halves]:
+    """Computes the gradients of `x`, None without `input_gradient`, of the weights and of the state."""
+    x, weights, state, lengths, outputs, residuals = saved
 
-    def call(of_batch: Any, residuals: Arrays, weights: Arrays) -> tuple[Any, Any, Any]:
+    def call(of_batch: Any, residuals: Residuals, weights: Weights) -> tuple[Any, Any, Any]:
         x, state, lengths, outputs, d_outputs, d_state = of_batch
-        shapes = (x.shape if input_gradient else (0,), *(a.shape for a in (*weights, *state)))
-        arguments = (x, *weights, *state, lengths, outputs, *residuals, d_outputs, *d_state)
-        d_x, *d = _call(f"{cell}_backward", shapes, *arguments, reverse=reverse)
-        return (d_x if input_gradient else jnp.zeros_like(x), tuple(d[4:])), (), tuple(d[:4])
+        arrays = _all_arrays(x, weights, state, lengths)
+        *gates, cells = residuals
+        d_after = d_outputs, d_state[0], _none(d_state[1], x, len(x))
+        arguments = (x, *arrays, outputs, *gates, _none(cells, x, x.shape[1], len(x)), *d_after)
+        shapes = (x.shape if input_gradient else (0,), *(a.shape for a in arrays[:-1]))
+        d_x, *d_weights, d_hidden, d_cell = _call(f"{recurrence}_backward", shapes, *arguments, reverse=reverse)
+        if weights.recurrent_bias is None:
+            d_weights[-1] = None
+        d_initial = d_hidden, None if state[1] is None else d_cell
+        return (d_x if input_gradient else None, d_initial), (), Weights(*d_weights)
 
     of_batch = (x, state, lengths, outputs, d_outputs, d_state)
     (d_x, d_initial), _, d_weights = _over_batch(call, of_batch, residuals, weights)
     return d_x, d_weights, d_initial
 
 
-def _call(target: str, shapes: Iterable[tuple[int, ...]], *arguments: Array, reverse: bool) -> Sequence[Array]:
-    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+def _all_arrays(x: Array, weights: Weights, state: Halves, lengths: Array | None) -> tuple[Array, ...]:
+    """Returns weights, state and lengths with empty arrays for those that are None, as the kernels take them."""
+    *kernels, recurrent_bias = weights
+    hidden, cell = state
+    lengths = jnp.zeros((0,), jnp.int32) if lengths is None else lengths
+    return *kernels, _none(recurrent_bias, x), hidden, _none(cell, x, len(x)), lengths
+
+
+def _none(array: Array | None, like: Array, *axes: int) -> Array:
+    """Returns an array, or an empty one of these axes where it is None."""
+    return jnp.zeros((*axes, 0), like.dtype) if array is None else array
+
+
+def _call(target: str, shapes: Iterable[tuple[int, ...]], *arguments: Any, reverse: bool) -> Sequence[Any]:
+    arguments = vary_alike(arguments)
+    results = [shape_varying_as(arguments[0], shape) for shape in shapes]
     return jax.ffi.ffi_call(f"rowrnn.{target}", results, vmap_method="sequential")(*arguments, reverse=reverse)
 
 
-def _over_batch(call: Callable[..., Any], of_batch: PyTree, by_step: PyTree, weights: Arrays) -> Any:
+def _over_batch(call: Callable[..., Any], of_batch: PyTree, by_step: PyTree, weights: Weights) -> Any:
     """`call(of_batch, by_step, weights) → (of_batch, by_step, sums over the batch)`, each device with its examples.
 
     Arrays of the batch have it as their first axis, those by step as their second. XLA cannot cut a foreign call by
@@ -151,12 +207,10 @@ def _over_batch(call: Callable[..., Any], of_batch: PyTree, by_step: PyTree, wei
         *results, sums = call(*arguments)
         return *results, jax.tree.map(lambda a: jax.lax.psum(a, axes), sums)
 
-    examples, specs = len(of_batch[0]), (P(axes), P(None, axes), P())
-    # Lengths of none where all steps are valid: nothing to cut.
-    given = jax.tree.map(lambda a: P(axes) if len(a) == examples else P(), of_batch)
-    return jax.shard_map(
-        on_device, in_specs=(given, *specs[1:]), out_specs=specs, axis_names=set(axes), check_vma=False
-    )(of_batch, by_step, weights)
+    specs = P(axes), P(None, axes), P()
+    return jax.shard_map(on_device, in_specs=specs, out_specs=specs, axis_names=set(axes), check_vma=False)(
+        of_batch, by_step, weights
+    )
 
 
 def _batch_axes(x: Array) -> tuple[str, ...]:
@@ -171,3 +225,20 @@ def _batch_axes(x: Array) -> tuple[str, ...]:
             axes.append(name)
             examples //= size
     return tuple(axes)
+
+
+def _run(cell: Cell, call: ScanCall) -> Result:
+    return run_on_arrays(cell, call, partial(recur, NativePasses(recurrence_of(cell), call.reverse)))
+
+
+def _unfit(cell: Cell, call: ScanCall) -> str:
+    if reason := unlike(cell) or beyond_outputs(call):
+        return reason
+    in_float32 = dtype_of(cell, call) == jnp.float32 and call.compute_dtype is None
+    if not in_float32 or f"{recurrence_of(cell)}_forward" not in TARGETS:
+        return f"it runs a float32 LSTM or GRU, not {described(cell, call)}"
+    platform = jax.default_backend()
+    return unavailable() if platform == "cpu" else f"it runs on a CPU, and JAX on {platform}"
+
+
+NATIVE = Backend("native", unfit=_unfit, run=_run)

@@ -1,30 +1,19 @@
-"""The loop over a cell's own step, differentiated by JAX: for any cell, with resets and every state on request."""
+"""The backend "plain": the loop over a cell's own step, differentiated by JAX, for any cell and any transformation."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from rowrnn.cells import Cell
+from rowrnn.recurrence.backend import Backend, Result, ScanCall, rounds_nothing
 from rowrnn.recurrence.masking import expand_to, zero_where_invalid
 from rowrnn.typing import State
 
 
-def run(
-    cell: Cell, reverse: bool, state: State, inputs: tuple[Array, Array | None, Array | None], *, states: bool
-) -> tuple[State, tuple[Array, State | None]]:
-    """The last state, outputs `[b, t, ...]`, and where asked the state after every step, its arrays `[b, t, ...]`.
-
-    Args:
-        cell: any cell.
-        reverse: from the last valid step to the first.
-        state: state before the first step.
-        inputs: sequences `[b, t, ...]`, which steps are valid, `[b, t]` or None, and before which the state is zero
-            again, `[b, t]` or None.
-        states: whether to return every state.
-    """
-    x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), inputs)
+def run(cell: Cell, call: ScanCall) -> Result:
+    """Computes a call step by step."""
+    x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (call.x, call.valid, call.resets))
     # Zeroed before the product: its gradient multiplies the padding by zero, and 0 · NaN is NaN.
     x = zero_where_invalid(x, valid)
 
@@ -36,7 +25,11 @@ def run(
         if valid is not None:
             stepped = jax.tree.map(lambda new, old: jnp.where(expand_to(valid, new), new, old), stepped, state)
             output = zero_where_invalid(output, valid)
-        return stepped, (output, stepped if states else None)
+        return stepped, (output, stepped if call.return_states else None)
 
-    last, every = jax.lax.scan(step, state, (cell.project(x), valid, resets), reverse=reverse)
-    return last, jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), every)
+    last, every = jax.lax.scan(step, call.state, (cell.project(x), valid, resets), reverse=call.reverse)
+    outputs, states = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), every)
+    return last, outputs, states
+
+
+PLAIN = Backend("plain", unfit=lambda cell, call: rounds_nothing(call), run=run, knows_gaps=True)

@@ -7,21 +7,42 @@ parallel over time. "cudnn" is NVIDIA's library for a float32 LSTM. "auto" takes
 fastest of those that can; `explain` tells which and why.
 """
 
+import dataclasses
 from functools import partial
+from typing import TypedDict
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import ArrayLike, DTypeLike
 
 from rowrnn.cells import Cell
-from rowrnn.recurrence import plain as loop
-from rowrnn.recurrence.arguments import as_state, as_step_mask, check_sequence, valid_steps
-from rowrnn.recurrence.array_form import _on_arrays
-from rowrnn.recurrence.backend_choice import _choose, _is_linear
-from rowrnn.recurrence.linear import _linear
+from rowrnn.recurrence.arguments import (
+    as_state,
+    as_step_mask,
+    check_cell,
+    check_compute_dtype,
+    check_sequence,
+    valid_steps,
+)
+from rowrnn.recurrence.backend import Backend, ScanCall, dtype_of
+from rowrnn.recurrence.backend_choice import choose
 from rowrnn.recurrence.masking import forward_fill, permute_steps, valid_first_permutation, zero_where_invalid
-from rowrnn.recurrence.segments import _in_segments
-from rowrnn.typing import Outputs, State
+from rowrnn.recurrence.segments import run_in_segments
+from rowrnn.recurrence.sharding import vary_alike
+from rowrnn.typing import Booleans, Integers, Outputs, State
+
+
+class ScanOptions(TypedDict, total=False):
+    """Options of `scan` that layers hand on."""
+
+    lengths: Integers | None
+    mask: Booleans | None
+    resets: Booleans | None
+    hold_outputs: bool
+    return_states: bool
+    backend: str | None
+    checkpoint_every: int | None
+    compute_dtype: DTypeLike | None
 
 
 def scan(
@@ -29,9 +50,9 @@ def scan(
     x: ArrayLike,
     *,
     initial_state: State | None = None,
-    lengths: ArrayLike | None = None,
-    mask: ArrayLike | None = None,
-    resets: ArrayLike | None = None,
+    lengths: Integers | None = None,
+    mask: Booleans | None = None,
+    resets: Booleans | None = None,
     reverse: bool = False,
     hold_outputs: bool = False,
     return_states: bool = False,
@@ -68,43 +89,69 @@ def scan(
     Raises:
         ValueError: if a shape does not fit, if `lengths`, where known outside `jax.jit`, leaves [0, t], or if a backend
             cannot run this scan here.
-        TypeError: if `x` is not floating point, `lengths` not integer, or `mask` or `resets` not boolean.
+        TypeError: if `cell` is no cell, `x` or `compute_dtype` not floating point, `lengths` not integer, or `mask` or
+            `resets` not boolean.
     """
+    check_cell(cell)
     x = jnp.asarray(x)
     check_sequence(x, cell.features, cell.num_feature_axes)
-    dtype = jnp.result_type(x, *jax.tree.leaves(cell))
-    state = jax.tree.map(lambda a: a.astype(dtype), cell.initial_state(cell.project(x[:, 0])))
-    if initial_state is not None:
-        state = as_state(initial_state, like=state)
+    check_compute_dtype(compute_dtype)
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise ValueError(f"scan expected checkpoint_every of at least 1 step, not {checkpoint_every}.")
     within, valid = valid_steps(x, lengths, mask)
     if resets is not None:
         resets = as_step_mask("resets", resets, x)
         resets = resets if within is None else resets & within
-        # On the way back it is the step before an episode's first one that must not see the episode.
-        before_first = resets[:, 0]
-        resets = jnp.pad(resets[:, 1:], ((0, 0), (0, 1))) if reverse else resets
-    if checkpoint_every is not None and checkpoint_every < 1:
-        raise ValueError(f"scan expected checkpoint_every of at least 1 step, not {checkpoint_every}.")
-    backend, _ = _choose(cell, x, backend, compute_dtype, resets is not None, return_states)
+    call = ScanCall(
+        x,
+        valid=valid,
+        resets=resets,
+        gaps=mask is not None,
+        reverse=reverse,
+        return_states=return_states,
+        compute_dtype=compute_dtype,
+    )
+    if initial_state is not None:
+        zeros = jax.eval_shape(partial(_zero_state, cell), call)
+        call = dataclasses.replace(call, state=as_state(initial_state, like=zeros))
+    chosen = choose(cell, call, backend).backend
+    return _compute(cell, call, backend=chosen, hold_outputs=hold_outputs, checkpoint_every=checkpoint_every)
 
-    inputs, way = (x, valid, resets), None
-    if _is_linear(cell) and backend != "plain":
-        run = partial(_linear, cell, backend == "parallel", reverse)
-    elif backend == "plain":
-        run = partial(loop.run, cell, reverse, states=return_states)
-    else:
-        run = partial(_on_arrays, cell, backend, reverse, compute_dtype)
-        if mask is not None and valid is not None:  # Its gaps are moved to the end: these backends know lengths.
-            order, prefix, back = valid_first_permutation(valid)
-            inputs, way = (permute_steps(x, order, back), prefix, None), (back, order)
+
+# Compiled, so that a call outside of `jax.jit` is not traced and compiled anew each time; inside it leaves no trace.
+@partial(jax.jit, static_argnames=("backend", "hold_outputs", "checkpoint_every"), inline=True)
+def _compute(
+    cell: Cell, call: ScanCall, *, backend: Backend, hold_outputs: bool, checkpoint_every: int | None
+) -> tuple[Outputs, State]:
+    cell, call = vary_alike((cell, call))
+    if call.state is None:
+        call = dataclasses.replace(call, state=_zero_state(cell, call))
+    valid, before_first = call.valid, None
+    if call.resets is not None and call.reverse:
+        # On the way back it is the step before an episode's first one that must not see the episode.
+        before_first = call.resets[:, 0]
+        call = dataclasses.replace(call, resets=jnp.pad(call.resets[:, 1:], ((0, 0), (0, 1))))
+    gathered = None
+    if call.gaps and valid is not None and not backend.knows_gaps:
+        order, prefix, back = valid_first_permutation(valid)
+        call = dataclasses.replace(call, x=permute_steps(call.x, order, back), valid=prefix)
+        gathered = back, order
+    run = partial(backend.run, cell)
     with jax.named_scope("rowrnn.scan"):
-        if checkpoint_every is None or checkpoint_every >= x.shape[1]:
-            last, (outputs, states) = run(state, inputs)
+        if checkpoint_every is None or checkpoint_every >= call.x.shape[1]:
+            last, outputs, states = run(call)
         else:
-            last, (outputs, states) = _in_segments(run, state, inputs, reverse, checkpoint_every)
-    if resets is not None and reverse:
+            last, outputs, states = run_in_segments(run, call, checkpoint_every)
+    if before_first is not None:
         last = jax.tree.map(lambda a: zero_where_invalid(a, ~before_first), last)
-    outputs = outputs if way is None else permute_steps(outputs, *way)
+    if gathered is not None:
+        outputs = permute_steps(outputs, *gathered)
     if hold_outputs and valid is not None:
-        outputs = forward_fill(outputs, valid, reverse)
-    return outputs, states if return_states else last
+        outputs = forward_fill(outputs, valid, call.reverse)
+    return outputs, states if call.return_states else last
+
+
+def _zero_state(cell: Cell, call: ScanCall) -> State:
+    """Returns the state before the first step where none is given."""
+    dtype = dtype_of(cell, call)
+    return jax.tree.map(lambda a: a.astype(dtype), cell.initial_state(cell.project(call.x[:, 0])))

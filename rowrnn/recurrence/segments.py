@@ -1,5 +1,6 @@
 """Gradient checkpointing over time: the state is kept every k steps, and the steps between are computed again."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -7,16 +8,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from rowrnn.typing import State
-
-Run = Callable[..., tuple[State, tuple[Array, State | None]]]
+from rowrnn.recurrence.backend import Result, ScanCall
 
 
-def _in_segments(
-    run: Run, state: State, inputs: Any, reverse: bool, steps: int
-) -> tuple[State, tuple[Array, State | None]]:
-    """Segments of so many steps, of which only the first state is kept for the gradient; a shorter one at the end."""
-    b, t = inputs[0].shape[:2]
+def run_in_segments(run: Callable[[ScanCall], Result], call: ScanCall, steps: int) -> Result:
+    """Runs a call in segments of so many steps, of which only the first state is kept for the gradient.
+
+    Where the segments do not divide the steps, a shorter one stands at the end.
+    """
+    b, t = call.x.shape[:2]
     count = t // steps
 
     def cut(a: Array) -> Array:
@@ -25,14 +25,21 @@ def _in_segments(
     def joined(a: Array) -> Array:
         return jnp.swapaxes(a, 0, 1).reshape(b, count * steps, *a.shape[3:])
 
-    rest = jax.tree.map(lambda a: a[:, count * steps :], inputs) if t % steps else None
-    shown: Any = None
-    if reverse and rest is not None:
-        state, shown = run(state, rest)
+    def segment(state: Any, by_step: Any) -> tuple[Any, Any]:
+        x, valid, resets = by_step
+        last, *shown = run(dataclasses.replace(call, state=state, x=x, valid=valid, resets=resets))
+        return last, shown
+
+    by_step = call.x, call.valid, call.resets
+    rest = jax.tree.map(lambda a: a[:, count * steps :], by_step) if t % steps else None
+    state, shown = call.state, None
+    if call.reverse and rest is not None:
+        state, shown = segment(state, rest)
     # Inside a loop nothing is computed once for both passes, which is what the barrier would prevent.
-    segment = jax.checkpoint(run, prevent_cse=False)
-    state, whole = jax.lax.scan(segment, state, jax.tree.map(cut, inputs), reverse=reverse)
+    checkpointed = jax.checkpoint(segment, prevent_cse=False)
+    state, whole = jax.lax.scan(checkpointed, state, jax.tree.map(cut, by_step), reverse=call.reverse)
     whole = jax.tree.map(joined, whole)
-    if not reverse and rest is not None:
-        state, shown = run(state, rest)
-    return state, whole if shown is None else jax.tree.map(lambda *a: jnp.concatenate(a, axis=1), whole, shown)
+    if not call.reverse and rest is not None:
+        state, shown = segment(state, rest)
+    outputs, states = whole if shown is None else jax.tree.map(lambda *a: jnp.concatenate(a, axis=1), whole, shown)
+    return state, outputs, states

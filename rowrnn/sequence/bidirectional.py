@@ -1,6 +1,6 @@
 """Both directions of a sequence."""
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import jax.numpy as jnp
 from flax import nnx
@@ -8,6 +8,7 @@ from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import Cell
 from rowrnn.recurrence.arguments import per_layer_states
+from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence.noise import split_key
 from rowrnn.sequence.recurrent import Recurrent
 from rowrnn.typing import Outputs, State
@@ -65,7 +66,7 @@ class Bidirectional(nnx.Module):
         *,
         initial_state: tuple[State, State] | None = None,
         key: Key[Array, ""] | None = None,
-        **options: Any,
+        **options: Unpack[ScanOptions],
     ) -> tuple[Outputs, tuple[State, State]]:
         """As `Recurrent`, with a state of two.
 

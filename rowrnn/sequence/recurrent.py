@@ -1,6 +1,6 @@
 """A cell over sequences in one direction, with what is learned of its start and the noise of its training."""
 
-from typing import Any
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import Cell, GatedCell
 from rowrnn.recurrence.arguments import check_sequence
-from rowrnn.recurrence.scan import scan
+from rowrnn.recurrence.scan import ScanOptions, scan
 from rowrnn.sequence.noise import NoisyCell, check_rate, split_key
 from rowrnn.typing import Outputs, State
 
@@ -77,7 +77,12 @@ class Recurrent(nnx.Module):
         return self.cell.outputs
 
     def __call__(
-        self, x: ArrayLike, *, initial_state: State | None = None, key: Key[Array, ""] | None = None, **options: Any
+        self,
+        x: ArrayLike,
+        *,
+        initial_state: State | None = None,
+        key: Key[Array, ""] | None = None,
+        **options: Unpack[ScanOptions],
     ) -> tuple[Outputs, State]:
         """Outputs `[b, t, outputs]` and last state of sequences `[b, t, features]`.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import jax.numpy as jnp
 from flax import nnx
@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Key
 from rowrnn.cells import Cell
 from rowrnn.recurrence.arguments import check_sequence, per_layer_states, valid_steps
 from rowrnn.recurrence.masking import zero_where_invalid
+from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence.bidirectional import Bidirectional
 from rowrnn.sequence.noise import check_rate, split_key
 from rowrnn.sequence.recurrent import Recurrent
@@ -83,7 +84,7 @@ class Stack(nnx.Module):
         *,
         initial_state: Sequence[State] | None = None,
         key: Key[Array, ""] | None = None,
-        **options: Any,
+        **options: Unpack[ScanOptions],
     ) -> tuple[Outputs, tuple[State, ...]]:
         """As `Recurrent`, with a state for each layer.
 

@@ -53,7 +53,7 @@ def test_rows_interleave_channels():
 def test_row_lstm_of_one_image():
     layer = RowLSTM(20, 50, rngs=nnx.Rngs(0))
     images = make_images(1, 10, 20)
-    outputs = layer(images)
+    outputs, _ = layer(images)
     assert outputs.shape == (1, 10, 50)
     assert outputs.dtype == jnp.float32
     expected, _ = oracle.run("lstm", oracle.parameters_of(layer.cell), images)
@@ -66,7 +66,7 @@ def test_images_with_channels_are_the_oracles(kind, reverse):
     layer = make_layer(kind, WIDTH * CHANNELS)
     images = make_images(BATCH, HEIGHT, WIDTH, CHANNELS)
     heights = np.asarray([2, 0, 4])
-    outputs = layer(images, heights=heights, reverse=reverse)
+    outputs, _ = layer(images, heights=heights, reverse=reverse)
     parameters = oracle.parameters_of(layer.cell)
     expected, _ = oracle.run(kind, parameters, interleaved(images), lengths=heights, reverse=reverse)
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
@@ -80,8 +80,8 @@ def test_gray_images_need_no_channel_axis():
     images = make_images(BATCH, HEIGHT, WIDTH)
     expected, _ = oracle.run(kind, oracle.parameters_of(layer.cell), images)
     for form in (images, images[..., None]):
-        np.testing.assert_allclose(layer(form), expected, rtol=0, atol=1e-5)
-    np.testing.assert_array_equal(layer(images), layer(images[..., None]))
+        np.testing.assert_allclose(layer(form)[0], expected, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(layer(images)[0], layer(images[..., None])[0])
 
 
 @pytest.mark.parametrize("channels", [None, CHANNELS], ids=["gray", "channels"])
@@ -92,7 +92,7 @@ def test_rows_one_by_one_are_the_whole_image(kind, channels):
     layer = make_layer(kind, WIDTH * (channels or 1))
     sequences = interleaved(images.reshape(BATCH, HEIGHT, WIDTH, -1))
     expected, last = oracle.run(kind, oracle.parameters_of(layer.cell), sequences)
-    whole = layer(images)
+    whole, _ = layer(images)
     state = layer.initial_state(images[:, 0])
     assert all(leaf.shape == (BATCH, HIDDEN) and not leaf.any() for leaf in jax.tree.leaves(state))
     for row in range(HEIGHT):
@@ -182,7 +182,7 @@ def test_integer_images_ask_for_floats():
 
 def test_an_empty_batch_gives_empty_outputs():
     layer = make_layer("gru", WIDTH)
-    assert layer(jnp.zeros((0, HEIGHT, WIDTH))).shape == (0, HEIGHT, HIDDEN)
+    assert layer(jnp.zeros((0, HEIGHT, WIDTH)))[0].shape == (0, HEIGHT, HIDDEN)
     assert layer.initial_state(jnp.zeros((0, WIDTH))).shape == (0, HIDDEN)
 
 
@@ -199,8 +199,8 @@ def test_rows_of_an_image_scan_are_rows(kind):
     layer = make_layer(kind, WIDTH * CHANNELS)
     images = make_images(BATCH, HEIGHT, WIDTH, CHANNELS)
     grid, state = ImageScan(layer.cell)(images)
-    np.testing.assert_array_equal(grid[:, :, 0], layer(images))
-    np.testing.assert_array_equal(jax.tree.leaves(state)[0], layer(images)[:, -1])
+    np.testing.assert_array_equal(grid[:, :, 0], layer(images)[0])
+    np.testing.assert_array_equal(jax.tree.leaves(state)[0], layer(images)[0][:, -1])
 
 
 def test_columns_are_rows_of_the_image_turned():
@@ -208,7 +208,7 @@ def test_columns_are_rows_of_the_image_turned():
     cell = make_cell("gru", features=HEIGHT * CHANNELS)
     grid, _ = ImageScan(cell, "columns")(images)
     assert grid.shape == (BATCH, 1, WIDTH, HIDDEN)
-    np.testing.assert_allclose(grid[:, 0], Rows(cell)(images.swapaxes(1, 2)), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(grid[:, 0], Rows(cell)(images.swapaxes(1, 2))[0], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("order", ["across", "down"])

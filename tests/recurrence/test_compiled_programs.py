@@ -10,6 +10,7 @@ from jax.experimental import rnn
 from jax.extend.core import jaxprs_in_params
 
 from rowrnn.recurrence import cudnn
+from rowrnn.recurrence.array_form import Weights
 from rowrnn.recurrence.backend_choice import default_backend
 from rowrnn.recurrence.scan import scan
 from tests.helpers import oracle
@@ -95,7 +96,7 @@ def test_cudnn_weights_are_in_its_order():
     """cuDNN runs on CUDA only; JAX's reference of it reads the same flat weights."""
     cell = make_cell("lstm")
     arrays = [cell.input_kernel[...], cell.bias[...], cell.recurrent_kernel[...], jnp.zeros(0)]
-    unpacked = rnn.unpack_lstm_weights(cudnn.flat_weights(tuple(arrays)), FEATURES, HIDDEN, 1, False)
+    unpacked = rnn.unpack_lstm_weights(cudnn.flat_weights(Weights(*arrays)), FEATURES, HIDDEN, 1, False)
     x = oracle.draw(np.random.default_rng(9), BATCH, STEPS, FEATURES)
     state = jnp.zeros((1, BATCH, HIDDEN))
     full = jnp.full((BATCH,), STEPS, jnp.int32)
