@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,7 +25,7 @@ from rowrnn.lab.experiment.options import values_by_name, with_values
 from rowrnn.recurrence import native
 from tests.helpers import ROOT, shapes7
 
-STUDIES = {
+STUDIES: dict[str, tuple[Any, Any]] = {
     study.name: (study, script)
     for study, script in (
         (mnist_rows.MnistRows, mnist_rows),

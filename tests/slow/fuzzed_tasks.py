@@ -189,7 +189,7 @@ of_types: dict[Any, Any] = {int: st.integers(-3, 2**34), float: st.floats(), str
 
 
 @calls(scripts.flatmap(lambda script: st.tuples(st.just(script), options_of(script))), weight=3)
-def check_options(drawn):
+def check_script(drawn):
     script, values = drawn
     options = with_values(script.Options(), **values)
     check_options(options)

@@ -44,7 +44,7 @@ class BelowOne:
             raise InputError(f"{_flag(option)} is {value}; expected a {option} in [0, 1).")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashed as itself: tyro hashes types, and `known` may be a dict
 class KnownNames:
     """Some of the known names, at least one; each once, unless they may repeat; or a single one.
 

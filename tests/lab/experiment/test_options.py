@@ -39,6 +39,7 @@ class Options:
     shared: lab.Group[Shared] = Shared(rate=0.25)
 
 
+ZOOM = lab.Augmentation(zoom=0.2)
 PRESETS = {"quick": {"depth": 1, "names": ("gru", "lstm")}, "full": {"augmentation": lab.Augmentation(zoom=0.1)}}
 
 
@@ -82,7 +83,7 @@ def test_an_option_out_of_its_range_is_named(wrong, message):
         ([], Options(), ""),
         (
             ["--depth", "7", "--zoom", "0.2"],
-            with_values(Options(), depth=7, augmentation=lab.Augmentation(zoom=0.2)),
+            with_values(Options(), depth=7, augmentation=ZOOM),
             "",
         ),
         (["--quick"], with_values(Options(), depth=1, names=("gru", "lstm")), "quick"),

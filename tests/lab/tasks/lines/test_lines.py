@@ -452,6 +452,15 @@ def test_the_experiment(tmp_path):
     assert len(list((tmp_path / "run" / "models").iterdir())) == 2
 
 
+@pytest.mark.parametrize(("digits", "fits"), [([1, 2, 3, 4], True), ([1, 1, 2], True), ([1, 1, 1], False)])
+def test_the_loss_of_a_line_that_cannot_be_read_is_infinite(digits, fits):
+    """A line of 16 columns has four steps: one for each digit, and one between two equal ones."""
+    labels = jnp.array([[*digits, *[-1] * (6 - len(digits))]], jnp.int32)
+    line = Lines(jnp.ones((1, 16, 16, 1)), jnp.array([16]), labels, jnp.array([len(digits)]))
+    model = LineReader(16, 5, 6, cell=GRU, channels=(2, 2, 2), rngs=nnx.Rngs(0))
+    assert bool(jnp.isfinite(ctc_loss(model, line, jax.random.key(0)))) == fits
+
+
 def test_digits_of_training_lines_are_changed_each_in_its_own_way():
     images = jax.random.uniform(jax.random.key(5), (3, 28, 28, 1))
     images = jnp.concatenate([images, images[:2]])  # an odd number, two of them twice
