@@ -3,7 +3,7 @@
 Both compute the same and are jitted and called step by step; they take turns in one process.
 
     python benchmarks/module_cost.py            a minute: the committed results
-    python -m rowrnn publish runs/module_cost   renews results/ and README from a finished run
+    python -m rowrnn publish runs/module_cost   renews results/ and the pages from a finished run
 """
 
 import itertools
@@ -24,6 +24,7 @@ from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.report.tables import plain_table
 from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.record import Record
 from rowrnn.recurrence.array_form import Weights, recur
 from rowrnn.recurrence.fused import FusedPasses
 from rowrnn.recurrence.native import NativePasses, unavailable
@@ -68,7 +69,7 @@ def main(options: Options) -> None:
             "cases": [measure(cell, mode, options) for cell, mode in track(cases, "cases", console=console)],
         }
         results["table"] = table(results["cases"])
-        run.finish(results)
+        run.finish(Record.of(results))
     console.print(plain_table(results["table"]))
     console.print(f"In {run.directory}: results.json.")
 

@@ -6,7 +6,7 @@ over the cores), and is timed in rounds that take turns. Medians count, since so
 
     python benchmarks/scan_speed.py            half an hour; three runs, joined with --join, are the committed results
     python benchmarks/scan_speed.py --quick    a minute: four cases
-    python -m rowrnn publish runs/scan_speed   renews results/ and README from a finished run
+    python -m rowrnn publish runs/scan_speed   renews results/ and the pages from a finished run
 """
 
 import itertools
@@ -32,7 +32,7 @@ from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.experiment.option_checks import check_names
 from rowrnn.lab.report.tables import plain_table
 from rowrnn.lab.runs.directory import Run
-from rowrnn.lab.runs.record import load_run
+from rowrnn.lab.runs.record import Record, load_run
 
 CELLS, BATCHES, HIDDEN = ("lstm", "gru"), (1, 32, 128, 512), (32, 128, 256)
 MODES = ("train", "forward")
@@ -93,7 +93,7 @@ def main(options: Options) -> None:
             raise InputError(f"{package} is not installed: pip install 'rowrnn[bench]', or choose others with --peers.")
     names = ("rowrnn", "checkpoints", *options.peers, "floor")
     peers = [] if options.join else [Contender(name, options.threads) for name in names]
-    finished = [load_run(directory)[0]["cells"] for directory in options.join]
+    finished = [load_run(directory)[0].entries["cells"] for directory in options.join]
     try:
         with Run(options.output) as run, Progress(console=console) as progress:
             results: dict[str, Any] = {
@@ -115,9 +115,9 @@ def main(options: Options) -> None:
                 results["cells"].append(row)
                 results["summary"] = summary(results["cells"])
                 results["table"] = table(results["cells"])
-                run.save(results)
+                run.save(Record.of(results))
                 progress.console.print(line(results["cells"][-1]))
-            run.finish(results)
+            run.finish(Record.of(results))
             draw(results["cells"], run.directory / "ratios.png")
         console.print(plain_table(results["table"]))
         for row in results["summary"]:

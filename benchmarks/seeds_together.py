@@ -4,7 +4,7 @@ Both are the main job with its default recipe for one model, from the start of i
 
     python benchmarks/seeds_together.py            ten minutes: the committed results
     python benchmarks/seeds_together.py --quick    a minute: does it run?
-    python -m rowrnn publish runs/seeds_together   renews results/ and README from a finished run
+    python -m rowrnn publish runs/seeds_together   renews results/ and the pages from a finished run
 """
 
 import json
@@ -24,6 +24,7 @@ from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.report.tables import plain_table
 from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.record import Record
 
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "mnist_rows.py"
 MODELS = {"lstm": "Row LSTM", "gru": "Row GRU"}
@@ -79,8 +80,8 @@ def main(options: Options) -> None:
             results["rounds"].append(row)
             results["summary"] = summary(results["rounds"])
             results["table"] = table(results["summary"])
-            run.save(results)
-        run.finish(results)
+            run.save(Record.of(results))
+        run.finish(Record.of(results))
     console.print(plain_table(results["table"]))
     console.print(f"In {run.directory}: results.json.")
 

@@ -4,7 +4,7 @@ A step of training (forward, backward, gradient descent) of the layer with the f
 the plain layers, one for each layer and direction, with inputs of the same width. They take turns in one process.
 
     python benchmarks/stack_cost.py            two minutes: the committed results
-    python -m rowrnn publish runs/stack_cost   renews results/ and README from a finished run
+    python -m rowrnn publish runs/stack_cost   renews results/ and the pages from a finished run
 """
 
 import time
@@ -26,6 +26,7 @@ from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.experiment.option_checks import check_names
 from rowrnn.lab.report.tables import plain_table
 from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.record import Record
 
 PROTOCOL = {
     "plain": "the sum over layers and directions of the time of one layer from the first step to the last, every step "
@@ -79,7 +80,7 @@ def main(options: Options) -> None:
         for cell in track(options.cells, "cells", console=console):
             results["cases"].append(measure(CELLS[cell], options))
         results["table"] = table(results["cases"])
-        run.finish(results)
+        run.finish(Record.of(results))
     console.print(plain_table(results["table"]))
     console.print(f"In {run.directory}: results.json.")
 

@@ -6,7 +6,7 @@ beside them stands how long a checkpoint takes, of which a training keeps one an
 
     python benchmarks/survival_cost.py            ten minutes: the committed results
     python benchmarks/survival_cost.py --quick    a minute: does it run?
-    python -m rowrnn publish runs/survival_cost   renews results/ and README from a finished run
+    python -m rowrnn publish runs/survival_cost   renews results/ and the pages from a finished run
 """
 
 import io
@@ -39,6 +39,7 @@ from rowrnn.lab.experiment.option_checks import check_names
 from rowrnn.lab.experiment.placement import computed_by, devices_for
 from rowrnn.lab.report.tables import plain_table
 from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.classification.task import correct, cross_entropy
 from rowrnn.lab.training import Checkpoints, Recipe
 from rowrnn.lab.training import steps as steps_module
@@ -128,8 +129,8 @@ def main(options: Options) -> None:
         for name in progress.track(options.models, description="models"):
             results["cases"].append(measure(name, Path(folder), options))
             results["table"] = table(results["cases"])
-            run.save(results)
-        run.finish(results)
+            run.save(Record.of(results))
+        run.finish(Record.of(results))
     console.print(plain_table(results["table"]))
     console.print(f"In {run.directory}: results.json.")
 

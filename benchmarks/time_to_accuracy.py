@@ -6,7 +6,7 @@ scored after each epoch, with the clock running: nothing is chosen by it.
 
     python benchmarks/time_to_accuracy.py            half an hour: the committed results
     python benchmarks/time_to_accuracy.py --quick    a minute: does it run?
-    python -m rowrnn publish runs/time_to_accuracy   renews results/ and README from a finished run
+    python -m rowrnn publish runs/time_to_accuracy   renews results/ and the pages from a finished run
 """
 
 import dataclasses
@@ -32,6 +32,7 @@ from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.experiment.option_checks import check_names
 from rowrnn.lab.report.tables import plain_table
 from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.record import Record
 
 LIBRARIES = ("rowrnn", "torch", "flax nnx")
 CELLS = ("lstm", "gru")
@@ -84,9 +85,9 @@ def main(options: Options) -> None:
         for seed, cell, library in progress.track(orders, description="trainings"):
             results["runs"].append(in_process(library, cell, seed, options.epochs, splits))
             results["table"] = table(results["runs"])
-            run.save(results)
+            run.save(Record.of(results))
             progress.console.print(line(results["runs"][-1]))
-        run.finish(results)
+        run.finish(Record.of(results))
     console.print(plain_table(results["table"]))
     console.print(f"In {run.directory}: results.json.")
 

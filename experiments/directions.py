@@ -12,23 +12,15 @@ pictures show every order and how far it came.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Annotated
 
 import jax
 import numpy as np
 from flax import nnx
 
-from rowrnn import CELLS, Bidirectional, ImageScan, Recurrent, ReNet
+from rowrnn import CELLS, Bidirectional, ImageScan, Recurrent, ReNet, lab
 from rowrnn.errors import InputError
 from rowrnn.image.orders import HOLE, ORDERS, Order
-from rowrnn.lab.budget import solve_width
-from rowrnn.lab.data import Augmentation, Dataset, as_float
-from rowrnn.lab.experiment.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
-from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.experiment import started
-from rowrnn.lab.experiment.option_checks import check_names
-from rowrnn.lab.report.columns import ANSWERS, MEMORY, PARAMETERS, SECONDS, WIDTH, model_table, score_column
 from rowrnn.models import ScanClassifier
 
 TITLES = {
@@ -43,27 +35,29 @@ TITLES = {
     "permuted_rows": "rows in random order",
     "renet": "ReNet",
 }
+ORDERS_READ = {"rows_lstm": ("rows",), "bottom_up": ("rows",), "both_ways": ("rows",), "renet": ("down", "across")}
+SIGNS = {"bottom_up": (-1,), "both_ways": (1, -1), "renet": (1, -1)}  # from the front, from the back
+
+Build = Callable[[int, nnx.Rngs], ScanClassifier]
 
 
 @dataclass(frozen=True)
-class Options(ClassifierOptions):
+class Options:
     """The same cell reads the same images in different orders."""
 
-    directions: tuple[str, ...] = tuple(TITLES)
+    directions: Annotated[tuple[str, ...], lab.KnownNames(TITLES)] = tuple(TITLES)
     """Orders to compare: rows, rows_lstm, bottom_up, columns, both_ways, pixels (patch by patch), snake, diagonal,
     permuted_rows, renet."""
-    cell: str = "gru"
+    cell: Annotated[str, lab.KnownNames(CELLS)] = "gru"
     """Cell that reads: gru, lstm or another of rowrnn.CELLS; rows_lstm is an LSTM whatever it is."""
-    params: int = 30_000
+    params: lab.Count = 30_000
     """Parameter budget of each model, met within 3 %; widths follow from it."""
-    patch: int = 4
+    patch: lab.Count = 4
     """Side of the patches that `pixels` and `snake` read as a step."""
-    renet_patch: int = 2
+    renet_patch: lab.Count = 2
     """Side of the patches of both layers of ReNet."""
-    quick: bool = False
-    """Preset: tiny models, one epoch, two seeds, 2,000 images."""
-    full: bool = False
-    """Preset: larger models, 20 epochs, five seeds."""
+    regularization: lab.Group[lab.Regularization] = lab.Regularization()
+    training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions()
 
 
 PRESETS = {
@@ -74,109 +68,105 @@ PRESETS = {
         "seeds": 5,
         "dropout": 0.2,
         "learning_rate": 4e-3,
-        "augmentation": Augmentation(shift=2.0, rotation=10.0, zoom=0.1, shear=0.15),
+        "augmentation": lab.Augmentation(shift=2.0, rotation=10.0, zoom=0.1, shear=0.15),
     },
 }
 
-Make = Callable[[int, nnx.Rngs], ScanClassifier]
+
+class Directions(lab.Study[Options]):
+    """One model for each order."""
+
+    name = "directions"
+    protocol = lab.CLASSIFIER_PROTOCOL
+    heading = "order"
+    columns = (
+        lab.score_column("test\naccuracy %"),
+        lab.PARAMETERS,
+        lab.WIDTH,
+        ("steps", lambda row: f"{row['sequences']}x{row['steps']}" if row["sequences"] > 1 else str(row["steps"])),
+        lab.SECONDS,
+        lab.ANSWERS,
+        lab.MEMORY,
+    )
+
+    def contenders(self) -> list[lab.Contender]:
+        options = self.options
+        task = lab.classification_task(self.data, options.regularization.augmentation)
+        builds = {name: self.build(name) for name in options.directions}
+        return [
+            lab.Contender(name, TITLES[name], build, task, budget=options.params, about=self.lengths(build))
+            for name, build in builds.items()
+        ]
+
+    def patches(self, name: str) -> dict[str, tuple[int, int]]:
+        """The patches that a direction reads, as its order takes them."""
+        sides = {"pixels": self.options.patch, "snake": self.options.patch, "renet": self.options.renet_patch}
+        return {"patch": (sides[name], sides[name])} if name in sides else {}
+
+    def build(self, name: str) -> Build:
+        """A model of this direction, by its width.
+
+        Raises:
+            InputError: if patches do not divide the images.
+        """
+        (height, width, channels), classes = self.data.shape, self.data.classes
+        order, how = ORDERS_READ.get(name, (name,))[0], self.patches(name)
+        try:
+            features = ORDERS[order](height, width, **how).pixels.shape[-1] * channels
+            if name == "renet":  # Its second layer reads patches of patches.
+                side = self.options.renet_patch**2
+                ORDERS[order](height, width, patch=(side, side))
+        except ValueError as error:
+            raise InputError(f"{error} Take other ones with --patch or --renet-patch.") from None
+        cell = CELLS["lstm" if name == "rows_lstm" else self.options.cell]
+
+        def make(units: int, rngs: nnx.Rngs) -> ScanClassifier:
+            if name == "renet":
+                # The first layer reads four times as many patches, of fewer features.
+                first = ReNet(channels, -(-units // 2), how["patch"], cell=cell, rngs=rngs)
+                layers = [first, ReNet(first.outputs, units, how["patch"], cell=cell, rngs=rngs)]
+            else:
+                directions = 2 if name == "both_ways" else 1
+                cells = [cell(features, units, rngs=rngs) for _ in range(directions)]
+                layer = Bidirectional(*cells) if directions == 2 else Recurrent(*cells, reverse=name == "bottom_up")
+                layers = [ImageScan(layer, order, **how)]
+            pooling = "mean" if name == "renet" else "last"
+            dropout = self.options.regularization.dropout
+            return ScanClassifier(layers, classes, pooling=pooling, dropout=dropout, rngs=rngs)
+
+        return make
+
+    def lengths(self, build: Build) -> dict[str, int]:
+        """How many sequences of how many steps each direction of the first layer reads."""
+        layer: ImageScan | ReNet = jax.eval_shape(lambda: build(2, nnx.Rngs(0))).layers[0]
+        scan = layer.vertical if isinstance(layer, ReNet) else layer
+        sequences, steps, _ = scan.order(*self.data.shape[:2], **dict(scan.options)).pixels.shape
+        return {"sequences": sequences, "steps": steps}
+
+    def examine(self, trial: lab.Trial) -> lab.Examined:
+        test = self.data.test
+        scores, _ = lab.score_classifier(trial, test)
+        return lab.Examined(scores, self.ways(trial.contender.name), (lab.as_float(test.images[:1]),))
+
+    def ways(self, name: str) -> Mapping[str, np.ndarray]:
+        """When each pixel is read, `[h, w]`, and of every direction the centres of its steps, `[t, 2]`."""
+        height, width, _ = self.data.shape
+        read = [ORDERS[order](height, width, **self.patches(name)) for order in ORDERS_READ.get(name, (name,))]
+        signs = SIGNS.get(name, (1,))
+        ways = [step_centres(order)[::sign] for order in read for sign in signs]
+        return {"when": signs[0] * read[0].when(), **{f"way/{number}": way for number, way in enumerate(ways)}}
+
+    def table(self, record: lab.Record) -> list[list[str]]:
+        """Accuracy and cost of every order, the best first."""
+        best_first = sorted(record.summary, key=lambda row: -row["test_accuracy"]["mean"])
+        return lab.model_table(self.heading, best_first, self.columns)
 
 
-def main(options: Options) -> None:
-    """Trains, scores and draws what the options ask for."""
-    check(options)
-    data = options.load()
-    makes = {name: build(name, options, data) for name in options.directions}
-    widths = {name: solve_width(make, options.params) for name, make in makes.items()}
-    with started("directions", options, data, PROTOCOL, table_of) as experiment:
-        for name, units in widths.items():
-            make = partial(makes[name], units)
-            reader = jax.eval_shape(lambda make=make: make(nnx.Rngs(0))).layers[0]
-            described = about(reader, units, data)
-            trial, _ = run_classifier_trial(TITLES[name], make, options, data, experiment, about=described)
-            experiment.add(trial, pictured(name, options, data), examples=(as_float(data.test.images[:1]),))
-
-
-def check(options: Options) -> None:
-    """Refuses options that cannot be meant."""
-    check_names("directions", options.directions, TITLES)
-    check_names("cell", (options.cell,), CELLS)
-    options.check("params", "patch", "renet_patch")
-
-
-def build(name: str, options: Options, data: Dataset) -> Make:
-    """A model of this direction, by its width.
-
-    Raises:
-        InputError: if patches do not divide the images.
-    """
-    height, width, channels = data.shape
-    order = {"rows_lstm": "rows", "bottom_up": "rows", "both_ways": "rows", "renet": "down"}.get(name, name)
-    sides = {"pixels": options.patch, "snake": options.patch, "renet": options.renet_patch}
-    how = {"patch": (sides[name], sides[name])} if name in sides else {}
-    try:
-        features = ORDERS[order](height, width, **how).pixels.shape[-1] * channels
-        if name == "renet":  # Its second layer reads patches of patches.
-            ORDERS[order](height, width, patch=(options.renet_patch**2, options.renet_patch**2))
-    except ValueError as error:
-        raise InputError(f"{error} Take other ones with --patch or --renet-patch.") from None
-    cell = CELLS["lstm" if name == "rows_lstm" else options.cell]
-
-    def make(units: int, rngs: nnx.Rngs) -> ScanClassifier:
-        if name == "renet":
-            # The first layer reads four times as many patches, of fewer features.
-            first = ReNet(channels, -(-units // 2), how["patch"], cell=cell, rngs=rngs)
-            layers = [first, ReNet(first.outputs, units, how["patch"], cell=cell, rngs=rngs)]
-        else:
-            cells = [cell(features, units, rngs=rngs) for _ in range(1 + (name == "both_ways"))]
-            layer = Bidirectional(*cells) if name == "both_ways" else Recurrent(*cells, reverse=name == "bottom_up")
-            layers = [ImageScan(layer, order, **how)]
-        pooling = "mean" if name == "renet" else "last"
-        return ScanClassifier(layers, data.classes, pooling=pooling, dropout=options.dropout, rngs=rngs)
-
-    return make
-
-
-def about(layer: ImageScan | ReNet, units: int, data: Dataset) -> dict[str, Any]:
-    """Width of the cells, and how many sequences of how many steps each direction of the first layer reads."""
-    scan = layer.vertical if isinstance(layer, ReNet) else layer
-    sequences, steps, _ = scan.order(*data.shape[:2], **dict(scan.options)).pixels.shape
-    return {"width": units, "sequences": sequences, "steps": steps}
-
-
-COLUMNS = (
-    score_column("test\naccuracy %"),
-    PARAMETERS,
-    WIDTH,
-    ("steps", lambda row: f"{row['sequences']}x{row['steps']}" if row["sequences"] > 1 else str(row["steps"])),
-    SECONDS,
-    ANSWERS,
-    MEMORY,
-)
-
-
-def table_of(results: Mapping[str, Any]) -> list[list[str]]:
-    """Accuracy and cost of every order, as text."""
-    best_first = sorted(results["summary"], key=lambda row: -row["test_accuracy"]["mean"])
-    return model_table("order", best_first, COLUMNS)
-
-
-def pictured(name: str, options: Options, data: Dataset) -> dict[str, np.ndarray]:
-    """When each pixel is read, `[h, w]`, and of every direction the centres of its steps, `[t, 2]`."""
-    height, width, _ = data.shape
-    side = options.renet_patch if name == "renet" else options.patch
-    how = {"patch": (side, side)} if name in ("renet", "pixels", "snake") else {}
-    orders = {"rows_lstm": ["rows"], "bottom_up": ["rows"], "both_ways": ["rows"], "renet": ["down", "across"]}
-    read = [ORDERS[order](height, width, **how) for order in orders.get(name, [name])]
-    directions = {"bottom_up": [-1], "both_ways": [1, -1], "renet": [1, -1]}.get(name, [1])
-    ways = [centres_of(order)[::direction] for order in read for direction in directions]
-    return {"when": directions[0] * read[0].when(), **{f"way/{number}": way for number, way in enumerate(ways)}}
-
-
-def centres_of(order: Order) -> np.ndarray:
+def step_centres(order: Order) -> np.ndarray:
     """Row and column of the centre of every step, `[t, 2]`, of the sequence in the middle."""
     steps = order.pixels[len(order.pixels) // 2]
     return np.array([[np.mean(axis) for axis in np.divmod(step[step != HOLE], order.size[1])] for step in steps])
 
 
 if __name__ == "__main__":
-    run_experiment(Options, main, PRESETS)
+    lab.run(Directions, Options, PRESETS)

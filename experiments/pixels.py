@@ -8,22 +8,13 @@ steps after the first. Published for an LSTM are 98.9 % (sequential) and 95.1 % 
     python experiments/pixels.py --quick    a minute: does it run?
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
-import tyro
 from flax import nnx
 
-from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, Stack, chrono
-from rowrnn.errors import InputError
-from rowrnn.lab.data import Augmentation, Dataset, as_float
-from rowrnn.lab.experiment.classifier_trial import PROTOCOL, ClassifierOptions, run_classifier_trial
-from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.experiment import started
-from rowrnn.lab.experiment.option_checks import check_names
-from rowrnn.lab.report.columns import MEMORY, PARAMETERS, SECONDS, WIDTH, model_table, score_column
+from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, Stack, chrono, lab
 from rowrnn.models import ScanClassifier
 from rowrnn.models.scan_classifier import Pooling
 
@@ -31,35 +22,29 @@ ORDER_OF = {"sequential": "pixels", "permuted": "permuted"}
 
 
 @dataclass(frozen=True)
-class Options(ClassifierOptions):
+class Options:
     """One cell reads images pixel by pixel."""
 
-    orders: tuple[Literal["sequential", "permuted"], ...] = ("sequential", "permuted")
+    orders: Annotated[tuple[Literal["sequential", "permuted"], ...], lab.KnownNames(ORDER_OF)] = (
+        "sequential",
+        "permuted",
+    )
     """Orders of the pixels: sequential, permuted."""
-    permutation: int = 0
+    permutation: Annotated[int, lab.AtLeast(0, "a seed of ")] = 0
     """Seed of the permutation."""
-    cells: tuple[str, ...] = ("gru",)
+    cells: Annotated[tuple[str, ...], lab.KnownNames(CELLS, repeated=True)] = ("gru",)
     """Cells that read, one layer upon the other: gru, lstm, lru or others of rowrnn.CELLS."""
-    hidden: int = 64
+    hidden: lab.Count = 64
     """Size of their states."""
     chrono: bool = True
     """Start the lowest layer with long memories: an LSTM or GRU with those of 2 to 784 steps (rowrnn.chrono), an LRU
     with those of 784 to 6,000, which it then keeps."""
-    head: int | None = None
+    head: lab.OptionalCount = None
     """Units of a layer with ReLU before the answer, which a linear cell needs; none where not given."""
     pooling: Pooling = "mean"
     """What the head reads: the last state, or the mean over all steps."""
-    epochs: int = 5
-    """Passes over the training set."""
-    seeds: int = 1
-    """Models of each order, trained together, each from its own seed."""
-    learning_rate: float = 4e-3
-    """Peak learning rate of AdamW."""
-    augmentation: Annotated[Augmentation, tyro.conf.arg(name="")] = Augmentation()
-    quick: bool = False
-    """Preset: a tiny cell, one epoch, 2,000 images."""
-    full: bool = False
-    """Preset: hidden size 128, 20 epochs."""
+    regularization: lab.Group[lab.Regularization] = lab.Regularization(augmentation=lab.Augmentation())
+    training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions(epochs=5, seeds=1, learning_rate=4e-3)
 
 
 PRESETS = {
@@ -68,65 +53,70 @@ PRESETS = {
 }
 
 
-def main(options: Options) -> None:
-    """Trains, scores and draws what the options ask for."""
-    check(options)
-    data = options.load()
-    cells = [layer.cell for layer in layers(options, data, nnx.Rngs(0))]
-    with started("pixels", options, data, PROTOCOL, table_of) as experiment:
-        for order in options.orders:
-            title = f"{order} {' + '.join(type(cell).__name__ for cell in cells)}"
-            make = partial(build, order, options, data)
-            about = {"width": options.hidden, "steps": data.shape[0] * data.shape[1]}
-            trial, _ = run_classifier_trial(title, make, options, data, experiment, about=about)
-            experiment.add(trial, examples=(as_float(data.test.images[:1]),))
+class Pixels(lab.Study[Options]):
+    """One model for each order."""
 
-
-def check(options: Options) -> None:
-    """Refuses options that cannot be meant."""
-    check_names("cells", tuple(dict.fromkeys(options.cells)), CELLS)  # One may have several layers.
-    check_names("orders", options.orders, ORDER_OF)
-    options.check("hidden", "head")
-    if options.permutation < 0:
-        raise InputError(f"--permutation is {options.permutation}; expected a seed of at least 0.")
-
-
-def build(order: str, options: Options, data: Dataset, rngs: nnx.Rngs) -> ScanClassifier:
-    """A model that reads in this order."""
-    seed = {"seed": options.permutation} if order == "permuted" else {}
-    scan = ImageScan(Stack(layers(options, data, rngs)), ORDER_OF[order], **seed)
-    how = {"pooling": options.pooling, "dropout": options.dropout, "head_hidden": options.head}
-    return ScanClassifier([scan], data.classes, **how, rngs=rngs)
-
-
-def layers(options: Options, data: Dataset, rngs: nnx.Rngs) -> list[Recurrent]:
-    """The layers of a model, from the bottom up."""
-    height, width, features = data.shape
-    steps, made = height * width, []
-    for name in options.cells:
-        # What is below remembers; what is above has it at hand in every step.
-        remembers = options.chrono and not made
-        slow: dict[str, Any] = {"radius": (1 - 1 / steps, 1 - 1 / (8 * steps)), "learned": False}
-        cell = CELLS[name](features, options.hidden, **(slow if remembers and name == "lru" else {}), rngs=rngs)
-        if remembers and isinstance(cell, LSTM | GRU):
-            chrono(cell, steps, rngs=rngs)
-        made.append(Recurrent(cell))
-        features = cell.outputs
-    return made
-
-
-def table_of(results: Mapping[str, Any]) -> list[list[str]]:
-    """Accuracy and cost of each order, as text."""
+    name = "pixels"
+    protocol = lab.CLASSIFIER_PROTOCOL
+    heading = "order, cell"
     columns = (
-        score_column("test\naccuracy %"),
-        PARAMETERS,
-        WIDTH,
+        lab.score_column("test\naccuracy %"),
+        lab.PARAMETERS,
+        lab.WIDTH,
         ("steps", lambda row: str(row["steps"])),
-        SECONDS,
-        MEMORY,
+        lab.SECONDS,
+        lab.MEMORY,
     )
-    return model_table("order, cell", results["summary"], columns)
+
+    def contenders(self) -> list[lab.Contender]:
+        options, data = self.options, self.data
+        cells = " + ".join(CELLS[name].__name__ for name in options.cells)
+        task = lab.classification_task(data, options.regularization.augmentation)
+        steps = data.shape[0] * data.shape[1]
+        return [
+            lab.Contender(
+                order,
+                f"{order} {cells}",
+                partial(self.build, order),
+                task,
+                width=options.hidden,
+                about={"steps": steps},
+            )
+            for order in options.orders
+        ]
+
+    def build(self, order: str, width: int, rngs: nnx.Rngs) -> ScanClassifier:
+        """A model that reads in this order."""
+        seed = {"seed": self.options.permutation} if order == "permuted" else {}
+        scan = ImageScan(Stack(self.layers(width, rngs)), ORDER_OF[order], **seed)
+        return ScanClassifier(
+            [scan],
+            self.data.classes,
+            pooling=self.options.pooling,
+            dropout=self.options.regularization.dropout,
+            head_hidden=self.options.head,
+            rngs=rngs,
+        )
+
+    def layers(self, width: int, rngs: nnx.Rngs) -> list[Recurrent]:
+        """The layers of a model, from the bottom up."""
+        height, columns, features = self.data.shape
+        steps, layers = height * columns, []
+        for name in self.options.cells:
+            # What is below remembers; what is above has it at hand in every step.
+            remembers = self.options.chrono and not layers
+            slow: dict[str, Any] = {"radius": (1 - 1 / steps, 1 - 1 / (8 * steps)), "learned": False}
+            cell = CELLS[name](features, width, **(slow if remembers and name == "lru" else {}), rngs=rngs)
+            if remembers and isinstance(cell, LSTM | GRU):
+                chrono(cell, steps, rngs=rngs)
+            layers.append(Recurrent(cell))
+            features = cell.outputs
+        return layers
+
+    def examine(self, trial: lab.Trial) -> lab.Examined:
+        scores, _ = lab.score_classifier(trial, self.data.test)
+        return lab.Examined(scores, examples=(lab.as_float(self.data.test.images[:1]),))
 
 
 if __name__ == "__main__":
-    run_experiment(Options, main, PRESETS)
+    lab.run(Pixels, Options, PRESETS)

@@ -7,14 +7,10 @@ def main() -> None:
     """Runs a command of the laboratory; without the laboratory says how to install it, and exits with code 2."""
     try:
         from rowrnn.lab.commands import main
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         if error.name is None or error.name.startswith("rowrnn"):
             raise
-        print(
-            f"rowrnn: the commands need the laboratory, and {error.name} is not installed. "
-            "Install it with: pip install 'rowrnn[lab]'",
-            file=sys.stderr,
-        )
+        print(f"rowrnn: {error}", file=sys.stderr)
         sys.exit(2)
     main()
 

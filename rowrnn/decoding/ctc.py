@@ -31,7 +31,9 @@ class Reading(NamedTuple):
     log_probability: Float[Array, "b"]
 
 
-def steps_needed(labels: Int[np.ndarray, "b n"], lengths: Int[np.ndarray, "b"]) -> Int[np.ndarray, "b"]:
+def steps_needed(
+    labels: Int[Array | np.ndarray, "b n"], lengths: Int[Array | np.ndarray, "b"]
+) -> Int[Array | np.ndarray, "b"]:
     """Fewest steps in which strings can be read: one a label, and a blank between two neighbours that are equal."""
     within = np.arange(1, labels.shape[1])[None, :] < lengths[:, None]
     return lengths + ((labels[:, 1:] == labels[:, :-1]) & within).sum(axis=1)

@@ -1,4 +1,103 @@
 """The laboratory: tasks, data, training that survives, and one script per claim.
 
-It needs the extra `lab`: `pip install 'rowrnn[lab]'`.
+It needs the extra `lab`, `pip install 'rowrnn[lab]'`, and Linux or macOS. What a script of an experiment imports is
+here; the parts that it is made of are in the packages below.
 """
+
+# ruff: noqa: E402 (what is missing is said before it is imported)
+from importlib.util import find_spec
+
+# Of the extra `lab`, those whose absence would end an experiment; the others are asked for where they are used.
+_PACKAGES = (
+    *("optax", "orbax", "tensorflow_datasets", "grain", "PIL", "psutil", "scipy", "tyro", "rich", "matplotlib"),
+    *("sacrebleu", "rapidfuzz", "skimage"),
+)
+_MISSING = [name for name in _PACKAGES if find_spec(name) is None]
+if _MISSING:
+    raise ModuleNotFoundError(
+        f"The laboratory needs {', '.join(_MISSING)}, not installed here. Install it with: pip install 'rowrnn[lab]'",
+        name=_MISSING[0],
+    )
+if find_spec("fcntl") is None:
+    raise ImportError(
+        "The laboratory runs on Linux and macOS: it locks the directory of a run by fcntl, which is not here. The "
+        "library itself, `import rowrnn`, does not need it; on Windows, use WSL.",
+        name="fcntl",
+    )
+
+from rowrnn.lab.budget import parameters, solve_width
+from rowrnn.lab.data import Augmentation, Dataset, Split, as_float
+from rowrnn.lab.experiment.classification import CLASSIFIER_PROTOCOL, classification_task, score_classifier
+from rowrnn.lab.experiment.contender import Contender, Examined, Trial
+from rowrnn.lab.experiment.option_checks import (
+    AtLeast,
+    Count,
+    KnownNames,
+    OptionalCount,
+    Positive,
+    Probability,
+)
+from rowrnn.lab.experiment.options import Group, Regularization, TrainingOptions, Unnamed
+from rowrnn.lab.experiment.study import Setting, Study, run, run_study
+from rowrnn.lab.experiment.task import Task
+from rowrnn.lab.report.columns import (
+    ANSWERS,
+    MEMORY,
+    PARAMETERS,
+    SECONDS,
+    WIDTH,
+    Column,
+    format_score,
+    generation_column,
+    model_table,
+    score_column,
+)
+from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.runs.record import Record
+from rowrnn.lab.training.contracts import Batch, Loss, Metrics, Score
+
+__all__ = [
+    "ANSWERS",
+    "CLASSIFIER_PROTOCOL",
+    "MEMORY",
+    "PARAMETERS",
+    "SECONDS",
+    "WIDTH",
+    "AtLeast",
+    "Augmentation",
+    "Batch",
+    "Column",
+    "Contender",
+    "Count",
+    "Dataset",
+    "Examined",
+    "Group",
+    "KnownNames",
+    "Loss",
+    "Metrics",
+    "OptionalCount",
+    "Positive",
+    "Probability",
+    "Record",
+    "Regularization",
+    "Score",
+    "Setting",
+    "Split",
+    "Study",
+    "Task",
+    "TrainingOptions",
+    "Trial",
+    "Unnamed",
+    "as_float",
+    "classification_task",
+    "format_score",
+    "generation_column",
+    "interval",
+    "model_table",
+    "parameters",
+    "run",
+    "run_study",
+    "score_classifier",
+    "score_column",
+    "solve_width",
+]

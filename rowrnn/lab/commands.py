@@ -8,6 +8,7 @@ from tyro.extras import SubcommandApp
 from rowrnn.lab.draw import draw
 from rowrnn.lab.experiment.command_line import exit_on_error
 from rowrnn.lab.experiment.live_table import terminal
+from rowrnn.lab.report.publish import pages_of
 from rowrnn.lab.report.publish import publish as publish_run
 from rowrnn.lab.report.tables import plain_table, table
 from rowrnn.lab.runs.kept_models import export_kept
@@ -39,8 +40,8 @@ def draw_run(run: tyro.conf.Positional[Path]) -> None:
     Args:
         run: directory of the run.
     """
-    results, _ = load_run(run)
-    terminal().print(table(results))
+    record, _ = load_run(run)
+    terminal().print(table(record))
     for picture in draw(run):
         print(picture)
 
@@ -65,18 +66,18 @@ def export_model(
 def publish(
     run: tyro.conf.Positional[Path],
     name: str | None = None,
-    readme: Path = Path("README.md"),
+    pages: tuple[Path, ...] = (),
     folder: Path = Path("results"),
 ) -> None:
-    """Copies a finished run to the committed results and renews its table in the README.
+    """Copies a finished run to the committed results and renews its table on the pages that show it.
 
     Args:
         run: directory of the run.
-        name: name of the copies and of the table in the README; the experiment's where not given.
-        readme: file whose table is renewed.
+        name: name of the copies and of the table on the pages; the experiment's where not given.
+        pages: files whose tables are renewed; README.md and all of docs/ where not given.
         folder: where the committed results lie.
     """
-    publish_run(run, readme, folder, name)
+    publish_run(run, pages or pages_of(Path()), folder, name)
 
 
 @app.command(name="native")

@@ -1,14 +1,17 @@
-"""Pictures of a run, drawn from its results and arrays alone: all that these allow."""
+"""Pictures of a run, drawn from its record and arrays alone: those of every training and those of its experiment."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from rowrnn.errors import InputError
-from rowrnn.lab.report import learning_curves as training
-from rowrnn.lab.report.style import STYLE
-from rowrnn.lab.runs.record import load_run
+from rowrnn.lab.report import learning_curves
+from rowrnn.lab.report.style import STYLE, Arrays
+from rowrnn.lab.runs.record import Record, load_run
 from rowrnn.lab.tasks.captions import pictures as captions
 from rowrnn.lab.tasks.classification import order_pictures as orders
 from rowrnn.lab.tasks.classification import row_pictures as rows
@@ -17,6 +20,17 @@ from rowrnn.lab.tasks.lines import pictures as lines
 from rowrnn.lab.tasks.memory import pictures as memory
 from rowrnn.lab.tasks.moving_digits import pictures as moving_digits
 
+PICTURES: dict[str, Callable[[Record, Arrays], dict[str, Figure]]] = {
+    "mnist_rows": rows.pictures,
+    "directions": orders.pictures,
+    "memory": memory.pictures,
+    "gestures": gestures.pictures,
+    "captions": captions.pictures,
+    "lines": lines.pictures,
+    "moving_digits": moving_digits.pictures,
+}
+"""By experiment, its pictures; of one that is not here the learning curves are drawn."""
+ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = {"moving_digits": moving_digits.animations}
 MILLISECONDS = 150  # that a frame of an animation stands
 
 
@@ -26,18 +40,24 @@ def draw(directory: Path) -> list[Path]:
     Raises:
         InputError: if the directory holds no run, or one with nothing to draw.
     """
-    results, arrays = load_run(directory)
-    paths = []
+    record, arrays = load_run(directory)
+    paths: list[Path] = []
     with plt.rc_context(STYLE), plt.ioff():
-        for kind in (training, rows, orders, memory, gestures, captions, lines, moving_digits):
-            for name, figure in kind.pictures(results, arrays).items():
-                paths.append(directory / f"{name}.png")
-                figure.savefig(paths[-1])
-                plt.close(figure)
-    for name, frames in moving_digits.animations(results, arrays).items():
+        figures = learning_curves.pictures(record)
+        if arrays and record.experiment in PICTURES:  # Without arrays no model is finished.
+            figures |= PICTURES[record.experiment](record, arrays)
+        for name, figure in figures.items():
+            paths.append(directory / f"{name}.png")
+            figure.savefig(paths[-1])
+            plt.close(figure)
+    animations = ANIMATIONS.get(record.experiment)
+    for name, frames in animations(record, arrays).items() if arrays and animations else ():
         paths.append(directory / f"{name}.gif")
         first, *others = map(Image.fromarray, frames)
         first.save(paths[-1], save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
     if not paths:
-        raise InputError(f"The run of {results['experiment']} in {directory} has nothing to draw.")
+        raise InputError(
+            f"The run of {record.experiment} in {directory} has nothing to draw: no model is finished, or it is no run "
+            f"of {', '.join(PICTURES)}."
+        )
     return paths

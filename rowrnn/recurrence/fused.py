@@ -90,7 +90,7 @@ class FusedPasses:
         x, weights, state, lengths, outputs, residuals = saved
         masked, valid = _valid(x, lengths)
         outputs, d_outputs = jnp.swapaxes(outputs, 0, 1), jnp.swapaxes(d_outputs, 0, 1)
-        *gates, cells = residuals
+        gates, cells = residuals[:-1], residuals[-1]
         hidden_before, cells_before = jax.tree.map(
             lambda after, initial: _before(after, initial, lengths, self.reverse), (outputs, cells), state
         )

@@ -1,7 +1,6 @@
 """The main experiment as a person runs it, tiny: what it writes, what it refuses, what an interruption leaves."""
 
 import contextlib
-import importlib
 import io
 import json
 import os
@@ -10,21 +9,31 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 import tyro
 
-from experiments import mnist_rows
-from rowrnn import program
+from experiments import directions, memory, mnist_rows, pixels
+from rowrnn import lab, program
 from rowrnn.errors import InputError
 from rowrnn.lab.data import as_float
 from rowrnn.lab.data.load import load
-from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.options import values_by_name, with_values
 from rowrnn.recurrence import native
 from tests.helpers import ROOT, shapes7
 
+STUDIES: dict[str, tuple[Any, Any]] = {
+    study.name: (study, script)
+    for study, script in (
+        (mnist_rows.MnistRows, mnist_rows),
+        (directions.Directions, directions),
+        (memory.Memory, memory),
+        (pixels.Pixels, pixels),
+    )
+}
 SCRIPT = ROOT / "experiments" / "mnist_rows.py"
 TINY = ["--params", "6000", "--epochs", "2", "--seeds", "2", "--batch", "16", "--no-quick"]
 
@@ -184,25 +193,19 @@ def test_ctrl_c_keeps_where_the_training_was(interrupted):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("state", "script", "arguments", "main", "message"),
+    ("state", "name", "arguments", "message"),
     [
-        ("interrupted", "mnist_rows", ["--epochs", "3"], pytest.fail, "takes its options from the run: give it alone"),
-        (
-            "interrupted",
-            "directions",
-            [],
-            pytest.fail,
-            "is a run of mnist_rows, not of directions: resume it with that.",
-        ),
-        ("finished", "mnist_rows", [], mnist_rows.main, "is finished: there is nothing to resume"),
+        ("interrupted", "mnist_rows", ["--epochs", "3"], "takes its options from the run: give it alone"),
+        ("interrupted", "directions", [], "is a run of mnist_rows, not of directions: resume it with that."),
+        ("finished", "mnist_rows", [], "is finished: there is nothing to resume"),
     ],
 )
-def test_a_resume_that_cannot_be_meant(request, monkeypatch, capsys, state, script, arguments, main, message):
+def test_a_resume_that_cannot_be_meant(request, monkeypatch, capsys, state, name, arguments, message):
     directory, *_ = request.getfixturevalue(state)
-    experiment = importlib.import_module(f"experiments.{script}")
-    monkeypatch.setattr("sys.argv", [f"{script}.py", "--resume", str(directory), *arguments])
+    study, script = STUDIES[name]
+    monkeypatch.setattr("sys.argv", [f"{name}.py", "--resume", str(directory), *arguments])
     with pytest.raises(SystemExit) as caught:
-        run_experiment(experiment.Options, main, experiment.PRESETS)
+        lab.run(study, script.Options, script.PRESETS)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -239,12 +242,12 @@ def test_a_trained_model_is_exported_from_the_run(finished, data_dir, tmp_path):
 
 
 def run_script(name, data_dir, output, *arguments):
-    script, printed = importlib.import_module(f"experiments.{name}"), io.StringIO()
+    (study, script), printed = STUDIES[name], io.StringIO()
     common = ("--dataset", "shapes7", "--data-dir", str(data_dir), "--output", str(output))
     options = tyro.cli(script.Options, args=[*common, *arguments])
     # Schedules of optax multiply floats by step counts.
     with contextlib.redirect_stdout(printed), jax.numpy_dtype_promotion("standard"):
-        script.main(options)
+        lab.run_study(study, options)
     output_text = printed.getvalue()
     results = json.loads((output / "results.json").read_text())
     assert results["finished"]
@@ -310,9 +313,9 @@ def test_memory(data_dir, tmp_path):
 )
 def test_wrong_options_of_the_others(name, wrong, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    script = importlib.import_module(f"experiments.{name}")
+    study, script = STUDIES[name]
     with pytest.raises(InputError, match=message):
-        script.main(tyro.cli(script.Options, args=wrong))
+        lab.run_study(study, tyro.cli(script.Options, args=wrong))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -323,6 +326,44 @@ def test_help_explains_every_option():
     for name in ("--params", "--epochs", "--dataset", "--data-dir", "--quick", "--full", "--rotation"):
         assert name in output
     assert "Parameter budget" in output
+    # The help of a preset is made of its values.
+    words = " ".join(output.replace("│", " ").split())
+    assert "Preset: --params 10000 --epochs 1 --seeds 2 --train-images 4000." in words
+
+
+def test_the_options_are_in_the_record_by_name(finished):
+    _, _, results = finished
+    options = values_by_name(mnist_rows.Options())
+    assert set(options) | {"quick", "full"} <= set(results["protocol"])
+    assert results["protocol"]["augmentation"]["shift"] == options["augmentation"].shift
+    assert (results["protocol"]["params"], results["protocol"]["quick"]) == (6000, False)
+
+
+def test_a_table_is_printed_where_the_output_knows_ascii_only(finished):
+    directory, *_ = finished
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "rowrnn", "draw", str(directory)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    assert " +- " in printed
+    assert "learning_curves.png" in printed
+
+
+def test_an_experiment_trains_on_the_devices_of_a_process_where_jax_already_runs(data_dir, tmp_path):
+    program = f"""
+import jax, jax.numpy as jnp
+devices = jnp.ones(1).devices()
+from experiments.mnist_rows import MnistRows, Options
+from rowrnn import lab
+training = lab.TrainingOptions(epochs=1, seeds=1, batch=16, dataset="shapes7", data_dir={str(data_dir)!r})
+lab.run_study(MnistRows, Options(models=("gru",), hidden=4, training=training))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("JAX_NUM_CPU_DEVICES", None)
+    command = [sys.executable, "-c", program]
+    subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    results = json.loads((tmp_path / "runs" / "mnist_rows" / "results.json").read_text())
+    assert results["finished"]
+    assert len(results["devices"]) == 1
 
 
 @pytest.mark.slow
@@ -361,5 +402,5 @@ def test_bad_input_is_one_paragraph_and_exit_code_2_and_leaves_nothing(tmp_path)
 def test_wrong_options_are_refused_and_leave_nothing(wrong, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
-        mnist_rows.main(mnist_rows.Options(**wrong))
+        lab.run_study(mnist_rows.MnistRows, with_values(mnist_rows.Options(), **wrong))
     assert list(tmp_path.iterdir()) == []

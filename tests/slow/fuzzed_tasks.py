@@ -1,6 +1,5 @@
 """Calls of what videos, captions and lines of handwriting are made, seen and measured with; options of all scripts."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ from rowrnn.cells import ConvGRU
 from rowrnn.decoding import ctc
 from rowrnn.decoding.sentences import SpecialTokens
 from rowrnn.lab.data import Split
+from rowrnn.lab.experiment.options import check_options, values_by_name, with_values
 from rowrnn.lab.tasks.captions.examples import fixed_scenes, scenes
 from rowrnn.lab.tasks.captions.language import WORDS, encode
 from rowrnn.lab.tasks.captions.measures import bleu4, slots
@@ -189,14 +189,15 @@ of_types: dict[Any, Any] = {int: st.integers(-3, 2**34), float: st.floats(), str
 
 
 @calls(scripts.flatmap(lambda script: st.tuples(st.just(script), options_of(script))), weight=3)
-def check_options(drawn):
+def check_script(drawn):
     script, values = drawn
-    options = script.Options(**values)
-    script.check(options)
-    options.recipe()
+    options = with_values(script.Options(), **values)
+    check_options(options)
+    options.training.recipe()
 
 
 def options_of(script):
-    fields = [field for field in dataclasses.fields(script.Options) if type(field.default) in of_types]
-    chosen = {field.name: of_types[type(field.default)] for field in fields if field.name != "filler"}
+    defaults = values_by_name(script.Options())
+    kinds = {name: type(default) for name, default in defaults.items() if name != "filler"}
+    chosen = {name: of_types[kind] for name, kind in kinds.items() if kind in of_types}
     return st.fixed_dictionaries({}, optional=chosen)

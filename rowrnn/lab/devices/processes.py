@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+from contextlib import suppress
 
 import jax
 
@@ -39,7 +40,8 @@ class Machines:
         Raises:
             InputError: if the processes are not told well, or do not come together in time.
         """
-        one_device_per_core()
+        with suppress(RuntimeError):  # JAX has started, as in a notebook: what it runs on is trained on.
+            one_device_per_core()
         told = {name: self._told(name) for name in VARIABLES}
         if self.cluster and any(told.values()):
             raise InputError("--cluster finds the processes itself: leave --coordinator, --processes, --process out.")

@@ -9,36 +9,51 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import jax
 import tyro
 
 from rowrnn.errors import InputError
 from rowrnn.lab.errors import Stopped, StorageError
+from rowrnn.lab.experiment.options import Unnamed, values_by_name, with_values
 from rowrnn.lab.runs.record import read_record, to_json
+
+Options = TypeVar("Options")
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the run can be resumed
 
 
 def run_experiment(options_class: type, main: Callable[[Any], None], presets: Mapping[str, Mapping[str, Any]]) -> None:
-    """Reads the options from the command line and runs `main` with them.
-
-    An experiment that can be resumed has an option `resume`, the directory of an interrupted run: `output` is then that
-    directory and all other options are those the run was started with, but for `machines`.
-
-    Args:
-        options_class: a frozen dataclass, with a field `bool` of each preset's name.
-        main: the experiment.
-        presets: option values of each preset; an option given beside a preset wins.
+    """Reads the options from the command line and runs `main` with them; arguments as of `parse`.
 
     Exits with a message instead of a traceback on the errors that `exit_on_error` names.
     """
     with exit_on_error(Path(sys.argv[0]).name):
-        options = _parsed(options_class, presets, sys.argv[1:])
-        if getattr(options, "resume", None) is not None:
-            options = _as_started(options_class, presets, options)
+        options, _ = parse(options_class, presets, sys.argv[1:])
         main(options)
+
+
+def parse(
+    options_class: type[Options], presets: Mapping[str, Mapping[str, Any]], arguments: Sequence[str]
+) -> tuple[Options, dict[str, bool]]:
+    """Reads options, and which preset they are from, for each whether it is the one.
+
+    With an option `resume`, the directory of an interrupted run, `output` is that directory and all other options are
+    those the run was started with, but for `machines`.
+
+    Args:
+        options_class: a frozen dataclass.
+        presets: option values of each preset; an option given beside a preset wins.
+        arguments: of the command line.
+
+    Raises:
+        InputError: if two presets are given, or an option beside `--resume`, or the run cannot be resumed.
+    """
+    options, chosen = _parsed(options_class, presets, arguments)
+    if values_by_name(options).get("resume") is not None:
+        options, chosen = _as_started(options_class, presets, options)
+    return options, chosen
 
 
 @contextmanager
@@ -73,33 +88,71 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _parsed(options_class: type, presets: Mapping[str, Mapping[str, Any]], arguments: Sequence[str]) -> Any:
-    options = tyro.cli(options_class, args=arguments)
-    chosen = [name for name in presets if getattr(options, name)]
+def _parsed(
+    options_class: type[Options], presets: Mapping[str, Mapping[str, Any]], arguments: Sequence[str]
+) -> tuple[Options, dict[str, bool]]:
+    command, default = _command(options_class, presets), options_class()
+    given = tyro.cli(command, args=arguments)
+    chosen = [name for name in presets if _has_preset(given, name)]
     if len(chosen) > 1:
         raise InputError(f"Presets exclude each other: take one of --{' and --'.join(chosen)}.")
     for name in chosen:
-        preset = dataclasses.replace(options_class(), **{name: True}, **presets[name])
-        options = tyro.cli(options_class, args=arguments, default=preset)
-    return options
+        own = {name: True} if hasattr(default, name) else {}
+        preset = command(options=with_values(default, **presets[name], **own))
+        given = tyro.cli(command, args=arguments, default=preset)
+    return given.options, {name: name in chosen for name in presets}
 
 
-def _as_started(options_class: type, presets: Mapping[str, Mapping[str, Any]], options: Any) -> Any:
+def _command(options_class: type, presets: Mapping[str, Mapping[str, Any]]) -> Any:
+    """The options with one more for each preset, unless they have it: a script may read which preset is chosen."""
+    names = {field.name for field in dataclasses.fields(options_class)}
+    flags = [
+        (name, Annotated[bool, tyro.conf.arg(help=f"Preset: {_in_words(values)}.")], dataclasses.field(default=False))
+        for name, values in presets.items()
+        if name not in names
+    ]
+    options = ("options", Unnamed[options_class], dataclasses.field(default=options_class()))
+    command = dataclasses.make_dataclass("Command", [options, *flags], frozen=True)
+    command.__doc__ = options_class.__doc__
+    return command
+
+
+def _has_preset(given: Any, name: str) -> bool:
+    return getattr(given if hasattr(given, name) else given.options, name)
+
+
+def _in_words(values: Mapping[str, Any]) -> str:
+    """Option values as they are given on a command line."""
+    words = []
+    for name, value in values.items():
+        if dataclasses.is_dataclass(value):
+            words.append(_in_words({f.name: getattr(value, f.name) for f in dataclasses.fields(value)}))
+        else:
+            parts = value if isinstance(value, tuple) else (value,)
+            words.append(f"--{name.replace('_', '-')} {' '.join(map(str, parts))}")
+    return " ".join(words)
+
+
+def _as_started(
+    options_class: type[Options], presets: Mapping[str, Mapping[str, Any]], options: Any
+) -> tuple[Options, dict[str, bool]]:
     """The options that the run was started with."""
-    directory, machines = options.resume, options.machines
-    if options != dataclasses.replace(options_class(), resume=directory, machines=machines):
+    given = values_by_name(options)
+    of_process = {"resume": given["resume"], "machines": given["machines"]}
+    if options != with_values(options_class(), **of_process):
         raise InputError("--resume takes its options from the run: give it alone, or with those of the processes.")
+    directory = given["resume"]
     record, experiment = read_record(directory), Path(sys.argv[0]).stem
-    if "arguments" not in record:
+    if record.arguments is None:
         raise InputError(f"{directory} was written by a version that could not resume: start it anew.")
-    if record["experiment"] != experiment:
-        raise InputError(f"{directory} is a run of {record['experiment']}, not of {experiment}: resume it with that.")
-    started = dataclasses.replace(_parsed(options_class, presets, record["arguments"]), output=directory)
-    now = json.loads(json.dumps(dataclasses.asdict(started), default=to_json))
+    if record.experiment != experiment:
+        raise InputError(f"{directory} is a run of {record.experiment}, not of {experiment}: resume it with that.")
+    started, chosen = _parsed(options_class, presets, record.arguments)
+    now = json.loads(json.dumps(values_by_name(started), default=to_json))
     for name, value in now.items():
-        if name not in ("output", "resume", "machines") and record["protocol"].get(name) != value:
+        if name not in ("output", *of_process) and record.protocol.get(name) != value:
             raise InputError(
-                f"{directory} was started with --{name.replace('_', '-')} {record['protocol'].get(name)}, which is "
+                f"{directory} was started with --{name.replace('_', '-')} {record.protocol.get(name)}, which is "
                 f"{value} now: resume it with the version that it was started with."
             )
-    return dataclasses.replace(started, resume=directory, machines=machines)
+    return with_values(started, output=directory, **of_process), chosen

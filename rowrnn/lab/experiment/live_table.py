@@ -1,5 +1,7 @@
 """The live table of a training: one row a model, renewed after every epoch; and where it is shown."""
 
+import codecs
+import io
 import sys
 from types import TracebackType
 
@@ -10,8 +12,16 @@ from rich.table import Table
 COLUMNS = ("model", "parameters", "epoch", "loss", "validation", "images/s", "time left")
 
 
+IN_ASCII = {"±": "+-", "…": "..."}
+
+
 def terminal() -> Console:
-    """Where a script prints: as wide as the terminal, or as a table in a file, for which rich would take 80 columns."""
+    """Where a script prints: as wide as the terminal, or as a table in a file, for which rich would take 80 columns.
+
+    What the output cannot encode is written in ASCII: a table is printed in any locale.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="rowrnn.ascii")
     return Console(width=None if sys.stdout.isatty() else 130)
 
 
@@ -79,3 +89,12 @@ class LiveTable:
             self._live.update(table, refresh=True)
         else:
             self._console.print("  ".join(f"{name} {cell}" for name, cell in zip(COLUMNS, row, strict=True) if cell))
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(IN_ASCII.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("rowrnn.ascii", _in_ascii)

@@ -1,7 +1,6 @@
-"""One model of an experiment: several seeds trained together, chosen alike, whatever the task."""
+"""The training of a contender: several seeds together, chosen alike, whatever the task."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -9,15 +8,16 @@ from flax import nnx
 from jaxtyping import Float
 
 from rowrnn.lab.budget import parameters
+from rowrnn.lab.experiment.contender import Contender, Trial
 from rowrnn.lab.experiment.live_table import LiveTable
 from rowrnn.lab.experiment.options import TrainingOptions
 from rowrnn.lab.experiment.placement import computed_by, devices_for
-from rowrnn.lab.experiment.task import Task
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.process_usage import seconds_since_start
-from rowrnn.lab.training import Checkpoints, Epoch, Fit, Source
-from rowrnn.lab.training.evaluation import evaluate, examples_of
+from rowrnn.lab.runs.record import ModelRow
+from rowrnn.lab.training import Checkpoints, Epoch, Source
+from rowrnn.lab.training.evaluation import examples_of
 from rowrnn.lab.training.fit import fit
 
 PROTOCOL = {
@@ -27,62 +27,27 @@ PROTOCOL = {
 }
 
 
-class Trial(NamedTuple):
-    """What came of training a model.
+def train_contender(contender: Contender, width: int, options: TrainingOptions, run: Run, live: LiveTable) -> Trial:
+    """Trains all seeds of a contender.
 
     Args:
-        row: its line of the summary.
-        curve: metrics after every epoch, each with a last axis of seeds.
-        fitted: the training.
-        devices: what it ran on.
-        seconds_to_first_step: from the start of the process to the end of the first training step; None if there was
-            none to take.
-    """
-
-    row: dict[str, Any]
-    curve: dict[str, Any]
-    fitted: Fit
-    devices: Sequence[jax.Device]
-    seconds_to_first_step: float | None
-
-    @property
-    def models(self) -> Any:
-        """The chosen weights, with a leading axis of seeds."""
-        return self.fitted.models
-
-    def evaluate(self, f: Callable[[Any, Any], Any], batch: Any) -> Any:
-        """What `f` makes of the chosen weights and a batch, by `evaluate`: a first axis of seeds."""
-        return evaluate(f, self.models, batch, devices=self.devices)
-
-    def scored(self, **scores: Any) -> "Trial":
-        """The same with further entries in its line of the summary."""
-        return self._replace(row={**self.row, **scores})
-
-
-def run_trial(
-    title: str,
-    build: Callable[[nnx.Rngs], Any],
-    task: Task,
-    options: TrainingOptions,
-    run: Run,
-    live: LiveTable,
-    *,
-    about: Mapping[str, Any] | None = None,
-) -> Trial:
-    """Trains all seeds of a model.
-
-    Args:
-        title: name of the model.
-        build: random streams to a model.
-        task: what it learns.
+        contender: what is trained.
+        width: what it is built with.
         options: how to train it.
         run: the run that it is a part of; what of it was done before an interruption is not done again.
         live: where to show how it is doing.
-        about: further entries of the model's line of the summary.
 
     Raises:
-        InputError, FloatingPointError, StorageError, Stopped: as `rowrnn.lab.training.fit`.
+        InputError: if a batch is larger than the training set, or the checkpoints of the run are of another training.
+        FloatingPointError: if a loss, a gradient or a weight is not finite.
+        StorageError: if a checkpoint cannot be written.
+        Stopped: if asked to stop, when the training is saved.
     """
+    task, title = contender.task, contender.title
+
+    def build(rngs: nnx.Rngs) -> object:
+        return contender.build(width, rngs)
+
     examples = len(task.train) if isinstance(task.train, Source) else examples_of(task.train)
     per_epoch = examples // options.batch * options.batch * options.seeds
     shapes = jax.eval_shape(lambda: build(nnx.Rngs(0)))
@@ -116,24 +81,26 @@ def run_trial(
     if not ready:
         show(fitted.epochs[-1])
     seconds = np.array([epoch.seconds for epoch in fitted.epochs])
-    row = {
-        "model": title,
-        "parameters": size,
-        **(about or {}),
-        "seeds": options.seeds,
-        "epochs": options.epochs,
-        f"validation_{task.measure}": interval(np.stack([epoch.score for epoch in fitted.epochs]).max(axis=0)),
-        "skipped_steps": fitted.skipped,
-        "train_seconds": seconds.sum(),
-        "compile_seconds": fitted.compile_seconds,
-        "train_images_per_second": per_epoch * len(seconds) / seconds.sum(),
-        "memory_mib": fitted.memory_bytes / 2**20,
-        "devices": fitted.devices,
-        "computed_by": backends,
-    }
+    best = np.stack([epoch.score for epoch in fitted.epochs]).max(axis=0)
+    row = ModelRow(
+        model=title,
+        parameters=size,
+        width=width,
+        seeds=options.seeds,
+        epochs=options.epochs,
+        skipped_steps=fitted.skipped,
+        train_seconds=float(seconds.sum()),
+        compile_seconds=fitted.compile_seconds,
+        train_images_per_second=float(per_epoch * len(seconds) / seconds.sum()),
+        memory_mib=fitted.memory_bytes / 2**20,
+        devices=fitted.devices,
+        computed_by=backends,
+        entries={**contender.about, f"validation_{task.measure}": interval(best)},
+    )
     # Of a training that was done before an interruption nothing is compiled.
     first_step = ready[0] + seconds[0] / (examples // options.batch) if ready else None
-    return Trial(row, curve_of(fitted.epochs, task.measure) | {"seconds": seconds}, fitted, devices, first_step)
+    curve = curve_of(fitted.epochs, task.measure) | {"seconds": seconds}
+    return Trial(contender, row, curve, fitted, devices, first_step)
 
 
 def curve_of(epochs: Sequence[Epoch], measure: str) -> dict[str, Float[np.ndarray, "epochs seeds"]]:

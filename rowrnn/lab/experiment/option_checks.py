@@ -1,13 +1,74 @@
-"""Checks of options that several experiments share."""
+"""Checks of options, as part of their types: `Annotated[int, AtLeast(1)]` is an option that is at least 1."""
 
+import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Annotated
 
 from rowrnn.errors import InputError
 
 
+@dataclass(frozen=True)
+class AtLeast:
+    """A finite number of at least `least`, or None.
+
+    Args:
+        least: the least one.
+        what: what the number counts, for the message.
+    """
+
+    least: int
+    what: str = ""
+
+    def __call__(self, option: str, value: int | float | None) -> None:
+        if value is not None and not self.least <= value < math.inf:
+            raise InputError(f"{_flag(option)} is {value}; expected {self.what}at least {self.least}.")
+
+
+@dataclass(frozen=True)
+class Positive:
+    """A number above 0."""
+
+    def __call__(self, option: str, value: int | float) -> None:
+        if not value > 0:
+            raise InputError(f"{_flag(option)} is {value}; expected a number above 0.")
+
+
+@dataclass(frozen=True)
+class BelowOne:
+    """A number in [0, 1)."""
+
+    def __call__(self, option: str, value: int | float) -> None:
+        if not 0 <= value < 1:
+            raise InputError(f"{_flag(option)} is {value}; expected a {option} in [0, 1).")
+
+
+@dataclass(frozen=True, eq=False)  # hashed as itself: tyro hashes types, and `known` may be a dict
+class KnownNames:
+    """Some of the known names, at least one; each once, unless they may repeat; or a single one.
+
+    Args:
+        known: the names that there are.
+        repeated: whether a name may be given twice.
+    """
+
+    known: Collection[str]
+    repeated: bool = False
+
+    def __call__(self, option: str, value: str | Sequence[str]) -> None:
+        names = (value,) if isinstance(value, str) else tuple(value)
+        check_names(option, tuple(dict.fromkeys(names)) if self.repeated else names, self.known)
+
+
+Check = AtLeast | Positive | BelowOne | KnownNames
+Count = Annotated[int, AtLeast(1)]
+OptionalCount = Annotated[int | None, AtLeast(1)]
+Probability = Annotated[float, BelowOne()]
+
+
 def check_names(option: str, names: Sequence[str], known: Collection[str]) -> None:
-    """Refuses what is not some of the known names, each once.
+    """Checks that names are some of the known ones, each once.
 
     Args:
         option: the option that they were given to, without its dashes.
@@ -28,11 +89,5 @@ def check_names(option: str, names: Sequence[str], known: Collection[str]) -> No
         raise InputError(f"--{option} is empty; expected some of {', '.join(known)}.")
 
 
-def check_dropout(dropout: float) -> None:
-    """Refuses a dropout that is no probability, or drops everything.
-
-    Raises:
-        InputError: if it is not in [0, 1).
-    """
-    if not 0 <= dropout < 1:
-        raise InputError(f"--dropout is {dropout}; expected a dropout in [0, 1).")
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"

@@ -1,10 +1,10 @@
-"""Options that every experiment has: how its models are trained, and on what."""
+"""Options of an experiment, composed of groups; a group's options stand beside the others on the command line."""
 
 import dataclasses
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,24 +12,32 @@ import tyro
 from jaxtyping import Array, Key
 
 from rowrnn.errors import InputError
-from rowrnn.lab.data import Dataset, Split
+from rowrnn.lab.data import Augmentation, Dataset, Split
 from rowrnn.lab.data.load import load
 from rowrnn.lab.devices.processes import Machines
 from rowrnn.lab.experiment.live_table import terminal
+from rowrnn.lab.experiment.option_checks import AtLeast, Check, Count, OptionalCount, Positive, Probability
 from rowrnn.lab.training import Recipe
+
+T = TypeVar("T")
+Unnamed = Annotated[T, tyro.conf.arg(name="")]
+"""A value with fields, each an option under its own name; in the record it stays one value."""
+GROUP = "group"
+Group = Annotated[T, tyro.conf.arg(name=""), GROUP]
+"""Options that several experiments share, which the record has beside the others."""
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
     """How models are trained, and on what."""
 
-    epochs: int = 4
+    epochs: Count = 4
     """Passes over the training set."""
-    seeds: int = 4
+    seeds: Count = 4
     """Models of each kind, trained together, each from its own seed."""
     seed: int = 0
     """First seed: everything random follows from it."""
-    batch: int = 64
+    batch: Count = 64
     """Images per training step."""
     learning_rate: float = 6e-3
     """Peak learning rate of AdamW."""
@@ -39,51 +47,34 @@ class TrainingOptions:
     """Data set: mnist is bundled; any other image classification set comes from TensorFlow Datasets."""
     data_dir: Path | None = None
     """Directory of TensorFlow Datasets; its own default where not given."""
-    data_memory: float | None = None
+    data_memory: Annotated[float | None, AtLeast(0, "MiB of ")] = None
     """Most MiB that training images of a TFDS set may take; those of a larger set are read from disk meanwhile. Half
     of a device's memory where not given, on a CPU an eighth of what is free."""
-    train_images: int | None = None
+    train_images: OptionalCount = None
     """Train on so many images only; all where not given."""
     output: Path | None = None
     """Directory for results and pictures, runs/EXPERIMENT where not given; one that is taken is kept, and the next free
     name used."""
-    max_skipped_steps: int = 0
+    max_skipped_steps: Annotated[int, AtLeast(0)] = 0
     """Steps whose loss or gradient is not finite that each seed may leave out before its training stops."""
     resume: Path | None = None
     """Directory of an interrupted run to go on with; all options but those of the processes are then the run's."""
-    save_every: float = 300.0
+    save_every: Annotated[float, Positive()] = 300.0
     """Most seconds of training that a crash may cost; an epoch's end and a request to stop are saved anyway."""
     tensorboard: bool = False
     """Write loss and accuracies for TensorBoard too."""
-    machines: Annotated[Machines, tyro.conf.arg(name="")] = Machines()
+    machines: Unnamed[Machines] = Machines()
     """Processes that train together."""
-
-    def check(self, *counts: str) -> None:
-        """Refuses options that cannot be meant; `counts` names further ones that are at least 1 where given.
-
-        Raises:
-            InputError: naming the option.
-        """
-        for name in (*counts, "seeds", "batch", "epochs", "train_images"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"--{name.replace('_', '-')} is {value}; expected at least 1.")
-        if self.max_skipped_steps < 0 or not self.save_every > 0:
-            raise InputError(
-                f"--max-skipped-steps is {self.max_skipped_steps} and --save-every {self.save_every}; "
-                "expected at least 0 and above 0 seconds."
-            )
-        if self.data_memory is not None and not 0 <= self.data_memory < math.inf:
-            raise InputError(f"--data-memory is {self.data_memory}; expected MiB of at least 0.")
-        if not 0 <= self.seed < 2**32 - self.seeds:
-            raise InputError(f"--seed {self.seed} is out of range; expected one from 0 to 2^32.")
 
     def load(self) -> Dataset:
         """Joins the other processes and loads the data set, with as many training images; says where they stay on disk.
 
         Raises:
-            InputError: as `rowrnn.lab.devices.processes.Machines.join` and `rowrnn.lab.data.load.load`.
+            InputError: if the seed is out of range, the processes do not come together, or the data set is unknown or
+                cannot be read.
         """
+        if not 0 <= self.seed < 2**32 - self.seeds:
+            raise InputError(f"--seed {self.seed} is out of range; expected one from 0 to 2^32.")
         self.machines.join()
         data = load(self.dataset, self.data_dir, None if self.data_memory is None else int(self.data_memory * 2**20))
         if not isinstance(data.train, Split):
@@ -103,3 +94,59 @@ class TrainingOptions:
             weight_decay=self.weight_decay,
             max_skipped_steps=self.max_skipped_steps,
         )
+
+
+@dataclass(frozen=True)
+class Regularization:
+    """What keeps image classifiers from learning their training images by heart."""
+
+    dropout: Probability = 0.1
+    """Probability with which a feature before the head is dropped while training."""
+    augmentation: Unnamed[Augmentation] = Augmentation(shift=1.0)
+    """Random changes of the training images."""
+
+
+def option_fields(options: Any) -> Iterator[tuple[dataclasses.Field, Any]]:
+    """Fields and values of options, those of groups in their place."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if GROUP in getattr(field.type, "__metadata__", ()):
+            yield from option_fields(value)
+        else:
+            yield field, value
+
+
+def values_by_name(options: Any) -> dict[str, Any]:
+    """The value of each option, those of groups beside the others."""
+    return {field.name: value for field, value in option_fields(options)}
+
+
+def with_values(options: Any, **values: Any) -> Any:
+    """The options with other values, named as on the command line, whatever group they belong to.
+
+    Raises:
+        TypeError: if there is no such option.
+    """
+    changed = {}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if GROUP in getattr(field.type, "__metadata__", ()):
+            inside = {name: values.pop(name) for name in values_by_name(value) if name in values}
+            changed[field.name] = with_values(value, **inside)
+        elif field.name in values:
+            changed[field.name] = values.pop(field.name)
+    if values:
+        raise TypeError(f"{type(options).__name__} has no {', '.join(values)}.")
+    return dataclasses.replace(options, **changed)
+
+
+def check_options(options: Any) -> None:
+    """Checks each option against what its type asks for.
+
+    Raises:
+        InputError: naming the first option that is out of its range, and the range.
+    """
+    for field, value in option_fields(options):
+        for check in getattr(field.type, "__metadata__", ()):
+            if isinstance(check, Check):
+                check(field.name, value)

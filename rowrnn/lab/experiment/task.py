@@ -1,24 +1,27 @@
 """What the models of an experiment learn."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+
+from rowrnn.lab.training import Source
+from rowrnn.lab.training.contracts import Batch, Loss, Score
 
 
-class Task(NamedTuple):
+@dataclass(frozen=True)
+class Task:
     """What the models of an experiment learn.
 
     Args:
-        loss: model, batch and key to the mean loss and metrics, as `rowrnn.lab.training.fit` takes it.
-        score: model and batch to a score of each example, the higher the better.
+        loss: what is minimized.
+        score: of each validation example; the mean chooses among the epochs.
         train: training examples, or the source that they are read from.
         validation: validation examples.
         measure: what the score is called.
-        shown: how a mean score is written while training.
+        shown: how a mean score is written while training, as `format` takes it.
     """
 
-    loss: Callable[[Any, Any, Any], tuple[Any, dict[str, Any]]]
-    score: Callable[[Any, Any], Any]
-    train: Any
-    validation: Any
+    loss: Loss
+    score: Score
+    train: Batch | Source
+    validation: Batch
     measure: str = "accuracy"
     shown: str = ".2%"

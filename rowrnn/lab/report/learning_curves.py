@@ -1,22 +1,22 @@
-"""How a training went, from `results["curves"]`."""
+"""How a training went, from `record.curves`."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from rowrnn.lab.report.style import COLORS, Arrays, band
-from rowrnn.lab.runs.record import Results
+from rowrnn.lab.report.style import COLORS, band
+from rowrnn.lab.runs.record import Record
 
 
-def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+def pictures(record: Record) -> dict[str, Figure]:
     """Learning curves."""
-    return {"learning_curves": learning_curves(results)} if results.get("curves") else {}
+    return {"learning_curves": learning_curves(record)} if record.curves else {}
 
 
-def learning_curves(results: Results) -> Figure:
+def learning_curves(record: Record) -> Figure:
     """Training loss and validation error, or another score, after each epoch: mean and 95 % interval over seeds."""
-    curves = results["curves"]
+    curves = record.curves
     measure = next(name for name in next(iter(curves.values())) if name.startswith("validation_"))
     is_accuracy = measure == "validation_accuracy"
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))

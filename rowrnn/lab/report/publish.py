@@ -1,41 +1,51 @@
 """Tables of committed results, between marks in Markdown pages."""
 
-import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
-from rowrnn.lab.report.tables import _cells, markdown
-from rowrnn.lab.runs.record import ARRAYS, RESULTS, Results, load_run
+from rowrnn.lab.report.tables import cells, markdown
+from rowrnn.lab.runs.record import ARRAYS, RESULTS, Record, load_run, read_results
 
 TABLE = re.compile(r"(<!-- ([\w.-]+(?: \+ [\w.-]+)*) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
-"""A table in a README between its marks, which name one result or several."""
+"""A table in a page between its marks, which name one result or several."""
 
 
-def publish(directory: Path, readme: Path, folder: Path, name: str | None = None) -> None:
-    """Copies a finished run to `folder`, the pictures that the README shows too, and renews its table there.
+def pages_of(root: Path) -> list[Path]:
+    """Lists the pages of a repository: its README.md and everything written under docs/."""
+    return [path for path in (root / "README.md", *sorted((root / "docs").rglob("*.md"))) if path.is_file()]
+
+
+def publish(directory: Path, pages: Sequence[Path], folder: Path, name: str | None = None) -> None:
+    """Copies a finished run to `folder`, with the pictures that a page shows, and renews its table on every page.
 
     The table stands between `<!-- NAME -->` and `<!-- /NAME -->`, a picture is shown as `FOLDER/NAME-PICTURE.png`.
     Runs of one experiment share a table between `<!-- NAME + OTHER -->` and `<!-- /NAME + OTHER -->`.
 
     Args:
         directory: directory of the run.
-        readme: file whose table is renewed.
+        pages: files whose tables are renewed.
         folder: where the committed results lie.
         name: name of the copies and of the table's marks; the experiment's where not given.
 
     Raises:
-        InputError: if there is no such run, it is not finished, the README has no place for its table, or a table that
-            shares the place is of another experiment, has other columns or cannot be read.
+        InputError: if there is no such run, it is not finished, a page cannot be read, no page has a place for its
+            table, or a table that shares the place is of another experiment, has other columns or cannot be read.
     """
-    results, arrays = load_run(directory)
-    name = name or results["experiment"]
-    if not results["finished"]:
+    record, arrays = load_run(directory)
+    name = name or record.experiment
+    if not record.finished:
         raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
-    text = readme.read_text(encoding="utf-8")
-    renewed = with_table(text, name, results, folder)
+    texts = {page: _text(page) for page in pages}
+    if not any(name in names for text in texts.values() for names in tables(text)):
+        raise InputError(
+            f"There is no place for the table: expected the marks <!-- {name} --> and <!-- /{name} --> in one of "
+            f"{', '.join(map(str, pages)) or 'the --pages'}. Write them, or give the --name of those that are there."
+        )
+    renewed = {page: with_table(text, name, record, folder) for page, text in texts.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{name}.json") as partial:
         shutil.copyfile(directory / RESULTS, partial)
@@ -43,22 +53,24 @@ def publish(directory: Path, readme: Path, folder: Path, name: str | None = None
         shutil.copyfile(directory / ARRAYS, folder / f"{name}.npz")
     for picture in (*directory.glob("*.png"), *directory.glob("*.gif")):
         shown = f"{name}-{picture.name}"
-        if f"{folder.name}/{shown}" in text:
+        if any(f"{folder.name}/{shown}" in text for text in texts.values()):
             shutil.copyfile(picture, folder / shown)
-    readme.write_text(renewed, encoding="utf-8")
+    for page, text in renewed.items():
+        if text != texts[page]:
+            page.write_text(text, encoding="utf-8")
 
 
-def with_table(text: str, name: str, results: Results, folder: Path) -> str:
-    """The text with the table renewed whose marks name it: rows of these results, and of those in `folder` beside them.
+def tables(text: str) -> list[list[str]]:
+    """Lists the tables of a page, each as the names of the results that it shows."""
+    return [names.split(" + ") for _, names, _ in TABLE.findall(text)]
+
+
+def with_table(text: str, name: str, record: Record, folder: Path) -> str:
+    """Renews the tables whose marks name this record: its rows, and those of the records in `folder` beside them.
 
     Raises:
-        InputError: if no marks name it, or a table that shares them cannot be read or is of another kind.
+        InputError: if a table that shares the marks cannot be read or is of another kind.
     """
-    if not any(name in found[2].split(" + ") for found in TABLE.finditer(text)):
-        raise InputError(
-            f"There is no place for the table: expected the marks <!-- {name} --> and <!-- /{name} -->. Write them, or "
-            "give the --name of those that are there."
-        )
 
     def renewed(found: re.Match[str]) -> str:
         names = found[2].split(" + ")
@@ -66,21 +78,33 @@ def with_table(text: str, name: str, results: Results, folder: Path) -> str:
             return found[0]
         paths = [(other, folder / f"{other}.json") for other in names]
         there = [(other, path) for other, path in paths if other == name or path.exists()]
-        records = [results if other == name else _beside(results, path) for other, path in there]
+        records = [record if other == name else _beside(record, path) for other, path in there]
         return f"{found[1]}{markdown(*records)}\n{found[3]}"
 
     return TABLE.sub(renewed, text)
 
 
-def _beside(results: Results, path: Path) -> Results:
-    """The results in a file, which stand beside others in a table.
+def _text(page: Path) -> str:
+    """Reads a page.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        return page.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The page {page} cannot be read ({error}). Name pages with --pages.") from None
+
+
+def _beside(record: Record, path: Path) -> Record:
+    """The record in a file, whose rows stand beside others in a table.
 
     Raises:
         InputError: if the file cannot be read, or its table is of another kind.
     """
     try:
-        other = json.loads(path.read_text(encoding="utf-8"))
-        alike = other["experiment"] == results["experiment"] and _cells(other)[0] == _cells(results)[0]
+        other = read_results(path)
+        alike = other.experiment == record.experiment and list(cells(other)[0]) == list(cells(record)[0])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}, which shares the table, cannot be read ({error!r}): publish its run again."

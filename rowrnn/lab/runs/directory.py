@@ -1,7 +1,6 @@
 """A run of an experiment: its directory and its record."""
 
 import fcntl
-import json
 import os
 import platform
 import shlex
@@ -15,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from jaxtyping import ArrayLike
 
-from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
 from rowrnn.lab.devices.exchange import broadcast_from_first
 from rowrnn.lab.devices.mesh import cores
@@ -26,14 +23,15 @@ from rowrnn.lab.errors import Stopped, StorageError
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.process_usage import seconds_since_start
 from rowrnn.lab.runs.record import (
-    ARRAYS,
     CHECKPOINTS,
     CLAIM,
     RESULTS,
     TENSORBOARD,
+    Record,
     read_record,
     resume_command,
-    to_json,
+    write_arrays,
+    write_record,
 )
 
 PACKAGES = ("rowrnn", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -56,8 +54,8 @@ class Run:
         self.directory = directory
         self._resume = resume
         self._made: list[Path] = []
-        self._before: Mapping[str, Any] = {}
-        self._results: Mapping[str, Any] = {}
+        self._before: Record | None = None
+        self._record: Record | None = None
         self._saved = self._finished = False
         self._summary_writer = _tensorboard() if tensorboard else None
         self._writers: dict[str, Any] = {}
@@ -70,7 +68,7 @@ class Run:
         self._checkpoints = Path(broadcast_from_first(str(self.directory.absolute()))) / CHECKPOINTS
         if jax.process_index() > 0:
             # Of several processes the first writes; what the others write is thrown away.
-            self._before = read_record(self.directory) if self._resume else {}
+            self._before = read_record(self.directory) if self._resume else None
             self.directory = Path(tempfile.mkdtemp())
             self._claim()
         return self
@@ -132,7 +130,7 @@ class Run:
     def _take_over(self) -> None:
         """Makes an interrupted run's directory this run's own."""
         record = read_record(self.directory)
-        if record["finished"]:
+        if record.finished:
             raise InputError(f"The run in {self.directory} is finished: there is nothing to resume.")
         self._lock = os.open(self.directory / CLAIM, os.O_CREAT | os.O_RDWR)
         try:
@@ -152,24 +150,25 @@ class Run:
         """Where the checkpoints of a model of the run belong."""
         return self._checkpoints / file_name(title)
 
-    def begin(self, results: Mapping[str, Any]) -> None:
+    def begin(self, record: Record) -> None:
         """Writes `results.json` before there are results; it is removed again if nothing comes of the run."""
-        self._results = results
-        self._write(results)
+        self._record = record
+        self._write(record)
 
-    def save(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike] | None = None) -> None:
+    def save(self, record: Record, arrays: Mapping[str, ArrayLike] | None = None) -> None:
         """Writes `results.json`, and `arrays.npz` where there are arrays, each whole or not at all.
 
         Args:
-            results: the record; whether the run is finished, and the seconds of all processes that have worked on it,
-                are added.
+            record: what is known; whether the run is finished, and the seconds of all processes that have worked on it,
+                are set here.
             arrays: arrays by name.
 
         Raises:
             StorageError: if the disk is full.
         """
-        self._results, self._saved = results, True
-        self._write(results, arrays)
+        self._saved = True
+        self._record = record
+        self._write(record, arrays)
 
     def epoch(self, title: str, number: int, epochs: int, values: Mapping[str, float]) -> None:
         """Notes in the record how far a model has come.
@@ -180,8 +179,10 @@ class Run:
             epochs: how many it will have.
             values: what the epoch showed, by the names of the curves.
         """
+        if self._record is None:
+            raise RuntimeError("A run begins before its first epoch.")
         progress = {"model": title, "epoch": number, "epochs": epochs, **values}
-        self._write({**self._results, "progress": progress})
+        self._write(self._record.replace(progress=progress))
         if self._summary_writer:
             if title not in self._writers:
                 self._writers[title] = self._summary_writer(str(self.directory / TENSORBOARD / title))
@@ -189,25 +190,20 @@ class Run:
                 self._writers[title].add_scalar(name, value, number)
             self._writers[title].flush()
 
-    def finish(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike] | None = None) -> None:
+    def finish(self, record: Record, arrays: Mapping[str, ArrayLike] | None = None) -> None:
         """Saves the record of a finished run, and removes what it would have been resumed from."""
         self._finished = True
-        self.save(results, arrays)
+        self.save(record, arrays)
         if jax.process_index() == 0:
             shutil.rmtree(self._checkpoints, ignore_errors=True)
 
-    def _write(self, results: Mapping[str, Any], arrays: Mapping[str, ArrayLike] | None = None) -> None:
-        record = {
-            **results,
-            "finished": self._finished,
-            "seconds": self._before.get("seconds", 0.0) + seconds_since_start(),
-        }
+    def _write(self, record: Record, arrays: Mapping[str, ArrayLike] | None = None) -> None:
+        before = self._before.seconds if self._before else 0.0
+        record = record.replace(finished=self._finished, seconds=before + seconds_since_start())
         try:
             if arrays:
-                with whole_file(self.directory / ARRAYS) as path, path.open("wb") as file:
-                    np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(a) for name, a in arrays.items()})
-            with whole_file(self.directory / RESULTS) as path:
-                path.write_text(json.dumps(record, indent=1, default=to_json) + "\n", encoding="utf-8")
+                write_arrays(self.directory, arrays)
+            write_record(self.directory, record)
         except OSError as error:
             raise StorageError(f"The results in {self.directory} cannot be written ({error.strerror}).") from error
 
@@ -226,10 +222,10 @@ class Run:
             "cores": cores(),
             "devices": [device.device_kind for device in jax.devices()],
         }
-        if not self._before:
+        if self._before is None:
             return here | {"resumed": []}
-        again = {name: here[name] for name in ("started", "versions", "devices")}
-        return {**{name: self._before[name] for name in here}, "resumed": [*self._before["resumed"], again]}
+        before, again = self._before.flat(), {name: here[name] for name in ("started", "versions", "devices")}
+        return {**{name: before[name] for name in here}, "resumed": [*before["resumed"], again]}
 
 
 def _tensorboard() -> Any:

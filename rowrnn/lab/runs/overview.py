@@ -1,13 +1,11 @@
 """All runs in a folder: how far each is, how good, how old, and how to go on with it."""
 
 import time
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rowrnn.errors import InputError
-from rowrnn.lab.runs.record import RESULTS, is_running, read_record, resume_command
+from rowrnn.lab.runs.record import RESULTS, Record, is_running, read_record, resume_command
 
 HEADER = ("run", "state", "how far", "accuracy %", "started")
 UNITS = {"d": 86_400, "h": 3_600, "min": 60}
@@ -26,43 +24,43 @@ def overview(folder: Path) -> tuple[list[list[str]], list[str]]:
     runs = [(path.parent, read_record(path.parent)) for path in sorted(folder.glob(f"*/{RESULTS}"))]
     if not runs:
         raise InputError(f"There is no run in {folder}. Name the folder in which the directories of runs lie.")
-    runs.sort(key=lambda run: run[1].get("started", ""), reverse=True)
+    runs.sort(key=lambda run: run[1].started or "", reverse=True)
     states = [_state(*run) for run in runs]
     table = [
         [path.name, state, _how_far(record), _accuracy(record), _age(record)]
         for (path, record), state in zip(runs, states, strict=True)
     ]
     commands = [
-        resume_command(path, f"experiments/{record['experiment']}.py")
+        resume_command(path, f"experiments/{record.experiment}.py")
         for (path, record), state in zip(runs, states, strict=True)
-        if state == "interrupted" and "resume" in record.get("protocol", {})
+        if state == "interrupted" and "resume" in record.protocol
     ]
     return [list(HEADER), *table], commands
 
 
-def _state(path: Path, record: Mapping[str, Any]) -> str:
-    return "finished" if record["finished"] else "running" if is_running(path) else "interrupted"
+def _state(path: Path, record: Record) -> str:
+    return "finished" if record.finished else "running" if is_running(path) else "interrupted"
 
 
-def _how_far(record: Mapping[str, Any]) -> str:
-    progress = record.get("progress")
+def _how_far(record: Record) -> str:
+    progress = record.progress
     return f"{progress['model']}, epoch {progress['epoch']}/{progress['epochs']}" if progress else ""
 
 
-def _accuracy(record: Mapping[str, Any]) -> str:
+def _accuracy(record: Record) -> str:
     """The best test accuracy of a run that has one, else the validation accuracy so far."""
-    scores = [row.get("test_accuracy") for row in record.get("summary", []) if isinstance(row, dict)]
+    scores = [row.get("test_accuracy") for row in record.summary if isinstance(row, dict)]
     tested = [score["mean"] for score in scores if isinstance(score, dict)]
     if tested:
         return f"{100 * max(tested):.2f}"
-    so_far = record.get("progress", {}).get("validation_accuracy")
+    so_far = (record.progress or {}).get("validation_accuracy")
     return "" if so_far is None else f"{100 * so_far:.2f} (validation)"
 
 
-def _age(record: Mapping[str, Any]) -> str:
-    if "started" not in record:
+def _age(record: Record) -> str:
+    if record.started is None:
         return ""
-    seconds = time.time() - datetime.strptime(record["started"], "%Y-%m-%dT%H:%M:%S%z").timestamp()
+    seconds = time.time() - datetime.strptime(record.started, "%Y-%m-%dT%H:%M:%S%z").timestamp()
     for unit, size in UNITS.items():
         if seconds >= size:
             return f"{seconds / size:.0f} {unit} ago"

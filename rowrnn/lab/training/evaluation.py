@@ -9,14 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, ArrayLike, PyTree
+from jaxtyping import Array, PyTree
 
 from rowrnn.errors import InputError
 from rowrnn.lab.devices.exchange import block_until_ready, gather, to_devices
 from rowrnn.lab.devices.mesh import SEED, map_over_seeds, seed_mesh, take_examples
+from rowrnn.lab.training.contracts import Batch
 
 Model = PyTree[Array]
-Batch = PyTree[ArrayLike]
+
 
 EVALUATION_BATCH = 500
 

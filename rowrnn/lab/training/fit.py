@@ -20,10 +20,11 @@ from rowrnn.lab.devices.exchange import all_gather_scalar, block_until_ready, ga
 from rowrnn.lab.errors import Stopped
 from rowrnn.lab.leaf_names import leaves_by_name
 from rowrnn.lab.training.checkpoint import Checkpoints
+from rowrnn.lab.training.contracts import Batch, Loss, Score
 from rowrnn.lab.training.examples import Source
 from rowrnn.lab.training.interruption import Interruption
 from rowrnn.lab.training.recipe import Recipe
-from rowrnn.lab.training.steps import SCORE, Batch, Metrics, Steps, TrainState
+from rowrnn.lab.training.steps import SCORE, Steps, TrainState
 
 CHUNK_SECONDS = 1.0  # of steps between which a request to stop is heard
 FIRST_CHUNK = 8  # steps, before it is known how long one takes
@@ -73,8 +74,8 @@ class Fit(NamedTuple):
 
 def fit(
     init: Callable[[Any], Any],
-    loss: Callable[[Any, Any, Any], tuple[Any, Metrics]],
-    score: Callable[[Any, Any], Any],
+    loss: Loss,
+    score: Score,
     train: Batch | Source,
     validation: Batch,
     recipe: Recipe,

@@ -16,18 +16,17 @@ import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from rowrnn.errors import InputError
 from rowrnn.lab.devices.exchange import block_until_ready, to_devices
 from rowrnn.lab.devices.mesh import SEED, map_over_seeds, seed_mesh
+from rowrnn.lab.training.contracts import Batch, Loss, Metrics, Score
 from rowrnn.lab.training.evaluation import examples_of, map_batches
 from rowrnn.lab.training.examples import EpochExamples, InMemory, Source, Streamed
 from rowrnn.lab.training.recipe import Recipe
 
 SCORE = "validation score"
-Batch = PyTree[ArrayLike]
-Metrics = dict[str, Array]
 
 
 class TrainState(NamedTuple):
@@ -79,8 +78,8 @@ class Steps:
     def __init__(
         self,
         init: Callable[[Any], Any],
-        loss: Callable[[Any, Any, Any], tuple[Any, Metrics]],
-        score: Callable[[Any, Any], Any],
+        loss: Loss,
+        score: Score,
         train: Batch | Source,
         validation: Batch,
         recipe: Recipe,

@@ -1,4 +1,4 @@
-"""Tables and pictures of a made-up run, and the README against the committed results."""
+"""Tables and pictures of a made-up run, and what publishing it changes."""
 
 import json
 
@@ -10,14 +10,15 @@ from rich.console import Console
 
 from rowrnn.errors import InputError
 from rowrnn.lab.draw import draw
-from rowrnn.lab.report.publish import publish
+from rowrnn.lab.report.publish import pages_of, publish
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.report.style import band
 from rowrnn.lab.report.tables import markdown, summary_table
 from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.record import SCHEMA, Record, read_record, read_results
 
 
-def results():
+def results(experiment="mnist_rows"):
     row = {
         "model": "Row LSTM",
         "parameters": 12_345,
@@ -30,13 +31,13 @@ def results():
         "memory_mib": 99.6,
     }
     curve = {"loss": [[1.0, 0.9, 1.1], [0.5, 0.4, 0.6]], "validation_accuracy": [[0.9, 0.8, 0.85], [0.95, 0.97, 0.96]]}
-    return {
-        "experiment": "toy",
-        "data": {"name": "toy", "test": 70, "shape": [6, 4, 1], "classes": 3, "class_names": ["a", "b", "c"]},
-        "protocol": {"seeds": 3},
-        "summary": [row, {**row, "model": "CNN"}],
-        "curves": {"Row LSTM": curve, "CNN": curve},
-    }
+    return Record(
+        experiment,
+        data={"name": "toy", "test": 70, "shape": [6, 4, 1], "classes": 3, "class_names": ["a", "b", "c"]},
+        protocol={"seeds": 3},
+        summary=[row, {**row, "model": "CNN"}],
+        curves={"Row LSTM": curve, "CNN": curve},
+    )
 
 
 def arrays(channels=1):
@@ -58,7 +59,7 @@ def arrays(channels=1):
 @pytest.fixture
 def run(tmp_path):
     with Run(tmp_path / "run") as run:
-        run.finish(results(), arrays())
+        run.finish(results("toy"), arrays())
     return run.directory
 
 
@@ -123,15 +124,16 @@ def test_pictures_are_those_that_the_arrays_allow(tmp_path):
     of_model["gradient/end"] = np.geomspace(1e-9, 1, 9)
     every = {f"{model}/{name}": array for model in ("Row LSTM", "CNN") for name, array in of_model.items()}
     with Run(tmp_path / "orders") as run:
-        run.save(results(), {name: array for name, array in every.items() if "gradient" not in name})
+        run.save(results("directions"), {name: array for name, array in every.items() if "gradient" not in name})
     assert [path.name for path in draw(run.directory)] == ["learning_curves.png", "orders.png", "accuracy.png"]
-    memory = {**results(), "curves": {}, "delays": [0, 5], "protocol": {"seeds": 3, "delay": 5, "filler": "blank"}}
-    memory["summary"] = [{**row, "test_accuracy": [row["test_accuracy"]] * 2} for row in memory["summary"]]
+    protocol, by_delay = {"seeds": 3, "delay": 5, "filler": "blank"}, results("memory")
+    summary = [{**row, "test_accuracy": [row["test_accuracy"]] * 2} for row in by_delay.summary]
+    memory = by_delay.replace(curves={}, protocol=protocol, summary=summary, entries={"delays": [0, 5]})
     with Run(tmp_path / "memory") as run:
         run.save(memory, {name: array for name, array in every.items() if "gradient" in name})
     assert [path.name for path in draw(run.directory)] == ["accuracy.png", "gradients.png"]
     with Run(tmp_path / "times") as run:
-        run.save({"experiment": "times"})
+        run.save(Record("times"))
     with pytest.raises(InputError, match=r"The run of times in .* has nothing to draw"):
         draw(run.directory)
 
@@ -152,26 +154,48 @@ def test_publishing_copies_the_run_and_renews_only_its_table(run, tmp_path):
     readme.write_text(PAGE.format(table="old"))
     (run / "confusion.png").write_bytes(b"shown")
     (run / "mistakes.png").write_bytes(b"not shown")
-    publish(run, readme, tmp_path / "results")
+    publish(run, [readme], tmp_path / "results")
     assert readme.read_text() == PAGE.format(table=markdown(results()))
     published = json.loads((tmp_path / "results" / "toy.json").read_text())
-    assert published == {**results(), "finished": True, "seconds": published["seconds"]}
+    assert published["finished"]
+    assert Record.of(published).replace(finished=False, seconds=0.0) == results("toy")
     with np.load(tmp_path / "results" / "toy.npz") as published:
         assert set(published) == set(arrays())
     assert sorted(path.name for path in (tmp_path / "results").glob("*.png")) == ["toy-confusion.png"]
+
+
+def test_a_table_is_renewed_on_every_page_that_shows_it(run, tmp_path):
+    readme, page, other = tmp_path / "README.md", tmp_path / "docs" / "deep" / "page.md", tmp_path / "docs" / "other.md"
+    page.parent.mkdir(parents=True)
+    readme.write_text(PAGE.format(table="old"))
+    page.write_text("![](../../results/toy-mistakes.png)\n<!-- toy -->\nold\n<!-- /toy -->\n")
+    other.write_text("<!-- another -->\nold\n<!-- /another -->\n")
+    assert pages_of(tmp_path) == [readme, page, other]
+    (run / "mistakes.png").write_bytes(b"shown on the page")
+    publish(run, pages_of(tmp_path), tmp_path / "results")
+    assert readme.read_text() == PAGE.format(table=markdown(results()))
+    assert markdown(results()) in page.read_text()
+    assert other.read_text() == "<!-- another -->\nold\n<!-- /another -->\n"
+    assert (tmp_path / "results" / "toy-mistakes.png").read_bytes() == b"shown on the page"
+
+
+def test_a_page_that_is_not_there_is_refused(run, tmp_path):
+    with pytest.raises(InputError, match=r"The page .*away\.md cannot be read"):
+        publish(run, [tmp_path / "away.md"], tmp_path / "results")
+    assert not (tmp_path / "results").exists()
 
 
 def test_runs_of_one_experiment_share_a_table(run, tmp_path):
     readme, folder = tmp_path / "README.md", tmp_path / "results"
     page = "<!-- late + toy + no -->\n{table}\n<!-- /late + toy + no -->\n<!-- toy_20k -->\nkept\n<!-- /toy_20k -->\n"
     readme.write_text(page.format(table="old"))
-    publish(run, readme, folder)
+    publish(run, [readme], folder)
     alone = markdown(results())
     assert readme.read_text() == page.format(table=alone)
     with Run(tmp_path / "late") as late:
-        late.finish({**results(), "summary": [{**results()["summary"][0], "model": "Row GRU"}]})
+        late.finish(results("toy").replace(summary=[{**results().summary[0], "model": "Row GRU"}]))
     (folder / "stray.json").write_text("{")
-    publish(late.directory, readme, folder, "late")
+    publish(late.directory, [readme], folder, "late")
     header, rule, *rows = alone.splitlines()
     both = "\n".join([header, rule, rows[0].replace("Row LSTM", "Row GRU"), *rows])
     assert readme.read_text() == page.format(table=both)
@@ -180,8 +204,8 @@ def test_runs_of_one_experiment_share_a_table(run, tmp_path):
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        ({**results(), "table": [["model", "error %"], ["Row GRU", "1.00"]]}, "other columns"),
-        ({**results(), "experiment": "pixels"}, "another experiment"),
+        (results("toy").replace(table=[["model", "error %"], ["Row GRU", "1.00"]]), "other columns"),
+        (results("pixels"), "another experiment"),
     ],
 )
 def test_tables_of_two_kinds_are_not_mixed(run, tmp_path, other, reason):
@@ -189,13 +213,13 @@ def test_tables_of_two_kinds_are_not_mixed(run, tmp_path, other, reason):
     page = "<!-- toy + late -->\nold\n<!-- /toy + late -->\n"
     readme.write_text(page)
     folder.mkdir()
-    (folder / "late.json").write_text(json.dumps(other))
+    (folder / "late.json").write_text(json.dumps(other.flat()))
     with pytest.raises(InputError, match=reason):
-        publish(run, readme, folder)
+        publish(run, [readme], folder)
     for unreadable in ("{", "[]"):
         (folder / "late.json").write_text(unreadable)
         with pytest.raises(InputError, match=r"late\.json, which shares the table, cannot be read"):
-            publish(run, readme, folder)
+            publish(run, [readme], folder)
     assert readme.read_text() == page
     assert not (folder / "toy.json").exists()
 
@@ -204,13 +228,27 @@ def test_what_cannot_be_published_changes_nothing(run, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("no marks")
     with pytest.raises(InputError, match="expected the marks <!-- toy -->"):
-        publish(run, readme, tmp_path / "results")
+        publish(run, [readme], tmp_path / "results")
     with Run(tmp_path / "interrupted") as other:
         other.save(results(), arrays())
     with pytest.raises(InputError, match="was interrupted"):
-        publish(other.directory, readme, tmp_path / "results")
+        publish(other.directory, [readme], tmp_path / "results")
     assert readme.read_text() == "no marks"
     assert not (tmp_path / "results").exists()
+
+
+def test_records_of_every_schema_so_far_are_read_and_newer_ones_refused(tmp_path):
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps({"experiment": "memory", "finished": True, "delays": [0, 5], "summary": []}))
+    old = read_record(tmp_path)
+    assert (old.schema, old.experiment, old.finished, old.entries["delays"]) == (0, "memory", True, [0, 5])
+    file.write_text(json.dumps(results().flat()))
+    assert read_results(file) == results()
+    assert results().schema == SCHEMA
+    file.write_text(json.dumps({**results().flat(), "schema": SCHEMA + 1}))
+    message = rf"results.json has schema {SCHEMA + 1}, and .* reads schemas up to {SCHEMA}: update rowrnn"
+    with pytest.raises(InputError, match=message):
+        read_record(tmp_path)
 
 
 def test_a_directory_without_a_run_is_refused(tmp_path):

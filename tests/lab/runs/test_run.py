@@ -12,10 +12,12 @@ from rowrnn.lab.errors import StorageError
 from rowrnn.lab.experiment.command_line import exit_on_error, run_experiment
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.process_usage import seconds_since_start
+from rowrnn.lab.runs.record import SCHEMA, Record
 
 
 def saved(run):
-    run.save({"a": np.arange(3), "b": run.directory, "c": np.float32(0.5)}, {"x": np.arange(4)})
+    entries = {"a": np.arange(3), "b": run.directory, "c": np.float32(0.5)}
+    run.save(Record("toy", entries=entries), {"x": np.arange(4)})
 
 
 def test_a_run_saves_json_and_arrays(tmp_path):
@@ -23,7 +25,8 @@ def test_a_run_saves_json_and_arrays(tmp_path):
         saved(run)
     record = json.loads((run.directory / "results.json").read_text())
     assert 0 < record.pop("seconds") < 3600
-    assert record == {"a": [0, 1, 2], "b": str(run.directory), "c": 0.5, "finished": False}
+    assert record.items() >= {"a": [0, 1, 2], "b": str(run.directory), "c": 0.5, "finished": False}.items()
+    assert (record["experiment"], record["schema"]) == ("toy", SCHEMA)
     with np.load(run.directory / "arrays.npz") as arrays:
         np.testing.assert_array_equal(arrays["x"], [0, 1, 2, 3])
     assert sorted(path.name for path in run.directory.iterdir()) == ["arrays.npz", "results.json"]
@@ -74,7 +77,7 @@ def test_a_run_that_saved_nothing_leaves_nothing(tmp_path):
 
 def test_a_first_checkpoint_that_fails_leaves_nothing_to_resume(tmp_path, capsys):
     def full(run):
-        run.begin({"experiment": "a"})
+        run.begin(Record("a"))
         run.checkpoints("A model").mkdir(parents=True)
         raise StorageError("full")
 
@@ -108,7 +111,7 @@ def test_a_save_that_fails_leaves_the_older_one(tmp_path):
         circular: list[object] = []
         circular.append(circular)
         with pytest.raises(ValueError, match="Circular"):
-            run.save({"a": circular}, {})
+            run.save(Record("toy", entries={"a": circular}))
     assert (run.directory / "results.json").read_bytes() == before
     assert sorted(path.name for path in run.directory.iterdir()) == ["arrays.npz", "results.json"]
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from rowrnn.lab.report.style import Arrays
 from rowrnn.lab.runs.file_names import file_name
-from rowrnn.lab.runs.record import Results
+from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.captions.language import decode
 
 PARTS = {"seen": "combinations as in training", "unseen": "with combinations that training never had"}
@@ -22,22 +22,19 @@ COLUMNS, LINE = 4, 38  # scenes in a row of the picture, letters in a line
 WORDS_IN_A_ROW = 11
 
 
-def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
     """Captions of each part, and the attention of each model that has it."""
-    figures = {}
-    for part in PARTS:
-        if f"scene/{part}/image" in arrays:
-            figures[f"captions_{part}"] = captions(part, results, arrays)
-    for row in results["summary"] if figures else []:
+    figures = {f"captions_{part}": captions(part, record, arrays) for part in PARTS}
+    for row in record.summary:
         if f"{row['model']}/unseen/attention" in arrays:
             figures[f"attention_{file_name(row['model'])}"] = attention(row["model"], arrays)
     return figures
 
 
-def captions(part: str, results: Results, arrays: Arrays) -> Figure:
+def captions(part: str, record: Record, arrays: Arrays) -> Figure:
     """Test scenes with the right caption and what each model said, the words that are wrong between asterisks."""
     images, truth = arrays[f"scene/{part}/image"], decode(arrays[f"scene/{part}/caption"])
-    models = [row["model"] for row in results["summary"] if f"{row['model']}/{part}/said" in arrays]
+    models = [row["model"] for row in record.summary if f"{row['model']}/{part}/said" in arrays]
     said = {model: decode(arrays[f"{model}/{part}/said"]) for model in models}
     rows = -(-len(images) // COLUMNS)
     lines = 3 * (1 + len(models))

@@ -9,23 +9,21 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rowrnn.lab.report.style import Arrays
-from rowrnn.lab.runs.record import Results
+from rowrnn.lab.runs.record import Record
 
 
-def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
     """Every order, and the accuracy of each."""
-    if not any(name.endswith("/when") for name in arrays):
-        return {}
-    return {"orders": orders(results, arrays), "accuracy": accuracy(results)}
+    return {"orders": orders(record, arrays), "accuracy": accuracy(record)}
 
 
-def orders(results: Results, arrays: Arrays) -> Figure:
+def orders(record: Record, arrays: Arrays) -> Figure:
     """When each pixel is read, and the way through the centres of the steps."""
-    models = [row["model"] for row in results["summary"]]
+    models = [row["model"] for row in record.summary]
     columns = min(5, len(models))
     lines = -(-len(models) // columns)
     figure, panels = plt.subplots(lines, columns, figsize=(2.4 * columns, 2.7 * lines), squeeze=False)
-    height, width, _ = results["data"]["shape"]
+    height, width, _ = record.data["shape"]
     for axes in panels.flat:
         axes.axis("off")
     for axes, model in zip(panels.flat, models, strict=False):
@@ -43,9 +41,9 @@ def orders(results: Results, arrays: Arrays) -> Figure:
     return figure
 
 
-def accuracy(results: Results) -> Figure:
+def accuracy(record: Record) -> Figure:
     """Test accuracy of every order: mean, 95 % interval and every seed."""
-    rows = sorted(results["summary"], key=lambda row: row["test_accuracy"]["mean"])
+    rows = sorted(record.summary, key=lambda row: row["test_accuracy"]["mean"])
     figure, axes = plt.subplots(figsize=(7, 0.45 * len(rows) + 1.4))
     for line, row in enumerate(rows):
         score = row["test_accuracy"]

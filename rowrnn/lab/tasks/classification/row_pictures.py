@@ -13,34 +13,32 @@ from matplotlib.figure import Figure
 
 from rowrnn.lab.report.style import COLORS, Arrays, band
 from rowrnn.lab.runs.file_names import file_name
-from rowrnn.lab.runs.record import Results
+from rowrnn.lab.runs.record import Record
 
 
-def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
     """Accuracy after each row, confusion, mistakes, and the gates of each recurrent model."""
-    if "example" not in arrays:
-        return {}
     figures = {
-        "accuracy_by_row": accuracy_by_row(results, arrays),
-        "confusion": confusion(results, arrays),
-        "mistakes": mistakes(results, arrays),
+        "accuracy_by_row": accuracy_by_row(record, arrays),
+        "confusion": confusion(record, arrays),
+        "mistakes": mistakes(record, arrays),
     }
-    for row in results["summary"]:
+    for row in record.summary:
         if f"{row['model']}/probability" in arrays:
-            figures[f"gates_{file_name(row['model'])}"] = gates(row["model"], results, arrays)
+            figures[f"gates_{file_name(row['model'])}"] = gates(row["model"], record, arrays)
     return figures
 
 
-def accuracy_by_row(results: Results, arrays: Arrays) -> Figure:
+def accuracy_by_row(record: Record, arrays: Arrays) -> Figure:
     """Test accuracy after each row seen from the top: when does the network know?"""
     figure, axes = plt.subplots(figsize=(7, 4.2))
-    rows = results["data"]["shape"][0]
-    for color, row in zip(COLORS, results["summary"], strict=False):
+    rows = record.data["shape"][0]
+    for color, row in zip(COLORS, record.summary, strict=False):
         seen = 100 * arrays[f"{row['model']}/correct_by_row"]
         label = row["model"] if f"{row['model']}/probability" in arrays else f"{row['model']} (rows below left blank)"
         band(axes, np.arange(1, rows + 1), seen.T, color, label)
-    axes.axhline(100 / results["data"]["classes"], color="grey", linestyle=":", linewidth=1)
-    axes.text(rows, 100 / results["data"]["classes"] + 1, "chance", color="grey", fontsize=8, ha="right")
+    axes.axhline(100 / record.data["classes"], color="grey", linestyle=":", linewidth=1)
+    axes.text(rows, 100 / record.data["classes"] + 1, "chance", color="grey", fontsize=8, ha="right")
     axes.set(
         title="When does the network know?",
         xlabel="rows seen, from the top",
@@ -51,7 +49,7 @@ def accuracy_by_row(results: Results, arrays: Arrays) -> Figure:
     return figure
 
 
-def gates(model: str, results: Results, arrays: Arrays) -> Figure:
+def gates(model: str, record: Record, arrays: Arrays) -> Figure:
     """What each gate of each unit does at each row, beside the image that is read and what the model answers."""
     names = [name for name in arrays if name.startswith(f"{model}/gate/")]
     image = arrays["example"]
@@ -64,7 +62,7 @@ def gates(model: str, results: Results, arrays: Arrays) -> Figure:
         width_ratios=[1, *[1.2] * len(names), 0.8],
     )
     _show_image(panels[0], image)
-    panels[0].set(title=f"read from the top:\n{results['data']['class_names'][int(arrays['example_label'])]}")
+    panels[0].set(title=f"read from the top:\n{record.data['class_names'][int(arrays['example_label'])]}")
     panels[0].set_ylabel("row (time step)")
     panels[0].tick_params(bottom=False, labelbottom=False)
     # Units in the order of their mean activation in the second gate, so that alike ones lie together.
@@ -88,16 +86,16 @@ def gates(model: str, results: Results, arrays: Arrays) -> Figure:
     panels[-1].imshow(probability, aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
     panels[-1].set(title="answer so far", xlabel="class")
     classes = range(0, probability.shape[1], max(1, probability.shape[1] // 10))
-    panels[-1].set_xticks(list(classes), [results["data"]["class_names"][k] for k in classes], fontsize=7)
+    panels[-1].set_xticks(list(classes), [record.data["class_names"][k] for k in classes], fontsize=7)
     panels[-1].grid(visible=False)
     figure.suptitle(f"{model}: activation of every gate, row by row")
     return figure
 
 
-def confusion(results: Results, arrays: Arrays) -> Figure:
+def confusion(record: Record, arrays: Arrays) -> Figure:
     """Test images of each class taken for each other class, mean over seeds."""
-    models = [row["model"] for row in results["summary"]]
-    names = results["data"]["class_names"]
+    models = [row["model"] for row in record.summary]
+    names = record.data["class_names"]
     figure, panels = plt.subplots(1, len(models), figsize=(4.4 * len(models), 5), squeeze=False)
     for axes, model in zip(panels[0], models, strict=True):
         mean = arrays[f"{model}/confusion"].mean(axis=0)
@@ -114,10 +112,10 @@ def confusion(results: Results, arrays: Arrays) -> Figure:
     return figure
 
 
-def mistakes(results: Results, arrays: Arrays) -> Figure:
+def mistakes(record: Record, arrays: Arrays) -> Figure:
     """The wrong answers of the first seed's models that they were surest of."""
-    models = [row["model"] for row in results["summary"]]
-    names = results["data"]["class_names"]
+    models = [row["model"] for row in record.summary]
+    names = record.data["class_names"]
     columns = max(1, *(len(arrays[f"{model}/mistake_label"]) for model in models))
     figure, panels = plt.subplots(len(models), columns, figsize=(1.25 * columns, 1.75 * len(models)), squeeze=False)
     for line, model in zip(panels, models, strict=True):

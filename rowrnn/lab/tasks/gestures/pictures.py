@@ -1,7 +1,7 @@
 """Gestures: what a model believes frame by frame, when it knows, and what it takes for what.
 
-`film/frames` `[k, t, h, w, c]` and `film/labels` `[k]` are one video of each gesture of `results["gestures"]`. The
-arrays of a model are named `MODEL/…`: `probability` `[k, t, classes]`, its answers to the film after each frame;
+`film/frames` `[k, t, h, w, c]` and `film/labels` `[k]` are one video of each gesture that the record's entry `gestures`
+names. The arrays of a model are named `MODEL/…`: `probability` `[k, t, classes]`, its answers after each frame;
 `accuracy_by_frame` `[seeds, t]`; `confusion` `[seeds, classes, classes]`, label by prediction.
 """
 
@@ -11,22 +11,20 @@ from matplotlib.figure import Figure
 
 from rowrnn.lab.report.style import COLORS, Arrays, band
 from rowrnn.lab.runs.file_names import file_name
-from rowrnn.lab.runs.record import Results
+from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.classification import row_pictures as rows
 
 
-def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
     """A film strip of each model, its accuracy after each frame, and confusion."""
-    if "film/frames" not in arrays:
-        return {}
-    figures = {f"film_{file_name(row['model'])}": film(row["model"], results, arrays) for row in results["summary"]}
-    named = {**results, "data": {**results["data"], "class_names": results["gestures"]}}
-    return {**figures, "accuracy_by_frame": accuracy_by_frame(results, arrays), "confusion": confusion(named, arrays)}
+    figures = {f"film_{file_name(row['model'])}": film(row["model"], record, arrays) for row in record.summary}
+    named = record.replace(data={**record.data, "class_names": record.entries["gestures"]})
+    return {**figures, "accuracy_by_frame": accuracy_by_frame(record, arrays), "confusion": confusion(named, arrays)}
 
 
-def film(model: str, results: Results, arrays: Arrays) -> Figure:
+def film(model: str, record: Record, arrays: Arrays) -> Figure:
     """A video of each gesture, and beneath each frame how probable each gesture is by then."""
-    names, frames, labels = results["gestures"], arrays["film/frames"], arrays["film/labels"]
+    names, frames, labels = record.entries["gestures"], arrays["film/frames"], arrays["film/labels"]
     probability = arrays[f"{model}/probability"]
     videos, steps = frames.shape[:2]
     columns = 2 if videos > 1 else 1
@@ -63,13 +61,13 @@ def film(model: str, results: Results, arrays: Arrays) -> Figure:
     return figure
 
 
-def accuracy_by_frame(results: Results, arrays: Arrays) -> Figure:
+def accuracy_by_frame(record: Record, arrays: Arrays) -> Figure:
     """Test accuracy after each frame; of single frames, from each on its own."""
     figure, axes = plt.subplots(figsize=(9, 4.4))
-    for color, row in zip(COLORS, results["summary"], strict=False):
+    for color, row in zip(COLORS, record.summary, strict=False):
         values = 100 * arrays[f"{row['model']}/accuracy_by_frame"].T
         band(axes, np.arange(1, len(values) + 1), values, color, row["model"])
-    gestures, pairs = len(results["gestures"]), results["paired"]
+    gestures, pairs = len(record.entries["gestures"]), record.entries["paired"]
     limits = {"one frame": 1 / gestures, "frames without order": 1 - pairs / gestures / 2}
     for name, limit in limits.items():
         axes.axhline(100 * limit, color="grey", linestyle=":", linewidth=1)
@@ -80,14 +78,14 @@ def accuracy_by_frame(results: Results, arrays: Arrays) -> Figure:
     return figure
 
 
-def confusion(results: Results, arrays: Arrays) -> Figure:
+def confusion(record: Record, arrays: Arrays) -> Figure:
     """Test videos of each gesture taken for each other one, mean over seeds."""
-    figure = rows.confusion(results, arrays)
+    figure = rows.confusion(record, arrays)
     for axes in figure.axes:
         axes.tick_params(axis="x", rotation=90)
     for axes in figure.axes[1:]:
         axes.set_yticklabels([])
         axes.set_ylabel("")
     figure.suptitle("Test videos by label and prediction, mean over seeds")
-    figure.set_size_inches(max(6.5, 4 * len(results["summary"])), 6.4)
+    figure.set_size_inches(max(6.5, 4 * len(record.summary)), 6.4)
     return figure

@@ -13,30 +13,26 @@ from matplotlib.ticker import MaxNLocator
 
 from rowrnn.lab.report.style import COLORS, Arrays, band
 from rowrnn.lab.runs.file_names import file_name
-from rowrnn.lab.runs.record import Results
+from rowrnn.lab.runs.record import Record
 
 WRONG = "crimson"
 
 
-def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
     """Lines as each model reads them, and the error by length."""
-    models = [row["model"] for row in results.get("summary", []) if f"{row['model']}/line_image" in arrays]
-    if not models:
-        return {}
-    read = {f"reading_{file_name(model)}": reading(model, arrays) for model in models}
-    return {**read, "error_by_length": error_by_length(models, results, arrays)}
+    read = {f"reading_{file_name(row['model'])}": reading(row["model"], arrays) for row in record.summary}
+    return {**read, "error_by_length": error_by_length(record, arrays)}
 
 
-def error_by_length(models: list[str], results: Results, arrays: Arrays) -> Figure:
+def error_by_length(record: Record, arrays: Arrays) -> Figure:
     """Label error rate of lines of each length: mean and 95 % interval over seeds."""
     figure, axes = plt.subplots(figsize=(7.5, 4.4))
-    protocol = results["protocol"]
-    for color, row in zip(COLORS, results["summary"], strict=False):
-        if row["model"] in models:
-            errors = arrays[f"{row['model']}/error_by_length"]
-            band(axes, np.arange(1, len(errors) + 1), 100 * errors, color, row["model"])
-            long = 100 * np.array([row["label_error_rate_long"]["values"]])
-            band(axes, np.array([protocol["long"]]), long, color, "_")
+    protocol = record.protocol
+    for color, row in zip(COLORS, record.summary, strict=False):
+        errors = arrays[f"{row['model']}/error_by_length"]
+        band(axes, np.arange(1, len(errors) + 1), 100 * errors, color, row["model"])
+        long = 100 * np.array([row["label_error_rate_long"]["values"]])
+        band(axes, np.array([protocol["long"]]), long, color, "_")
     axes.axvline(protocol["digits"] + 0.5, color="grey", linestyle=":", linewidth=1)
     axes.text(protocol["digits"] + 0.7, axes.get_ylim()[1], "longer than any in training", fontsize=8, va="top")
     axes.set(title="How often does a reader err?", xlabel="digits of a line", ylabel="label error rate (%)")

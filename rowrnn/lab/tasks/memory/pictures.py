@@ -1,4 +1,4 @@
-"""How long cells remember: accuracy after each of `results["delays"]`, and the vanishing gradient.
+"""How long cells remember: accuracy after each of `record.entries["delays"]`, and the vanishing gradient.
 
 The arrays of a model are named `MODEL/gradient/WHEN` `[rows]`: the norm of the loss's gradient with respect to each
 row, at the start and the end of training.
@@ -9,43 +9,43 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rowrnn.lab.report.style import COLORS, Arrays, band
-from rowrnn.lab.runs.record import Results
+from rowrnn.lab.runs.record import Record
 
 
-def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
     """Accuracy by delay and gradient by row."""
-    return {"accuracy": accuracy(results), "gradients": gradients(results, arrays)} if "delays" in results else {}
+    return {"accuracy": accuracy(record), "gradients": gradients(record, arrays)}
 
 
-def accuracy(results: Results) -> Figure:
+def accuracy(record: Record) -> Figure:
     """Test accuracy after each delay: mean and 95 % interval over seeds."""
     figure, axes = plt.subplots(figsize=(8, 4.5))
-    protocol = results["protocol"]
-    for color, row in zip(COLORS, results["summary"], strict=False):
+    protocol = record.protocol
+    for color, row in zip(COLORS, record.summary, strict=False):
         values = 100 * np.array([score["values"] for score in row["test_accuracy"]])
-        band(axes, np.array(results["delays"]), values, color, row["model"])
+        band(axes, np.array(record.entries["delays"]), values, color, row["model"])
     axes.axvline(protocol["delay"], color="grey", linestyle=":", linewidth=1, label="longest in training")
     axes.set_xscale("symlog", linthresh=1)
     axes.set(
         title="How long does a cell remember?",
         xlabel=f"{protocol['filler']} rows between the digit and the question",
         ylabel="test accuracy (%)",
-        xlim=(-0.1, 1.05 * results["delays"][-1]),
+        xlim=(-0.1, 1.05 * record.entries["delays"][-1]),
         ylim=(0, 102),
     )
     axes.legend(fontsize=8, loc="lower left")
     return figure
 
 
-def gradients(results: Results, arrays: Arrays) -> Figure:
+def gradients(record: Record, arrays: Arrays) -> Figure:
     """Norm of the loss's gradient with respect to each row, at the start of training and at its end."""
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
     for axes, when in zip(panels, ("start", "end"), strict=True):
-        for color, row in zip(COLORS, results["summary"], strict=False):
+        for color, row in zip(COLORS, record.summary, strict=False):
             norms = np.maximum(arrays[f"{row['model']}/gradient/{when}"], 1e-30)
             axes.plot(np.arange(1, len(norms) + 1), norms, color=color, label=row["model"], linewidth=1)
         axes.set(title=f"at the {when} of training", xlabel="row", yscale="log", ylim=(1e-20, None))
-        axes.axvline(results["data"]["shape"][0], color="grey", linestyle=":", label="the digit ends")
+        axes.axvline(record.data["shape"][0], color="grey", linestyle=":", label="the digit ends")
     panels[0].set_ylabel("norm of the loss's gradient")
     panels[1].legend(fontsize=8)
     figure.suptitle("The vanishing gradient: how much does each row still matter to the answer at the end?")

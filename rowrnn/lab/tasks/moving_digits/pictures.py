@@ -2,7 +2,7 @@
 
 The arrays are `video` `[n, t, h, w, c]`, uint8, some test videos; of each model `MODEL/predicted`
 `[n, ahead, h, w, c]`, what its first seed predicts of them, and `MODEL/error` `[seeds, ahead]`, squared error by
-predicted frame, as `BASELINE/error` of each of `results["baselines"]`.
+predicted frame, as `BASELINE/error` of each of `record.entries["baselines"]`.
 """
 
 import matplotlib.pyplot as plt
@@ -10,28 +10,26 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rowrnn.lab.report.style import COLORS, Arrays, band
-from rowrnn.lab.runs.record import Results
+from rowrnn.lab.runs.record import Record
 
 FILMS = 3  # videos on a picture
 GIVEN, PREDICTED = (0.35, 0.55, 0.95), (0.95, 0.55, 0.2)  # colours of a frame's border
 SCALE = 2  # screen pixels of a pixel of an animation
 
 
-def pictures(results: Results, arrays: Arrays) -> dict[str, Figure]:
+def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
     """Films under the true ones, and the error by frame."""
-    if not _models(results, arrays):
-        return {}
-    return {"films": films(results, arrays), "error_by_frame": error_by_frame(results, arrays)}
+    return {"films": films(record, arrays), "error_by_frame": error_by_frame(record, arrays)}
 
 
-def animations(results: Results, arrays: Arrays) -> dict[str, np.ndarray]:
+def animations(record: Record, arrays: Arrays) -> dict[str, np.ndarray]:
     """The films in motion."""
-    return {"films": moving(results, arrays)} if _models(results, arrays) else {}
+    return {"films": moving(record, arrays)}
 
 
-def films(results: Results, arrays: Arrays) -> Figure:
+def films(record: Record, arrays: Arrays) -> Figure:
     """Some test videos, every second frame, and under them what each model predicts."""
-    models, given = _models(results, arrays), results["protocol"]["given"]
+    models, given = [row["model"] for row in record.summary], record.protocol["given"]
     videos = arrays["video"][:FILMS]
     # Every second one of many, the last one given among them.
     frames = range(videos.shape[1])[(given - 1) % 2 :: 2] if videos.shape[1] > 12 else range(videos.shape[1])
@@ -57,13 +55,13 @@ def films(results: Results, arrays: Arrays) -> Figure:
     return figure
 
 
-def error_by_frame(results: Results, arrays: Arrays) -> Figure:
+def error_by_frame(record: Record, arrays: Arrays) -> Figure:
     """Squared error of each predicted frame: mean and 95 % interval over seeds, and of the baselines."""
     figure, axes = plt.subplots(figsize=(7, 4.2))
-    for color, model in zip(COLORS, _models(results, arrays), strict=False):
+    for color, model in zip(COLORS, [row["model"] for row in record.summary], strict=False):
         errors = arrays[f"{model}/error"].T
         band(axes, 1 + np.arange(len(errors)), errors, color, model)
-    for style, name in zip((":", "--"), results["baselines"], strict=False):
+    for style, name in zip((":", "--"), record.entries["baselines"], strict=False):
         errors = arrays[f"{name}/error"][0]
         axes.plot(1 + np.arange(len(errors)), errors, style, color="grey", label=name)
     axes.set(
@@ -76,9 +74,9 @@ def error_by_frame(results: Results, arrays: Arrays) -> Figure:
     return figure
 
 
-def moving(results: Results, arrays: Arrays) -> np.ndarray:
+def moving(record: Record, arrays: Arrays) -> np.ndarray:
     """Truth and predictions side by side, a video a line, `[t, height, width, 3]`, uint8."""
-    models, given = _models(results, arrays), results["protocol"]["given"]
+    models, given = [row["model"] for row in record.summary], record.protocol["given"]
     videos = arrays["video"][:FILMS]
     columns = [_bordered(videos / 255, len(videos[0]))]
     for model in models:
@@ -108,7 +106,3 @@ def _show(axes: plt.Axes, image: np.ndarray, color: tuple[float, float, float]) 
         vmax=255 if image.dtype == np.uint8 else 1,
     )
     axes.spines[:].set(visible=True, color=color, linewidth=1.5)
-
-
-def _models(results: Results, arrays: Arrays) -> list[str]:
-    return [row["model"] for row in results.get("summary", []) if f"{row['model']}/predicted" in arrays]

@@ -16,7 +16,7 @@ import tyro
 from flax import nnx
 
 from experiments import captions as script
-from rowrnn import CELLS
+from rowrnn import CELLS, lab
 from rowrnn.decoding.sentences import SpecialTokens, beam_search, greedy
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Split, as_float
@@ -24,6 +24,7 @@ from rowrnn.lab.data.load import load
 from rowrnn.lab.tasks.captions import examples as made
 from rowrnn.lab.tasks.captions import language as words_of
 from rowrnn.lab.tasks.captions import measures as metrics
+from rowrnn.lab.tasks.captions import task
 from rowrnn.models import Captioner
 from tests.helpers import problem
 
@@ -443,7 +444,7 @@ def test_the_script(tmp_path):
     size = ("--epochs", "1", "--batch", "16", "--train-images", "64", "--scenes", "16", "--seeds", "1")
     directory = tmp_path / "run"
     with jax.numpy_dtype_promotion("standard"):  # Optax's schedules mix integers and floats.
-        script.main(tyro.cli(script.Options, args=[*how, *size, "--output", str(directory)]))
+        lab.run_study(script.Captions, tyro.cli(script.Options, args=[*how, *size, "--output", str(directory)]))
     results = json.loads((directory / "results.json").read_text())
     assert results["finished"]
     assert [row["model"] for row in results["summary"]] == ["GRU"]
@@ -463,17 +464,22 @@ def test_the_script(tmp_path):
 
 
 def test_the_first_cell_is_trained_blind_too():
-    assert script.contenders(script.Options()) == [("lstm", False), ("gru", False), ("lstm", True)]
-    assert jax.eval_shape(partial(script.captioner, script.Options(), "lstm", True, 8), nnx.Rngs(0)).blind
+    study = script.Captions(script.Options(scenes=2), load("mnist"))
+    *seeing, blind = study.contenders()
+    assert [(each.name, each.title) for each in seeing] == [("lstm", "LSTM"), ("gru", "GRU")]
+    assert (blind.name, blind.title) == ("blind_lstm", "blind LSTM")
+    models = [jax.eval_shape(partial(each.build, 8), nnx.Rngs(0)) for each in (*seeing, blind)]
+    assert [model.blind for model in models] == [False, False, True]
 
 
 def test_all_words_right_is_greedy_decoding_right(digits):
     """What selects weights is the exact match of greedy decoding, of a model that says some captions right."""
-    model = script.captioner(script.Options(channels=8, embedding=8), "gru", False, 16, nnx.Rngs(0))
+    small = script.Options(channels=8, embedding=8, scenes=2)
+    model = script.Captions(small, load("mnist")).build("gru", False, 16, nnx.Rngs(0))
     batch = made.fixed_scenes(jax.random.key(0), digits, 8)
     ours = jax.jit(Captioner.__call__)(model, as_float(batch.images))
     batch = batch._replace(captions=ours.at[::2].set(batch.captions[::2]))
-    right = jax.jit(script.right)(model, batch)
+    right = jax.jit(task.exact)(model, batch)
     np.testing.assert_array_equal(right, metrics.exact_match(np.asarray(ours), np.asarray(batch.captions)))
     assert right.tolist() == [0, 1] * 4
 
@@ -491,5 +497,5 @@ def test_all_words_right_is_greedy_decoding_right(digits):
 def test_wrong_options(wrong, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
-        script.main(tyro.cli(script.Options, args=wrong))
+        lab.run_study(script.Captions, tyro.cli(script.Options, args=wrong))
     assert list(tmp_path.iterdir()) == []

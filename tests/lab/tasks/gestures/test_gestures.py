@@ -13,7 +13,7 @@ from flax import nnx
 from scipy import stats
 
 from experiments import gestures as script
-from rowrnn import program
+from rowrnn import lab, program
 from rowrnn.cells import CELLS, GRU, ConvGRU
 from rowrnn.errors import InputError
 from rowrnn.lab.data import as_float
@@ -32,6 +32,7 @@ from rowrnn.lab.tasks.gestures.examples import (
     rendered,
 )
 from rowrnn.lab.tasks.gestures.examples import Path as Way
+from rowrnn.lab.tasks.gestures.task import fixed_videos
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
 from tests.helpers import oracle, shapes7
 from tests.helpers.problem import random_like
@@ -327,7 +328,7 @@ def test_the_script(data_dir, tmp_path):
     how = ("--frames", "3", "--epochs", "1", "--seeds", "2", "--batch", "16", "--test-images", "60")
     with jax.numpy_dtype_promotion("standard"):  # Schedules of optax multiply floats by step counts.
         options = tyro.cli(script.Options, args=[*common, *what, *how])
-        script.main(options)
+        lab.run_study(script.Gestures, options)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["finished"]
     assert [row["model"] for row in results["summary"]] == ["MinGRU", "single frame"]
@@ -353,7 +354,7 @@ def test_the_script(data_dir, tmp_path):
             assert row["model"] == "single frame" or row["place"] == [2, 2]
             np.testing.assert_allclose(row["test_accuracy"]["values"], by_frame[[0, 1], row["place"]])
             np.testing.assert_allclose(arrays[f"{row['model']}/probability"].sum(axis=-1), 1, atol=1e-5)
-    validation = script.made(1, options.load().validation, options)
+    validation = fixed_videos(1, options.training.load().validation.first(60), frames=3)
     for seed, place in enumerate(results["summary"][1]["place"]):
         export_kept(tmp_path / "run", "single frame", tmp_path / "frame.jax", seed)
         of_frame = program.load(tmp_path / "frame.jax")
@@ -378,5 +379,5 @@ def test_the_script(data_dir, tmp_path):
 def test_wrong_options_leave_nothing(wrong, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
-        script.main(tyro.cli(script.Options, args=wrong))
+        lab.run_study(script.Gestures, tyro.cli(script.Options, args=wrong))
     assert list(tmp_path.iterdir()) == []

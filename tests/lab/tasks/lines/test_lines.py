@@ -12,7 +12,7 @@ import tyro
 from flax import nnx
 
 from experiments import lines as script
-from rowrnn import GRU, LSTM
+from rowrnn import GRU, LSTM, lab
 from rowrnn.decoding import ctc
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Augmentation, Split
@@ -20,7 +20,7 @@ from rowrnn.lab.data.load import load
 from rowrnn.lab.tasks.lines import examples as handwriting
 from rowrnn.lab.tasks.lines.examples import Lines, write
 from rowrnn.lab.tasks.lines.measures import aligned, edit_distances, label_error_rate
-from rowrnn.lab.tasks.lines.task import ctc_loss, exact
+from rowrnn.lab.tasks.lines.task import augment_each, ctc_loss, exact, training_lines
 from rowrnn.models.line_reader import LineReader, strips
 from tests.helpers import shapes7
 
@@ -429,7 +429,7 @@ def run(tmp_path, *arguments):
     channels = ("--channels", "2", "3", "4")
     # As a person runs it, and as optax wants it.
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        script.main(tyro.cli(script.Options, args=[*how, *channels, *arguments]))
+        lab.run_study(script.Lines, tyro.cli(script.Options, args=[*how, *channels, *arguments]))
     return json.loads((tmp_path / "run" / "results.json").read_text())
 
 
@@ -452,12 +452,21 @@ def test_the_experiment(tmp_path):
     assert len(list((tmp_path / "run" / "models").iterdir())) == 2
 
 
+@pytest.mark.parametrize(("digits", "fits"), [([1, 2, 3, 4], True), ([1, 1, 2], True), ([1, 1, 1], False)])
+def test_the_loss_of_a_line_that_cannot_be_read_is_infinite(digits, fits):
+    """A line of 16 columns has four steps: one for each digit, and one between two equal ones."""
+    labels = jnp.array([[*digits, *[-1] * (6 - len(digits))]], jnp.int32)
+    line = Lines(jnp.ones((1, 16, 16, 1)), jnp.array([16]), labels, jnp.array([len(digits)]))
+    model = LineReader(16, 5, 6, cell=GRU, channels=(2, 2, 2), rngs=nnx.Rngs(0))
+    assert bool(jnp.isfinite(ctc_loss(model, line, jax.random.key(0)))) == fits
+
+
 def test_digits_of_training_lines_are_changed_each_in_its_own_way():
     images = jax.random.uniform(jax.random.key(5), (3, 28, 28, 1))
     images = jnp.concatenate([images, images[:2]])  # an odd number, two of them twice
-    as_they_are = script.changed(Augmentation(), images, jax.random.key(6))
+    as_they_are = augment_each(images, jax.random.key(6), Augmentation())
     np.testing.assert_array_equal(as_they_are, images)
-    turned = script.changed(Augmentation(rotation=10.0), images, jax.random.key(6))
+    turned = augment_each(images, jax.random.key(6), Augmentation(rotation=10.0))
     assert np.abs(np.asarray(turned - images)).max(axis=(1, 2, 3)).min() > 0.1
     assert np.abs(np.asarray(turned[3:] - turned[:2])).max(axis=(1, 2, 3)).min() > 0.1
 
@@ -465,7 +474,7 @@ def test_digits_of_training_lines_are_changed_each_in_its_own_way():
 def test_training_lines_are_of_changed_digits():
     batch = Split(BARS, np.arange(6, dtype=np.int32))
     upright, turned = (
-        script.written(script.Options(augmentation=change, lines=2, digits=3), batch, jax.random.key(7))
+        training_lines(batch, jax.random.key(7), digits=3, lines=2, augmentation=change)
         for change in (Augmentation(), Augmentation(rotation=10.0))
     )
     for before, after in zip(upright, turned, strict=True):

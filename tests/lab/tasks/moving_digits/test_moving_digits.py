@@ -14,11 +14,13 @@ from PIL import Image, ImageSequence
 from scipy.ndimage import uniform_filter
 
 from experiments import moving_digits as script
+from rowrnn import lab
 from rowrnn.cells import ConvGRU, ConvLSTM
 from rowrnn.errors import InputError
 from rowrnn.lab.data.load import load
 from rowrnn.lab.tasks.moving_digits.examples import SPEED, bounced, moving_digits, paths
 from rowrnn.lab.tasks.moving_digits.measures import squared_error, ssim
+from rowrnn.lab.tasks.moving_digits.task import fixed_videos
 from rowrnn.models.block_matching import mismatches, patches, surroundings
 from rowrnn.models.forecaster import Forecaster
 from tests.helpers import oracle
@@ -268,11 +270,11 @@ TINY = [
 
 def test_the_script_predicts_and_draws(tmp_path):
     with jax.numpy_dtype_promotion("standard"):  # as users run it: optax promotes
-        script.main(tyro.cli(script.Options, args=[*TINY, "--output", str(tmp_path / "run")]))
+        lab.run_study(script.MovingDigits, tyro.cli(script.Options, args=[*TINY, "--output", str(tmp_path / "run")]))
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["finished"]
     assert [row["model"] for row in results["summary"]] == ["ConvGRU"]
-    videos = np.asarray(script.made(2, load("mnist").test, 7, script.Options(given=2, ahead=3)))
+    videos = np.asarray(fixed_videos(2, load("mnist").test, 7, digits=2, frames=5))
     with np.load(tmp_path / "run" / "arrays.npz") as arrays:
         still = videos[:, 1:2].astype(np.float64) / 255
         expected = ((still - videos[:, 2:] / 255) ** 2).sum(axis=(2, 3, 4))
@@ -306,5 +308,5 @@ def test_the_script_predicts_and_draws(tmp_path):
 def test_options_that_cannot_be_meant(arguments, message, tmp_path):
     options = tyro.cli(script.Options, args=[*arguments, "--output", str(tmp_path / "run")])
     with pytest.raises(InputError, match=message):
-        script.main(options)
+        lab.run_study(script.MovingDigits, options)
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,51 @@
+"""Image classifiers of an experiment: what they learn, and their scores on the test set."""
+
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from rowrnn.lab.data import Augmentation, Dataset, Split
+from rowrnn.lab.experiment.contender import Trial
+from rowrnn.lab.experiment.task import Task
+from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.tasks.classification.task import correct, cross_entropy, predict
+from rowrnn.lab.training.evaluation import compile_evaluation
+
+CLASSIFIER_PROTOCOL = {
+    "validation": "a fixed random part of the training set, not trained on",
+    "test": "scored once, at the end, on every test image",
+    "seconds_to": "seconds_to_98 and _99: of training until the mean validation accuracy over seeds was reached at the "
+    "end of an epoch",
+}
+
+
+def classification_task(data: Dataset, augmentation: Augmentation) -> Task:
+    """The task of a classifier, `(images, key=...)` to logits."""
+    return Task(partial(cross_entropy, augmentation=augmentation), correct, data.train, data.validation)
+
+
+def score_classifier(trial: Trial, test: Split) -> tuple[dict[str, Any], Float[np.ndarray, "seeds n classes"]]:
+    """Scores of a classifier on the test set, and the logits of every test image."""
+    logits, seconds = _timed_logits(trial, test)
+    hits = logits.argmax(axis=-1) == np.asarray(test.labels)
+    scores = {
+        "test_accuracy": interval(hits.mean(axis=1)),
+        "seconds_to_98": trial.fitted.seconds_to(0.98),
+        "seconds_to_99": trial.fitted.seconds_to(0.99),
+        "inference_images_per_second": logits.shape[0] * logits.shape[1] / seconds,
+    }
+    return scores, logits
+
+
+def _timed_logits(trial: Trial, test: Split) -> tuple[Float[np.ndarray, "seeds n classes"], float]:
+    """Logits of every test image, and the median seconds to compute them all."""
+    evaluation = compile_evaluation(predict, trial.models, test, devices=trial.devices)
+    logits, times = evaluation(), []
+    for _ in range(3):
+        started = time.perf_counter()
+        evaluation()
+        times.append(time.perf_counter() - started)
+    return logits, float(np.median(times))

@@ -1,0 +1,164 @@
+"""A study: one question, asked of several models that learn alike; and the one function that runs any of them."""
+
+import dataclasses
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from jaxtyping import ArrayLike
+
+from rowrnn.lab.data import Dataset
+from rowrnn.lab.experiment.command_line import exit_on_error, parse
+from rowrnn.lab.experiment.contender import Contender, Examined, Trial
+from rowrnn.lab.experiment.generation_cost import generation_share
+from rowrnn.lab.experiment.live_table import LiveTable, terminal
+from rowrnn.lab.experiment.model_trial import PROTOCOL, train_contender
+from rowrnn.lab.experiment.options import TrainingOptions, check_options, values_by_name
+from rowrnn.lab.report.columns import Column, model_table
+from rowrnn.lab.report.tables import table
+from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.kept_models import keep_model
+from rowrnn.lab.runs.process_usage import peak_memory
+from rowrnn.lab.runs.record import Record
+
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all models of a study share.
+
+    Args:
+        entries: further entries of the record.
+        arrays: what pictures need beside the arrays of each model.
+    """
+
+    entries: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, ArrayLike] = field(default_factory=dict)
+
+
+class Study(ABC, Generic[Options]):
+    """One question: who competes, what they learn, and what is asked of them.
+
+    Args:
+        options: a frozen dataclass with a field `training`, a `Group` of `TrainingOptions`.
+        data: the data set that they name.
+    """
+
+    name: ClassVar[str]
+    """Of the script and of the record, by which `rowrnn.lab.draw` finds its pictures."""
+    protocol: ClassVar[Mapping[str, str]]
+    """How the figures come about that are not those of every study, by the names of the record."""
+    columns: ClassVar[Sequence[Column]] = ()
+    """Of its table; where empty, those of `rowrnn.lab.report.tables`."""
+    heading: ClassVar[str] = "model"
+    """Of the first column of its table."""
+
+    def __init__(self, options: Options, data: Dataset) -> None:
+        self.options = options
+        self.data = data
+
+    @abstractmethod
+    def contenders(self) -> Sequence[Contender]:
+        """The models that compete, in the order in which they are trained."""
+
+    @abstractmethod
+    def examine(self, trial: Trial) -> Examined:
+        """Asks a trained model."""
+
+    def setting(self) -> Setting:
+        """What all models share."""
+        return Setting()
+
+    def table(self, record: Record) -> list[list[str]] | None:
+        """A header and rows, as text; None for the table of `rowrnn.lab.report.tables`."""
+        return model_table(self.heading, record.summary, self.columns) if self.columns else None
+
+
+def run(study: type[Study[Options]], options_class: type[Options], presets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Runs a study as the command line asks; errors end it with their message and exit code.
+
+    Args:
+        study: the study.
+        options_class: its options, a frozen dataclass.
+        presets: option values of each preset; an option given beside a preset wins.
+    """
+    with exit_on_error(Path(sys.argv[0]).name):
+        options, preset = parse(options_class, presets, sys.argv[1:])
+        run_study(study, options, chosen=preset)
+
+
+def run_study(
+    study: Callable[[Any, Dataset], Study[Any]], options: Any, *, chosen: Mapping[str, bool] | None = None
+) -> None:
+    """Loads the data, trains each contender, examines it and saves what came of it; prints the table, draws pictures.
+
+    Args:
+        study: options and data to the study.
+        options: its options.
+        chosen: for each preset, whether the options are from it; noted in the protocol.
+
+    Raises:
+        InputError: if an option is out of its range or does not fit the data, no width meets a budget, the output
+            directory cannot be written, or there is nothing to resume in it.
+        FloatingPointError: if a loss, a gradient or a weight is not finite.
+        StorageError: if the disk is full.
+        Stopped: if asked to stop, when the training is saved.
+    """
+    check_options(options)
+    training: TrainingOptions = options.training
+    asked = study(options, training.load())
+    contenders = [(contender, contender.solve()) for contender in asked.contenders()]
+    setting = asked.setting()
+    console, arrays = terminal(), dict(setting.arrays)
+    output, resume = training.output or Path("runs") / asked.name, training.resume is not None
+    with Run(output, resume=resume, tensorboard=training.tensorboard) as run:
+        protocol = {**PROTOCOL, **asked.protocol, **values_by_name(options), **(chosen or {})}
+        entries = {**run.environment(), **setting.entries}
+        record = Record.of({"experiment": asked.name, "data": asked.data.describe(), "protocol": protocol, **entries})
+        run.begin(record)
+        with LiveTable(console, training.epochs) as live:
+            for contender, width in contenders:
+                trial = train_contender(contender, width, training, run, live)
+                examined, title = examine(asked, trial), contender.title
+                record = extended(record, trial, examined)
+                record = record.replace(table=asked.table(record))
+                arrays |= {f"{title}/{name}": array for name, array in examined.arrays.items()}
+                if examined.examples:
+                    keep_model(run.directory, title, trial.models, *examined.examples, call=examined.call)
+                run.save(record, arrays)
+        run.finish(record, arrays)
+        console.print(table(record))
+        for row in record.summary:
+            console.print(f"{row['model']}: {row['computed_by']}; devices: {row['devices']}.")
+        from rowrnn.lab.draw import draw  # Matplotlib takes long to import: not before training.
+
+        draw(run.directory)
+        console.print(f"In {run.directory}: {', '.join(run.contents())}.")
+
+
+def examine(study: Study[Any], trial: Trial) -> Examined:
+    """What the study asks of a model, and where examples are made, the share of the training that this takes."""
+    share = {}
+    if trial.contender.generate is not None:
+        share["generation_share"] = generation_share(trial, study.options.training)
+    examined = study.examine(trial)
+    return dataclasses.replace(examined, scores={**share, **examined.scores})
+
+
+def extended(record: Record, trial: Trial, examined: Examined) -> Record:
+    """The record with one more model."""
+    row = dataclasses.replace(trial.row, entries={**trial.row.entries, **examined.scores})
+    return record.replace(
+        summary=[*record.summary, row.flat()],
+        curves={**record.curves, row.model: trial.curve},
+        # Of the first model: others are built in a process that has warmed up.
+        entries={
+            "seconds_to_first_step": trial.seconds_to_first_step,
+            **record.entries,
+            "peak_memory_mib": peak_memory() / 2**20,
+        },
+    )

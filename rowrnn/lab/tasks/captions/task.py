@@ -1,0 +1,73 @@
+"""The task of describing scenes of digits: its loss, its score, decoding and measures."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from rowrnn.errors import InputError
+from rowrnn.lab.data import Dataset, Split, as_float
+from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.tasks.captions import language
+from rowrnn.lab.tasks.captions.examples import Scenes, scenes
+from rowrnn.lab.tasks.captions.measures import bleu4, exact_match, slots
+from rowrnn.models import Captioner
+
+MEASURE = "exact_match"
+
+
+def check_digits(data: Dataset) -> None:
+    """Checks that scenes can be made of the images of a data set.
+
+    Raises:
+        InputError: if they are not square and grey, or have more classes than there are words for digits.
+    """
+    height, width, channels = data.shape
+    if height != width or channels != 1 or data.classes > len(language.DIGITS):
+        raise InputError(
+            f"Scenes are made of square grey images of at most {len(language.DIGITS)} classes, not of {data.classes} "
+            f"classes of {height}x{width}x{channels} in {data.name}. Take --dataset mnist."
+        )
+
+
+def loss(model: Captioner, batch: Split, key: Array) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """Mean cross-entropy of a word, in nats, over the captions of scenes made of a batch of digits."""
+    scene_key, dropout_key = jax.random.split(key)
+    images, captions = scenes(scene_key, batch.images, batch.labels)
+    logits = model.logits(images, captions, key=dropout_key)
+    of_words = optax.softmax_cross_entropy_with_integer_labels(logits, captions)
+    words = captions != language.PAD
+    mean = of_words.mean(where=words)
+    return mean, {"loss": mean}
+
+
+def exact(model: Captioner, batch: Scenes) -> Float[Array, "b"]:
+    """1 where greedy decoding gives the caption, else 0.
+
+    It does if and only if every word is the likeliest after the right words before it, which one scan tells.
+    """
+    logits = model.logits(as_float(batch.images), batch.captions)
+    likeliest = jnp.where(jnp.arange(logits.shape[-1]) == language.PAD, -jnp.inf, logits).argmax(axis=-1)
+    return ((likeliest == batch.captions) | (batch.captions == language.PAD)).all(axis=1).astype(jnp.float32)
+
+
+def decode(
+    model: Captioner, batch: Scenes, *, beam: int, length_power: float
+) -> tuple[Int[Array, "b longest"], Int[Array, "b longest"]]:
+    """Captions by greedy decoding, and the best of beam search."""
+    images = as_float(batch.images)
+    return model(images), model.beam(images, beam, length_power=length_power).words[:, 0]
+
+
+def measure(captions: Int[np.ndarray, "seeds n longest"], truth: Int[np.ndarray, "n longest"]) -> dict[str, Any]:
+    """Exact matches, BLEU-4 and slots of captions against the right ones, each over the seeds."""
+    texts, true = [language.decode(of_seed) for of_seed in captions], language.decode(truth)
+    of_slots = [slots(of_seed, true) for of_seed in texts]
+    return {
+        MEASURE: interval(exact_match(captions, truth).mean(axis=1)),
+        "bleu4": interval([bleu4(of_seed, true) for of_seed in texts]),
+        "slots": {slot: interval([of_seed[slot] for of_seed in of_slots]) for slot in of_slots[0]},
+    }

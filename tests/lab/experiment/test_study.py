@@ -1,0 +1,80 @@
+"""A study of one's own: what it must say, and what is made of it."""
+
+import json
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from rowrnn import lab
+
+
+class OneLayer(nnx.Module):
+    """Pixels times weights; a width of hidden units that do nothing but count as parameters."""
+
+    def __init__(self, pixels, classes, width, rngs):
+        self.layer = nnx.Linear(pixels, classes, rngs=rngs)
+        self.idle = nnx.Param(jax.numpy.zeros(width))
+
+    def __call__(self, images, *, key=None):
+        return self.layer(images.reshape(len(images), -1)) + 0 * self.idle[...].sum()
+
+
+@dataclass(frozen=True)
+class Options:
+    """A linear classifier."""
+
+    budgets: tuple[int, ...] = (7_950, 8_050)
+    training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions(epochs=2, seeds=2, batch=16, train_images=64)
+
+
+class Mine(lab.Study[Options]):
+    """Two models that differ in what does not matter."""
+
+    name = "mine"
+    protocol = lab.CLASSIFIER_PROTOCOL
+    columns = (lab.score_column("validation %", "validation_accuracy"), lab.PARAMETERS, lab.WIDTH)
+
+    def contenders(self):
+        task = lab.classification_task(self.data, lab.Augmentation())
+        return [
+            lab.Contender(str(budget), f"Budget {budget}", self.build, task, budget=budget, about={"asked": budget})
+            for budget in self.options.budgets
+        ]
+
+    def build(self, width, rngs):
+        return OneLayer(np.prod(self.data.shape), self.data.classes, width, rngs)
+
+    def setting(self):
+        return lab.Setting({"shared": [1, 2]}, {"shared": np.arange(3)})
+
+    def examine(self, trial):
+        return lab.Examined({"seeds_seen": len(trial.models.layer.bias[...])}, {"bias": trial.model().layer.bias[...]})
+
+
+def test_a_study_of_ones_own_is_trained_saved_tabulated_and_drawn(tmp_path, capsys):
+    options = Options(
+        training=lab.TrainingOptions(epochs=2, seeds=2, batch=16, train_images=64, output=tmp_path / "run")
+    )
+    with jax.numpy_dtype_promotion("standard"):  # Schedules of optax multiply floats by step counts.
+        lab.run_study(Mine, options, chosen={"quick": False})
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert (results["experiment"], results["finished"], results["shared"]) == ("mine", True, [1, 2])
+    assert results["protocol"].items() >= {"budgets": [7_950, 8_050], "epochs": 2, "quick": False}.items()
+    # 784 pixels by ten classes and their biases are 7,850 parameters; the width does the rest.
+    assert [(row["parameters"], row["width"]) for row in results["summary"]] == [(7_950, 100), (8_050, 200)]
+    assert [(row["asked"], row["seeds_seen"]) for row in results["summary"]] == [(7_950, 2), (8_050, 2)]
+    assert results["table"][0] == ["model", "validation %", "para-\nmeters", "width"]
+    assert [row[0] for row in results["table"][1:]] == list(results["curves"]) == ["Budget 7950", "Budget 8050"]
+    with np.load(tmp_path / "run" / "arrays.npz") as arrays:
+        assert set(arrays) == {"shared", "Budget 7950/bias", "Budget 8050/bias"}
+    assert [path.name for path in (tmp_path / "run").glob("*.png")] == ["learning_curves.png"]
+    assert "Budget 8050" in capsys.readouterr().out
+
+
+def test_a_contender_has_a_width_or_a_budget():
+    task = lab.Task(lambda *_: None, lambda *_: None, np.zeros(1), np.zeros(1))
+    with pytest.raises(ValueError, match="Nameless needs a width, or a budget of parameters"):
+        lab.Contender("none", "Nameless", lambda width, rngs: None, task).solve()

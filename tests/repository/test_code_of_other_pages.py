@@ -1,0 +1,19 @@
+"""The Python of the other pages runs; in a file of its own, since tests are spread by files."""
+
+import pytest
+
+from tests.helpers.pages import LIBRARY, PAGES, blocks, name_of, run_python
+
+OTHERS = [
+    pytest.param(page, marks=[pytest.mark.slow] if page.stem == "extending" else [])  # it trains
+    for page in PAGES
+    if page not in LIBRARY and blocks(page, "python")
+]
+
+
+# Keras' own variables under NumPy 2.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+@pytest.mark.parametrize("page", OTHERS, ids=name_of)
+def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_python(page)
