@@ -12,7 +12,7 @@ seen, and about lines of exactly 20, longer than any in training.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import numpy as np
@@ -149,8 +149,8 @@ class Lines(lab.Study[Options]):
             "label_error_rate_long": lab.interval([label_error_rate(reading, long_truths) for reading in longs]),
             "exact_lines": lab.interval((edits == 0).mean(axis=1)),
         }
-        arrays = {"error_by_length": self.error_by_length(edits), **self.some_lines(edits[0], readings[0])}
-        arrays["line_probability"] = read.probabilities[0, arrays.pop("number")]
+        drawn = self.some_lines(edits[0], readings[0], read.probabilities[0])
+        arrays = {"error_by_length": self.error_by_length(edits), **drawn}
         return lab.Examined(scores, arrays, (lab.as_float(self.test.images[:1]), self.test.widths[:1]))
 
     def error_by_length(self, edits: np.ndarray) -> np.ndarray:
@@ -159,8 +159,10 @@ class Lines(lab.Study[Options]):
         by_length = range(1, self.options.digits + 1)
         return np.stack([edits[:, lengths == n].mean(axis=1) / n if (lengths == n).any() else none for n in by_length])
 
-    def some_lines(self, edits: np.ndarray, readings: list[list[int]]) -> dict[str, Any]:
-        """The first long lines that are read right and the first that are not: numbers, images, alignment."""
+    def some_lines(
+        self, edits: np.ndarray, readings: list[list[int]], probabilities: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """The first long lines that a seed reads right and the first that it does not, as arrays to draw."""
         lengths = np.asarray(self.test.lengths)
         right = np.flatnonzero((edits == 0) & (lengths > self.options.digits // 2))[:SHOWN]
         shown = np.concatenate([right, np.flatnonzero(edits > 0)[:SHOWN]])
@@ -169,8 +171,12 @@ class Lines(lab.Study[Options]):
         sides = [aligned(readings[n], truth) for n, truth in zip(shown, strings(lines), strict=True)]
         widest = max(map(len, sides))
         padded = [np.pad(side, ((0, widest - len(side)), (0, 0)), constant_values=-2) for side in sides]
-        images = {"line_image": lines.images, "line_width": lines.widths}
-        return {"number": shown, **images, "line_aligned": np.stack(padded)}
+        return {
+            "line_image": lines.images,
+            "line_width": lines.widths,
+            "line_probability": probabilities[shown],
+            "line_aligned": np.stack(padded),
+        }
 
     def table(self, record: lab.Record) -> list[list[str]]:
         """Errors and cost of each reader."""

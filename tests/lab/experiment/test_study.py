@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from flax import nnx
 
 from rowrnn import lab
+from rowrnn.lab.experiment.options import with_values
+from rowrnn.lab.tasks.classification.task import correct, cross_entropy
 
 
 class OneLayer(nnx.Module):
@@ -55,9 +58,7 @@ class Mine(lab.Study[Options]):
 
 
 def test_a_study_of_ones_own_is_trained_saved_tabulated_and_drawn(tmp_path, capsys):
-    options = Options(
-        training=lab.TrainingOptions(epochs=2, seeds=2, batch=16, train_images=64, output=tmp_path / "run")
-    )
+    options = with_values(Options(), output=tmp_path / "run")
     with jax.numpy_dtype_promotion("standard"):  # Schedules of optax multiply floats by step counts.
         lab.run_study(Mine, options, chosen={"quick": False})
     results = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -75,6 +76,6 @@ def test_a_study_of_ones_own_is_trained_saved_tabulated_and_drawn(tmp_path, caps
 
 
 def test_a_contender_has_a_width_or_a_budget():
-    task = lab.Task(lambda *_: None, lambda *_: None, np.zeros(1), np.zeros(1))
+    task = lab.Task(partial(cross_entropy, augmentation=lab.Augmentation()), correct, np.zeros(1), np.zeros(1))
     with pytest.raises(ValueError, match="Nameless needs a width, or a budget of parameters"):
         lab.Contender("none", "Nameless", lambda width, rngs: None, task).solve()
