@@ -36,7 +36,7 @@ from rowrnn.lab.devices.mesh import one_device_per_core
 from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.experiment.option_checks import check_names
-from rowrnn.lab.experiment.placement import computed_by, devices_for
+from rowrnn.lab.experiment.placement import choices_of, devices_for
 from rowrnn.lab.report.tables import plain_table
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.record import Record
@@ -204,7 +204,7 @@ def training_of(name: str, options: Options, data: Dataset) -> Steps:
         data.validation,
         Recipe(epochs=EPOCHS, batch_size=64, learning_rate=6e-3),
         jax.random.split(jax.random.key(0), options.seeds),
-        devices_for(computed_by(shapes), options.seeds),
+        devices_for(choices_of(shapes), options.seeds),
     )
     steps.compile()
     return steps

@@ -11,7 +11,7 @@ from rowrnn.lab.budget import parameters
 from rowrnn.lab.experiment.contender import Contender, Trial
 from rowrnn.lab.experiment.live_table import LiveTable
 from rowrnn.lab.experiment.options import TrainingOptions
-from rowrnn.lab.experiment.placement import computed_by, devices_for
+from rowrnn.lab.experiment.placement import choices_of, computed_by, devices_for
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.process_usage import seconds_since_start
@@ -51,8 +51,8 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
     examples = len(task.train) if isinstance(task.train, Source) else examples_of(task.train)
     per_epoch = examples // options.batch * options.batch * options.seeds
     shapes = jax.eval_shape(lambda: build(nnx.Rngs(0)))
-    size, backends = parameters(shapes), computed_by(shapes)
-    devices = devices_for(backends, options.seeds)
+    size, choices = parameters(shapes), choices_of(shapes)
+    devices = devices_for(choices, options.seeds)
     ready = []
 
     def on_epoch(epoch: Epoch) -> None:
@@ -94,7 +94,7 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
         train_images_per_second=float(per_epoch * len(seconds) / seconds.sum()),
         memory_mib=fitted.memory_bytes / 2**20,
         devices=fitted.devices,
-        computed_by=backends,
+        computed_by=computed_by(choices),
         entries={**contender.about, f"validation_{task.measure}": interval(best)},
     )
     # Of a training that was done before an interruption nothing is compiled.

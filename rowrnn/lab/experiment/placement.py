@@ -9,20 +9,26 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rowrnn.cells import Cell
-from rowrnn.recurrence.backend_choice import explain
+from rowrnn.recurrence.backend import ScanCall
+from rowrnn.recurrence.backend_choice import Choice, choose
 
 
-def computed_by(model: Any) -> str:
-    """The backends of a model's recurrences, and why; XLA of a model without any."""
+def choices_of(model: Any) -> list[Choice]:
+    """Returns the backend of each of a model's recurrences, and why."""
     cells = [module for _, module in nnx.iter_modules(model) if isinstance(module, Cell)]
-    reasons = [explain(cell, jnp.zeros((1,) * (1 + cell.num_feature_axes) + (cell.features,))) for cell in cells]
-    return "; ".join(dict.fromkeys(reasons)) or "XLA"
+    steps = [jnp.zeros((1,) * (1 + cell.num_feature_axes) + (cell.features,)) for cell in cells]
+    return [choose(cell, ScanCall(x)) for cell, x in zip(cells, steps, strict=True)]
 
 
-def devices_for(computed_by: str, seeds: int) -> Sequence[jax.Device]:
-    """What to train on: compiled code has all cores on one device, and loses where devices share a batch."""
+def computed_by(choices: Sequence[Choice]) -> str:
+    """Describes the backends of a model's recurrences, and why; XLA of a model without any."""
+    return "; ".join(dict.fromkeys(map(str, choices))) or "XLA"
+
+
+def devices_for(choices: Sequence[Choice], seeds: int) -> Sequence[jax.Device]:
+    """Returns what to train on: compiled code has all cores on one device, and loses where devices share a batch."""
     devices = jax.devices()
-    if not computed_by.startswith("native"):
+    if not any(choice.backend.name == "native" for choice in choices):
         return devices
     if jax.process_count() > 1:
         return [next(d for d in devices if d.process_index == process) for process in range(jax.process_count())]
