@@ -62,7 +62,9 @@ def test_rows(pooling):
         cropped = x[n : n + 1, :height]
         np.testing.assert_allclose(logits[n], model(cropped)[0], rtol=0, atol=1e-6)
         np.testing.assert_allclose(by_row[n, :height], model.logits_by_row(cropped)[0], rtol=0, atol=1e-6)
-        np.testing.assert_allclose(by_row[n, height:], np.broadcast_to(logits[n], (6 - height, 3)), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            by_row[n, height:], logits[n][None].repeat(6 - int(height), axis=0), rtol=0, atol=1e-6
+        )
 
 
 def both(features, hidden):
@@ -111,6 +113,8 @@ def test_videos(make):
         cropped = videos[n : n + 1, :length]
         np.testing.assert_allclose(logits[n], model(cropped)[0], rtol=0, atol=1e-5)
         np.testing.assert_allclose(by_frame[n, :length], model.logits_by_frame(cropped)[0], rtol=0, atol=1e-5)
-        np.testing.assert_allclose(by_frame[n, length:], np.broadcast_to(logits[n], (5 - length, 3)), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(
+            by_frame[n, length:], logits[n][None].repeat(5 - int(length), axis=0), rtol=0, atol=1e-5
+        )
     gradient = jax.grad(lambda model: model(videos, lengths=lengths).sum())(model)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
