@@ -97,7 +97,7 @@ def train(model: str, seeds: range, options: Options) -> dict[str, float]:
             [sys.executable, str(EXPERIMENT), "--models", model, *arguments], check=True, stdout=subprocess.DEVNULL
         )
         seconds = time.perf_counter() - started
-        found = json.loads((Path(directory) / "run" / "results.json").read_text())
+        found = json.loads((Path(directory) / "run" / "results.json").read_text(encoding="utf-8"))
     return {"seconds": seconds, "train_seconds": found["summary"][0]["train_seconds"]}
 
 

@@ -22,7 +22,7 @@ class ConvCell(Cell):
     Args:
         features: number of input channels.
         hidden: number of channels of the state.
-        kernel: height and width of both kernels, odd.
+        kernel: height and width of both kernels, or both at once, odd.
         dtype: dtype of the parameters.
         rngs: source of the initial parameters.
 
@@ -34,8 +34,9 @@ class ConvCell(Cell):
     recurrent_kernel: nnx.Param
 
     def __init__(
-        self, features: int, hidden: int, kernel: tuple[int, int] = (3, 3), *, rngs: nnx.Rngs, **options: Any
+        self, features: int, hidden: int, kernel: tuple[int, int] | int = (3, 3), *, rngs: nnx.Rngs, **options: Any
     ) -> None:
+        kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
         if min(kernel) < 1 or not all(side % 2 for side in kernel):
             raise ValueError(f"{type(self).__name__} needs a kernel of odd sides, not {kernel}.")
         self.kernel = kernel

@@ -22,7 +22,8 @@ class Reading(NamedTuple):
     Args:
         labels: `[b, t]`, behind each string's last label -1.
         lengths: number of labels of each string, `[b]`.
-        log_probability: in nats, `[b]`: of the path that `best_path` follows, of the string that `beam_search` finds.
+        log_probability: in nats, `[b]`, float32 at least: of the path that `best_path` follows, of the string that
+            `beam_search` finds.
     """
 
     labels: Int[Array, "b t"]
@@ -47,6 +48,7 @@ def best_path(logits: ArrayLike, lengths: ArrayLike | None = None) -> Reading:
 
     Raises:
         ValueError: if logits have another form, or lengths, where known outside `jax.jit`, leave [1, t].
+        TypeError: if lengths are no integers.
     """
     log_probs, valid = _checked(logits, lengths)
     blank = log_probs.shape[-1] - 1
@@ -81,7 +83,7 @@ def beam_search(logits: ArrayLike, lengths: ArrayLike | None = None, *, beam: in
         beam: number of prefixes that are kept after each step.
 
     Raises:
-        ValueError: as `best_path`, or if the beam is below 1.
+        ValueError, TypeError: as `best_path`; ValueError also if the beam is below 1.
     """
     if beam < 1:
         raise ValueError(f"A beam search keeps at least 1 prefix, not {beam}.")
@@ -158,13 +160,20 @@ def _checked(logits: ArrayLike, lengths: ArrayLike | None) -> tuple[Float[Array,
             f"blank, not {list(logits.shape)}."
         )
     batch, steps, _ = logits.shape
+    if lengths is not None and not isinstance(lengths, jax.Array):
+        lengths = np.asarray(lengths)
     known = None if lengths is None or isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
-    if lengths is not None and jnp.shape(lengths) != (batch,):
-        raise ValueError(f"Expected one length for each of {batch} lines, not {list(jnp.shape(lengths))}.")
+    if lengths is not None and lengths.shape != (batch,):
+        raise ValueError(f"Expected one length for each of {batch} lines, not {list(lengths.shape)}.")
+    if lengths is not None and not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise TypeError(f"Lengths are numbers of steps, integers, not {lengths.dtype}.")
     if known is not None and not ((known >= 1) & (known <= steps)).all():
         raise ValueError(
             f"Lines of {steps} steps have lengths from 1 to {steps}; these run from {known.min()} to {known.max()}. "
             "Leave out empty lines."
         )
     within = jnp.full((batch,), steps, jnp.int32) if lengths is None else jnp.asarray(lengths).astype(jnp.int32)
+    # Sums over many steps need float32 at least: in bfloat16 a search finds other strings.
+    if jnp.issubdtype(logits.dtype, jnp.floating) and jnp.finfo(logits.dtype).bits < 32:
+        logits = logits.astype(jnp.float32)
     return jax.nn.log_softmax(logits, axis=-1), jnp.arange(steps)[None, :] < within[:, None]

@@ -5,7 +5,7 @@ leading axis `n`, and the word said last, to log-probabilities of the next one.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,8 @@ Step = Callable[[State, Int[Array, "n"]], tuple[State, Float[Array, "n words"]]]
 class SpecialTokens(NamedTuple):
     """Words that stand for none: what fills the place after the end, what is said before the first word, and the end.
 
-    Only `pad` is never said in a sentence; that `begin` is not is for the model to learn.
+    Any of them may be one word, as in T5 (`begin` is `pad`) and GPT-2 (all are). In a sentence `pad` is not said,
+    unless it is the end; that `begin` is not is for the model to learn.
     """
 
     pad: int
@@ -46,7 +47,7 @@ def greedy(step: Step, state: State, marks: SpecialTokens, longest: int) -> Sent
     Args:
         step: the model.
         state: before the first word, leading axis `b`.
-        marks: as above; `pad` is never said.
+        marks: as above; `pad` is not said, unless it is the end.
         longest: most words of a sentence, its end included; one that has not ended by then is left without.
 
     Raises:
@@ -80,28 +81,31 @@ def beam_search(
     first = jnp.broadcast_to(jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf)[None], (b, width))
     sentences = Sentences(jnp.full((b, width, longest), marks.pad), first, jnp.zeros((b, width), jnp.int32))
     said = jnp.full((b, width), marks.begin)
+    ended = jnp.zeros((b, width), bool)
 
-    def advance(carry: tuple[State, Array, Sentences], turn: Array) -> tuple[tuple[State, Array, Sentences], None]:
-        state, said, sentences = carry
+    def advance(carry: tuple[State, Array, Array, Sentences], turn: Array) -> tuple[Any, None]:
+        state, said, ended, sentences = carry
         state, log_probs = step(state, said.reshape(b * width))
         words = log_probs.shape[-1]
         log_probs = log_probs.reshape(b, width, words)
-        ended = ((said == marks.end) | (said == marks.pad))[..., None]
-        # After its end a sentence goes on with padding, which costs nothing; before it is no word.
-        silent = (jnp.arange(words) == marks.pad)[None, None]
-        log_probs = jnp.where(ended == silent, jnp.where(ended, 0.0, log_probs), -jnp.inf)
+        # After its end a sentence goes on with padding, which costs nothing; before, padding that is not the end is no
+        # word.
+        padding = (jnp.arange(words) == marks.pad)[None, None]
+        before = log_probs if marks.pad == marks.end else jnp.where(padding, -jnp.inf, log_probs)
+        log_probs = jnp.where(ended[..., None], jnp.where(padding, 0.0, -jnp.inf), before)
         log_probs = sentences.log_probs[..., None] + log_probs
-        lengths = sentences.lengths[..., None] + jnp.where(ended, 0, 1)
+        lengths = sentences.lengths[..., None] + jnp.where(ended, 0, 1)[..., None]
         rank = log_probs / lengths.astype(log_probs.dtype) ** length_power
         _, best = jax.lax.top_k(rank.reshape(b, width * words), width)
         parent, word = best // words, best % words
         state = jax.tree.map(lambda a: _chosen(a.reshape(b, width, *a.shape[1:]), parent).reshape(a.shape), state)
         log_probs = jnp.take_along_axis(log_probs.reshape(b, width * words), best, axis=1)
         so_far = _chosen(sentences.words, parent).at[:, :, turn].set(word)
-        return (state, word, Sentences(so_far, log_probs, _chosen(lengths[..., 0], parent))), None
+        ended = _chosen(ended, parent) | (word == marks.end)
+        return (state, word, ended, Sentences(so_far, log_probs, _chosen(lengths[..., 0], parent))), None
 
-    start = (repeated(state, width), said, sentences)
-    (_, _, sentences), _ = jax.lax.scan(advance, start, jnp.arange(longest))
+    start = (repeated(state, width), said, ended, sentences)
+    (*_, sentences), _ = jax.lax.scan(advance, start, jnp.arange(longest))
     return sentences
 
 

@@ -12,7 +12,7 @@ from rowrnn.image.orders import ORDERS, Order
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
-from rowrnn.typing import Integers, State
+from rowrnn.typing import Integers, Outputs, State
 
 Grid = Float[Array, "b gh gw k"]
 
@@ -27,6 +27,7 @@ class ImageScan(nnx.Module):
 
     Raises:
         ValueError: for an unknown order.
+        TypeError: for what is no function, as an `Order`.
     """
 
     def __init__(
@@ -35,12 +36,8 @@ class ImageScan(nnx.Module):
         order: str | Callable[..., Order] = "rows",
         **options: Hashable,
     ) -> None:
-        if isinstance(order, str):
-            if order not in ORDERS:
-                raise ValueError(f"There is no order {order!r}; there are {', '.join(ORDERS)}.")
-            order = ORDERS[order]
         self.layer = Recurrent(layer) if isinstance(layer, Cell) else layer
-        self.order = order
+        self.order = order_function(order)
         self.options = tuple(options.items())
 
     @property
@@ -72,6 +69,26 @@ class ImageScan(nnx.Module):
             ValueError: if a shape does not fit the layer, patches do not divide the images, or heights or widths, where
                 known outside `jax.jit`, leave the images.
         """
+        order, outputs, state = self.sequence_outputs(
+            images, heights=heights, widths=widths, initial_state=initial_state, key=key, **options
+        )
+        return order.grid(outputs), state
+
+    def sequence_outputs(
+        self,
+        images: ArrayLike,
+        *,
+        heights: Integers | None = None,
+        widths: Integers | None = None,
+        initial_state: Any = None,
+        key: Key[Array, ""] | None = None,
+        **options: Unpack[ScanOptions],
+    ) -> tuple[Order, Outputs, State]:
+        """Runs the layer as `__call__` does: the order, outputs step by step, `[b·n, t, outputs]`, and the last state.
+
+        Raises:
+            ValueError: as `__call__`.
+        """
         images = jnp.asarray(images)
         if images.ndim != 4:
             raise ValueError(f"A batch of images has shape [b, h, w, c], not {list(images.shape)}.")
@@ -83,4 +100,22 @@ class ImageScan(nnx.Module):
         if "mask" in options:
             raise ValueError("An ImageScan makes its mask of heights and widths; give these.")
         outputs, state = self.layer(order.sequences(images), initial_state=initial_state, key=key, mask=mask, **options)
-        return order.grid(outputs), state
+        return order, outputs, state
+
+
+def order_function(order: Any) -> Callable[..., Order]:
+    """The function `(height, width, **options) → Order` that a name stands for, or that is given.
+
+    Raises:
+        ValueError, TypeError: as `ImageScan`.
+    """
+    if isinstance(order, str):
+        if order not in ORDERS:
+            raise ValueError(f"There is no order {order!r}; there are {', '.join(ORDERS)}.")
+        return ORDERS[order]
+    if not callable(order):
+        of_one_size = ": for images of one size write lambda height, width: order" if isinstance(order, Order) else ""
+        raise TypeError(
+            f"An order is a name or a function (height, width) → Order, not {type(order).__name__}{of_one_size}."
+        )
+    return order

@@ -3,8 +3,9 @@
 An order knows height and width only. `ORDERS` names the functions `(height, width, **options) → Order` that make one.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,12 @@ from rowrnn.recurrence.sharding import reshape_examples
 from rowrnn.typing import Integers
 
 HOLE = -1
+Patch = tuple[int, int] | int
+"""Height and width of a patch, or both at once."""
 
 
-class Order(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Order:
     """Which pixels make which step of which sequence.
 
     Args:
@@ -25,11 +29,18 @@ class Order(NamedTuple):
         pixels: `[n, t, p]`: the p pixels, numbered row by row, of each of t steps of n sequences; -1 is no pixel.
         places: `[gh, gw]`: the step, numbered sequence by sequence, whose output lies at each place of a grid over the
             image.
+
+    Raises:
+        ValueError: if there is a pixel outside the image, or a place for a step that there is not.
     """
 
     size: tuple[int, int]
     pixels: Int[np.ndarray, "n t p"]
     places: Int[np.ndarray, "gh gw"]
+
+    def __post_init__(self) -> None:
+        _check_numbers("pixels", self.pixels, HOLE, self.size[0] * self.size[1])
+        _check_numbers("places", self.places, 0, self.pixels.shape[0] * self.pixels.shape[1])
 
     def sequences(self, images: Shaped[Array, "b h w c"]) -> Shaped[Array, "bn t d"]:
         """Images as sequences `[b·n, t, p·c]`; where there is no pixel they are zero.
@@ -101,6 +112,14 @@ class Order(NamedTuple):
             raise ValueError(f"This order is for images of {self.size[0]}x{self.size[1]}, not {size[0]}x{size[1]}.")
 
 
+def _check_numbers(name: str, numbers: np.ndarray, first: int, end: int) -> None:
+    if numbers.size and not first <= numbers.min() <= numbers.max() < end:
+        raise ValueError(
+            f"The {name} of an order are numbers from {first} to {end - 1}; these run from {numbers.min()} to "
+            f"{numbers.max()}."
+        )
+
+
 def rows(height: int, width: int) -> Order:
     """A row a step, from the top. Outputs lie on a grid of one column."""
     return Order((height, width), _numbers(height, width)[None], np.arange(height)[:, None])
@@ -111,13 +130,13 @@ def columns(height: int, width: int) -> Order:
     return Order((height, width), _numbers(height, width).T[None], np.arange(width)[None, :])
 
 
-def patches(height: int, width: int, patch: tuple[int, int] = (1, 1)) -> Order:
+def patches(height: int, width: int, patch: Patch = (1, 1)) -> Order:
     """A patch a step, row of patches by row, each from the left: with `(1, 1)` pixel by pixel."""
     blocks = _patches(height, width, patch)
     return _one_sequence((height, width), blocks, np.arange(blocks.shape[0] * blocks.shape[1]))
 
 
-def snake(height: int, width: int, patch: tuple[int, int] = (1, 1)) -> Order:
+def snake(height: int, width: int, patch: Patch = (1, 1)) -> Order:
     """A patch a step, row of patches by row, from the left and from the right by turns: each step touches the last."""
     blocks = _patches(height, width, patch)
     numbers = np.arange(blocks.shape[0] * blocks.shape[1]).reshape(blocks.shape[:2])
@@ -125,7 +144,7 @@ def snake(height: int, width: int, patch: tuple[int, int] = (1, 1)) -> Order:
     return _one_sequence((height, width), blocks, numbers.ravel())
 
 
-def permuted(height: int, width: int, patch: tuple[int, int] = (1, 1), seed: int = 0) -> Order:
+def permuted(height: int, width: int, patch: Patch = (1, 1), seed: int = 0) -> Order:
     """A patch a step, in an order drawn once from the seed: permuted sequential MNIST with `(1, 1)`."""
     blocks = _patches(height, width, patch)
     return _one_sequence(
@@ -153,13 +172,13 @@ def diagonal(height: int, width: int) -> Order:
     return Order((height, width), pixels[None], places)
 
 
-def across(height: int, width: int, patch: tuple[int, int] = (1, 1)) -> Order:
+def across(height: int, width: int, patch: Patch = (1, 1)) -> Order:
     """Every row of patches a sequence of its own, a patch a step, from the left."""
     blocks = _patches(height, width, patch)
     return Order((height, width), blocks, np.arange(blocks.shape[0] * blocks.shape[1]).reshape(blocks.shape[:2]))
 
 
-def down(height: int, width: int, patch: tuple[int, int] = (1, 1)) -> Order:
+def down(height: int, width: int, patch: Patch = (1, 1)) -> Order:
     """Every column of patches a sequence of its own, a patch a step, from the top."""
     blocks = _patches(height, width, patch).swapaxes(0, 1)
     return Order((height, width), blocks, np.arange(blocks.shape[0] * blocks.shape[1]).reshape(blocks.shape[:2]).T)
@@ -184,12 +203,13 @@ def _numbers(height: int, width: int) -> Int[np.ndarray, "h w"]:
     return np.arange(height * width).reshape(height, width)
 
 
-def _patches(height: int, width: int, patch: tuple[int, int]) -> Int[np.ndarray, "gh gw p"]:
+def _patches(height: int, width: int, patch: Patch) -> Int[np.ndarray, "gh gw p"]:
     """Pixels of each patch of a grid, row by row.
 
     Raises:
         ValueError: if patches do not divide the image.
     """
+    patch = (patch, patch) if isinstance(patch, int) else patch
     if min(patch) < 1 or height % patch[0] or width % patch[1]:
         raise ValueError(f"Patches of {patch[0]}x{patch[1]} do not divide an image of {height}x{width}.")
     blocks = _numbers(height, width).reshape(height // patch[0], patch[0], width // patch[1], patch[1])

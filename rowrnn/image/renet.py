@@ -24,7 +24,7 @@ class ReNet(nnx.Module):
     Args:
         features: channels of an image.
         hidden: size of the state of each of the four cells; an output has twice as many features as theirs.
-        patch: height and width of a patch.
+        patch: height and width of a patch, or both at once.
         cell: class of `rowrnn.cells`.
         rngs: source of the initial parameters.
         options: those of the cell.
@@ -34,7 +34,7 @@ class ReNet(nnx.Module):
         self,
         features: int,
         hidden: int,
-        patch: tuple[int, int] = (2, 2),
+        patch: tuple[int, int] | int = (2, 2),
         *,
         cell: type[Cell] = GRU,
         rngs: nnx.Rngs,
@@ -43,7 +43,7 @@ class ReNet(nnx.Module):
         def both(features: int) -> Bidirectional:
             return Bidirectional(*(cell(features, hidden, rngs=rngs, **options) for _ in range(2)))
 
-        self.patch = patch
+        patch = self.patch = (patch, patch) if isinstance(patch, int) else patch
         self.vertical = ImageScan(both(math.prod(patch) * features), "down", patch=patch)
         self.horizontal = ImageScan(both(self.vertical.outputs), "across")
 

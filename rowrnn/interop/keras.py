@@ -20,21 +20,26 @@ _NAMES = ("kernel", "recurrent_kernel", "bias")
 def from_keras(weights: Sequence[ArrayLike]) -> Recurrent | Bidirectional:
     """The layer whose weights `layer.get_weights()` holds: three arrays, or six of a `Bidirectional`.
 
+    Of layers with `use_bias=False` there are two or four; a GRU without biases is taken for one with `reset_after`.
     Weights do not tell a layer's activations, direction, merge mode or padding: they are taken to be Keras' own
     defaults, and of a `ConvLSTM2D` the padding "same".
 
     Raises:
         InputError: if there are more or fewer arrays, or shapes do not fit.
     """
-    if len(weights) == 6:
-        return Bidirectional(_cell(weights[:3]), _cell(weights[3:]))
-    if len(weights) != 3:
-        raise InputError(f"A Keras recurrence has 3 arrays, {', '.join(_NAMES)}, or twice as many, not {len(weights)}.")
+    if len(weights) not in (2, 3, 4, 6):
+        raise InputError(
+            f"A Keras recurrence has 3 arrays, {', '.join(_NAMES)}, without bias 2, or twice as many, not "
+            f"{len(weights)}."
+        )
+    if len(weights) > 3:
+        half = len(weights) // 2
+        return Bidirectional(_cell(weights[:half]), _cell(weights[half:]))
     return Recurrent(_cell(weights))
 
 
 def _cell(weights: Sequence[ArrayLike]) -> Cell:
-    kernel, recurrent, bias = (np.asarray(array) for array in weights)
+    kernel, recurrent, *biases = (np.asarray(array) for array in weights)
     for name, array in (("kernel", kernel), ("recurrent_kernel", recurrent)):
         if array.ndim not in (2, 4):
             raise InputError(f"{name} has shape {list(array.shape)}, expected two axes or four.")
@@ -46,6 +51,8 @@ def _cell(weights: Sequence[ArrayLike]) -> Cell:
             f"kernel has {columns} columns for a hidden size of {hidden}: a SimpleRNN has as many, a GRU 3 times and "
             "an LSTM or ConvLSTM2D 4 times as many."
         )
+    zeros = np.zeros((2, columns) if gates == 3 else columns, kernel.dtype)
+    bias = biases[0] if biases else zeros
     expected = {
         "kernel": (*kernel.shape[:-2], features, columns),
         "recurrent_kernel": (*kernel.shape[:-2], hidden, columns),

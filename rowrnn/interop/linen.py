@@ -1,6 +1,9 @@
-"""`flax.linen`'s cells by their parameter trees: `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` and `GRUCell`.
+"""`flax.linen`'s cells by their parameter trees, alone, in an `RNN` or in a `Bidirectional`.
 
-A tree has a dense layer for each gate and product, as `{"ir": {"kernel", "bias"}, "hr": {"kernel"}, …}`.
+They are `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `MGUCell` and `ConvLSTMCell`.
+
+A tree has a dense layer for each gate and product, as `{"ir": {"kernel", "bias"}, "hr": {"kernel"}, …}`, or, of a
+`ConvLSTMCell`, a convolution for each product. An `MGUCell` is a GRU whose reset and update gates are one.
 """
 
 from collections.abc import Mapping
@@ -8,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from rowrnn.cells import GRU, LSTM, Cell, Elman
+from rowrnn.cells import GRU, LSTM, Cell, ConvLSTM, Elman
 from rowrnn.errors import InputError
 from rowrnn.interop.arrays import cell_of, checked, numpy_of
+from rowrnn.sequence import Bidirectional
 
 # Of each class the names of its gates in our order, and which products have a bias.
 _GATES: dict[type[Cell], tuple[str, ...]] = {Elman: ("",), LSTM: ("i", "f", "g", "o"), GRU: ("r", "z", "n")}
@@ -21,13 +25,28 @@ _BIASED: dict[type[Cell], tuple[str, ...]] = {
 }
 
 
-def from_linen(params: Mapping[str, Any]) -> Cell:
+def from_linen(params: Mapping[str, Any]) -> Any:
     """The cell whose weights a tree of a linen cell holds, `variables["params"]` or that of the cell in an `RNN`.
+
+    Of a `Bidirectional` both directions are read, their outputs concatenated as is linen's default. Of a `ConvLSTMCell`
+    the padding is taken to be "SAME" and the strides 1.
 
     Raises:
         InputError: if names are missing or unknown, shapes do not fit, or the cell cannot be represented.
     """
+    if set(params) == {"forward_rnn", "backward_rnn"}:
+        return Bidirectional(*(_cell(params[f"{way}_rnn"]) for way in ("forward", "backward")))
+    return _cell(params)
+
+
+def _cell(params: Mapping[str, Any]) -> Any:
     params = params.get("cell", params)
+    if set(params) == {"ih", "hh"}:
+        return _conv_lstm(params)
+    if {"if", "hf", "in", "hn"} == set(params) and all(isinstance(params[name], Mapping) for name in params):
+        params = {"ir": params["if"], "iz": params["if"], "hr": params["hf"], "hz": params["hf"]} | {
+            name: params[name] for name in ("in", "hn")
+        }
     if not all(isinstance(arrays, Mapping) for arrays in params.values()):
         raise InputError(f"A linen cell's parameters are a tree of dense layers, not {', '.join(sorted(params))}.")
     flat = {f"{layer}/{name}": array for layer, arrays in params.items() for name, array in arrays.items()}
@@ -35,8 +54,8 @@ def from_linen(params: Mapping[str, Any]) -> Cell:
     kind = next((kind for kind, gates in _GATES.items() if inputs == {f"i{gate}" for gate in gates}), None)
     if kind is None:
         raise InputError(
-            f"No cell of linen that is known here, SimpleCell, LSTMCell, OptimizedLSTMCell or GRUCell, has the dense "
-            f"layers {', '.join(sorted(params))}."
+            f"No cell of linen that is known here, SimpleCell, LSTMCell, OptimizedLSTMCell, GRUCell or MGUCell, "
+            f"has the dense layers {', '.join(sorted(params))}."
         )
     gates = _GATES[kind]
     first = f"i{gates[0]}/kernel"
@@ -62,6 +81,28 @@ def from_linen(params: Mapping[str, Any]) -> Cell:
     if kind is GRU:
         return cell_of(GRU, features, hidden, **kernels, bias=biases("i"), candidate_bias=arrays["hn/bias"])
     return cell_of(kind, features, hidden, **kernels, bias=biases("i") + biases("h"))
+
+
+def _conv_lstm(params: Mapping[str, Any]) -> ConvLSTM:
+    flat = {f"{layer}/{name}": np.asarray(array) for layer, arrays in params.items() for name, array in arrays.items()}
+    kernel = flat.get("ih/kernel", np.zeros(()))
+    if kernel.ndim != 4 or kernel.shape[-1] % 4:
+        raise InputError(
+            f"A ConvLSTMCell over images has a kernel [height, width, channels, 4 times features], not {kernel.shape}."
+        )
+    *sides, features, columns = kernel.shape
+    expected = {"ih/kernel": kernel.shape, "hh/kernel": (*sides, columns // 4, columns)}
+    biases = [name for name in ("ih/bias", "hh/bias") if name in flat]
+    checked("a linen ConvLSTMCell", flat, expected | dict.fromkeys(biases, (columns,)))
+
+    def in_our_order(array: np.ndarray) -> np.ndarray:
+        i, g, f, o = np.split(array, 4, axis=-1)
+        return np.concatenate([i, f, g, o], axis=-1)
+
+    bias = in_our_order(sum((flat[name] for name in biases), np.zeros(columns, kernel.dtype)))
+    bias[columns // 4 : columns // 2] += 1  # linen adds it at every step.
+    kernels = {"input_kernel": in_our_order(kernel), "recurrent_kernel": in_our_order(flat["hh/kernel"])}
+    return cell_of(ConvLSTM, features, columns // 4, tuple(sides), **kernels, bias=bias)
 
 
 def to_linen(cell: Cell) -> dict[str, dict[str, np.ndarray]]:

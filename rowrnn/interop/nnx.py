@@ -1,4 +1,5 @@
-"""`flax.nnx`'s cells: `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` and `GRUCell`, which has no `b_hn`."""
+"""`flax.nnx`'s cells: `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` and `GRUCell`, which has no `b_hn`; `RNN` and
+`Bidirectional` of them."""
 
 from typing import Any
 
@@ -10,16 +11,34 @@ from flax import nnx
 from rowrnn.cells import GRU, LSTM, Cell, Elman
 from rowrnn.errors import InputError
 from rowrnn.interop.arrays import cell_of, numpy_of
+from rowrnn.sequence import Bidirectional, Recurrent
 
 _TANH, _SIGMOID = (jnp.tanh, nnx.tanh), (nnx.sigmoid, jax.nn.sigmoid)
 
 
 def from_nnx(cell: Any) -> Any:
-    """The cell of the same weights.
+    """The cell of the same weights; of an `RNN` the `Recurrent`, of a `Bidirectional` the `Bidirectional` layer.
 
     Raises:
-        InputError: if the cell is none of those of this module, or has other activations.
+        InputError: if the cell is none of those of this module, has other activations, or a layer of it takes or shows
+            steps in another order than ours.
     """
+    if isinstance(cell, nnx.Bidirectional):
+        if cell.merge_fn is not nnx.Bidirectional.merge_fn:
+            raise InputError("This Bidirectional has a merge_fn of its own; ours concatenates, adds or averages.")
+        if cell.time_major:
+            raise InputError("This Bidirectional is time_major; layers here take [batch, time, features].")
+        ways: Any = cell.forward_rnn, cell.backward_rnn
+        return Bidirectional(*(from_nnx(way.cell) for way in ways))
+    if isinstance(cell, nnx.RNN):
+        if cell.time_major:
+            raise InputError("This RNN is time_major; layers here take [batch, time, features].")
+        if cell.reverse and not cell.keep_order:
+            raise InputError(
+                "This RNN shows the outputs of its last step first; layers here keep the order of the steps: set "
+                "keep_order=True."
+            )
+        return Recurrent(from_nnx(cell.cell), reverse=cell.reverse)
     if getattr(cell, "residual", False):
         raise InputError(f"This {type(cell).__name__} adds its input to its state, which no cell here does.")
     for name, function, expected in (("activation_fn", "tanh", _TANH), ("gate_fn", "sigmoid", _SIGMOID)):

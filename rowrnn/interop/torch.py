@@ -6,6 +6,7 @@ only the sum of the biases counts; of a GRU the candidate's recurrent bias is on
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import ArrayLike
@@ -88,12 +89,14 @@ def _cell(kind: type[Cell], features: int, hidden: int, suffix: str, arrays: Map
     return cell_of(ProjectedLSTM, *sizes, **kernels, bias=first + second, projection_kernel=projection.T)
 
 
-def to_torch(stack: Stack | Bidirectional | Recurrent | Cell) -> dict[str, np.ndarray]:
-    """Arrays by torch's names, for `load_state_dict` after `torch.from_numpy`.
+def to_torch(stack: Any) -> dict[str, np.ndarray]:
+    """Arrays by torch's names, for `load_state_dict` after `torch.from_numpy`; of a `Rows` layer those of its cell.
 
     Raises:
         InputError: if torch has no such recurrence.
     """
+    if not isinstance(stack, Stack | Bidirectional | Recurrent | Cell):
+        stack = getattr(stack, "cell", stack)  # of a `Rows` layer, which this room does not import
     layers = list(stack.layers) if isinstance(stack, Stack) else [stack]
     if isinstance(stack, Stack) and stack.connection != "plain":
         raise InputError(f"torch's recurrences have no {stack.connection} connections.")

@@ -1,18 +1,18 @@
 """A classifier that reads an image in any order: layers over it, pooled, one linear head."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 
-from rowrnn.cells import LSTMState
-from rowrnn.image.image_scan import ImageScan
+from rowrnn.image.image_scan import Grid, ImageScan
 from rowrnn.image.renet import ReNet
 from rowrnn.models.row_classifier import Pooling
+from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
-from rowrnn.typing import Hidden, Images, Logits, State
+from rowrnn.typing import Hidden, Images, Logits, Outputs
 
 
 class ScanClassifier(nnx.Module):
@@ -21,7 +21,8 @@ class ScanClassifier(nnx.Module):
     Args:
         layers: `ImageScan` or `ReNet`, from the bottom up.
         classes: number of classes.
-        pooling: what the head reads of the top layer: where each direction ended, "last", or the mean over its grid.
+        pooling: what the head reads of the top layer: its outputs where each direction ended, "last", or their mean
+            over its grid.
         dropout: probability with which a pooled feature is dropped while training.
         head_hidden: units of a layer with ReLU between the pooled features and the answer, which linear cells need;
             none where not given.
@@ -57,21 +58,50 @@ class ScanClassifier(nnx.Module):
         self.dropout = nnx.Dropout(dropout)
         self.pooling = pooling
 
-    def __call__(self, images: Images, *, key: Array | None = None) -> Logits:
-        """Logits `[b, classes]` of images `[b, h, w, c]`; with a `key`, as in training, features are dropped."""
-        grid, state, top = images, None, self.layers[-1]
-        for layer in self.layers:
-            grid, state = layer(grid)
-        pooled = _ends(top.layer, state) if self.pooling == "last" and isinstance(top, ImageScan) else grid.mean((1, 2))
-        if pooled.shape[0] != images.shape[0]:
-            raise ValueError("The top layer reads an image as several sequences, which have no one end: pool by mean.")
+    def __call__(
+        self,
+        images: Images,
+        *,
+        heights: ArrayLike | None = None,
+        widths: ArrayLike | None = None,
+        key: Array | None = None,
+    ) -> Logits:
+        """Logits `[b, classes]` of images `[b, h, w, c]`; with a `key`, as in training, features are dropped.
+
+        Args:
+            images: floating-point images.
+            heights: number of valid rows of each image, `[b]`; what lies below has no influence. All where not given.
+            widths: number of valid columns of each image, `[b]`. All where not given.
+            key: randomness of dropout.
+
+        Raises:
+            ValueError: as the layers, or if "last" is asked of several sequences.
+        """
+        images = jnp.asarray(images)
+        *below, top = self.layers
+        grid: Array = images
+        sizes: dict[str, Any] = {"heights": heights, "widths": widths}
+        for layer in below:
+            (outputs, _), before = layer(grid, **sizes), grid
+            grid, sizes = outputs, _grid_sizes(sizes, before, outputs)
+        if self.pooling == "last" and isinstance(top, ImageScan):
+            hold = heights is not None or widths is not None
+            _, outputs, _ = top.sequence_outputs(grid, **sizes, hold_outputs=hold)
+            if outputs.shape[0] != images.shape[0]:
+                raise ValueError(
+                    "The top layer reads an image as several sequences, which have no one end: pool by mean."
+                )
+            pooled = _ends(_top(top), outputs)
+        else:
+            outputs, _ = top(grid, **sizes)
+            pooled = _mean_of_valid(outputs, **_grid_sizes(sizes, grid, outputs))
         if self.between is not None:
             pooled = nnx.relu(self.between(pooled))
         return self.head(self.dropout(pooled, deterministic=key is None, rngs=key))
 
 
 def _top(layer: ImageScan | ReNet) -> Any:
-    """The layer whose states are where the reading ended; of a stack the top one, if its outputs are the stack's."""
+    """The layer whose outputs show where the reading ended; of a stack the top one, if its outputs are the stack's."""
     inner = layer.layer if isinstance(layer, ImageScan) else None
     while isinstance(inner, Stack) and inner.connection == "plain":
         inner = inner.layers[-1]
@@ -83,9 +113,33 @@ def _has_ends(layer: ImageScan | ReNet) -> bool:
     return isinstance(top, Recurrent) or (isinstance(top, Bidirectional) and top.merge == "concatenate")
 
 
-def _ends(layer: Any, state: State) -> Hidden:
-    """The hidden state where each direction of a layer ended, side by side."""
-    if isinstance(layer, Stack):
-        return _ends(layer.layers[-1], state[-1])
-    each = state if isinstance(layer, Bidirectional) else (state,)
-    return jnp.concatenate([end.hidden if isinstance(end, LSTMState) else end for end in each], axis=-1)
+def _ends(layer: Any, outputs: Outputs) -> Hidden:
+    """What each direction of a layer shows where it ended, side by side; at steps not valid outputs are held."""
+    if isinstance(layer, Bidirectional):
+        there, back = jnp.split(outputs, (layer.forward.outputs,), axis=-1)
+        return jnp.concatenate([_ends(layer.forward, there), _ends(layer.backward, back)], axis=-1)
+    return outputs[:, 0 if layer.reverse else -1]
+
+
+def _grid_sizes(sizes: Mapping[str, ArrayLike | None], images: Array, grid: Array) -> dict[str, Any]:
+    """Heights and widths of what lies on the grid over images of these: a place of which a part is valid counts."""
+    pairs = zip(sizes.items(), images.shape[1:3], grid.shape[1:3], strict=True)
+    return {
+        # In a dtype of signs that holds the product.
+        name: None if given is None else (jnp.asarray(given).astype(jnp.int32) * places + (side - 1)) // side
+        for (name, given), side, places in pairs
+    }
+
+
+def _mean_of_valid(grid: Grid, heights: Array | None, widths: Array | None) -> Hidden:
+    """The mean over the valid places of a grid; zero where there is none."""
+    if heights is None and widths is None:
+        return grid.mean((1, 2))
+    b, rows, columns, _ = grid.shape
+    heights = jnp.full((b,), rows, jnp.int32) if heights is None else heights
+    widths = jnp.full((b,), columns, jnp.int32) if widths is None else widths
+    within = (jnp.arange(rows)[None, :, None] < heights[:, None, None]) & (
+        jnp.arange(columns)[None, None, :] < widths[:, None, None]
+    )
+    count = jnp.maximum(heights * widths, 1).astype(grid.dtype)
+    return zero_where_invalid(grid, within).sum((1, 2)) / count[:, None]

@@ -2,12 +2,15 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rowrnn.cells import Cell
 from rowrnn.cells.convolution import conv
+from rowrnn.models.row_classifier import mean_of_valid, running_mean
+from rowrnn.recurrence.arguments import valid_steps
+from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.sequence import Recurrent
-from rowrnn.typing import Logits, State
+from rowrnn.typing import Logits, Outputs, State
 
 FrameLogits = Float[Array, "b t classes"]
 
@@ -91,15 +94,27 @@ class VideoClassifier(nnx.Module):
         self.recurrent = Recurrent(cell)
         self.head = nnx.Linear(cell.outputs, classes, rngs=rngs)
 
-    def __call__(self, videos: ArrayLike, *, key: Array | None = None) -> Logits:
-        """Logits `[b, classes]` after the last frame of videos `[b, t, h, w, c]`; nothing is random with a `key`."""
-        outputs, _ = self.recurrent(self.cnn(videos))
-        return self.head(outputs[:, -1])
+    def __call__(self, videos: ArrayLike, *, lengths: ArrayLike | None = None, key: Array | None = None) -> Logits:
+        """Logits `[b, classes]` after the last frame of videos `[b, t, h, w, c]`; nothing is random with a `key`.
 
-    def logits_by_frame(self, videos: ArrayLike) -> FrameLogits:
-        """Logits after each frame, `[b, t, classes]`: the answer had the video ended there."""
-        outputs, _ = self.recurrent(self.cnn(videos))
-        return self.head(outputs)
+        Args:
+            videos: floating-point videos.
+            lengths: number of valid frames of each video, `[b]`; those behind have no influence. All where not given.
+            key: not used.
+        """
+        return self.head(self._outputs(videos, lengths)[:, -1])
+
+    def logits_by_frame(self, videos: ArrayLike, *, lengths: ArrayLike | None = None) -> FrameLogits:
+        """Logits after each frame, `[b, t, classes]`: the answer had the video ended there.
+
+        Behind the last valid frame its answer stays.
+        """
+        return self.head(self._outputs(videos, lengths))
+
+    def _outputs(self, videos: ArrayLike, lengths: ArrayLike | None) -> Outputs:
+        videos, _ = _valid_frames(videos, lengths)
+        outputs, _ = self.recurrent(self.cnn(videos), lengths=lengths, hold_outputs=True)
+        return outputs
 
     def initial_state(self, frame: ArrayLike) -> State:
         """State before the first frame, for a batch of frames `[b, h, w, c]`."""
@@ -136,19 +151,34 @@ class FrameAverage(nnx.Module):
         self.between = nnx.Linear(cnn.linear.out_features, hidden, rngs=rngs)
         self.head = nnx.Linear(hidden, classes, rngs=rngs)
 
-    def __call__(self, videos: ArrayLike, *, key: Array | None = None) -> Logits:
-        """Logits `[b, classes]` of videos `[b, t, h, w, c]`; nothing is random with a `key`."""
-        return self._answer(self.cnn(videos).mean(axis=1))
+    def __call__(self, videos: ArrayLike, *, lengths: ArrayLike | None = None, key: Array | None = None) -> Logits:
+        """Logits `[b, classes]` of videos `[b, t, h, w, c]`; lengths as of `VideoClassifier`, nothing is random."""
+        return self._answer(mean_of_valid(self._seen(videos, lengths), lengths))
 
-    def logits_by_frame(self, videos: ArrayLike) -> FrameLogits:
-        """Logits after each frame, `[b, t, classes]`: the answer had the video ended there."""
-        seen = self.cnn(videos)
-        count = jnp.arange(1, seen.shape[1] + 1, dtype=seen.dtype)
-        return self._answer(jnp.cumsum(seen, axis=1) / count[None, :, None])
+    def logits_by_frame(self, videos: ArrayLike, *, lengths: ArrayLike | None = None) -> FrameLogits:
+        """Logits after each frame, `[b, t, classes]`: the answer had the video ended there.
+
+        Behind the last valid frame its answer stays.
+        """
+        return self._answer(running_mean(self._seen(videos, lengths), lengths))
 
     def logits_of_frames(self, videos: ArrayLike) -> FrameLogits:
         """Logits of each frame on its own, `[b, t, classes]`."""
         return self._answer(self.cnn(videos))
 
+    def _seen(self, videos: ArrayLike, lengths: ArrayLike | None) -> Float[Array, "b t d"]:
+        """Features of every frame, zeros behind a video's length."""
+        videos, valid = _valid_frames(videos, lengths)
+        return zero_where_invalid(self.cnn(videos), valid)
+
     def _answer(self, seen: Float[Array, "*b d"]) -> Float[Array, "*b classes"]:
         return self.head(nnx.relu(self.between(seen)))
+
+
+def _valid_frames(videos: ArrayLike, lengths: ArrayLike | None) -> tuple[Array, Bool[Array, "b t"] | None]:
+    """Videos with zeros behind their lengths, and which frames are valid: what lies behind reaches no gradient."""
+    videos = jnp.asarray(videos)
+    if lengths is None or videos.ndim < 2:
+        return videos, None
+    _, valid = valid_steps(videos, lengths, None)
+    return zero_where_invalid(videos, valid), valid

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, DTypeLike, PyTree
+from jaxtyping import Array, Bool, DTypeLike, PyTree
 
 from rowrnn.cells import Cell
 from rowrnn.typing import Booleans, Integers, Lengths, State
@@ -98,8 +98,8 @@ def as_state(state: Any, like: PyTree[jax.ShapeDtypeStruct]) -> State:
     return jax.tree.map(lambda given, expected: jnp.asarray(given, expected.dtype), state, like)
 
 
-def shape(x: ArrayLike) -> str:
-    """A shape as text."""
+def shape(x: Any) -> str:
+    """Returns the shape of an array, or of what has one, as text."""
     return str(list(jnp.shape(x)))
 
 

@@ -1,20 +1,11 @@
 """The backend "native": LSTM and GRU over whole sequences, compiled for the CPU at hand (`kernels/`).
 
-The C++ compiler of the machine compiles the source once into the user's cache. `unavailable` says why not, where there
-is none; JAX's own code computes the same then.
+`unavailable` says why not, where there is no library (`native_library`); JAX's own code computes the same then.
 """
 
-import ctypes
 import dataclasses
-import functools
-import hashlib
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -37,56 +28,8 @@ from rowrnn.recurrence.array_form import (
 )
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtype_of
 from rowrnn.recurrence.fused import FusedPasses
+from rowrnn.recurrence.native_library import TARGETS, unavailable
 from rowrnn.recurrence.sharding import shape_varying_as, vary_alike
-
-KERNELS = Path(__file__).with_name("kernels")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
-TARGETS = ("lstm_forward", "lstm_backward", "gru_forward", "gru_backward")
-
-
-@functools.cache
-def unavailable() -> str:
-    """Why the compiled code cannot be used, empty where it can. The first call finds it or, in seconds, compiles it.
-
-    `ROWRNN_NATIVE=0` in the environment turns it off, `CXX` names the compiler.
-    """
-    if os.environ.get("ROWRNN_NATIVE") == "0":
-        return "ROWRNN_NATIVE=0 in the environment"
-    name = os.environ.get("CXX", "c++")
-    compiler = shutil.which(name)
-    if compiler is None:
-        return f"there is no C++ compiler {name!r}; CXX names another"
-    try:
-        library = ctypes.cdll.LoadLibrary(str(_library(compiler)))
-    except (subprocess.CalledProcessError, OSError, RuntimeError) as error:  # RuntimeError: no home directory
-        said = getattr(error, "stderr", "") or str(error)
-        return f"{compiler} failed: {said.strip()[-500:]}"
-    for target in TARGETS:
-        jax.ffi.register_ffi_target(f"rowrnn.{target}", jax.ffi.pycapsule(getattr(library, target)), platform="cpu")
-    return ""
-
-
-def _library(compiler: str) -> Path:
-    """The shared library of this source, compiler and processor, compiled if it is not in the cache."""
-
-    def run(*arguments: str) -> str:
-        return subprocess.run([compiler, *arguments], check=True, capture_output=True, text=True).stdout
-
-    # The macros tell the compiler's version and the instructions of the processor.
-    macros = run(*FLAGS, "-dM", "-E", "-x", "c++", os.devnull)
-    include = Path(jax.ffi.include_dir())
-    header = (include / "xla/ffi/api/c_api.h").read_text()
-    sources = [path.read_text() for path in sorted([*KERNELS.glob("*.h"), *KERNELS.glob("*.cc")])]
-    key = hashlib.sha256("\0".join([macros, header, *sources, *FLAGS]).encode()).hexdigest()[:16]
-    directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rowrnn"
-    library = directory / f"recurrence-{key}.so"
-    if not library.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory) as partial:
-            built = Path(partial) / library.name
-            run(*FLAGS, "-I", str(include), str(KERNELS / "recurrence.cc"), "-o", str(built))
-            built.replace(library)
-    return library
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Key
 from rowrnn.cells import Cell
 from rowrnn.recurrence.arguments import per_layer_states
 from rowrnn.recurrence.scan import ScanOptions
-from rowrnn.sequence.noise import split_key
+from rowrnn.sequence.noise import check_cell, split_key
 from rowrnn.sequence.recurrent import Recurrent
 from rowrnn.typing import Outputs, State
 
@@ -29,11 +29,14 @@ class Bidirectional(nnx.Module):
 
     Raises:
         ValueError: for another merge, or cells whose sizes do not fit each other.
+        TypeError: for what is no cell of rowrnn.
     """
 
     def __init__(self, forward: Cell, backward: Cell, *, merge: str = "concatenate", **options: Any) -> None:
         if merge not in get_args(Merge):
             raise ValueError(f"Bidirectional merges by {', '.join(get_args(Merge))}, not by {merge!r}.")
+        check_cell("Bidirectional", forward)
+        check_cell("Bidirectional", backward)
         if forward.num_feature_axes != backward.num_feature_axes:
             raise ValueError(f"{type(forward).__name__} and {type(backward).__name__} do not take the same sequences.")
         if forward.features != backward.features or (merge != "concatenate" and forward.outputs != backward.outputs):

@@ -21,6 +21,9 @@ class NoisyCell(Cell):
         dropout_mask: multiplies the hidden state where it enters a product, `[b, outputs]`.
         sizes: sizes of the arrays of a state, if units are held; how much of each is held comes beside the features of
             a step.
+
+    An output that is one of the state's arrays, as that of every cell of `rowrnn.cells`, is held with it; any other is
+    shown as the cell computes it.
     """
 
     def __init__(self, cell: Cell, dropout_mask: Array | None, sizes: Sequence[int]) -> None:
@@ -44,15 +47,30 @@ class NoisyCell(Cell):
         if not holds:
             return stepped, output
         old, structure = jax.tree.flatten(state)
+        stepped = jax.tree.leaves(stepped)
         # Held is held, bit by bit; between, as without a key, it is the mean.
-        new = [
-            jnp.where(hold == 1, b, lerp(a, hold, b))
-            for a, hold, b in zip(jax.tree.leaves(stepped), holds, old, strict=True)
-        ]
-        return jax.tree.unflatten(structure, new), new[0]
+        new = [jnp.where(hold == 1, b, lerp(a, hold, b)) for a, hold, b in zip(stepped, holds, old, strict=True)]
+        # An output that is one of the state's arrays is held with it; any other is what the cell computed.
+        shown = next((held for array, held in zip(stepped, new, strict=True) if array is output), output)
+        return jax.tree.unflatten(structure, new), shown
 
     def initial_state(self, projected: Any) -> State:
         return self.cell.initial_state(projected[0])
+
+
+def check_cell(layer: str, cell: Any) -> None:
+    """Refuses what is no cell: a layer, a class, a cell of another library."""
+    if isinstance(cell, Cell):
+        return
+    given = f"the class {cell.__name__}" if isinstance(cell, type) else f"{type(cell).__module__}.{type(cell).__name__}"
+    advice = (
+        "make one, with features, hidden and rngs"
+        if isinstance(cell, type)
+        else "give its cell; directions and noise are options of the layer around it"
+        if isinstance(getattr(cell, "cell", None), Cell)
+        else "rowrnn.interop.from_nnx reads those of flax.nnx"
+    )
+    raise TypeError(f"{layer} takes cells of rowrnn, not {given}: {advice}.")
 
 
 def check_rate(name: str, rate: float) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Key
 from rowrnn.cells import Cell, GatedCell
 from rowrnn.recurrence.arguments import check_sequence
 from rowrnn.recurrence.scan import ScanOptions, scan
-from rowrnn.sequence.noise import NoisyCell, check_rate, split_key
+from rowrnn.sequence.noise import NoisyCell, check_cell, check_rate, split_key
 from rowrnn.typing import Outputs, State
 
 
@@ -30,6 +30,7 @@ class Recurrent(nnx.Module):
 
     Raises:
         ValueError: if a probability is not in [0, 1), or the cell has no recurrent product to drop from.
+        TypeError: for what is no cell of rowrnn.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Recurrent(nnx.Module):
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
     ) -> None:
+        check_cell("Recurrent", cell)
         check_rate("recurrent_dropout", recurrent_dropout)
         check_rate("zoneout", zoneout)
         options = {

@@ -13,7 +13,7 @@ from rowrnn.recurrence.arguments import check_sequence, per_layer_states, valid_
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence.bidirectional import Bidirectional
-from rowrnn.sequence.noise import check_rate, split_key
+from rowrnn.sequence.noise import check_cell, check_rate, split_key
 from rowrnn.sequence.recurrent import Recurrent
 from rowrnn.typing import Outputs, State
 
@@ -35,6 +35,7 @@ class Stack(nnx.Module):
 
     Raises:
         ValueError: if there is no layer, a layer's size does not fit the one below, or a connection is unknown.
+        TypeError: for what is neither a layer nor a cell of rowrnn.
     """
 
     def __init__(
@@ -51,6 +52,9 @@ class Stack(nnx.Module):
         if not layers:
             raise ValueError("A stack has at least one layer.")
         layers = [Recurrent(layer) if isinstance(layer, Cell) else layer for layer in layers]
+        for layer in layers:
+            if not isinstance(layer, Recurrent | Bidirectional | Stack):
+                check_cell("Stack", layer)
         beside = layers[0].features if connection == "skip" else 0
         for number, (below, above) in enumerate(pairwise(layers), 1):
             if above.features != below.outputs + beside:

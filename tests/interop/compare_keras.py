@@ -48,6 +48,15 @@ def run(layer, x, **options):
         return np.asarray(layer(x, **options))
 
 
+@pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU"])
+def test_layers_without_biases(name):
+    make, kind = LAYERS[name]
+    theirs = randomized(make(return_sequences=True, use_bias=False), X)
+    ours: Any = from_keras(theirs.get_weights())
+    assert type(ours.cell) is kind
+    np.testing.assert_allclose(ours(X)[0], run(theirs, X), rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("name", LAYERS)
 def test_outputs_are_keras(name, masked):

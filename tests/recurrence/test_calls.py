@@ -24,7 +24,7 @@ def test_a_call_outside_of_jit_is_traced_once(kind, backend):
     cell = Counting(2, 5, rngs=nnx.Rngs(0)) if backend == "plain" else kind(2, 5, rngs=nnx.Rngs(0))
     scan(cell, X, backend=backend)
     first, compiled = len(traced), []
-    jax.monitoring.register_event_duration_secs_listener(lambda name, seconds, **_: compiled.append(name))
+    jax.monitoring.register_event_duration_secs_listener(lambda event, duration, **_: compiled.append(event))
     try:
         for _ in range(3):
             scan(cell, X + 1, backend=backend)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import warnings
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -174,6 +175,7 @@ def check_examples(name: str, split: str, images: np.ndarray, labels: np.ndarray
         InputError: as `Dataset.from_arrays`.
     """
     _check_images(name, split, images)
+    _warn_of_channels_first(name, split, images.shape)
     _check_labels(name, split, labels, len(images), classes)
 
 
@@ -217,6 +219,17 @@ def _check_images(name: str, split: str, images: np.ndarray) -> None:
                 f"{bad.size} of {len(images)} {split} images of {name!r} hold NaN or infinite values, the first at "
                 f"index {bad[0]}; expected finite pixels. Remove or mend those images."
             )
+
+
+def _warn_of_channels_first(name: str, split: str, shape: tuple[int, ...]) -> None:
+    """Warns of images that are likely `[n, c, h, w]`: one or three rows, and as many channels as columns or more."""
+    _, first, second, last = shape
+    if first in (1, 3) and last > 4 and second > 4:
+        warnings.warn(
+            f"The {split} images of {name!r} have shape {list(shape)}, taken as {first} rows of {second} pixels with "
+            f"{last} channels. If channels come first in them, as in torch, pass np.moveaxis(images, 1, -1).",
+            stacklevel=3,
+        )
 
 
 def _check_labels(name: str, split: str, labels: np.ndarray, examples: int, classes: int) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rowrnn.errors import InputError
 from rowrnn.lab.data.dataset import Dataset
 from rowrnn.lab.data.mnist import load_bundled
 
@@ -17,9 +18,14 @@ def load(name: str, data_dir: str | Path | None = None, budget: int | None = Non
             and are read while a training goes on.
 
     Raises:
-        InputError: if the name is unknown (near names are suggested), the set cannot be prepared here, is not an
-            image classification set, or its arrays are unusable.
+        InputError: if the name is a path, or unknown (near names are suggested), the set cannot be prepared here, is
+            not an image classification set, or its arrays are unusable.
     """
+    if name.startswith((".", "/", "~")) or (("/" in name or "\\" in name) and Path(name).exists()):
+        raise InputError(
+            f"A data set is found by its name, and {name!r} is a path. Expected 'mnist', or name[/config][:version] of "
+            "a set of TensorFlow Datasets, as 'fashion_mnist'; the folder where it is prepared is data_dir."
+        )
     if name == "mnist" and data_dir is None:
         return load_bundled()
     from rowrnn.lab.data.on_disk.tfds import load_tfds  # TFDS takes seconds to import: only where it is asked for.

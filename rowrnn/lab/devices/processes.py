@@ -67,7 +67,7 @@ class Machines:
                 f"{JOIN_SECONDS} seconds, each with its own --process and one --coordinator that all of them reach."
             ) from None
         if jax.process_index() > 0:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (it stays open)
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (it stays open)
 
     def _told(self, name: str) -> str | None:
         given = getattr(self, name)

@@ -49,7 +49,7 @@ def keep_model(directory: Path, name: str, models: Any, *examples: Any, call: Ca
     stem = directory / FOLDER / file_name(name)
     with whole_file(stem.with_suffix(".safetensors")) as path:
         save_file(weights, path)
-    write_program(stem.with_suffix(".jax"), program.serialize())
+    write_program(stem.with_suffix(".jax"), program)
 
 
 def export_kept(run: Path, name: str, path: Path, seed: int = 0) -> None:
@@ -79,4 +79,4 @@ def export_kept(run: Path, name: str, path: Path, seed: int = 0) -> None:
     of_seed = {name: array[seed] for name, array in weights.items()}
     examples = any_batch(kept_program.in_avals[len(of_seed) :])
     program = to_program(lambda *x: kept_program.call(of_seed, *x), examples, kept_program.platforms)
-    write_program(path, program.serialize())
+    write_program(path, program)

@@ -85,7 +85,7 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
             partial.mkdir(parents=True)
             orbax.save(partial / ARRAYS, arrays)
-            (partial / RECORD).write_text(json.dumps({"record": record, "arrays": _form(state)}))
+            (partial / RECORD).write_text(json.dumps({"record": record, "arrays": _form(state)}), encoding="utf-8")
             (partial / SUMS).write_bytes(_sums(partial))
             for path in (*partial.rglob("*"), partial):
                 _flush(path)
@@ -178,7 +178,7 @@ class Checkpoint:
         return to_devices(state, jax.tree.map(lambda leaf: leaf.sharding, like))
 
     def _read(self) -> dict[str, Any]:
-        return json.loads((self.path / RECORD).read_text())
+        return json.loads((self.path / RECORD).read_text(encoding="utf-8"))
 
 
 def damaged(checkpoint: Path) -> str:

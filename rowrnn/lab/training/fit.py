@@ -1,7 +1,7 @@
 """The training loop: epochs of compiled steps, several seeds at once, kept in checkpoints and resumed from them.
 
 It knows a loss `(model, batch, key) → (loss, metrics)` and a score `(model, batch) → [b]`, never a model. A model is
-any pytree of float arrays, a batch any pytree of arrays with one leading axis.
+any pytree of float arrays that no call changes, a batch any pytree of arrays with one leading axis.
 """
 
 import dataclasses
@@ -107,8 +107,8 @@ def fit(
         devices: what to train on; all devices where not given.
 
     Raises:
-        InputError: if a batch is larger than the training set, arrays of a split differ in length, or the checkpoints
-            are of another training.
+        InputError: if a batch is larger than the training set, arrays of a split differ in length, the model has leaves
+            that are no floats or that a call changes, or the checkpoints are of another training.
         FloatingPointError: in the first step whose loss or gradient is not finite, or the first beyond
             `recipe.max_skipped_steps`; and after an epoch whose weights are not finite.
         StorageError: if a checkpoint cannot be written.

@@ -1,12 +1,16 @@
 """How to train: the numbers of a training and the optimizer that follows from them."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import optax
 from jaxtyping import Array, PyTree
 
 from rowrnn.errors import InputError
+
+ELEMENTWISE = ("bias", "scale", "peephole")
+"""How the names end of weights that are added or multiplied element by element: no kernels, however many axes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,4 +64,10 @@ class Recipe:
 
 
 def _decay_mask(params: PyTree[Array]) -> PyTree[bool]:
-    return jax.tree.map(lambda p: p.ndim > 1, params)
+    """Which arrays are factors of a product: those of two axes or more, unless their names say otherwise."""
+
+    def is_kernel(path: tuple[Any, ...], array: Array) -> bool:
+        name = jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")  # of an nnx.Param
+        return array.ndim > 1 and not name.endswith(ELEMENTWISE)
+
+    return jax.tree_util.tree_map_with_path(is_kernel, params)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
@@ -70,7 +71,8 @@ class Steps:
         devices: what to train on; all devices where not given.
 
     Raises:
-        InputError: if a batch is larger than the training set, or arrays of a split differ in length.
+        InputError: if a batch is larger than the training set, or arrays of a split differ in length; when the state is
+            made, if the model has leaves that gradients cannot train.
     """
 
     def __init__(
@@ -165,6 +167,7 @@ class Steps:
 
     def _begin_seed(self, key: Array) -> TrainState:
         model = self._init(jax.random.fold_in(key, 0))  # epochs count from 1
+        _check_trainable(model)
         batch = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct((self._recipe.batch_size, *a.shape[1:]), a.dtype), self._examples.shapes
         )
@@ -190,7 +193,8 @@ class Steps:
     def _order_of_seed(self, key: Array, epoch: Array) -> Int[Array, "steps b"]:
         order_key, _ = jax.random.split(jax.random.fold_in(key, epoch))
         order = jax.random.permutation(order_key, self._count)[: self.per_epoch * self._recipe.batch_size]
-        return order.reshape(self.per_epoch, self._recipe.batch_size)
+        # Of 64 bits where JAX is asked for them; a block of examples has 32.
+        return order.astype(jnp.int32).reshape(self.per_epoch, self._recipe.batch_size)
 
     def _advance_seed(
         self, seed: tuple[TrainState, Array, Any], epoch: Array, first: Array, last: Array, start: Array, examples: Any
@@ -237,6 +241,27 @@ class Steps:
             taken=jnp.zeros_like(state.taken),
         )
         return state, finite
+
+
+def _check_trainable(model: PyTree[Array]) -> None:
+    """Refuses a model with leaves that are no floats, or that a call changes: gradients train neither.
+
+    Raises:
+        InputError: naming them.
+    """
+    leaves, _ = jax.tree_util.tree_flatten_with_path(model, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
+    wrong = []
+    for path, leaf in leaves:
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if isinstance(leaf, nnx.BatchStat | nnx.RngState):
+            wrong.append(f"{name} is {type(leaf).__name__}")
+        elif not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            wrong.append(f"{name} is {leaf.dtype}")
+    if wrong:
+        raise InputError(
+            f"fit trains pytrees of float parameters, and {', '.join(wrong)}. Normalise without running statistics (as "
+            "nnx.LayerNorm does), hand keys to the calls, and keep constants outside the model or as static attributes."
+        )
 
 
 def _not_finite(loss: Array, metrics: Metrics, gradient: PyTree[Array]) -> Bool[Array, "arrays"]:

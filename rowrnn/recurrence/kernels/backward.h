@@ -37,6 +37,7 @@ struct Backward {
   void run(xla::ffi::ThreadPool& pool) {
     const int threads = lanes_of(pool, s), lanes = s.few() ? 1 : threads;
     static constexpr int kInOrder[] = {0, 1, 2, 3};
+    const AtEnd at_end{call_arena};
     call_arena.begin(input_floats() + recurrent_floats() + lanes * lane_floats());
     input = call_arena.take(input_floats());
     recurrent = call_arena.take(recurrent_floats());
@@ -106,6 +107,7 @@ struct Backward {
   }
 
   void walk(int lane, int64_t origin, int count) const {
+    const AtEnd at_end{lane_arena};
     const Rows rows = begin(origin, count, kGroup + kDepth);
     int waiting = 0;
     for (int64_t i = s.t - 1; i >= 0; --i) {
@@ -125,6 +127,7 @@ struct Backward {
   // turns: one meets the weights while the other fills.
   void share(xla::ffi::ThreadPool& pool, int parts) const {
     const int64_t steps = (kDepth + s.b - 1) / s.b;
+    const AtEnd at_end{lane_arena};
     const Rows rows = begin(0, s.b, 2 * steps * s.b);
     const auto place = [&](int64_t n) { return n % (2 * steps) * s.b; };
     in_stages(pool, s.t + 2, parts, [&](int64_t stage, int part) {

@@ -36,6 +36,7 @@ struct Forward {
   void run(xla::ffi::ThreadPool& pool) {
     const int lanes = lanes_of(pool, s);
     const int64_t floats = s.hp() / kLanes * tile_floats();
+    const AtEnd at_end{call_arena};
     call_arena.begin(floats);
     packed = call_arena.take(floats);
     if (s.few() && lanes > 1) return share(pool, lanes);
@@ -127,6 +128,7 @@ struct Forward {
   }
 
   void walk(int64_t origin, int count) const {
+    const AtEnd at_end{lane_arena};
     const Rows rows = begin(origin, count);
     for (int64_t i = 0; i < s.t; ++i) {
       take_inputs(rows, i);
@@ -137,6 +139,7 @@ struct Forward {
 
   // Few rows: threads share the units of each step, and each packs and keeps the weights of its own.
   void share(xla::ffi::ThreadPool& pool, int parts) const {
+    const AtEnd at_end{lane_arena};
     const Rows rows = begin(0, s.b);
     take_inputs(rows, 0);
     in_stages(pool, s.t + 1, parts, [&](int64_t stage, int part) {

@@ -100,6 +100,12 @@ class Arena {
 #endif
     capacity_ = bytes / sizeof(float);
   }
+  // Ends a call: what a large one took goes back to the system.
+  void end() {
+    if (capacity_ <= kKept) return;
+    release();
+    memory_ = nullptr, capacity_ = 0;
+  }
   float* take(int64_t floats) {
     float* piece = memory_ + used_;
     used_ += (floats + 15) / 16 * 16;
@@ -108,11 +114,18 @@ class Arena {
 
  private:
   static constexpr int64_t kHugePage = 1 << 21;
+  static constexpr int64_t kKept = 1 << 24;  // floats, 64 MiB: beside the work of more, faults cost little
   void release() { ::operator delete[](memory_, std::align_val_t(kHugePage)); }
   float* memory_ = nullptr;
   int64_t capacity_ = 0, used_ = 0;
 };
 thread_local Arena call_arena, lane_arena;
+
+// Ends the call's use of an arena where the block that made this one ends, by an exception too.
+struct AtEnd {
+  Arena& arena;
+  ~AtEnd() { arena.end(); }
+};
 
 // f(integral_constant of min(n, M)), so that loops over it unroll.
 template <int M, class F>

@@ -11,6 +11,8 @@ import numpy as np
 from rowrnn.lab.data.dataset import Split
 from rowrnn.lab.data.on_disk.stream import Stream
 
+BLOCK = 1 << 24  # bytes
+
 
 class Decoded:
     """A stream whose examples are read and decoded when they are first asked for; a `rowrnn.lab.training.Source`.
@@ -27,7 +29,7 @@ class Decoded:
         self._stream = stream
         with tempfile.TemporaryFile(dir=folder) as file:
             # Room is taken now: a disk that is full later would end the process without a word.
-            os.posix_fallocate(file.fileno(), 0, stream.nbytes)
+            _reserve(file.fileno(), stream.nbytes)
             self._images = np.memmap(file, stream.images.dtype, mode="r+", shape=stream.images.shape)  # It stays open.
         self._labels = np.zeros(len(stream), np.int32)
         self._known = np.zeros(len(stream), bool)
@@ -63,3 +65,13 @@ class Decoded:
             self._images[new], self._labels[new] = examples.images, examples.labels
             self._known[new] = True  # Last: other threads read meanwhile.
         return Split(np.asarray(self._images[wanted]), self._labels[wanted])
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Takes room for so many bytes in an empty file; where the system cannot be asked (macOS), by writing zeros."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    zeros = memoryview(bytes(min(size, BLOCK)))
+    while size > 0:
+        size -= os.write(descriptor, zeros[:size])

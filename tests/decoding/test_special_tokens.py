@@ -1,0 +1,84 @@
+"""Sentences whose padding, begin and end share a word, as T5's and GPT-2's do, against every sentence gone through."""
+
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rowrnn.cells import GRU
+from rowrnn.decoding.sentences import SpecialTokens, beam_search, greedy
+from rowrnn.models.captioner import Captioner
+
+# Words: 0 pad, 1 begin, 2 end, 3 "cat", where they differ.
+TOKENS = {
+    "all differ": SpecialTokens(0, 1, 2),
+    "begin is pad": SpecialTokens(0, 0, 2),
+    "begin is end": SpecialTokens(0, 2, 2),
+    "pad is end": SpecialTokens(2, 1, 2),
+    "one word for all": SpecialTokens(2, 2, 2),
+}
+WORDS, LONGEST = 4, 4
+
+
+@pytest.mark.parametrize("marks", TOKENS.values(), ids=TOKENS)
+def test_greedy_says_cat_and_ends(marks):
+    """After cat the end is the likeliest word, after any other word cat, both of probability 0.7."""
+    table = jnp.log(jnp.asarray([[0.1, 0.1, 0.1, 0.7]] * 3 + [[0.1, 0.1, 0.7, 0.1]]))
+    said = greedy(lambda state, word: (state, table[word]), jnp.zeros((1, 1)), marks, LONGEST)
+    assert said.words[0].tolist() == [3, 2, marks.pad, marks.pad]
+    assert said.lengths[0] == 2
+    assert said.log_probs[0] == pytest.approx(2 * math.log(0.7), abs=1e-6)
+
+
+def every_sentence(table, marks):
+    """All sentences with their log-probabilities in float64, each word's read off the table at the word before."""
+    found = {}
+
+    def go(sentence, last, log_prob):
+        if sentence and (sentence[-1] == marks.end or len(sentence) == LONGEST):
+            found[tuple(sentence)] = log_prob
+            return
+        for word in range(WORDS):
+            if word != marks.pad or word == marks.end:
+                go([*sentence, word], word, log_prob + table[last, word])
+
+    go([], marks.begin, 0.0)
+    return found
+
+
+@pytest.mark.parametrize("marks", TOKENS.values(), ids=TOKENS)
+def test_the_widest_beam_finds_every_sentence(marks):
+    table = np.log(np.random.default_rng(0).dirichlet(np.ones(WORDS), WORDS))
+    weights = jnp.asarray(table, jnp.float32)
+    search = partial(beam_search, lambda state, word: (state, weights[word]), jnp.zeros((1, 1)), marks, LONGEST)
+    result = jax.tree.map(np.asarray, search(width=WORDS**LONGEST))
+    expected = every_sentence(table, marks)
+    count = len(expected)
+    assert (np.diff(result.log_probs[0, :count]) <= 0).all()
+    assert np.isneginf(result.log_probs[0, count:]).all()
+    found = {}
+    arrays = (a[0, :count] for a in (result.words, result.lengths, result.log_probs))
+    for words, length, log_prob in zip(*arrays, strict=True):
+        assert (words[length:] == marks.pad).all()
+        found[tuple(words[:length].tolist())] = log_prob
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("marks", TOKENS.values(), ids=TOKENS)
+def test_a_captioner_ends_its_captions(marks):
+    sizes = {"shape": (8, 8, 1), "words": WORDS, "longest": LONGEST, "marks": marks, "channels": 4}
+    model = Captioner(GRU, 5, **sizes, rngs=nnx.Rngs(0))
+    # A head that says the end, whatever is seen.
+    head: Any = model.head
+    head.bias[...] = jnp.asarray([0.0, 0.0, 9.0, 0.0])
+    images = jax.random.uniform(jax.random.key(0), (2, 8, 8, 1))
+    for said in (model.greedy(images), jax.tree.map(lambda a: a[:, 0], model.beam(images, 2))):
+        assert said.words.tolist() == [[2, marks.pad, marks.pad, marks.pad]] * 2
+        assert said.lengths.tolist() == [1, 1]
+        log_probs = jax.nn.log_softmax(model.logits(images, said.words))[:, 0, 2]
+        np.testing.assert_allclose(said.log_probs, log_probs, rtol=0, atol=1e-5)

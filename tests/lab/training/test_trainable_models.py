@@ -1,0 +1,81 @@
+"""Which models a training takes, which of their weights decay, and that 64-bit JAX trains too."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rowrnn.cells import GRU, PeepholeLSTM
+from rowrnn.errors import InputError
+from rowrnn.lab.data.augmentation import Augmentation
+from rowrnn.lab.data.dataset import Split
+from rowrnn.lab.tasks.classification.task import correct, cross_entropy
+from rowrnn.lab.training.fit import fit
+from rowrnn.lab.training.recipe import Recipe
+from rowrnn.models import Classifier
+
+DATA = Split(np.zeros((8, 4, 4, 1), np.uint8), np.arange(8, dtype=np.int32) % 3)
+
+
+@pytest.fixture(autouse=True)
+def promotion():
+    """Schedules of optax multiply floats by step counts, which strict promotion forbids."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def classifier(key):
+    return Classifier(GRU(4, 5, rngs=nnx.Rngs(key)), 3, rngs=nnx.Rngs(key))
+
+
+def trained(build, recipe=None):
+    loss = partial(cross_entropy, augmentation=Augmentation())
+    return fit(build, loss, correct, DATA, DATA, recipe or Recipe(1, 4), jax.random.split(jax.random.key(0), 1))
+
+
+def test_a_training_in_64_bit_mode():
+    with jax.enable_x64(True):
+        result = trained(classifier)
+    assert np.isfinite(result.epochs[0].metrics["loss"]).all()
+
+
+class Normed(nnx.Module):
+    """A model with what calls change, or what is no float."""
+
+    def __init__(self, key, *, extra):
+        self.classifier = classifier(key)
+        self.extra = extra(nnx.Rngs(key))
+
+    def __call__(self, images, *, key=None):
+        return self.classifier(images, key=key)
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        (lambda rngs: nnx.BatchNorm(4, rngs=rngs), "extra.mean is BatchStat, extra.var is BatchStat"),
+        (lambda rngs: nnx.Dropout(0.1, rngs=rngs), "extra.rngs.*key.* is RngKey"),
+        (lambda rngs: nnx.data(jnp.arange(3)), "extra is int32"),
+    ],
+    ids=["BatchNorm", "Dropout with a stream of keys", "integers"],
+)
+def test_what_gradients_cannot_train_is_refused_by_name(extra, named):
+    with pytest.raises(InputError, match=f"fit trains pytrees of float parameters, and .*{named}"):
+        trained(partial(Normed, extra=extra))
+
+
+def test_weights_that_multiply_element_by_element_do_not_decay():
+    """One step of AdamW from a gradient of zero is -rate · decay · weight: kernels shrink, the others stay."""
+    recipe = Recipe(epochs=1, batch_size=1, learning_rate=0.5, warmup=0.0, weight_decay=0.1)
+    cell: Any = PeepholeLSTM(3, 4, rngs=nnx.Rngs(0))
+    optimizer = recipe.optimizer(2)
+    zeros = jax.tree.map(jnp.zeros_like, cell)
+    _, state = optimizer.update(zeros, optimizer.init(cell), cell)  # The first step of the warm-up has a rate of 0.
+    updates, _ = optimizer.update(zeros, state, cell)
+    for name, rate in (("input_kernel", 0.5), ("recurrent_kernel", 0.5), ("peephole", 0.0), ("bias", 0.0)):
+        weights, update = getattr(cell, name)[...], getattr(updates, name)[...]
+        np.testing.assert_allclose(update, -rate * 0.1 * np.float64(weights), rtol=1e-6, atol=0, err_msg=name)

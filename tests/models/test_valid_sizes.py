@@ -1,0 +1,120 @@
+"""Classifiers of images and videos of several sizes in one batch: the answer is that of each one cropped."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rowrnn.cells import GRU, LSTM, Cell
+from rowrnn.image.image_scan import ImageScan
+from rowrnn.image.renet import ReNet
+from rowrnn.models import Classifier, ScanClassifier
+from rowrnn.models.video_classifier import FrameAverage, FrameCNN, VideoClassifier
+from rowrnn.sequence import Bidirectional, Recurrent, Stack
+from tests.helpers.problem import randomized
+
+HEIGHTS, WIDTHS = np.asarray([6, 2, 4]), np.asarray([4, 4, 2])
+
+
+def images():
+    return np.random.default_rng(0).uniform(size=(3, 6, 4, 1)).astype(np.float32)
+
+
+def padded(values, heights=None, widths=None):
+    """The same whose padding is not a number."""
+    values = values.copy()
+    for n in range(len(values)):
+        if heights is not None:
+            values[n, heights[n] :] = np.nan
+        if widths is not None:
+            values[n, :, widths[n] :] = np.nan
+    return jnp.asarray(values)
+
+
+class OutputOutside(Cell):
+    """A cell whose output is not its state."""
+
+    gate_names = ("a",)
+
+    def step(self, state, projected):
+        state = jnp.tanh(projected + 0.5 * state)
+        return state, 1 - state
+
+
+@pytest.mark.parametrize("cell", [GRU, LSTM, OutputOutside])
+def test_both_classifiers_read_the_output_where_the_image_ends(cell):
+    cell = cell(4, 5, rngs=nnx.Rngs(0))
+    one = Classifier(cell, 3, rngs=nnx.Rngs(1))
+    other = ScanClassifier([ImageScan(cell)], 3, rngs=nnx.Rngs(1))
+    np.testing.assert_allclose(other(jnp.asarray(images())), one(jnp.asarray(images())), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_rows(pooling):
+    model = randomized(lambda: Classifier(GRU(4, 5, rngs=nnx.Rngs(0)), 3, pooling=pooling, rngs=nnx.Rngs(1)))
+    x = padded(images(), HEIGHTS)
+    logits: Any = jax.jit(lambda x, heights: model(x, heights=heights))(x, HEIGHTS)
+    by_row = model.logits_by_row(x, heights=HEIGHTS)
+    for n, height in enumerate(HEIGHTS.tolist()):
+        cropped = x[n : n + 1, :height]
+        np.testing.assert_allclose(logits[n], model(cropped)[0], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(by_row[n, :height], model.logits_by_row(cropped)[0], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            by_row[n, height:], np.broadcast_to(logits[n], by_row[n, height:].shape), rtol=0, atol=1e-6
+        )
+
+
+def both(features, hidden):
+    return Bidirectional(*(LSTM(features, hidden, rngs=nnx.Rngs(seed)) for seed in range(2)))
+
+
+LAYERS = {
+    "rows": (lambda: [ImageScan(GRU(4, 5, rngs=nnx.Rngs(0)))], "h"),
+    "rows, from below": (lambda: [ImageScan(Recurrent(GRU(4, 5, rngs=nnx.Rngs(0)), reverse=True))], "h"),
+    "columns": (lambda: [ImageScan(both(6, 3), "columns")], "w"),
+    "pixels": (lambda: [ImageScan(both(1, 3), "pixels")], "hw"),
+    "patches": (lambda: [ImageScan(GRU(4, 3, rngs=nnx.Rngs(0)), "pixels", patch=(2, 2))], "hw"),
+    "diagonal": (lambda: [ImageScan(both(6, 3), "diagonal")], "w"),
+    "stack": (lambda: [ImageScan(Stack([both(1, 3), both(6, 2)]), "snake")], ""),
+    "ReNet below": (lambda: [ReNet(1, 3, (2, 2), rngs=nnx.Rngs(0)), ImageScan(both(6, 3), "pixels")], "hw"),
+    "ReNets": (lambda: [ReNet(1, 3, (2, 2), rngs=nnx.Rngs(0)), ReNet(6, 2, (1, 1), rngs=nnx.Rngs(1))], "hw"),
+}
+
+
+# A ReNet on top reads an image as several sequences, which have no one end.
+CASES = [(name, pooling) for name in LAYERS for pooling in ("last", "mean") if (name, pooling) != ("ReNets", "last")]
+
+
+@pytest.mark.parametrize(("name", "pooling"), CASES)
+def test_any_order(name, pooling):
+    make, axes = LAYERS[name]
+    model = randomized(lambda: ScanClassifier(make(), 3, pooling=pooling, head_hidden=4, rngs=nnx.Rngs(1)))
+    heights, widths = (HEIGHTS if "h" in axes else None), (WIDTHS if "w" in axes else None)
+    x = padded(images(), heights, widths)
+    logits = jax.jit(lambda x: model(x, heights=heights, widths=widths))(x)
+    for n in range(3):
+        cropped = x[n : n + 1, : 6 if heights is None else heights[n], : 4 if widths is None else widths[n]]
+        np.testing.assert_allclose(logits[n], model(cropped)[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [VideoClassifier, FrameAverage])
+def test_videos(make):
+    cnn = FrameCNN((6, 4, 1), 4, 5, rngs=nnx.Rngs(0))
+    kind = GRU(5, 6, rngs=nnx.Rngs(1)) if make is VideoClassifier else 6
+    model = randomized(lambda: make(cnn, kind, 3, rngs=nnx.Rngs(2)))
+    lengths = np.asarray([5, 1, 3])
+    videos = padded(np.random.default_rng(0).uniform(size=(3, 5, 6, 4, 1)).astype(np.float32), lengths)
+    logits: Any = jax.jit(lambda x, lengths: model(x, lengths=lengths))(videos, lengths)
+    by_frame = model.logits_by_frame(videos, lengths=lengths)
+    for n, length in enumerate(lengths.tolist()):
+        cropped = videos[n : n + 1, :length]
+        np.testing.assert_allclose(logits[n], model(cropped)[0], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(by_frame[n, :length], model.logits_by_frame(cropped)[0], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(
+            by_frame[n, length:], np.broadcast_to(logits[n], by_frame[n, length:].shape), rtol=0, atol=1e-5
+        )
+    gradient = jax.grad(lambda model: model(videos, lengths=lengths).sum())(model)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
