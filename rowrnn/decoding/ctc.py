@@ -4,12 +4,15 @@ A string is read from a path, one class or blank a step, by leaving out repetiti
 the sum of those of all its paths. The blank is the last class. For training there is `optax.ctc_loss`.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
+
+from rowrnn.recurrence.sharding import vary_alike
 
 NOTHING = -1
 """What stands behind a string's last label."""
@@ -88,6 +91,12 @@ def beam_search(logits: ArrayLike, lengths: ArrayLike | None = None, *, beam: in
     if beam < 1:
         raise ValueError(f"A beam search keeps at least 1 prefix, not {beam}.")
     log_probs, valid = _checked(logits, lengths)
+    return _search_lines(log_probs, valid, beam=beam)
+
+
+# Compiled, so that a call outside of `jax.jit` is not traced and compiled anew each time.
+@partial(jax.jit, static_argnames="beam", inline=True)
+def _search_lines(log_probs: Float[Array, "b t scores"], valid: Bool[Array, "b t"], *, beam: int) -> Reading:
     return jax.vmap(lambda log_probs, valid: _search(log_probs, valid, beam))(log_probs, valid)
 
 
@@ -107,7 +116,7 @@ def _search(log_probs: Float[Array, "t scores"], valid: Bool[Array, "t"], beam: 
         then = _stepped(now, of_step)
         return jax.tree.map(lambda a, b: jnp.where(is_valid, a, b), then, now), None
 
-    last, _ = jax.lax.scan(step, start, (log_probs, valid))
+    last, _ = jax.lax.scan(step, *vary_alike((start, (log_probs, valid))))
     total = jnp.logaddexp(last.blank, last.label)
     best = total.argmax()
     return Reading(last.labels[best], last.lengths[best], total[best])

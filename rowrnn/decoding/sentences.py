@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
+from rowrnn.recurrence.sharding import vary_alike
+
 State = PyTree[Array]
 Step = Callable[[State, Int[Array, "n"]], tuple[State, Float[Array, "n words"]]]
 
@@ -104,7 +106,7 @@ def beam_search(
         ended = _chosen(ended, parent) | (word == marks.end)
         return (state, word, ended, Sentences(so_far, log_probs, _chosen(lengths[..., 0], parent))), None
 
-    start = (repeated(state, width), said, ended, sentences)
+    start = vary_alike((repeated(state, width), said, ended, sentences))
     (*_, sentences), _ = jax.lax.scan(advance, start, jnp.arange(longest))
     return sentences
 

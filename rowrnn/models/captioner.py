@@ -156,11 +156,14 @@ class Captioner(nnx.Module):
         features, _ = self._features(memory, output[:, None])
         return state, jax.nn.log_softmax(self.head(features[:, 0]))
 
+    # Decoding is compiled, so that a call outside of `jax.jit` is not traced and compiled anew each time.
+    @partial(jax.jit, inline=True)
     def greedy(self, images: Images) -> Sentences:
         """The likeliest word each time, see `rowrnn.decoding.sentences.greedy`."""
         memory, state = self.start(images)
         return greedy(partial(self.step, memory), state, self.marks, self.longest)
 
+    @partial(jax.jit, static_argnames=("width", "length_power"), inline=True)
     def beam(self, images: Images, width: int, *, length_power: float = 0.0) -> Sentences:
         """The likeliest captions, the best first, see `rowrnn.decoding.sentences.beam_search`.
 

@@ -45,8 +45,8 @@ class NativePasses:
     reverse: bool
 
     def forward(self, *arguments: Any, train: bool) -> tuple[Array, Halves, Residuals]:
-        """As `Passes.forward`."""
-        return self._on_platform("forward", *arguments, train=train)
+        """As `Passes.forward`, without derivatives of its own."""
+        return _differentiable_once(partial(self._on_platform, "forward", train=train))(*arguments)
 
     def backward(self, *arguments: Any, input_gradient: bool) -> tuple[Array | None, Weights, Halves]:
         """As `Passes.backward`, without derivatives of its own."""

@@ -9,6 +9,8 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from rowrnn import CELLS, ImageScan, Recurrent, scan
+from rowrnn.decoding import ctc
+from rowrnn.decoding.sentences import SpecialTokens, beam_search
 from tests.helpers import oracle
 
 BATCH, STEPS, FEATURES, HIDDEN = 4, 5, 3, 6
@@ -95,3 +97,31 @@ def test_images_on_an_explicit_mesh_are_read_as_on_one_device(order):
     with jax.set_mesh(jax.make_mesh((2,), ("d",), axis_types=(AxisType.Explicit,))):
         found, _ = jax.jit(lambda layer, x: layer(x))(jax.device_put(layer, P()), jax.device_put(images, P("d")))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("decode", [ctc.beam_search, ctc.best_path])
+def test_decoding_in_a_shard_map(decode):
+    scores = jnp.asarray(oracle.draw(np.random.default_rng(2), BATCH, 6, 4), jnp.float32)
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(AxisType.Auto,))
+    mapped = jax.shard_map(decode, mesh=mesh, in_specs=P("d"), out_specs=P("d"))
+    for found, expected in zip(jax.jit(mapped)(scores), decode(scores), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_sentences_in_a_shard_map():
+    # Words 0 pad, 1 begin, 2 end; the model says 3 or 4 by its state, then the end.
+    after = jnp.log(jnp.asarray([[0.1, 0.1, 0.1, 0.5, 0.2], [0.1, 0.1, 0.6, 0.1, 0.1]]))
+
+    def step(state, word):
+        first = (word == 1).astype(jnp.float32)[:, None]
+        return state, after[(word > 2).astype(jnp.int32)] + 2 * first * state * jax.nn.one_hot(4, 5)[None]
+
+    def decode(state):
+        return beam_search(step, state, SpecialTokens(0, 1, 2), 3, width=2)
+
+    states = jnp.asarray([[0.0], [1.0], [1.0], [0.0]])
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(AxisType.Auto,))
+    found = jax.jit(jax.shard_map(decode, mesh=mesh, in_specs=P("d"), out_specs=P("d")))(states)
+    assert found.words[:, 0, 0].tolist() == [3, 4, 4, 3]
+    for each, expected in zip(found, decode(states), strict=True):
+        np.testing.assert_allclose(each, expected, rtol=0, atol=1e-6)

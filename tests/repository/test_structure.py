@@ -16,9 +16,9 @@ PACKAGE = ROOT / "rowrnn"
 # From the bottom up: a room imports from those before its own group only.
 ORDER = [
     {"typing", "errors", "atomic_file"},
-    {"cells", "decoding"},
+    {"cells"},
     {"recurrence"},
-    {"sequence", "program"},
+    {"sequence", "program", "decoding"},
     {"image", "interop"},
     {"models"},
     {"__init__"},
