@@ -24,10 +24,10 @@ check: $(VENV)/.installed-test
 	$(BIN)/pyrefly check --progress-bar=no
 
 test: check
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(TESTS) $(ARGS)
 
 test-all: check $(VENV)/.installed-docs
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(TESTS) $(ARGS)
 
 test-interop: $(VENV)/.installed-test $(VENV)/.installed-bench
 	$(BIN)/python -m pytest tests/interop/compare_torch.py tests/interop/compare_keras.py \

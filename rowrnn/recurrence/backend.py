@@ -54,14 +54,14 @@ class Backend:
         name: what it is asked for by.
         unfit: a cell and a call to the reason why it cannot compute them here; empty where it can.
         run: computes a cell's call.
-        knows_gaps: whether `run` takes steps that are not valid anywhere; else it is given them at the end.
+        knows_gaps: a cell to whether `run` takes steps that are not valid anywhere; else it is given them at the end.
         passed_over: a cell and a call to the reason why "auto" does not take it although it can; empty where it does.
     """
 
     name: str
     unfit: Callable[[Cell, ScanCall], str]
     run: Callable[[Cell, ScanCall], Result]
-    knows_gaps: bool = False
+    knows_gaps: Callable[[Cell], bool] = lambda cell: False
     passed_over: Callable[[Cell, ScanCall], str] = lambda cell, call: ""
 
 

@@ -45,7 +45,7 @@ def explain(
     backend: str | None = None,
     compute_dtype: DTypeLike | None = None,
 ) -> str:
-    """Tells which backend `scan` takes for these arguments, and why, as "native: a float32 LSTM on a CPU".
+    """Tells which backend `scan` takes for these arguments, and why, as "native: a float32 LSTM on cpu".
 
     Args:
         cell: as for `scan`.

@@ -150,7 +150,7 @@ def _passed_over(cell: Cell, call: ScanCall) -> str:
     return "complex units step faster" if isinstance(cell, LinearCell) and cell.complex_units else ""
 
 
-FUSED = Backend("fused", unfit=_unfit, run=_run, passed_over=_passed_over)
+FUSED = Backend("fused", unfit=_unfit, run=_run, knows_gaps=linear.is_linear, passed_over=_passed_over)
 
 
 # Of each cell, `activate(projected, recurrent, recurrent bias, hidden, cell) → (hidden, cell, gates)` and

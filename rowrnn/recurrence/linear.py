@@ -120,6 +120,6 @@ PARALLEL = Backend(
     "parallel",
     unfit=_parallel_unfit,
     run=partial(run, parallel=True),
-    knows_gaps=True,
+    knows_gaps=is_linear,
     passed_over=_parallel_passed_over,
 )

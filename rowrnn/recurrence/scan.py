@@ -132,7 +132,7 @@ def _compute(
         before_first = call.resets[:, 0]
         call = dataclasses.replace(call, resets=jnp.pad(call.resets[:, 1:], ((0, 0), (0, 1))))
     gathered = None
-    if call.gaps and valid is not None and not backend.knows_gaps:
+    if call.gaps and valid is not None and not backend.knows_gaps(cell):
         order, prefix, back = valid_first_permutation(valid)
         call = dataclasses.replace(call, x=permute_steps(call.x, order, back), valid=prefix)
         gathered = back, order

@@ -1,6 +1,6 @@
 """Arrays on several devices: those that vary inside a `jax.shard_map`, and those on a mesh with explicit axes."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ def vary_alike(tree: Tree) -> Tree:
     return jax.tree.map(lambda leaf: _vary(leaf, axes), tree) if axes else tree
 
 
-def shape_varying_as(array: Array, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+def shape_varying_as(array: Array, shape: tuple[Any, ...]) -> jax.ShapeDtypeStruct:
     """Returns a shape in float32 of what varies over the same axes as an array does."""
     if not _varying(array):
         return jax.ShapeDtypeStruct(shape, jnp.float32)
@@ -34,7 +34,7 @@ def summed_over_batch(a: Array, b: Array) -> P | None:
     return P(_spec(a)[-1], _spec(b)[-1]) if _is_explicit(b) else None
 
 
-def reshape_examples(array: Array, shape: tuple[int, ...]) -> Array:
+def reshape_examples(array: Array, shape: tuple[Any, ...]) -> Array:
     """Reshapes an array whose first axis, before and after, holds whole examples, and keeps these on their devices."""
     spec = P(_spec(array)[0], *[None] * (len(shape) - 1)) if _is_explicit(array) else None
     return jnp.reshape(array, shape, out_sharding=spec)

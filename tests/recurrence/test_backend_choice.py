@@ -31,7 +31,7 @@ class Bounded(MinGRU):
 def test_a_cell_that_steps_otherwise_is_run_by_its_step():
     cell = Bounded(FEATURES, HIDDEN, rngs=nnx.Rngs(0))
     x = jnp.asarray(oracle.draw(np.random.default_rng(6), BATCH, STEPS, FEATURES), jnp.float32)
-    assert explain(cell, x) == "plain: Bounded is none of Elman, LSTM, GRU"
+    assert explain(cell, x) == "plain: fused is out, Bounded is none of Elman, LSTM, GRU"
     outputs, _ = scan(cell, x)
     expected, _ = oracle.run("min_gru", oracle.parameters_of(cell), np.asarray(x))
     np.testing.assert_allclose(outputs, np.tanh(expected), rtol=0, atol=1e-5)
@@ -43,7 +43,7 @@ def test_explain_says_what_auto_takes_and_why():
     cells = {name: cell(FEATURES, HIDDEN, rngs=nnx.Rngs(0)) for name, cell in make.items()}
     assert explain(cells["elman"], x).startswith("fused: native is out, it runs a float32 LSTM or GRU")
     assert explain(cells["lstm"], x, compute_dtype=jnp.bfloat16).startswith("fused: ")
-    assert explain(cells["subclass"], x) == "plain: Subclass is none of Elman, LSTM, GRU"
+    assert explain(cells["subclass"], x) == "plain: fused is out, Subclass is none of Elman, LSTM, GRU"
     assert explain(cells["lstm"], x, backend="plain") == "plain: asked for"
     with default_backend("fused"):
         assert explain(cells["lstm"], x) == "fused: asked for"
@@ -51,15 +51,15 @@ def test_explain_says_what_auto_takes_and_why():
 
 def test_explain_knows_what_is_asked():
     cell, x = make_cell("gru"), jnp.zeros((BATCH, STEPS, FEATURES))
-    assert explain(cell, x, resets=True) == "plain: it has no resets"
-    assert explain(cell, x, return_states=True) == "plain: it has no states to return but the last"
-    assert explain(make_cell("rg_lru"), x, resets=True) == "fused: a float32 RGLRU on cpu"
+    assert explain(cell, x, resets=True) == "plain: fused is out, it has no resets"
+    assert explain(cell, x, return_states=True) == "plain: fused is out, it has no states to return but the last"
+    assert explain(make_cell("rg_lru"), x, resets=True) == "fused: native is out, RGLRU is none of Elman, LSTM, GRU"
 
 
 @needs_compiler
 def test_auto_takes_native_on_a_cpu():
     cell, x = make_cell("gru"), jnp.zeros((BATCH, STEPS, FEATURES))
-    assert explain(cell, x) == "native: a float32 GRU on a CPU"
+    assert explain(cell, x) == "native: a float32 GRU on cpu"
     assert "rowrnn.gru_forward" in jax.jit(partial(scan, cell)).lower(x).as_text()
 
 
