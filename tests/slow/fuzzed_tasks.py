@@ -71,9 +71,9 @@ def make_fixed_scenes(images, labels, count):
     fixed_scenes(key, Split(images, labels), count)
 
 
-texts = st.lists(
-    st.lists(st.sampled_from([*WORDS, "seven", "a"]) | st.text(max_size=3), max_size=25).map(" ".join), max_size=4
-)
+text = st.lists(st.sampled_from([*WORDS, "seven", "a"]) | st.text(max_size=3), max_size=25).map(" ".join)
+texts = st.lists(text, max_size=4)
+as_many = st.lists(st.tuples(text, text), min_size=1, max_size=4).map(lambda pairs: list(zip(*pairs, strict=True)))
 
 
 @calls(texts)
@@ -81,8 +81,9 @@ def encode_captions(of):
     encode(of)
 
 
-@calls(texts, texts, weight=0.5)
-def measure_captions(said, truth):
+@calls(as_many | st.tuples(texts, texts), weight=0.5)
+def measure_captions(both):
+    said, truth = both
     bleu4(said, truth)
     slots(said, truth)
 

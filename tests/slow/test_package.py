@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from flax import nnx
 from rowrnn import RowLSTM
 layer = RowLSTM(28, 64, rngs=nnx.Rngs(0))
-print(layer(jnp.ones((8, 28, 28))).shape)
+print(layer(jnp.ones((8, 28, 28)))[0].shape)
 """
 OF_THE_CHECKOUT = """
 import rowrnn
