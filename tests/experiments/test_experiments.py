@@ -76,6 +76,7 @@ def finished(data_dir, tmp_path_factory):
     return directory, output, json.loads((directory / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_tfds_set_of_another_form_trains_through_the_script(finished):
     _, _, results = finished
     data = results["data"]
@@ -257,6 +258,7 @@ def run_script(name, data_dir, output, *arguments):
     return results, {path.name for path in output.glob("*.png")}
 
 
+@pytest.mark.slow
 def test_directions(data_dir, tmp_path):
     arguments = ("--directions", "both_ways", "renet", "--params", "6000", "--epochs", "2")
     results, pictures = run_script(
@@ -273,6 +275,7 @@ def test_directions(data_dir, tmp_path):
     assert len(list((tmp_path / "run" / "models").iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_pixels(data_dir, tmp_path):
     arguments = ("--hidden", "6", "--epochs", "1", "--batch", "32", "--cells", "lru", "min_gru")
     results, pictures = run_script("pixels", data_dir, tmp_path / "run", *arguments)
@@ -281,6 +284,7 @@ def test_pixels(data_dir, tmp_path):
     assert {row["steps"] for row in results["summary"]} == {240}
 
 
+@pytest.mark.slow
 def test_memory(data_dir, tmp_path):
     what = ("--cells", "layer_norm_gru", "rg_lru", "--hidden", "16", "--filler", "noise")
     how = ("--delay", "2", "--longest", "5", "--epochs", "3", "--batch", "16")

@@ -427,6 +427,7 @@ def no_such_scenes():
 # The script.
 
 
+@pytest.mark.slow
 def test_the_script(tmp_path):
     how = (
         "--cells",

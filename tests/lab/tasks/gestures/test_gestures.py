@@ -321,6 +321,7 @@ def data_dir(tmp_path_factory):
     return directory
 
 
+@pytest.mark.slow
 def test_the_script(data_dir, tmp_path):
     """Colour images of 12x20 pixels in videos of three frames."""
     common = ("--dataset", "shapes7", "--data-dir", str(data_dir), "--output", str(tmp_path / "run"))

@@ -433,6 +433,7 @@ def run(tmp_path, *arguments):
     return json.loads((tmp_path / "run" / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_experiment(tmp_path):
     what = ("--models", "forward", "--params", "3100", "--digits", "3", "--long", "5", "--beam", "3")
     results = run(tmp_path, *what)

@@ -268,6 +268,7 @@ TINY = [
 ]
 
 
+@pytest.mark.slow
 def test_the_script_predicts_and_draws(tmp_path):
     with jax.numpy_dtype_promotion("standard"):  # as users run it: optax promotes
         lab.run_study(script.MovingDigits, tyro.cli(script.Options, args=[*TINY, "--output", str(tmp_path / "run")]))
