@@ -21,7 +21,7 @@ run: $(VENV)/.installed
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyrefly check --progress-bar=no
+	$(BIN)/pyrefly check --progress-bar=no --python-interpreter-path $(BIN)/python
 
 test: check
 	$(PYTEST) -m "not slow" $(TESTS) $(ARGS)
