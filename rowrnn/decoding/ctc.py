@@ -149,9 +149,7 @@ def _stepped(now: _Beam, log_probs: Float[Array, "scores"]) -> _Beam:
         (but_last[:, None, :] == now.labels[None, :, :]).all(axis=-1)
     )  # [k, k]: the first prefix is the second plus one label
     joins = grown[:, :, None] & is_last[:, None, :]  # [k, k, classes]
-    arriving = jnp.where(joins, longer[None, :, :], NEVER).max(
-        axis=(1, 2)
-    )  # At most one extended prefix equals an entry.
+    arriving = jnp.where(joins, longer[None, :, :], NEVER).max(axis=(1, 2))  # At most one extension equals an entry.
     stays_label = jnp.logaddexp(stays_label, arriving)
     longer = jnp.where(joins.any(axis=0), NEVER, longer)
 

@@ -99,8 +99,7 @@ def valid_steps(
     """Computes the masks of valid steps, `[b, t]`.
 
     Returns:
-        The steps within the lengths, and the steps that are also marked by the mask. Each is None if it would be all
-        true because neither argument restricts it.
+        The steps within the lengths, None without lengths; and those of them that the mask marks, None without both.
 
     Raises:
         ValueError: if lengths or mask have another shape, or a known length is outside [0, t].

@@ -35,7 +35,7 @@ def summed_over_batch(a: Array, b: Array) -> P | None:
 
 
 def reshape_examples(array: Array, shape: tuple[Any, ...]) -> Array:
-    """Reshapes an array whose first axis, before and after, consists of whole examples, and keeps that axis' sharding."""
+    """Reshapes an array whose first axis consists of whole examples before and after, and keeps that axis' sharding."""
     spec = P(_spec(array)[0], *[None] * (len(shape) - 1)) if _is_explicit(array) else None
     return jnp.reshape(array, shape, out_sharding=spec)
 
