@@ -72,7 +72,7 @@ def best_path(logits: ArrayLike, lengths: ArrayLike | None = None) -> Reading:
 
 
 class _Beam(NamedTuple):
-    """Prefixes `[k, t]`, their lengths, and log-probabilities of their paths that end with the blank or a label, `[k]`."""
+    """Prefixes `[k, t]`, their lengths, and log-probabilities of paths ending with the blank or a label, `[k]`."""
 
     labels: Array
     lengths: Array

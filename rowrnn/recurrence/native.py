@@ -76,7 +76,7 @@ def _differentiable_once(f: Callable[..., Any]) -> Callable[..., Any]:
 def _forward(
     recurrence: str, x: Array, weights: Weights, state: Halves, lengths: Array | None, *, reverse: bool, train: bool
 ) -> tuple[Array, Halves, Residuals]:
-    """Computes outputs `[b, t, h]`, the last state and, with `train`, four gate arrays and the cells, `[t, b, h]` each."""
+    """Computes outputs `[b, t, h]`, the last state and, with `train`, four gates and the cells, `[t, b, h]` each."""
     steps, hidden, has_cell = x.shape[1], state[0].shape[1], state[1] is not None
 
     def call(of_batch: Any, _: Any, weights: Weights) -> tuple[Any, Any, Any]:

@@ -122,7 +122,7 @@ class Recurrent(nnx.Module):
         return scan(cell, x, initial_state=initial_state, reverse=self.reverse, **options)
 
     def _noisy(self, x: Array, key: Array | None) -> tuple[Array, NoisyCell]:
-        """Returns sequences with zoneout masks or rates appended to the features, and the `NoisyCell` that reads them."""
+        """Returns sequences with zoneout masks or rates appended to the features, and the `NoisyCell` for them."""
         hold_key, keep_key = split_key(key, 2)
         keep, holds = None, []
         if keep_key is not None and self.recurrent_dropout:
