@@ -1,10 +1,13 @@
-"""The command line: `python -m rowrnn`, also installed as `rowrnn`. Its commands are those of `rowrnn.lab.commands`."""
+"""Command line of rowrnn, `python -m rowrnn`, also installed as `rowrnn`; its commands are in `rowrnn.lab.commands`."""
 
 import sys
 
 
 def main() -> None:
-    """Runs a command of the laboratory; without the laboratory says how to install it, and exits with code 2."""
+    """Runs the command line of `rowrnn.lab.commands`.
+
+    If a dependency of the laboratory is not installed, prints which and exits with code 2.
+    """
     try:
         from rowrnn.lab.commands import main
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Files that appear under their names only when they are completely written."""
+"""Atomic file writes: a file appears under its name only when it is complete."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,13 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes that name at the end, and is removed if there is an error."""
+    """Writes a file atomically.
+
+    Yields a temporary path beside `path`. It is renamed to `path` on success and deleted after an exception.
+
+    Args:
+        path: final name of the file.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial

@@ -1,8 +1,8 @@
-"""The errors that are a user's to read: their messages say what was wrong, what was expected and what to do."""
+"""Exceptions for invalid input; their messages state what was wrong, what was expected and what to do."""
 
 
 class InputError(ValueError):
-    """What a user gave cannot be used.
+    """Error for invalid user input.
 
-    Experiment scripts print the message alone, without a traceback, and exit with code 2.
+    Experiment scripts print its message without a traceback and exit with code 2.
     """

@@ -1,6 +1,6 @@
-"""Models as programs: StableHLO in a file, run without the code that made them.
+"""Export of models as StableHLO programs: a file that holds the weights and runs without the code of the model.
 
-`export` writes a model with its weights in it, `load` reads it.
+`export` writes such a file, `load` reads it.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,21 +21,21 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 def export(
     model: Callable[..., PyTree[Array]], path: Path | str, *examples: Any, platforms: Sequence[str] = PLATFORMS
 ) -> None:
-    """Writes a model and its weights as one file, for batches of any size.
+    """Writes a model and its weights to one file, for any batch size.
 
-    Where rowrnn is not installed, `jax.export.deserialize(bytearray(Path(path).read_bytes())).call(x)` runs it;
-    `load` does the same. Named tuples come out as plain ones. Recurrences are loops of XLA: code compiled for this
-    machine does not travel. A model whose scans round to a `compute_dtype` cannot be exported.
+    `load` reads the file. Without rowrnn, `jax.export.deserialize(bytearray(Path(path).read_bytes())).call(x)` runs it.
+    Named tuples are returned as plain tuples. Recurrences are exported with the backend "plain", since compiled code of
+    this machine is not portable. A model that calls `scan` with `compute_dtype` cannot be exported.
 
     Args:
-        model: a function of arrays, as every module of this package, or of pytrees of them, as a layer's `step`.
-        path: the file.
-        examples: arrays of the form that the function takes, or `jax.ShapeDtypeStruct`s, or pytrees of such, as the
-            state of a `step`; the first axis of each array is the batch, of any size.
-        platforms: where the program is to run.
+        model: function of arrays or of pytrees of arrays, such as a module of this package or the `step` of a layer.
+        path: file to write.
+        examples: one example of each argument: arrays, `jax.ShapeDtypeStruct`s or pytrees of them. The first axis of
+            every array is the batch axis; its size in the example does not matter.
+        platforms: platforms on which the program can run.
 
     Raises:
-        InputError: if there is no example, one has no axes, flatbuffers is not installed, or the file cannot be
+        InputError: if there is no example, an example has no axes, flatbuffers is not installed, or the file cannot be
             written.
     """
     leaves, structure = jax.tree.flatten(examples)
@@ -43,39 +43,44 @@ def export(
         raise InputError("export needs an example of each argument, arrays whose first axis is the batch.")
 
     def of_plain(*arguments: Any) -> Any:
-        """The model of arguments whose named tuples are plain ones: only rowrnn could name them again."""
+        """Calls the model on arguments whose named tuples were replaced by plain tuples."""
         return model(*jax.tree.unflatten(structure, jax.tree.leaves(arguments)))
 
     write_program(Path(path), to_program(of_plain, any_batch(_unnamed(examples)), platforms))
 
 
 def load(path: Path | str) -> Callable[..., PyTree[Array]]:
-    """The function in a file that `export` wrote.
+    """Loads a program written by `export` as a function.
 
-    Named tuples come out as plain ones, and either are taken: the state that one step returns is the next one's.
+    The function returns plain tuples for named tuples and accepts both, so the state returned by one step can be passed
+    to the next.
+
+    Args:
+        path: file to read.
 
     Raises:
-        InputError: as `read_program`.
+        InputError: if the file cannot be read, is not an exported program, flatbuffers is not installed, or a newer JAX
+            wrote it.
     """
     program = read_program(Path(path))
     return lambda *arguments: program.call(*_unnamed(arguments))
 
 
 def to_program(function: Callable, arguments: Sequence[Any], platforms: Sequence[str]) -> jax_export.Exported:
-    """Traces a function of arrays into a program whose recurrences are loops of XLA."""
+    """Exports a function of arrays with `jax.export`, its recurrences computed by the backend "plain"."""
     with default_backend("plain"):
         return jax_export.export(jax.jit(lambda *x: _unnamed(function(*x))), platforms=platforms)(*arguments)
 
 
 def _unnamed(tree: Any) -> Any:
-    """The same with tuples for named ones, which only rowrnn could name again."""
+    """Replaces named tuples in a tree by plain ones; a program without rowrnn cannot create the named ones."""
     if isinstance(tree, tuple | list):
         return tuple(map(_unnamed, tree))
     return {name: _unnamed(value) for name, value in tree.items()} if isinstance(tree, dict) else tree
 
 
 def any_batch(examples: Sequence[PyTree[Any]]) -> tuple[PyTree[jax.ShapeDtypeStruct], ...]:
-    """Returns the examples' shapes and dtypes with a first axis of any size, the same one for all arrays."""
+    """Returns the examples as shapes and dtypes with a symbolic first axis, the same one for all arrays."""
     scope = jax_export.SymbolicScope()
 
     def of_array(example: Any) -> jax.ShapeDtypeStruct:
@@ -86,10 +91,11 @@ def any_batch(examples: Sequence[PyTree[Any]]) -> tuple[PyTree[jax.ShapeDtypeStr
 
 
 def read_program(path: Path) -> jax_export.Exported:
-    """Reads a program from its file.
+    """Reads a program from a file.
 
     Raises:
-        InputError: if the file cannot be read as one, flatbuffers is not installed, or a newer JAX wrote it.
+        InputError: if the file cannot be read, is not an exported program, flatbuffers is not installed, or a newer JAX
+            wrote it.
     """
     try:
         program = jax_export.deserialize(bytearray(path.read_bytes()))
@@ -97,7 +103,7 @@ def read_program(path: Path) -> jax_export.Exported:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from None
     except ImportError:
         raise _needs_flatbuffers() from None
-    except Exception as error:  # Whatever a reader of other bytes stumbles over.
+    except Exception as error:  # Bytes in another format can raise any exception.
         raise InputError(f"{path} is no exported program ({type(error).__name__}: {error}).") from None
     try:
         program.mlir_module()  # Otherwise only the first call would fail.
@@ -114,7 +120,7 @@ def _needs_flatbuffers() -> InputError:
 
 
 def write_program(path: Path, program: jax_export.Exported) -> None:
-    """Writes a program, whole or not at all.
+    """Writes a program to a file atomically.
 
     Raises:
         InputError: if flatbuffers is not installed, or the file cannot be written.

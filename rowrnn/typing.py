@@ -1,9 +1,9 @@
-"""Array types, named once.
+"""Array types, each defined once.
 
-An axis has one spelling everywhere: `b` batch, `t` steps, `d` features of a step, `h w c` height, width and
-channels of an image, `hidden` the size of a cell's state and `outputs` that of its outputs, `n` examples of a data set.
-Sequences are batch-major, `[b, t, d]`; time-major arrays, `[t, b, d]`, are private to `scan` and its backends. A cell
-takes any leading axes; one over maps has `h w` before the last.
+Axis names are the same everywhere: `b` batch, `t` steps, `d` features of a step, `h w c` height, width and channels of
+an image, `hidden` size of a cell's state, `outputs` size of its output, `n` examples of a data set. Sequences are
+batch-major, `[b, t, d]`; time-major arrays, `[t, b, d]`, occur only inside `rowrnn.recurrence`. A cell takes any
+leading axes; a convolutional cell has the axes `h w` before the last.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Hidden = Float[Array, "*b hidden"]
 Output = Float[Array, "*b outputs"]
 Projected = Float[Array, "*b gates"]
 Integers = ArrayLike | Sequence[int]
-"""Whole numbers as a user gives them: lengths of sequences, heights and widths of images."""
+"""Integers as a user passes them: lengths of sequences, heights and widths of images."""
 Booleans = ArrayLike | Sequence[Sequence[bool]]
-"""Marks of steps as a user gives them."""
+"""Booleans for each step as a user passes them: masks and resets."""
 State = PyTree[Float[Array, "..."]]

@@ -1,6 +1,6 @@
 """Recurrent cells, each a pure function of its parameters.
 
-Every cell offers the same three things, and `rowrnn.scan` needs no more:
+Every cell has three methods, which are all that `rowrnn.scan` needs:
 
 - `project(x)`: the input half of all gates for all steps at once, one matrix product;
 - `step(state, projected)`: one step given its projected input, `→ (state, output)`;
@@ -9,7 +9,7 @@ Every cell offers the same three things, and `rowrnn.scan` needs no more:
 A cell is a `flax.nnx` module that is a plain pytree of float arrays: no stored random stream, no integer state, so
 `jax.jit`, `jax.grad`, `jax.vmap` and `jax.lax.scan` work on it directly. It is also a valid `nnx.RNN` cell.
 
-Gates lie side by side on the last axis of the kernels, in the order that each class states (cuDNN's and torch's).
+Gates are concatenated on the last axis of the kernels, in the order stated by each class (that of cuDNN and torch).
 """
 
 from rowrnn.cells.cell import Cell
@@ -32,7 +32,7 @@ CELLS: dict[str, type[Cell]] = {
     "rg_lru": RGLRU,
     "lru": LRU,
 }
-"""The cells over vectors that `(features, hidden, rngs=...)` makes, by name."""
+"""Cell classes by name: those over vectors with the constructor `(features, hidden, rngs=...)`."""
 
 __all__ = [
     "CELLS",

@@ -1,4 +1,4 @@
-"""What every cell offers, and what `rowrnn.scan` needs of one."""
+"""The base class of all cells: the interface that `rowrnn.scan` uses."""
 
 from typing import Any, ClassVar
 
@@ -10,13 +10,13 @@ from rowrnn.typing import Hidden, Output, Projected, State
 
 
 class Cell(nnx.Module):
-    """A recurrent cell: its input half for all steps at once, and one step.
+    """Recurrent cell: an input projection for all steps at once, and one step.
 
     Args:
         features: number of input features of a step, `d`.
         hidden: size of the hidden state.
-        dtype: dtype of the parameters; the computation follows parameters and inputs by JAX's promotion.
-        rngs: source of the initial parameters.
+        dtype: dtype of the parameters; the computation follows JAX's promotion of parameters and inputs.
+        rngs: random streams; the initial parameters use "params".
 
     Raises:
         ValueError: if `features` or `hidden` is not positive.
@@ -24,7 +24,7 @@ class Cell(nnx.Module):
 
     gate_names: ClassVar[tuple[str, ...]]
     num_feature_axes: ClassVar[int] = 1
-    """Number of axes of a step's input and of its output."""
+    """Number of feature axes of an input and of an output: 1 for vectors, 3 for images."""
 
     def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
         if features < 1 or hidden < 1:
@@ -39,16 +39,16 @@ class Cell(nnx.Module):
 
     @property
     def outputs(self) -> int:
-        """Number of features of an output."""
+        """Number of output features."""
         return self.hidden
 
     def project(self, x: Float[Array, "*b d"]) -> Projected:
-        """Input half of every gate, for all steps at once: `[..., d] → [..., gates·hidden]`."""
+        """Computes the input half of every gate for all steps at once: `[..., d] → [..., gates·hidden]`."""
         product = x @ self.input_kernel[...]
         return product + row(self.bias[...], product)
 
     def gates(self, state: State, projected: Projected) -> dict[str, Hidden]:
-        """Activations of every gate by name, each `[..., hidden]`.
+        """Computes the activations of all gates, each `[..., hidden]`, by name.
 
         Args:
             state: state before the step.
@@ -57,28 +57,28 @@ class Cell(nnx.Module):
         raise NotImplementedError
 
     def step(self, state: State, projected: Projected) -> tuple[State, Output]:
-        """One step: previous state and projected input `[..., gates·hidden]` to `(state, output)`."""
+        """Computes one step: `(state, projected [..., gates·hidden]) → (new state, output [..., outputs])`."""
         raise NotImplementedError
 
     def initial_state(self, projected: Projected) -> State:
-        """Zero state for one step of projected inputs `[..., gates·hidden]`."""
+        """Returns the zero state for projected inputs of one step, `[..., gates·hidden]`."""
         return jnp.zeros_like(projected[..., : self.hidden])
 
     def _input_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Array:
         shape = (self.features, len(self.gate_names) * self.hidden)
         return nnx.initializers.lecun_normal()(rngs.params(), shape, dtype)
 
-    # What `flax.nnx.RNN` asks of a cell.
+    # The interface of a `flax.nnx.RNN` cell.
 
     def __call__(self, carry: State, x: Float[Array, "*b d"]) -> tuple[State, Output]:
-        """One step from a raw input `[..., d]`: `→ (carry, output)`."""
+        """Computes one step from an input that is not projected yet, `[..., d]`: `→ (carry, output)`."""
         return self.step(carry, self.project(x))
 
     def initialize_carry(self, input_shape: tuple[int, ...], rngs: Any = None) -> State:
-        """Zero state for inputs of `input_shape` (`[..., d]`); nothing is random, so `rngs` is not used."""
+        """Returns the zero state for inputs of shape `input_shape`, `[..., d]`; `rngs` is not used."""
         return self.initial_state(self.project(jnp.zeros(input_shape, self.bias.dtype)))
 
 
 def row(vector: Inexact[Array, "k"], like: Inexact[Array, "*b k"]) -> Inexact[Array, "*one k"]:
-    """A vector with leading axes of one, so that it meets `like` without implicit rank promotion."""
+    """Reshapes a vector `[k]` to `[1, ..., 1, k]`, to broadcast with `like` without implicit rank promotion."""
     return vector.reshape((1,) * (like.ndim - 1) + vector.shape)

@@ -1,4 +1,4 @@
-"""Initial biases that let gates remember for as long as sequences last."""
+"""Chrono initialization: gate biases for long memories."""
 
 import jax
 import jax.numpy as jnp
@@ -10,17 +10,17 @@ from rowrnn.errors import InputError
 
 
 def chrono(cell: Cell, steps: int, *, rngs: nnx.Rngs) -> None:
-    """Sets the biases of an LSTM or GRU so that its units start with memories of 2 to `steps` steps.
+    """Sets the gate biases of an LSTM or GRU so that its units initially remember 2 to `steps` steps.
 
     Chrono initialization (Tallec & Ollivier 2018, "Can recurrent neural networks warp time?", equations 16 and 17): a
     unit whose forget gate starts at σ(log u) keeps its state for about u + 1 steps. For an LSTM b_f = log u and
-    b_i = −log u, for a GRU b_z = log u, with u drawn uniformly from [1, steps − 1]. From zero biases half of a GRU's
-    state, and of its gradient, is gone after one step.
+    b_i = −log u, for a GRU b_z = log u, with u drawn uniformly from [1, steps − 1]. With zero biases a GRU loses half
+    of its state, and of its gradient, at every step.
 
     Args:
-        cell: the cell; its bias is replaced.
+        cell: cell whose bias is changed in place.
         steps: length of the sequences.
-        rngs: random streams; u comes from "params".
+        rngs: random streams; u is drawn from "params".
 
     Raises:
         InputError: if the cell is neither an LSTM nor a GRU, or `steps` is below 3.

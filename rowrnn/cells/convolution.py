@@ -1,4 +1,4 @@
-"""Two-dimensional convolution, a function and a layer, fast to train on a CPU too."""
+"""Two-dimensional convolution, as a function and as a layer, with fast gradients on CPUs too."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,13 +18,16 @@ def convolve(
     strides: Pair = (1, 1),
     padding: Padding = ((0, 0), (0, 0)),
 ) -> Float[Array, "b y x o"]:
-    """Cross-correlation of images with a kernel, of their dtypes the wider.
+    """Computes the cross-correlation of images with a kernel, in their promoted dtype.
 
     Args:
         x: images `[b, h, w, i]`.
         kernel: `[kh, kw, i, o]`.
-        strides: steps down and to the right.
-        padding: zeros above and below, left and right.
+        strides: vertical and horizontal stride.
+        padding: number of zeros (above, below) and (left, right).
+
+    Returns:
+        Feature maps `[b, y, x, o]`.
     """
     dtype = jnp.result_type(x, kernel)
     x, kernel = x.astype(dtype), kernel.astype(dtype)
@@ -41,15 +44,17 @@ def conv(
     *,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
-    """A layer `[b, h, w, inputs] → [b, y, x, outputs]`, its kernel drawn as He et al. (2015) for what a ReLU follows.
+    """Returns a convolution layer, `[b, h, w, inputs] → [b, y, x, outputs]`.
+
+    The kernel is initialized for a following ReLU (He et al. 2015).
 
     Args:
         inputs: number of input channels.
         outputs: number of output channels.
-        size: height and width of the kernel, or both at once.
-        strides: steps down and to the right.
-        padding: zeros above and below, left and right; half a kernel on every side where not given.
-        rngs: source of the initial kernel.
+        size: height and width of the kernel; an integer for a square one.
+        strides: vertical and horizontal stride.
+        padding: number of zeros (above, below) and (left, right); default: half the kernel's size on every side.
+        rngs: random streams; the initial kernel uses "params".
     """
     size = (size, size) if isinstance(size, int) else size
     return nnx.Conv(
@@ -65,7 +70,7 @@ def conv(
 
 
 def _without_options(x: Array, kernel: Array, strides: Pair, padding: Padding, **_: object) -> Array:
-    """`convolve` as `nnx.Conv` calls it, whose other options no layer of `conv` has."""
+    """Calls `convolve` with the signature that `nnx.Conv` expects; layers made by `conv` use no other option."""
     return convolve(x, kernel, strides, padding)
 
 
@@ -74,10 +79,10 @@ def _library(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
 
 
 def _as_product(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
-    """A convolution as one matrix product with the shifted copies of its input side by side (im2col).
+    """Computes a convolution as one matrix product with shifted copies of its input (im2col).
 
-    XLA on CPU runs both gradients of `lax.conv_general_dilated` inside a loop without threads or vectors, that of the
-    kernel at 14x14x16 to 32 channels 15 times slower than the gradient of this.
+    XLA on CPU runs both gradients of `lax.conv_general_dilated` in a loop without threads or vector instructions: the
+    kernel gradient at 14x14x16 to 32 channels is 15 times slower than that of this function.
     """
     (kernel_h, kernel_w, _, outputs), (stride_y, stride_x) = kernel.shape, strides
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))

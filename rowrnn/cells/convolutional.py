@@ -1,4 +1,4 @@
-"""Cells over maps: ConvLSTM and ConvGRU, the equations of `LSTM` and `GRU` with convolutions for products."""
+"""Convolutional cells, ConvLSTM and ConvGRU: the equations of `LSTM` and `GRU` with convolutions as products."""
 
 from typing import Any
 
@@ -14,20 +14,20 @@ GateMaps = Float[Array, "*b h w gates"]
 
 
 class ConvCell(Cell):
-    """A cell over maps: a step's input is `[..., h, w, features]`, its state and output `[..., h, w, hidden]`.
+    """Convolutional cell: inputs `[..., h, w, features]`, state and output `[..., h, w, hidden]`.
 
-    Padding is "same" and the stride 1: input and state keep their height and width. Kernels are
+    Padding is "same" and the stride 1, so input and state have the same height and width. Kernels are
     `[kh, kw, features, gates·hidden]` and `[kh, kw, hidden, gates·hidden]`.
 
     Args:
         features: number of input channels.
         hidden: number of channels of the state.
-        kernel: height and width of both kernels, or both at once, odd.
-        dtype: dtype of the parameters.
-        rngs: source of the initial parameters.
+        kernel: height and width of both kernels, odd; an integer for square ones.
+        rngs: random streams; the initial parameters use "params".
+        options: further arguments of the cell, such as `dtype`.
 
     Raises:
-        ValueError: if a number is not positive or a side of the kernel is even.
+        ValueError: if `features`, `hidden` or a side of the kernel is not positive, or a side of the kernel is even.
     """
 
     num_feature_axes = 3
@@ -43,12 +43,14 @@ class ConvCell(Cell):
         super().__init__(features, hidden, rngs=rngs, **options)
 
     def project(self, x: Maps) -> GateMaps:
-        """Input half of every gate, for all steps at once: `[..., h, w, features] → [..., h, w, gates·hidden]`."""
+        """Computes the input half of every gate, for all steps at once: `[..., h, w, features] → [..., h, w,
+        gates·hidden]`.
+        """
         product = _same(x, self.input_kernel[...])
         return product + row(self.bias[...], product)
 
     def recur(self, hidden: Maps, dropout_mask: Maps | None = None) -> GateMaps:
-        """Recurrent half of every gate: `[..., h, w, hidden] → [..., h, w, gates·hidden]`."""
+        """Computes the recurrent half of every gate: `[..., h, w, hidden] → [..., h, w, gates·hidden]`."""
         return _same(apply_dropout(hidden, dropout_mask), self.recurrent_kernel[...])
 
     def _input_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "kh kw c gates"]:
@@ -63,15 +65,15 @@ class ConvCell(Cell):
 
 
 class ConvLSTM(ConvCell, LSTM):
-    """Convolutional LSTM (Shi et al. 2015), without peepholes. The state is an `LSTMState` of maps.
+    """Convolutional LSTM (Shi et al. 2015), without peepholes. The state is an `LSTMState` of maps `[..., h, w,
+    hidden]`.
 
-    Args:
-        forget_bias: initial value of b_f; the others as `ConvCell`.
+    Arguments are those of `ConvCell` and, as for `LSTM`, `forget_bias`.
     """
 
 
 class ConvGRU(ConvCell, GRU):
-    """Convolutional GRU (Ballas et al. 2016) with the reset after the product. The state is a map."""
+    """Convolutional GRU (Ballas et al. 2016), the reset after the product. The state is a map `[..., h, w, hidden]`."""
 
 
 def _same(x: Maps, kernel: Float[Array, "kh kw c gates"]) -> GateMaps:

@@ -1,4 +1,4 @@
-"""Cells whose gates see the hidden state: Elman, LSTM, GRU and MGU."""
+"""Gated cells with a recurrent matrix product: Elman, LSTM, GRU and MGU."""
 
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,29 +12,34 @@ from rowrnn.typing import Hidden, Output, Projected, State
 
 
 class GatedCell(Cell):
-    """A cell with a recurrent kernel, gates side by side as in the input kernel.
+    """Cell with a recurrent kernel, whose gates are concatenated in the order of the input kernel.
 
-    Its `gates` and `step` take one argument more: `dropout_mask`, `[..., outputs]`, multiplies the hidden state where
-    it enters a product, and there only (variational dropout, Gal & Ghahramani 2016).
+    Its `gates` and `step` take one more argument: `dropout_mask`, `[..., outputs]`, is multiplied with the hidden state
+    where that enters a product, and only there (variational dropout, Gal & Ghahramani 2016).
     """
 
     recurrence: ClassVar[str]
-    """Name of the recurrence of `rowrnn.recurrence.fused` that steps exactly as this class does, where there is one."""
+    """Name of the recurrence in `rowrnn.recurrence.fused` with the equations of exactly this class, if there is one."""
 
     def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
         super().__init__(features, hidden, dtype=dtype, rngs=rngs)
         self.recurrent_kernel = nnx.Param(self._recurrent_init(rngs, dtype))
 
     def as_arrays(self) -> tuple[Array, Array, Array, Array | None]:
-        """Returns input kernel, bias, recurrent kernel, and a bias of the recurrent product's last gate or None."""
+        """Returns the parameters as arrays.
+
+        Returns:
+            Input kernel `[d, gates·hidden]`, bias `[gates·hidden]`, recurrent kernel `[outputs, gates·hidden]`, and the
+            bias of the last gate's recurrent product, `[hidden]`, or None if the cell has none.
+        """
         return self.input_kernel[...], self.bias[...], self.recurrent_kernel[...], None
 
     def halves(self, state: State) -> tuple[Array, Array | None]:
-        """Takes a state apart: what enters the recurrent product, and what does not or None."""
+        """Splits a state into the hidden state, which enters the recurrent product, and the cell state or None."""
         return state, None
 
     def whole(self, hidden: Array, cell: Array | None) -> State:
-        """Makes a state of its halves."""
+        """Makes a state from a hidden state and a cell state or None; the inverse of `halves`."""
         return hidden
 
     def _recurrent_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "outputs gates"]:
@@ -46,7 +51,7 @@ class GatedCell(Cell):
 
 
 class Elman(GatedCell):
-    """The simple recurrent network, kept to show what gates are for (Elman 1990, "Finding structure in time").
+    """Simple recurrent network (Elman 1990, "Finding structure in time"), the baseline without gates.
 
         h' = tanh(W x + U h + b)
 
@@ -65,7 +70,7 @@ class Elman(GatedCell):
 
 
 class LSTMState(NamedTuple):
-    """State of an LSTM: what it shows, `hidden`, and what it keeps, `cell`, both `[..., hidden]`."""
+    """State of an LSTM: the hidden state, which is the output, and the cell state, both `[..., hidden]`."""
 
     hidden: Array
     cell: Array
@@ -118,7 +123,7 @@ class LSTM(GatedCell):
         return LSTMState(hidden, cell)
 
     def _shown(self, gate: Hidden, cell: Hidden) -> Output:
-        """What the output gate lets through."""
+        """Computes the output, `o ⊙ tanh(c')`."""
         return gate * jnp.tanh(cell)
 
     def initial_state(self, projected: Projected) -> LSTMState:
@@ -127,14 +132,14 @@ class LSTM(GatedCell):
 
 
 class GRU(GatedCell):
-    """Gated recurrent unit (Cho et al. 2014) in the cuDNN and torch form: the reset comes after the product.
+    """Gated recurrent unit (Cho et al. 2014) in the form of cuDNN and torch: the reset comes after the product.
 
         r = σ(W_r x + U_r h + b_r)      z = σ(W_z x + U_z h + b_z)
         n = tanh(W_n x + b_n + r ⊙ (U_n h + b_hn))
         h' = (1 − z) ⊙ n + z ⊙ h
 
-    Gate order on the last axis of the kernels: reset, update, candidate (n). `b_hn`, the bias inside the reset, is
-    `candidate_bias`. The state is `h`, `[..., hidden]`.
+    Gate order on the last axis of the kernels: reset, update, candidate (n). `b_hn`, the bias multiplied by the reset
+    gate, is `candidate_bias`. The state is `h`, `[..., hidden]`.
     """
 
     gate_names = ("reset", "update", "candidate")
@@ -185,21 +190,31 @@ class MGU(GatedCell):
 
 
 def apply_dropout(hidden: Output, dropout_mask: Output | None) -> Output:
-    """The hidden state as a product sees it."""
+    """Multiplies the hidden state by the dropout mask, if there is one."""
     return hidden if dropout_mask is None else hidden * dropout_mask
 
 
 def lerp(start: Hidden, gate: Hidden, end: Hidden) -> Hidden:
-    """`(1 − gate) ⊙ start + gate ⊙ end` with one product less."""
+    """Interpolates linearly: `(1 − gate) ⊙ start + gate ⊙ end`, computed with one product."""
     return start + gate * (end - start)
 
 
 def orthogonal_blocks(
     key: Array, gates: int, hidden: int, dtype: DTypeLike, rows: int | None = None
 ) -> Float[Array, "rows blocks"]:
-    """One orthogonal matrix a gate, side by side (Saxe et al. 2013): each gate's recurrence starts norm-preserving."""
+    """Returns an orthogonal matrix for each gate, concatenated: `[rows, gates·hidden]`.
+
+    Each gate's recurrent product initially preserves norms (Saxe et al. 2013).
+
+    Args:
+        key: random key.
+        gates: number of gates.
+        hidden: columns of each matrix.
+        dtype: dtype of the result.
+        rows: rows of each matrix; default: `hidden`.
+    """
     orthogonal = nnx.initializers.orthogonal()
-    drawn = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32  # There is no QR in half precision.
+    drawn = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32  # JAX has no QR decomposition in half precision.
     shape = (hidden if rows is None else rows, hidden)
     blocks = [orthogonal(k, shape, drawn) for k in jax.random.split(key, gates)]
     return jnp.concatenate(blocks, axis=1).astype(dtype)

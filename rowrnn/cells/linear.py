@@ -1,6 +1,6 @@
-"""Cells whose gates see the input alone, so that the state is linear in the state before: `h' = a ⊙ h + b`.
+"""Linear recurrent cells: gates depend on the input alone, so the new state is linear in the old: `h' = a ⊙ h + b`.
 
-All a and b are known before the first step, and the recurrence is computed in parallel over time
+All a and b are known before the first step, so that the recurrence can be computed in parallel over time
 (`rowrnn.recurrence.linear`).
 """
 
@@ -19,13 +19,16 @@ Coefficient = Inexact[Array, "*b hidden"]
 
 
 class LinearCell(Cell):
-    """A cell `h' = a ⊙ h + b`. The state is `h`, `[..., hidden]`; of complex units their real, then imaginary parts."""
+    """Linear cell, `h' = a ⊙ h + b`, with the state `h`, `[..., hidden]`.
+
+    A state of complex units is stored as real numbers, `[..., 2·hidden]`: the real parts, then the imaginary parts.
+    """
 
     complex_units: ClassVar[bool] = False
 
     @abstractmethod
     def coefficients(self, projected: Projected) -> tuple[Coefficient, Coefficient]:
-        """`a` and `b`, each `[..., hidden]`, of projected inputs `[..., gates·hidden]`."""
+        """Computes `a` and `b`, each `[..., hidden]`, from projected inputs `[..., gates·hidden]`."""
 
     def step(self, state: State, projected: Projected) -> tuple[State, Output]:
         decay, drive = self.coefficients(projected)
@@ -33,19 +36,19 @@ class LinearCell(Cell):
         return state, state
 
     def units(self, parts: Float[Array, "*b parts"]) -> Coefficient:
-        """The units `[..., hidden]` of a state; complex ones have float32 parts at least."""
+        """Converts a state to its units, `[..., hidden]`; complex units are at least complex64."""
         if not self.complex_units:
             return parts
         wide = parts.astype(_of_parts(parts.dtype))
         return jax.lax.complex(*jnp.split(wide, 2, axis=-1))
 
     def parts(self, units: Coefficient, dtype: DTypeLike) -> Float[Array, "*b parts"]:
-        """The state of units `[..., hidden]`; of complex ones in this dtype."""
+        """Converts units `[..., hidden]` to a state, the inverse of `units`; complex units are cast to `dtype`."""
         return jnp.concatenate([units.real, units.imag], axis=-1).astype(dtype) if self.complex_units else units
 
 
 def _of_parts(dtype: DTypeLike) -> DTypeLike:
-    """The dtype of parts of complex numbers nearest to this one: there are none of 16 bits."""
+    """Returns the dtype of the real and imaginary parts: `dtype`, but at least float32, the smallest that JAX has."""
     return dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.float32
 
 
@@ -69,7 +72,7 @@ class MinGRU(LinearCell):
 
 
 class MinLSTM(LinearCell):
-    """Minimal LSTM (Feng et al. 2024, section 3.2), its gates scaled to sum to one.
+    """Minimal LSTM (Feng et al. 2024, section 3.2), with its gates normalized to sum to one.
 
         f = σ(W_f x + b_f)      i = σ(W_i x + b_i)
         h' = f / (f + i) ⊙ h + i / (f + i) ⊙ (W_h x + b_h)
@@ -89,19 +92,19 @@ class MinLSTM(LinearCell):
 
     def _scaled(self, projected: Projected) -> tuple[Hidden, Hidden]:
         forget, write, _ = jnp.split(projected, 3, axis=-1)
-        # σ(x) / (σ(x) + σ(y)) = σ(log σ(x) − log σ(y)): no quotient of two numbers that both vanish.
+        # σ(x) / (σ(x) + σ(y)) = σ(log σ(x) − log σ(y)), which avoids 0 / 0 when both underflow.
         odds = nnx.log_sigmoid(forget) - nnx.log_sigmoid(write)
         return nnx.sigmoid(odds), nnx.sigmoid(-odds)
 
 
 class RGLRU(LinearCell):
-    """Real-gated linear recurrent unit (De et al. 2024, "Griffin", section 2.4), after a linear map of the input.
+    """Real-gated linear recurrent unit (De et al. 2024, "Griffin", section 2.4), preceded by a linear map of the input.
 
         r = σ(W_r x + b_r)      i = σ(W_i x + b_i)      log a = −8 softplus(Λ) ⊙ r
         h' = a ⊙ h + √(1 − a²) ⊙ i ⊙ (W_h x + b_h)
 
-    Gate order on the last axis of the kernel: recurrence, input, candidate. Λ is `decay`, `[hidden]`, such that a is
-    uniform between 0.9 and 0.999 where r is 1.
+    Gate order on the last axis of the kernel: recurrence, input, candidate. Λ is `decay`, `[hidden]`, initialized such
+    that a is uniform in [0.9, 0.999] for r = 1.
     """
 
     gate_names = ("recurrence", "input", "candidate")
@@ -109,7 +112,7 @@ class RGLRU(LinearCell):
     def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
         super().__init__(features, hidden, dtype=dtype, rngs=rngs)
         slowest = jax.random.uniform(rngs.params(), (hidden,), jnp.float32, 0.9, 0.999)
-        # The inverse of softplus, of −log(a) / 8.
+        # Λ = softplus⁻¹(−log(a) / 8).
         self.decay = nnx.Param(jnp.log(jnp.expm1(-jnp.log(slowest) / 8)).astype(dtype))
 
     def gates(self, state: State, projected: Projected) -> dict[str, Hidden]:
@@ -119,7 +122,7 @@ class RGLRU(LinearCell):
     def coefficients(self, projected: Projected) -> tuple[Hidden, Hidden]:
         recurrence, write, candidate = jnp.split(projected, 3, axis=-1)
         log_decay = -8 * row(nnx.softplus(self.decay[...]), write) * nnx.sigmoid(recurrence)
-        # 1 − a² without cancellation; never 0, where the root has no gradient.
+        # 1 − a² without cancellation; positive, since the square root has no gradient at 0.
         room = jnp.maximum(-jnp.expm1(2 * log_decay), jnp.finfo(log_decay.dtype).tiny)
         return jnp.exp(log_decay), jnp.sqrt(room) * nnx.sigmoid(write) * candidate
 
@@ -129,19 +132,20 @@ class LRU(LinearCell):
 
         λ = exp(−exp(ν) + i exp(θ))      h' = λ ⊙ h + √(1 − |λ|²) ⊙ (W x + b)
 
-    with complex h, W and b: each unit turns and fades at its own pace, whatever comes in, so that the states of a slow
-    layer hold a long sequence almost whole, as a Fourier transform would. State and output are the real, then the
-    imaginary parts, `[..., 2·hidden]`; the linear map of the paper that follows is that of the next layer. Order on the
-    last axis of the kernel: real, imaginary. ν is `decay` and θ `phase`, `[hidden]`.
+    with complex h, W and b. Each unit rotates and decays at its own constant rate, so that slow units represent a long
+    sequence much as a Fourier transform does. State and output are `[..., 2·hidden]`: the real parts, then the
+    imaginary parts. The linear map that follows in the paper is left to the next layer. Order on the last axis of the
+    kernel: real, imaginary. ν is `decay` and θ is `phase`, both `[hidden]`.
 
     Args:
-        features: as for every cell.
+        features: number of input features of a step, `d`.
         hidden: number of complex units.
-        radius: |λ|² starts uniform between the squares of these.
-        learned: whether λ is learned. A step of an optimizer that suits other weights turns the units of a long
-            sequence by whole circles: there λ needs a much smaller one, or stays, as in an LMU (Voelker et al. 2019).
-        dtype: as for every cell.
-        rngs: as for every cell.
+        radius: lower and upper bound of |λ| at initialization; |λ|² is drawn uniformly.
+        learned: whether λ is learned. On long sequences a learning rate that suits the other weights changes the phase
+            of a unit by whole turns: use a much smaller rate for λ, or keep it fixed, as in an LMU (Voelker et al.
+            2019).
+        dtype: dtype of the parameters.
+        rngs: random streams; the initial parameters use "params".
 
     Raises:
         ValueError: if a size is not positive, or the radii are not 0 < first < second < 1.
@@ -167,7 +171,7 @@ class LRU(LinearCell):
             raise ValueError(f"The radii of an LRU start between two numbers, 0 < least < most < 1, not {radius}.")
         square = jax.random.uniform(rngs.params(), (hidden,), jnp.float32, least**2, most**2)
         self.decay = nnx.Param(jnp.log(-0.5 * jnp.log(square)).astype(dtype))
-        # Of real outputs a frequency and its negative are the same.
+        # Phases in [0, π] suffice: for real outputs λ and its conjugate are equivalent.
         phase = jax.random.uniform(rngs.params(), (hidden,), jnp.float32, 1e-3, jnp.pi)
         self.phase = nnx.Param(jnp.log(phase).astype(dtype))
 
@@ -188,7 +192,7 @@ class LRU(LinearCell):
         if not self.learned:
             rate, phase = jax.lax.stop_gradient((rate, phase))
         radius = jnp.exp(-rate)
-        # 1 − |λ|² without cancellation; never 0, where the root has no gradient.
+        # 1 − |λ|² without cancellation; positive, since the square root has no gradient at 0.
         room = jnp.sqrt(jnp.maximum(-jnp.expm1(-2 * rate), jnp.finfo(dtype).tiny))
         drive = self.units(row(jnp.concatenate([room, room]), projected) * projected.astype(dtype))
         turned = jax.lax.complex(radius * jnp.cos(phase), radius * jnp.sin(phase))

@@ -1,4 +1,4 @@
-"""Variants of LSTM and GRU: peepholes, a projected state, layer normalisation, and the reset before the product."""
+"""Variants of LSTM and GRU: peepholes, projected output, layer normalization, and the reset before the product."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from rowrnn.typing import Hidden, Output, Projected, State
 
 
 class PeepholeLSTM(LSTM):
-    """An LSTM whose gates see its cell (Gers & Schmidhuber 2000, "Recurrent nets that time and count").
+    """LSTM with peephole connections (Gers & Schmidhuber 2000, "Recurrent nets that time and count").
 
         i = σ(… + p_i ⊙ c)      f = σ(… + p_f ⊙ c)      o = σ(… + p_o ⊙ c')
 
@@ -33,14 +33,19 @@ class PeepholeLSTM(LSTM):
 
 
 class ProjectedLSTM(LSTM):
-    """An LSTM with a projected output (Sak et al. 2014), torch's `proj_size`: many cells, a small recurrent product.
+    """LSTM with a projected output (Sak et al. 2014), torch's `proj_size`: a large cell state, a small recurrent
+    product.
 
         h' = P (o ⊙ tanh(c'))
 
     and otherwise as `LSTM`. The state is an `LSTMState` of hidden `[..., projection]` and cell `[..., hidden]`.
 
     Args:
-        projection: size of an output; the others as `LSTM`.
+        features: number of input features of a step, `d`.
+        hidden: size of the cell state.
+        projection: size of the output.
+        rngs: random streams; the initial parameters use "params".
+        options: further arguments of `LSTM`: `forget_bias`, `dtype`.
 
     Raises:
         ValueError: if `projection` is not between 1 and `hidden`.
@@ -66,9 +71,9 @@ class ProjectedLSTM(LSTM):
 
 
 class LayerNormCell(GatedCell):
-    """A gated cell with layer normalisation (Ba et al. 2016) of both halves of its gates, each gate on its own.
+    """Gated cell with layer normalization (Ba et al. 2016) of the input and recurrent half of each gate.
 
-    The gains are `input_scale` and `recurrent_scale`, `[gates·hidden]`.
+    Each gate is normalized separately. The gains are `input_scale` and `recurrent_scale`, `[gates·hidden]`.
     """
 
     def __init__(self, features: int, hidden: int, **options: Any) -> None:
@@ -85,11 +90,11 @@ class LayerNormCell(GatedCell):
 
 
 class LayerNormLSTM(LayerNormCell, LSTM):
-    """An LSTM with layer normalisation (Ba et al. 2016, equations 20 to 22).
+    """LSTM with layer normalization (Ba et al. 2016, equations 20 to 22).
 
         gates from LN(W x) + LN(U h) + b        h' = o ⊙ tanh(LN(c'))
 
-    Beside the gains of `LayerNormCell`, those of LN(c') are `cell_scale` and `cell_bias`, `[hidden]`.
+    Gain and bias of LN(c') are `cell_scale` and `cell_bias`, `[hidden]`; the other gains are those of `LayerNormCell`.
     """
 
     def __init__(self, features: int, hidden: int, **options: Any) -> None:
@@ -103,7 +108,7 @@ class LayerNormLSTM(LayerNormCell, LSTM):
 
 
 class LayerNormGRU(LayerNormCell, GRU):
-    """A GRU with layer normalisation.
+    """GRU with layer normalization.
 
         gates from LN(W x) + b and LN(U h)
 
@@ -112,11 +117,12 @@ class LayerNormGRU(LayerNormCell, GRU):
 
 
 class ResetFirstGRU(GatedCell):
-    """The GRU as first published (Cho et al. 2014), with the reset before the product; Keras' `reset_after=False`.
+    """GRU as first published (Cho et al. 2014): the reset comes before the product, as in Keras with
+    `reset_after=False`.
 
         n = tanh(W_n x + U_n (r ⊙ h) + b_n)
 
-    and otherwise as `GRU`, which is faster: here a step has two products, one after the other.
+    and otherwise as `GRU`, which is faster: this cell has two dependent products in each step.
     """
 
     gate_names = ("reset", "update", "candidate")
@@ -136,8 +142,8 @@ class ResetFirstGRU(GatedCell):
 
 
 def _normalised(x: Float[Array, "*b k"], scale: Float[Array, "k"], hidden: int) -> Float[Array, "*b k"]:
-    """Mean 0 and variance 1 within every `hidden` features, times the scale."""
-    # In float32 at least: squares leave the range of float16.
+    """Normalizes every block of `hidden` features to mean 0 and variance 1, and multiplies by the scale."""
+    # In float32 at least: squares overflow float16.
     wide = x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
     blocks = wide.reshape(*x.shape[:-1], x.shape[-1] // hidden, hidden)
     centred = blocks - blocks.mean(axis=-1, keepdims=True)

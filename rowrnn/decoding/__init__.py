@@ -1,1 +1,1 @@
-"""From scores to strings and sentences: CTC, and decoders that go word by word."""
+"""Decoding of scores into strings and sentences: CTC, and autoregressive decoders."""

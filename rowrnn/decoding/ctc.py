@@ -1,7 +1,7 @@
-"""Connectionist temporal classification (Graves et al. 2006): from scores of every step to strings of labels.
+"""Decoding of connectionist temporal classification (Graves et al. 2006): scores of every step to strings of labels.
 
-A string is read from a path, one class or blank a step, by leaving out repetitions and then blanks; its probability is
-the sum of those of all its paths. The blank is the last class. For training there is `optax.ctc_loss`.
+A path has one class or the blank at every step. Removing repetitions and then blanks gives its string; the probability
+of a string is the sum over all its paths. The blank is the last class. For training use `optax.ctc_loss`.
 """
 
 from functools import partial
@@ -15,18 +15,18 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from rowrnn.recurrence.sharding import vary_alike
 
 NOTHING = -1
-"""What stands behind a string's last label."""
-NEVER = -1e30  # log-probability of what cannot be: finite, since an infinite one less another is no number
+"""Padding after a string's last label."""
+NEVER = -1e30  # log-probability of impossible events: finite, since ∞ − ∞ is NaN
 
 
 class Reading(NamedTuple):
-    """Strings of labels.
+    """Decoded strings of labels.
 
     Args:
-        labels: `[b, t]`, behind each string's last label -1.
+        labels: `[b, t]`, padded with -1 after each string's last label.
         lengths: number of labels of each string, `[b]`.
-        log_probability: in nats, `[b]`, float32 at least: of the path that `best_path` follows, of the string that
-            `beam_search` finds.
+        log_probability: in nats, `[b]`, at least float32: that of the path for `best_path`, of the string for
+            `beam_search`.
     """
 
     labels: Int[Array, "b t"]
@@ -37,21 +37,28 @@ class Reading(NamedTuple):
 def steps_needed(
     labels: Int[Array | np.ndarray, "b n"], lengths: Int[Array | np.ndarray, "b"]
 ) -> Int[Array | np.ndarray, "b"]:
-    """Fewest steps in which strings can be read: one a label, and a blank between two neighbours that are equal."""
+    """Computes the smallest number of steps with which strings can be produced, `[b]`.
+
+    This is one step for each label and one for the blank between two equal neighbours.
+
+    Args:
+        labels: strings, `[b, n]`.
+        lengths: number of labels of each string, `[b]`.
+    """
     within = np.arange(1, labels.shape[1])[None, :] < lengths[:, None]
     return lengths + ((labels[:, 1:] == labels[:, :-1]) & within).sum(axis=1)
 
 
 def best_path(logits: ArrayLike, lengths: ArrayLike | None = None) -> Reading:
-    """The string of the most probable path (best path decoding).
+    """Returns the string of the most probable path (best path decoding).
 
     Args:
         logits: `[b, t, classes + 1]`, the blank last.
-        lengths: number of valid steps, `[b]`; all where not given.
+        lengths: number of valid steps, `[b]`; default: all.
 
     Raises:
-        ValueError: if logits have another form, or lengths, where known outside `jax.jit`, leave [1, t].
-        TypeError: if lengths are no integers.
+        ValueError: if a shape does not fit, or a length known outside `jax.jit` is outside [1, t].
+        TypeError: if lengths are not integers.
     """
     log_probs, valid = _checked(logits, lengths)
     blank = log_probs.shape[-1] - 1
@@ -65,7 +72,7 @@ def best_path(logits: ArrayLike, lengths: ArrayLike | None = None) -> Reading:
 
 
 class _Beam(NamedTuple):
-    """Prefixes `[k, t]` with their lengths, and log-probabilities of their paths by how these end: `[k]` each."""
+    """Prefixes `[k, t]`, their lengths, and log-probabilities of paths ending with the blank or a label, `[k]`."""
 
     labels: Array
     lengths: Array
@@ -74,19 +81,20 @@ class _Beam(NamedTuple):
 
 
 def beam_search(logits: ArrayLike, lengths: ArrayLike | None = None, *, beam: int = 10) -> Reading:
-    """The most probable string among those whose prefixes stay in the beam (prefix beam search without a language
-    model: Graves 2012, §7.5; Hannun et al. 2014, algorithm 1).
+    """Returns the most probable string found by prefix beam search without a language model.
 
-    The log-probability is the sum over all paths of the string as far as their prefixes stayed in the beam: exact,
-    and that of the best string, if the beam holds all prefixes.
+    The algorithm is that of Graves 2012, §7.5, and Hannun et al. 2014, algorithm 1. The log-probability is the sum over
+    those paths of the string whose prefixes stayed in the beam. If the beam holds all prefixes, it is exact and the
+    string is the most probable one.
 
     Args:
         logits: `[b, t, classes + 1]`, the blank last.
-        lengths: number of valid steps, `[b]`; all where not given.
-        beam: number of prefixes that are kept after each step.
+        lengths: number of valid steps, `[b]`; default: all.
+        beam: number of prefixes kept after each step.
 
     Raises:
-        ValueError, TypeError: as `best_path`; ValueError also if the beam is below 1.
+        ValueError: if a shape does not fit, a length known outside `jax.jit` is outside [1, t], or the beam is below 1.
+        TypeError: if lengths are not integers.
     """
     if beam < 1:
         raise ValueError(f"A beam search keeps at least 1 prefix, not {beam}.")
@@ -94,19 +102,19 @@ def beam_search(logits: ArrayLike, lengths: ArrayLike | None = None, *, beam: in
     return _search_lines(log_probs, valid, beam=beam)
 
 
-# Compiled, so that a call outside of `jax.jit` is not traced and compiled anew each time.
+# Compiled, so that calls outside `jax.jit` are not traced each time.
 @partial(jax.jit, static_argnames="beam", inline=True)
 def _search_lines(log_probs: Float[Array, "b t scores"], valid: Bool[Array, "b t"], *, beam: int) -> Reading:
     return jax.vmap(lambda log_probs, valid: _search(log_probs, valid, beam))(log_probs, valid)
 
 
 def _search(log_probs: Float[Array, "t scores"], valid: Bool[Array, "t"], beam: int) -> Reading:
-    """The search in one line: a loop over steps whose state has one shape."""
+    """Searches one sequence with a loop over steps; the beam has a fixed shape."""
     steps, _ = log_probs.shape
     first = jnp.arange(beam) == 0
     start = _Beam(
         labels=jnp.full((beam, steps), NOTHING, jnp.int32),
-        lengths=jnp.where(first, 0, -2).astype(jnp.int32),  # One that never was is nobody's beginning.
+        lengths=jnp.where(first, 0, -2).astype(jnp.int32),  # -2: no prefix extends an unused entry.
         blank=jnp.where(first, 0.0, NEVER).astype(log_probs.dtype),
         label=jnp.full((beam,), NEVER, log_probs.dtype),
     )
@@ -127,21 +135,21 @@ def _stepped(now: _Beam, log_probs: Float[Array, "scores"]) -> _Beam:
     of_class, of_blank = log_probs[:classes], log_probs[classes]
     total = jnp.logaddexp(now.blank, now.label)
     last = jnp.take_along_axis(now.labels, jnp.maximum(now.lengths - 1, 0)[:, None], axis=1)[:, 0]
-    is_last = jnp.arange(classes)[None, :] == last[:, None]  # The empty prefix ends with -1: no class.
+    is_last = jnp.arange(classes)[None, :] == last[:, None]  # The empty prefix ends with -1, which is no class.
 
-    # A label that repeats the last one makes a prefix longer only if a blank came between.
+    # A label equal to the last one extends a prefix only after a blank.
     longer = of_class[None, :] + jnp.where(is_last, now.blank[:, None], total[:, None])
     stays_blank = total + of_blank
     stays_label = now.label + jnp.where(last < 0, NEVER, of_class[jnp.maximum(last, 0)])
 
-    # A prefix made longer may be one of the beam's own: its paths are added to that one's.
+    # If an extended prefix is already in the beam, its paths are added to that entry.
     place = jnp.arange(now.labels.shape[1])
     but_last = jnp.where(place[None, :] == now.lengths[:, None] - 1, NOTHING, now.labels)
     grown = (now.lengths[:, None] == now.lengths[None, :] + 1) & (
         (but_last[:, None, :] == now.labels[None, :, :]).all(axis=-1)
-    )  # [k, k]: the first is the second and one label more
+    )  # [k, k]: the first prefix is the second plus one label
     joins = grown[:, :, None] & is_last[:, None, :]  # [k, k, classes]
-    arriving = jnp.where(joins, longer[None, :, :], NEVER).max(axis=(1, 2))  # At most one does.
+    arriving = jnp.where(joins, longer[None, :, :], NEVER).max(axis=(1, 2))  # At most one extension equals an entry.
     stays_label = jnp.logaddexp(stays_label, arriving)
     longer = jnp.where(joins.any(axis=0), NEVER, longer)
 
@@ -161,7 +169,7 @@ def _stepped(now: _Beam, log_probs: Float[Array, "scores"]) -> _Beam:
 
 
 def _checked(logits: ArrayLike, lengths: ArrayLike | None) -> tuple[Float[Array, "b t scores"], Bool[Array, "b t"]]:
-    """Log-probabilities, and which steps are valid."""
+    """Returns log-probabilities and the mask of valid steps."""
     logits = jnp.asarray(logits)
     if logits.ndim != 3 or logits.shape[1] < 1 or logits.shape[2] < 2:
         raise ValueError(
@@ -182,7 +190,7 @@ def _checked(logits: ArrayLike, lengths: ArrayLike | None) -> tuple[Float[Array,
             "Leave out empty lines."
         )
     within = jnp.full((batch,), steps, jnp.int32) if lengths is None else jnp.asarray(lengths).astype(jnp.int32)
-    # Sums over many steps need float32 at least: in bfloat16 a search finds other strings.
+    # Sums over many steps need float32 at least: in bfloat16 the search returns other strings.
     if jnp.issubdtype(logits.dtype, jnp.floating) and jnp.finfo(logits.dtype).bits < 32:
         logits = logits.astype(jnp.float32)
     return jax.nn.log_softmax(logits, axis=-1), jnp.arange(steps)[None, :] < within[:, None]

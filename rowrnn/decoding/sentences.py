@@ -1,7 +1,7 @@
-"""Sentences from any model that says words one by one: the likeliest word each time, or a beam of likely sentences.
+"""Autoregressive decoding, greedy or by beam search, with any model that predicts the next word.
 
-A model is a function `step(state, words [n]) → (state, log_probs [n, words])`: its state, a pytree of arrays with a
-leading axis `n`, and the word said last, to log-probabilities of the next one.
+A model is a function `step(state, words [n]) → (state, log_probs [n, words])`. It takes its state, a pytree of arrays
+with the leading axis `n`, and the previous words, and returns the log-probabilities of the next ones.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ Step = Callable[[State, Int[Array, "n"]], tuple[State, Float[Array, "n words"]]]
 
 
 class SpecialTokens(NamedTuple):
-    """Words that stand for none: what fills the place after the end, what is said before the first word, and the end.
+    """Ids of the special tokens: padding after the end, begin of sentence, end of sentence.
 
-    Any of them may be one word, as in T5 (`begin` is `pad`) and GPT-2 (all are). In a sentence `pad` is not said,
-    unless it is the end; that `begin` is not is for the model to learn.
+    They may coincide, as in T5 (`begin` is `pad`) and GPT-2 (all three). Decoders never choose `pad` in a sentence
+    unless it is also `end`; they do not exclude `begin`.
     """
 
     pad: int
@@ -30,12 +30,12 @@ class SpecialTokens(NamedTuple):
 
 
 class Sentences(NamedTuple):
-    """What was said.
+    """Decoded sentences.
 
     Args:
-        words: each sentence with its end, then `pad`, `[b, longest]`, of a beam `[b, width, longest]`.
-        log_probs: log-probability of each sentence, its end included, in nats, `[b]` or `[b, width]`.
-        lengths: number of its words, its end included.
+        words: sentences with their end, padded with `pad`: `[b, longest]`, from a beam search `[b, width, longest]`.
+        log_probs: log-probability of each sentence including its end, in nats, `[b]` or `[b, width]`.
+        lengths: number of words of each sentence including its end, `[b]` or `[b, width]`.
     """
 
     words: Int[Array, "*b longest"]
@@ -44,13 +44,13 @@ class Sentences(NamedTuple):
 
 
 def greedy(step: Step, state: State, marks: SpecialTokens, longest: int) -> Sentences:
-    """Says the likeliest word each time, until the end or `longest` words.
+    """Decodes greedily: chooses the most probable word at each step, until the end or `longest` words.
 
     Args:
         step: the model.
-        state: before the first word, leading axis `b`.
-        marks: as above; `pad` is not said, unless it is the end.
-        longest: most words of a sentence, its end included; one that has not ended by then is left without.
+        state: state before the first word, with the leading axis `b`.
+        marks: special tokens.
+        longest: maximum number of words of a sentence including its end; longer sentences are cut and have no end.
 
     Raises:
         ValueError: if `longest` is below 1.
@@ -62,16 +62,19 @@ def greedy(step: Step, state: State, marks: SpecialTokens, longest: int) -> Sent
 def beam_search(
     step: Step, state: State, marks: SpecialTokens, longest: int, *, width: int, length_power: float = 0.0
 ) -> Sentences:
-    """The likeliest sentences of a search that goes on with the best `width` beginnings each time, the best first.
+    """Decodes by beam search and returns the best `width` sentences, best first.
 
     Sentences, ended or not, are ranked by `log_prob / length ** length_power` (Wu et al. 2016, equation 14, without its
-    constants); an ended one keeps its rank, and its place while it is among the best. A width of 1 is greedy.
+    constants). An ended sentence stays in the beam as long as its rank is among the best. A width of 1 is greedy
+    decoding.
 
     Args:
-        step, state, marks, longest: as of `greedy`.
-        width: number of beginnings kept; where there are fewer sentences than that, the rest have a log-probability of
-            -inf.
-        length_power: 0 ranks by log-probability, 1 by its mean over words.
+        step: the model.
+        state: state before the first word, with the leading axis `b`.
+        marks: special tokens.
+        longest: maximum number of words of a sentence including its end; longer sentences are cut and have no end.
+        width: number of sentences kept at each step; if fewer exist, the remaining ones have log-probability -inf.
+        length_power: 0 ranks by log-probability, 1 by log-probability per word.
 
     Raises:
         ValueError: if `width` or `longest` is below 1.
@@ -79,7 +82,7 @@ def beam_search(
     if width < 1 or longest < 1:
         raise ValueError(f"A beam needs a width and a longest sentence of at least 1, not {width} and {longest}.")
     b = jax.tree.leaves(state)[0].shape[0]
-    # All beginnings are the same at first: only one of them counts.
+    # At first all entries of the beam are equal: only one may count.
     first = jnp.broadcast_to(jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf)[None], (b, width))
     sentences = Sentences(jnp.full((b, width, longest), marks.pad), first, jnp.zeros((b, width), jnp.int32))
     said = jnp.full((b, width), marks.begin)
@@ -90,8 +93,7 @@ def beam_search(
         state, log_probs = step(state, said.reshape(b * width))
         words = log_probs.shape[-1]
         log_probs = log_probs.reshape(b, width, words)
-        # After its end a sentence goes on with padding, which costs nothing; before, padding that is not the end is no
-        # word.
+        # After its end a sentence is padded with log-probability 0; before, padding that is not the end is excluded.
         padding = (jnp.arange(words) == marks.pad)[None, None]
         before = log_probs if marks.pad == marks.end else jnp.where(padding, -jnp.inf, log_probs)
         log_probs = jnp.where(ended[..., None], jnp.where(padding, 0.0, -jnp.inf), before)
@@ -112,10 +114,12 @@ def beam_search(
 
 
 def repeated(tree: State, width: int) -> State:
-    """Arrays `[b, ...]` with each entry `width` times in a row, `[b·width, ...]`: what a step of a beam sees."""
+    """Repeats each entry of the leading axis `width` times, `[b, ...] → [b·width, ...]`, for the steps of a beam
+    search.
+    """
     return jax.tree.map(lambda a: jnp.repeat(a, width, axis=0), tree)
 
 
 def _chosen(array: Array, parent: Int[Array, "b width"]) -> Array:
-    """Of each batch entry those of its beam, `[b, width, ...]`, that are gone on with."""
+    """Selects the parents of each beam, `[b, width, ...]`."""
     return jax.vmap(lambda a, index: a[index])(array, parent)

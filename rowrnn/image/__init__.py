@@ -1,1 +1,1 @@
-"""Images as sequences, and back: rows, any other order, and all four sides."""
+"""Images as sequences: row by row, in any other order, and from all four sides."""

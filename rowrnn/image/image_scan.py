@@ -1,4 +1,4 @@
-"""A layer that reads images in any order and returns its outputs on the image's grid."""
+"""Layer that scans images in any order and returns outputs on the image's grid."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, Unpack
@@ -18,16 +18,17 @@ Grid = Float[Array, "b gh gw k"]
 
 
 class ImageScan(nnx.Module):
-    """Runs a layer over images in an order; its outputs lie on the grid of the image again.
+    """Layer that runs a recurrent layer over images in an order and arranges the outputs on the image's grid.
 
     Args:
-        layer: a layer of `rowrnn.sequence`, or a cell, which becomes a `Recurrent` one; its `features` those of a step.
-        order: a name of `rowrnn.image.orders.ORDERS`, or a function `(height, width, **options) → Order`.
-        options: those of the order, as `patch=(4, 4)`.
+        layer: layer of `rowrnn.sequence`, or a cell, which is wrapped in `Recurrent`; its `features` are those of a
+            step.
+        order: a name in `rowrnn.image.orders.ORDERS`, or a function `(height, width, **options) → Order`.
+        options: options of the order, such as `patch=(4, 4)`.
 
     Raises:
-        ValueError: for an unknown order.
-        TypeError: for what is no function, as an `Order`.
+        ValueError: if the name is unknown.
+        TypeError: if `order` is neither a name nor a function; an `Order` is not.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class ImageScan(nnx.Module):
 
     @property
     def outputs(self) -> int:
-        """Number of features of an output."""
+        """Number of output features."""
         return self.layer.outputs
 
     def __call__(
@@ -55,19 +56,24 @@ class ImageScan(nnx.Module):
         key: Key[Array, ""] | None = None,
         **options: Unpack[ScanOptions],
     ) -> tuple[Grid, State]:
-        """Outputs on the order's grid, `[b, gh, gw, outputs]`, and the layer's last state, `[b·n, ...]`.
+        """Runs the layer over images.
 
         Args:
             images: floating-point images `[b, h, w, c]`.
-            heights: number of valid rows of each image, `[b]`; what lies below has no influence. All where not given.
-            widths: number of valid columns of each image, `[b]`. All where not given.
-            initial_state: the layer's state before the first step.
-            key: randomness of training.
-            options: those of `rowrnn.scan` other than `mask`.
+            heights: number of valid rows of each image, `[b]`; rows below have no influence. Default: all.
+            widths: number of valid columns of each image, `[b]`; columns beyond have no influence. Default: all.
+            initial_state: state of the layer before the first step, with the leading axis `b·n` for an order of n
+                sequences.
+            key: random key of dropout and zoneout, in training.
+            options: options of `rowrnn.scan` except `mask`.
+
+        Returns:
+            Outputs on the order's grid, `[b, gh, gw, outputs]`, and the layer's last state, `[b·n, ...]`.
 
         Raises:
-            ValueError: if a shape does not fit the layer, patches do not divide the images, or heights or widths, where
-                known outside `jax.jit`, leave the images.
+            ValueError: if a shape does not fit the layer, patches do not divide the images, heights or widths known
+                outside `jax.jit` exceed the images, or `mask` is given.
+            TypeError: if images are not floating point, or heights or widths are not integers.
         """
         order, outputs, state = self.sequence_outputs(
             images, heights=heights, widths=widths, initial_state=initial_state, key=key, **options
@@ -84,10 +90,23 @@ class ImageScan(nnx.Module):
         key: Key[Array, ""] | None = None,
         **options: Unpack[ScanOptions],
     ) -> tuple[Order, Outputs, State]:
-        """Runs the layer as `__call__` does: the order, outputs step by step, `[b·n, t, outputs]`, and the last state.
+        """Runs the layer like `__call__`, but returns outputs as sequences.
+
+        Args:
+            images: floating-point images `[b, h, w, c]`.
+            heights: number of valid rows of each image, `[b]`; default: all.
+            widths: number of valid columns of each image, `[b]`; default: all.
+            initial_state: state of the layer before the first step.
+            key: random key of dropout and zoneout, in training.
+            options: options of `rowrnn.scan` except `mask`.
+
+        Returns:
+            The order, outputs `[b·n, t, outputs]`, and the layer's last state.
 
         Raises:
-            ValueError: as `__call__`.
+            ValueError: if a shape does not fit the layer, patches do not divide the images, heights or widths known
+                outside `jax.jit` exceed the images, or `mask` is given.
+            TypeError: if images are not floating point, or heights or widths are not integers.
         """
         images = jnp.asarray(images)
         if images.ndim != 4:
@@ -104,10 +123,11 @@ class ImageScan(nnx.Module):
 
 
 def order_function(order: Any) -> Callable[..., Order]:
-    """The function `(height, width, **options) → Order` that a name stands for, or that is given.
+    """Returns the function `(height, width, **options) → Order` with this name, or `order` itself if it is a function.
 
     Raises:
-        ValueError, TypeError: as `ImageScan`.
+        ValueError: if the name is unknown.
+        TypeError: if `order` is neither a name nor a function.
     """
     if isinstance(order, str):
         if order not in ORDERS:

@@ -1,6 +1,6 @@
-"""In which order the pixels of an image come: index maps from the grid of pixels to sequences and back.
+"""Orders in which the pixels of an image are read: index maps from pixels to sequences and back.
 
-An order knows height and width only. `ORDERS` names the functions `(height, width, **options) → Order` that make one.
+An order depends on height and width only. `ORDERS` maps names to functions `(height, width, **options) → Order`.
 """
 
 import dataclasses
@@ -17,21 +17,21 @@ from rowrnn.typing import Integers
 
 HOLE = -1
 Patch = tuple[int, int] | int
-"""Height and width of a patch, or both at once."""
+"""Height and width of a patch; an integer for a square one."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Order:
-    """Which pixels make which step of which sequence.
+    """Assignment of pixels to the steps of sequences, and of outputs to places of a grid.
 
     Args:
         size: height and width of the image.
-        pixels: `[n, t, p]`: the p pixels, numbered row by row, of each of t steps of n sequences; -1 is no pixel.
-        places: `[gh, gw]`: the step, numbered sequence by sequence, whose output lies at each place of a grid over the
-            image.
+        pixels: `[n, t, p]`: the numbers (row by row) of the p pixels in each of t steps of n sequences; -1 for no
+            pixel.
+        places: `[gh, gw]`: the number (sequence by sequence) of the step whose output is at each place of the grid.
 
     Raises:
-        ValueError: if there is a pixel outside the image, or a place for a step that there is not.
+        ValueError: if a pixel is outside the image, or a place has the number of a step that does not exist.
     """
 
     size: tuple[int, int]
@@ -43,7 +43,7 @@ class Order:
         _check_numbers("places", self.places, 0, self.pixels.shape[0] * self.pixels.shape[1])
 
     def sequences(self, images: Shaped[Array, "b h w c"]) -> Shaped[Array, "bn t d"]:
-        """Images as sequences `[b·n, t, p·c]`; where there is no pixel they are zero.
+        """Converts images to sequences `[b·n, t, p·c]`, which are zero where there is no pixel.
 
         Raises:
             ValueError: if the images have another size.
@@ -57,10 +57,10 @@ class Order:
         return reshape_examples(x, (b * n, t, p * c))
 
     def images(self, sequences: Shaped[Array, "bn t d"]) -> Shaped[Array, "b h w c"]:
-        """The images of sequences: the inverse of `sequences`, exactly."""
+        """Converts sequences `[b·n, t, p·c]` to images `[b, h, w, c]`; the exact inverse of `sequences`."""
         n, t, p = self.pixels.shape
         c = sequences.shape[-1] // p
-        # Every pixel is in one place, so that a permutation without holes leads back.
+        # Every pixel occurs exactly once, so that the inverse is a permutation.
         back = np.full(self.size[0] * self.size[1], HOLE)
         places = self.pixels.ravel()
         back[places[places != HOLE]] = np.flatnonzero(places != HOLE)
@@ -70,10 +70,16 @@ class Order:
     def valid(
         self, heights: Integers | None, widths: Integers | None, batch: Any
     ) -> tuple[Bool[Array, "b h w"], Bool[Array, "bn t"]]:
-        """Which pixels lie within images of these heights and widths, and which steps have any.
+        """Computes the masks of valid pixels `[b, h, w]` and of steps that have any, `[b·n, t]`.
+
+        Args:
+            heights: number of valid rows of each image, `[b]`; all if None.
+            widths: number of valid columns of each image, `[b]`; all if None.
+            batch: number of images.
 
         Raises:
-            ValueError, TypeError: if there is not one integer for each image, or one, where known, leaves the image.
+            ValueError: if there is not one number for each image, or a known one exceeds the image.
+            TypeError: if heights or widths are not integers.
         """
         within = jnp.ones((batch, *self.size), bool)
         for name, sizes, axis in (("heights", heights, 0), ("widths", widths, 1)):
@@ -95,7 +101,7 @@ class Order:
         return within, steps
 
     def when(self) -> Int[np.ndarray, "h w"]:
-        """The step that reads each pixel."""
+        """Returns the number of the step that reads each pixel, `[h, w]`."""
         sequences, steps, pixels = self.pixels.shape
         step = np.broadcast_to(np.arange(steps)[None, :, None], (sequences, steps, pixels))
         seen = np.zeros(self.size[0] * self.size[1], int)
@@ -103,7 +109,7 @@ class Order:
         return seen.reshape(self.size)
 
     def grid(self, outputs: Float[Array, "bn t k"]) -> Float[Array, "b gh gw k"]:
-        """Outputs of steps on the grid of the image, `[b, gh, gw, k]`."""
+        """Arranges outputs of steps, `[b·n, t, k]`, on the grid, `[b, gh, gw, k]`."""
         n, t, _ = self.pixels.shape
         return reshape_examples(outputs, (-1, n * t, outputs.shape[-1]))[:, self.places]
 
@@ -121,23 +127,23 @@ def _check_numbers(name: str, numbers: np.ndarray, first: int, end: int) -> None
 
 
 def rows(height: int, width: int) -> Order:
-    """A row a step, from the top. Outputs lie on a grid of one column."""
+    """Reads one row in each step, from the top. Outputs are on a grid of one column."""
     return Order((height, width), _numbers(height, width)[None], np.arange(height)[:, None])
 
 
 def columns(height: int, width: int) -> Order:
-    """A column a step, from the left. Outputs lie on a grid of one row."""
+    """Reads one column in each step, from the left. Outputs are on a grid of one row."""
     return Order((height, width), _numbers(height, width).T[None], np.arange(width)[None, :])
 
 
 def patches(height: int, width: int, patch: Patch = (1, 1)) -> Order:
-    """A patch a step, row of patches by row, each from the left: with `(1, 1)` pixel by pixel."""
+    """Reads one patch in each step in raster order; with `(1, 1)` pixel by pixel."""
     blocks = _patches(height, width, patch)
     return _one_sequence((height, width), blocks, np.arange(blocks.shape[0] * blocks.shape[1]))
 
 
 def snake(height: int, width: int, patch: Patch = (1, 1)) -> Order:
-    """A patch a step, row of patches by row, from the left and from the right by turns: each step touches the last."""
+    """Reads one patch in each step, rows of patches alternately from the left and from the right."""
     blocks = _patches(height, width, patch)
     numbers = np.arange(blocks.shape[0] * blocks.shape[1]).reshape(blocks.shape[:2])
     numbers[1::2] = numbers[1::2, ::-1]
@@ -145,7 +151,7 @@ def snake(height: int, width: int, patch: Patch = (1, 1)) -> Order:
 
 
 def permuted(height: int, width: int, patch: Patch = (1, 1), seed: int = 0) -> Order:
-    """A patch a step, in an order drawn once from the seed: permuted sequential MNIST with `(1, 1)`."""
+    """Reads one patch in each step, in a random order fixed by the seed; permuted sequential MNIST with `(1, 1)`."""
     blocks = _patches(height, width, patch)
     return _one_sequence(
         (height, width), blocks, np.random.default_rng(seed).permutation(blocks.shape[0] * blocks.shape[1])
@@ -153,15 +159,16 @@ def permuted(height: int, width: int, patch: Patch = (1, 1), seed: int = 0) -> O
 
 
 def permuted_rows(height: int, width: int, seed: int = 0) -> Order:
-    """A row a step, in an order drawn once from the seed."""
+    """Reads one row in each step, in a random order fixed by the seed."""
     order = np.random.default_rng(seed).permutation(height)
     return Order((height, width), _numbers(height, width)[order][None], np.argsort(order)[:, None])
 
 
 def diagonal(height: int, width: int) -> Order:
-    """An anti-diagonal a step, from the upper left corner: the skewed image of PixelRNN (van den Oord et al. 2016).
+    """Reads one anti-diagonal in each step, from the upper left corner.
 
-    Step `t` holds the pixels of which row plus column is t, that of row i at place i; corners have holes.
+    This is the skewed image of PixelRNN (van den Oord et al. 2016). Step `t` holds the pixels with row + column = t,
+    that of row i at position i; steps near the corners have positions without a pixel.
     """
     numbers, steps = _numbers(height, width), height + width - 1
     row, step = np.meshgrid(np.arange(height), np.arange(steps), indexing="xy")
@@ -173,13 +180,13 @@ def diagonal(height: int, width: int) -> Order:
 
 
 def across(height: int, width: int, patch: Patch = (1, 1)) -> Order:
-    """Every row of patches a sequence of its own, a patch a step, from the left."""
+    """Reads every row of patches as its own sequence, one patch in each step, from the left."""
     blocks = _patches(height, width, patch)
     return Order((height, width), blocks, np.arange(blocks.shape[0] * blocks.shape[1]).reshape(blocks.shape[:2]))
 
 
 def down(height: int, width: int, patch: Patch = (1, 1)) -> Order:
-    """Every column of patches a sequence of its own, a patch a step, from the top."""
+    """Reads every column of patches as its own sequence, one patch in each step, from the top."""
     blocks = _patches(height, width, patch).swapaxes(0, 1)
     return Order((height, width), blocks, np.arange(blocks.shape[0] * blocks.shape[1]).reshape(blocks.shape[:2]).T)
 
@@ -204,7 +211,7 @@ def _numbers(height: int, width: int) -> Int[np.ndarray, "h w"]:
 
 
 def _patches(height: int, width: int, patch: Patch) -> Int[np.ndarray, "gh gw p"]:
-    """Pixels of each patch of a grid, row by row.
+    """Returns the pixel numbers of every patch, `[gh, gw, p]`.
 
     Raises:
         ValueError: if patches do not divide the image.
@@ -217,6 +224,6 @@ def _patches(height: int, width: int, patch: Patch) -> Int[np.ndarray, "gh gw p"
 
 
 def _one_sequence(size: tuple[int, int], blocks: np.ndarray, order: np.ndarray) -> Order:
-    """All patches in one sequence; `order` is which comes when."""
+    """Returns the order that reads all patches as one sequence; `order` lists their numbers."""
     flat = blocks.reshape(-1, blocks.shape[-1])
     return Order(size, flat[order][None], np.argsort(order).reshape(blocks.shape[:2]))

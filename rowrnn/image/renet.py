@@ -1,4 +1,4 @@
-"""ReNet: a layer that reads an image from all four sides."""
+"""ReNet: a layer that scans an image from all four sides."""
 
 import math
 from typing import Any, Unpack
@@ -16,18 +16,18 @@ from rowrnn.typing import Integers, State
 
 
 class ReNet(nnx.Module):
-    """A layer that sees an image from all four sides (Visin et al. 2015): every column of patches is read downwards and
-    upwards, then every row of what came of it from the left and from the right.
+    """ReNet layer (Visin et al. 2015): scans columns of patches in both directions, then rows of the resulting
+    features.
 
-    It keeps the grid, so that it can stand in place of a convolution block, and be stacked.
+    Outputs are on the grid of patches, so the layer can replace a convolution block and be stacked.
 
     Args:
-        features: channels of an image.
-        hidden: size of the state of each of the four cells; an output has twice as many features as theirs.
-        patch: height and width of a patch, or both at once.
-        cell: class of `rowrnn.cells`.
-        rngs: source of the initial parameters.
-        options: those of the cell.
+        features: number of channels of an image.
+        hidden: size of the state of each of the four cells; the output has twice the features of a cell's output.
+        patch: height and width of a patch; an integer for a square one.
+        cell: a class of `rowrnn.cells`.
+        rngs: random streams; the initial parameters use "params".
+        options: further arguments of the cell.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ReNet(nnx.Module):
 
     @property
     def outputs(self) -> int:
-        """Number of features of an output."""
+        """Number of output features."""
         return self.horizontal.outputs
 
     def __call__(
@@ -62,25 +62,30 @@ class ReNet(nnx.Module):
         key: Key[Array, ""] | None = None,
         **options: Unpack[ScanOptions],
     ) -> tuple[Grid, tuple[State, State]]:
-        """Outputs on the grid of patches, `[b, h / patch, w / patch, 2·hidden]`, and the last states of both sweeps.
+        """Runs both sweeps over images.
 
         Args:
-            images: as for `ImageScan`.
-            heights: as for `ImageScan`; a patch that has any valid pixel is valid.
-            widths: as for `ImageScan`.
-            initial_state: states before both sweeps.
-            key: randomness of training.
-            options: further ones of a layer's call.
+            images: floating-point images `[b, h, w, c]`.
+            heights: number of valid rows of each image, `[b]`; a patch with any valid pixel is valid. Default: all.
+            widths: number of valid columns of each image, `[b]`; default: all.
+            initial_state: states before the vertical and the horizontal sweep; default: zeros.
+            key: random key of dropout and zoneout, in training.
+            options: options of `rowrnn.scan` except `mask`.
+
+        Returns:
+            Outputs on the grid of patches, `[b, h / patch, w / patch, outputs]`, and the last states of both sweeps.
 
         Raises:
-            ValueError: as `ImageScan`.
+            ValueError: if a shape does not fit, patches do not divide the images, heights or widths known outside
+                `jax.jit` exceed the images, or `mask` is given.
+            TypeError: if images are not floating point, or heights or widths are not integers.
         """
         above, left = (None, None) if initial_state is None else initial_state
         keys = split_key(key, 2)
         sizes = {"heights": heights, "widths": widths}
         grid, vertical = self.vertical(images, **sizes, initial_state=above, key=keys[0], **options)
         for (name, given), side in zip(sizes.items(), self.patch, strict=True):
-            if given is not None:  # In a dtype of signs: a patch that is begun counts.
+            if given is not None:  # Rounds up, in int32 to avoid overflow.
                 sizes[name] = (jnp.asarray(given).astype(jnp.int32) + (side - 1)) // side
         grid, horizontal = self.horizontal(grid, **sizes, initial_state=left, key=keys[1], **options)
         return grid, (vertical, horizontal)

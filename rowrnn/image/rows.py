@@ -1,7 +1,7 @@
-"""Images as sequences: a row of pixels is one time step, or what another order makes one.
+"""Images as sequences of rows: one row of pixels is one time step.
 
-An image `[h, w, c]` is a sequence of `h` steps with `w·c` features, read from the top (`Rows`); `ImageScan` reads it in
-any order of `rowrnn.image.orders`, and `ReNet` from all four sides.
+An image `[h, w, c]` is a sequence of `h` steps with `w·c` features, read from the top. For other orders see
+`rowrnn.image.image_scan.ImageScan` and `rowrnn.image.renet.ReNet`.
 """
 
 import math
@@ -19,7 +19,7 @@ from rowrnn.typing import Hidden, Integers, Outputs, State
 
 
 def image_rows(images: ArrayLike) -> Shaped[Array, "b t d"]:
-    """Images `[b, h, w, c]` or `[b, h, w]` as sequences of their rows, `[b, h, w·c]`.
+    """Reshapes images `[b, h, w, c]` or `[b, h, w]` to sequences of rows, `[b, h, w·c]`.
 
     Raises:
         ValueError: if `images` has another rank.
@@ -34,10 +34,10 @@ def image_rows(images: ArrayLike) -> Shaped[Array, "b t d"]:
 
 
 class Rows(nnx.Module):
-    """Runs a cell over the rows of images, one row a step.
+    """Layer that runs a cell over the rows of images, one row in each step.
 
     Args:
-        cell: any of `rowrnn.cells`, its `features` the width of a row times its channels.
+        cell: any of `rowrnn.cells`; its `features` are the width of a row times its channels.
     """
 
     def __init__(self, cell: Cell) -> None:
@@ -52,31 +52,35 @@ class Rows(nnx.Module):
         reverse: bool = False,
         **options: Unpack[ScanOptions],
     ) -> tuple[Outputs, State]:
-        """Returns outputs `[b, h, hidden]` after every row of images `[b, h, w, c]` or `[b, h, w]`, and the last state.
+        """Runs the cell over images `[b, h, w, c]` or `[b, h, w]`.
 
         Args:
-            images: floating-point images, `w·c` equal to the cell's `features`.
-            heights: number of valid rows of each image, `[b]`; rows below give zero. All rows where not given.
-            initial_state: state before the first row; zeros where not given.
-            reverse: read from the bottom up.
-            options: those of `rowrnn.scan`; `heights` are its `lengths`.
+            images: floating-point images, with `w·c` equal to the cell's `features`.
+            heights: number of valid rows of each image, `[b]`; outputs of rows below are zero. Default: all.
+            initial_state: state before the first row; default: zeros.
+            reverse: whether to read from the bottom up.
+            options: options of `rowrnn.scan`; `heights` replace its `lengths`.
+
+        Returns:
+            Outputs after every row, `[b, h, outputs]`, and the last state.
 
         Raises:
-            ValueError: if a shape does not fit the cell, or heights leave [0, h].
+            ValueError: if a shape does not fit the cell, or a height known outside `jax.jit` is outside [0, h].
+            TypeError: if images are not floating point, or heights are not integers.
         """
         if heights is not None:
             options["lengths"] = heights
         return scan(self.cell, image_rows(images), initial_state=initial_state, reverse=reverse, **options)
 
     def initial_state(self, row: ArrayLike) -> State:
-        """State before the first row, for a batch of rows `[b, w, c]` or `[b, w]`."""
+        """Returns the zero state before the first row, for rows `[b, w, c]` or `[b, w]`."""
         return self.cell.initial_state(self.cell.project(self._row(row)))
 
     def step(self, state: State, row: ArrayLike) -> tuple[State, Hidden]:
-        """One row of each image, `[b, w, c]` or `[b, w]`, as it arrives from a line-scan camera.
+        """Reads one row of each image, `[b, w, c]` or `[b, w]`, for example from a line-scan camera.
 
-        The caller carries the state from `initial_state` on: `state, output = layer.step(state, row)`. The outputs
-        are those of the whole image.
+        The caller passes the state on, starting from `initial_state`: `state, output = layer.step(state, row)`. The
+        outputs equal those of the whole image.
 
         Raises:
             ValueError: if the row's shape does not fit the cell, or the state's does not fit the row.
@@ -86,10 +90,10 @@ class Rows(nnx.Module):
         return self.cell.step(as_state(state, like=zeros), projected)
 
     def gates(self, images: ArrayLike) -> dict[str, Outputs]:
-        """Activations of the cell's gates at every row, by name, each `[b, h, hidden]`: what the cell did and when."""
+        """Computes the activations of the cell's gates at every row, by name, each `[b, h, hidden]`."""
         x = image_rows(images)
         _, after = scan(self.cell, x, return_states=True)
-        # A gate sees the state before its row.
+        # Gates depend on the state before their row.
         before = jax.tree.map(lambda a: jnp.concatenate([jnp.zeros_like(a[:, :1]), a[:, :-1]], axis=1), after)
         return self.cell.gates(before, self.cell.project(x))
 
@@ -103,14 +107,14 @@ class Rows(nnx.Module):
 
 
 class RowLSTM(Rows):
-    """An LSTM over the rows of images; see `Rows` for its use and `rowrnn.cells.LSTM` for the equations.
+    """Layer that runs an LSTM over the rows of images; see `Rows` for its call, `rowrnn.cells.LSTM` for the equations.
 
     Args:
         features: width of a row times its channels.
         hidden: size of the hidden state.
         forget_bias: initial bias of the forget gate.
         dtype: dtype of the parameters.
-        rngs: source of the initial parameters.
+        rngs: random streams; the initial parameters use "params".
     """
 
     def __init__(
@@ -126,13 +130,13 @@ class RowLSTM(Rows):
 
 
 class RowGRU(Rows):
-    """A GRU over the rows of images; see `Rows` for its use and `rowrnn.cells.GRU` for the equations.
+    """Layer that runs a GRU over the rows of images; see `Rows` for its call, `rowrnn.cells.GRU` for the equations.
 
     Args:
         features: width of a row times its channels.
         hidden: size of the hidden state.
         dtype: dtype of the parameters.
-        rngs: source of the initial parameters.
+        rngs: random streams; the initial parameters use "params".
     """
 
     def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:

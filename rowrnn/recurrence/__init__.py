@@ -1,1 +1,1 @@
-"""How a cell runs over a sequence: `rowrnn.scan`, the backends behind it, and what they are given."""
+"""Scanning a cell over a sequence: `rowrnn.scan`, its backends, and the checks of its arguments."""

@@ -1,4 +1,4 @@
-"""What `rowrnn.scan` is given, checked and brought into one form."""
+"""Checks and conversions of the arguments of `rowrnn.scan`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from rowrnn.typing import Booleans, Integers, Lengths, State
 
 
 def check_cell(cell: Any) -> None:
-    """Raises TypeError for what is no cell of this package, as a layer or a cell of Flax."""
+    """Raises TypeError unless `cell` is a `rowrnn.Cell`; layers and cells of Flax are not."""
     if not isinstance(cell, Cell):
         raise TypeError(
             f"scan expected a cell of rowrnn.cells, not a {type(cell).__name__} of {type(cell).__module__}: call a "
@@ -23,13 +23,18 @@ def check_cell(cell: Any) -> None:
 
 
 def check_compute_dtype(dtype: DTypeLike | None) -> None:
-    """Raises TypeError for a dtype to which factors cannot be rounded."""
+    """Raises TypeError unless the dtype is floating point or None."""
     if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"scan expected a floating-point compute_dtype, as bfloat16, not {jnp.dtype(dtype)}.")
 
 
 def check_sequence(x: Array, features: int, num_feature_axes: int) -> None:
-    """Refuses sequences that do not fit a cell."""
+    """Checks that `x` is `[b, t, d]`, or `[b, t, h, w, d]` for three feature axes, with t ≥ 1 and d = `features`.
+
+    Raises:
+        ValueError: if the shape does not fit.
+        TypeError: if `x` is not floating point.
+    """
     axes = "d" if num_feature_axes == 1 else "h, w, d"
     if x.ndim != 2 + num_feature_axes or x.shape[1] < 1 or x.shape[-1] != features:
         raise ValueError(
@@ -43,8 +48,14 @@ def check_sequence(x: Array, features: int, num_feature_axes: int) -> None:
 
 
 def as_lengths(lengths: Integers, x: Array) -> Lengths:
-    """Returns lengths as int32 `[b]`, checked against the sequences."""
-    # Values are known only outside a transformation; inside, a length outside [0, t] acts as the nearest bound.
+    """Returns lengths as int32 `[b]`.
+
+    Raises:
+        ValueError: if there is not one length for each sequence, or a length is outside [0, t]; inside `jax.jit`, where
+            values are unknown, such a length acts as the nearest bound.
+        TypeError: if lengths are not integers.
+    """
+    # Values are known outside transformations only; inside, a length outside [0, t] acts as the nearest bound.
     known = None if isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
     lengths = np.asarray(lengths) if isinstance(lengths, Sequence) else lengths
     batch, steps = x.shape[:2]
@@ -57,11 +68,21 @@ def as_lengths(lengths: Integers, x: Array) -> Lengths:
             f"scan expected lengths between 0 and t = {steps}, the number of steps; they run from "
             f"{known.min()} to {known.max()}. Cut the lengths or pad the sequences."
         )
-    return jnp.asarray(lengths).astype(jnp.int32)  # A narrow dtype may be too small to count the steps.
+    return jnp.asarray(lengths).astype(jnp.int32)  # A narrower dtype may overflow.
 
 
 def as_step_mask(name: str, marks: Booleans, x: Array) -> Bool[Array, "b t"]:
-    """Returns a mask or resets as booleans `[b, t]`, checked against the sequences."""
+    """Returns a boolean for each step, `[b, t]`.
+
+    Args:
+        name: name of the argument, for the error message.
+        marks: mask or resets as the user passed them.
+        x: sequences `[b, t, ...]`.
+
+    Raises:
+        ValueError: if the shape is not `[b, t]`.
+        TypeError: if the dtype is not boolean.
+    """
     marks = np.asarray(marks) if isinstance(marks, Sequence) else marks
     if jnp.shape(marks) != x.shape[:2]:
         raise ValueError(
@@ -75,7 +96,15 @@ def as_step_mask(name: str, marks: Booleans, x: Array) -> Bool[Array, "b t"]:
 def valid_steps(
     x: Array, lengths: Integers | None, mask: Booleans | None
 ) -> tuple[Bool[Array, "b t"] | None, Bool[Array, "b t"] | None]:
-    """Which steps lie within the lengths, and which of them the mask marks too; None where all do."""
+    """Computes the masks of valid steps, `[b, t]`.
+
+    Returns:
+        The steps within the lengths, None without lengths; and those of them that the mask marks, None without both.
+
+    Raises:
+        ValueError: if lengths or mask have another shape, or a known length is outside [0, t].
+        TypeError: if lengths are not integers, or the mask is not boolean.
+    """
     within = (
         None if lengths is None else jnp.arange(x.shape[1], dtype=jnp.int32)[None, :] < as_lengths(lengths, x)[:, None]
     )
@@ -86,7 +115,11 @@ def valid_steps(
 
 
 def as_state(state: Any, like: PyTree[jax.ShapeDtypeStruct]) -> State:
-    """A state in the dtype and form of the cell's own."""
+    """Casts a state to the dtypes of the cell's own state, `like`.
+
+    Raises:
+        ValueError: if its structure or a shape differs from those of `like`.
+    """
     if jax.tree.structure(state) != jax.tree.structure(like):
         raise ValueError(
             f"The cell expected a state of the form {jax.tree.map(shape, like)}, "
@@ -99,15 +132,20 @@ def as_state(state: Any, like: PyTree[jax.ShapeDtypeStruct]) -> State:
 
 
 def shape(x: Any) -> str:
-    """Returns the shape of an array, or of what has one, as text."""
+    """Returns the shape of an array as text."""
     return str(list(jnp.shape(x)))
 
 
 def per_layer_states(initial_state: Any, count: int, parts: str) -> Sequence[State | None]:
-    """The initial state of each of so many parts of a layer; None for each where there is none.
+    """Returns the initial state of each part of a layer; None for each part if `initial_state` is None.
+
+    Args:
+        initial_state: tuple or list of `count` states, or None.
+        count: number of parts.
+        parts: name of the parts, for the error message.
 
     Raises:
-        ValueError: if it is no tuple or list of as many.
+        ValueError: if `initial_state` is no tuple or list, or has another length.
     """
     if initial_state is None:
         return [None] * count

@@ -1,6 +1,8 @@
-"""Gated cells as the arrays that "fused", "native" and "cudnn" take, and how the first two are differentiated.
+"""Gated cells as arrays, the form used by the backends "fused", "native" and "cudnn", and the custom VJP of the first
+two.
 
-A recurrence is a pair of passes over arrays: forward, which keeps residuals, and backward, derived by hand.
+A recurrence is a pair of functions of arrays: a forward pass, which returns residuals, and a backward pass derived by
+hand.
 """
 
 from collections.abc import Callable
@@ -16,11 +18,11 @@ from rowrnn.cells import CELLS, Cell, GatedCell
 from rowrnn.recurrence.backend import Result, ScanCall, dtype_of
 
 Halves = tuple[Array, Array | None]
-"""A state as arrays: hidden `[b, h]` and, of an LSTM, its cell `[b, h]`."""
+"""A state as arrays: hidden state `[b, h]`, and the cell state `[b, h]` of an LSTM or None."""
 Residuals = tuple[Array | None, ...]
 
 RECURRENT_CELLS = ", ".join(kind.__name__ for kind in CELLS.values() if "recurrence" in vars(kind))
-"""The cells that have a recurrence over arrays, by name."""
+"""Names of the cells that have such a recurrence, as text."""
 
 
 class Weights(NamedTuple):
@@ -30,7 +32,7 @@ class Weights(NamedTuple):
         input_kernel: `[d, gates·h]`.
         bias: `[gates·h]`.
         recurrent_kernel: `[h, gates·h]`.
-        recurrent_bias: bias of the recurrent product's last gate, `[h]` of a GRU, else None.
+        recurrent_bias: bias of the last gate's recurrent product, `[h]`, for a GRU; None for other cells.
     """
 
     input_kernel: Array
@@ -40,7 +42,7 @@ class Weights(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What a forward pass leaves for the backward pass: its arguments, its outputs and its residuals."""
+    """Values saved by the forward pass for the backward pass: its arguments, outputs and residuals."""
 
     x: Array
     weights: Weights
@@ -52,18 +54,18 @@ class Saved(NamedTuple):
 
 @runtime_checkable
 class Passes(Protocol):
-    """The two passes of a recurrence; hashable, since JAX compiles once for each."""
+    """Forward and backward pass of a recurrence; hashable, since it is a static argument of the custom VJP."""
 
     def forward(
         self, x: Array, weights: Weights, state: Halves, lengths: Array | None, *, train: bool
     ) -> tuple[Array, Halves, Residuals]:
-        """Computes outputs `[b, t, h]`, the last state and, to train, what the backward pass needs."""
+        """Computes outputs `[b, t, h]`, the last state, and, with `train`, the residuals of the backward pass."""
         ...
 
     def backward(
         self, saved: Saved, d_outputs: Array, d_state: Halves, *, input_gradient: bool
     ) -> tuple[Array | None, Weights, Halves]:
-        """Computes the gradients of `x`, None without `input_gradient`, of the weights and of the state."""
+        """Computes the gradients of `x` (None without `input_gradient`), the weights and the initial state."""
         ...
 
 
@@ -73,10 +75,10 @@ def recur(passes: Passes, x: Array, weights: Weights, state: Halves, lengths: Ar
 
     Args:
         passes: the recurrence.
-        x: sequences `[b, t, d]`; what lies past their lengths has no influence.
-        weights: its parameters.
+        x: sequences `[b, t, d]`; steps beyond a sequence's length have no influence.
+        weights: parameters of the cell.
         state: state before the first step.
-        lengths: number of valid steps, int32 `[b]`; all where None.
+        lengths: number of valid steps, int32 `[b]`; all if None.
     """
     outputs, last, _ = passes.forward(x, weights, state, lengths, train=False)
     return outputs, last
@@ -87,14 +89,14 @@ def _recur_forward(passes: Passes, *primals: Any) -> tuple[Any, Any]:
         lambda primal: primal.value, primals, is_leaf=lambda leaf: isinstance(leaf, CustomVJPPrimal)
     )
     outputs, last, residuals = passes.forward(x, weights, state, lengths, train=True)
-    # Whether anybody asks for the gradient of x: a structure, since residuals hold no booleans.
+    # Whether the gradient of x is needed, encoded as a pytree structure: residuals cannot be Python booleans.
     asked = () if primals[0].perturbed else None
     return (outputs, last), (asked, Saved(x, weights, state, lengths, outputs, residuals))
 
 
 def _recur_backward(passes: Passes, residuals: Any, gradients: Any) -> tuple[Any, ...]:
     asked, saved = residuals
-    # Zeros are made of what was saved, so that they are sharded as it is.
+    # Zeros derived from the saved arrays have their sharding.
     d_outputs, d_state = jax.tree.map(
         lambda d, like: jnp.zeros_like(like) if isinstance(d, SymbolicZero) else d,
         gradients,
@@ -108,24 +110,24 @@ recur.defvjp(_recur_forward, _recur_backward, symbolic_zeros=True)
 
 
 def recurrence_of(cell: Cell) -> str:
-    """Returns the name of the recurrence that steps exactly as a cell does; empty where there is none."""
-    return vars(type(cell)).get("recurrence", "")  # Not inherited: a subclass may step otherwise.
+    """Returns the name of the recurrence with the equations of this cell; "" if there is none."""
+    return vars(type(cell)).get("recurrence", "")  # Not inherited: a subclass may have other equations.
 
 
 def unlike(cell: Cell) -> str:
-    """Returns why a cell has no recurrence; empty where it has one."""
+    """Returns the reason why a cell has no recurrence; "" if it has one."""
     return "" if recurrence_of(cell) else f"{type(cell).__name__} is none of {RECURRENT_CELLS}"
 
 
 def beyond_outputs(call: ScanCall) -> str:
-    """Returns what a call asks for that recurrences over arrays have not; empty where nothing."""
+    """Returns which requested feature recurrences over arrays do not support; "" if there is none."""
     if call.resets is not None:
         return "it has no resets"
     return "it has no states to return but the last" if call.return_states else ""
 
 
 def run_on_arrays(cell: Cell, call: ScanCall, compute: Callable[..., tuple[Array, Halves]]) -> Result:
-    """Runs `compute(x, weights, state, lengths)` on a cell's arrays, all in the dtype of the computation."""
+    """Runs `compute(x, weights, state, lengths)` on the arrays of a cell, cast to the dtype of the computation."""
     assert isinstance(cell, GatedCell)
     lengths = None if call.valid is None else call.valid.sum(axis=1, dtype=jnp.int32)
     arrays = call.x, Weights(*cell.as_arrays()), cell.halves(call.state)

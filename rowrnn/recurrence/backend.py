@@ -1,4 +1,4 @@
-"""The contract of a backend: what `scan` asks of it, and how it says that it cannot."""
+"""The interface of a backend of `scan`."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from rowrnn.cells import Cell
 from rowrnn.typing import State
 
 Result = tuple[State, Array, State | None]
-"""The last state, the outputs `[b, t, ...]`, and the state after every step where it was asked for, else None."""
+"""The last state, the outputs `[b, t, ...]`, and, if `return_states`, the state after every step, else None."""
 
 
 @partial(
@@ -23,17 +23,18 @@ Result = tuple[State, Array, State | None]
 )
 @dataclasses.dataclass(frozen=True)
 class ScanCall:
-    """What `scan` was asked to compute, checked and in one form.
+    """Arguments of `scan`, checked and converted.
 
     Args:
         x: sequences `[b, t, ...]`.
         state: state before the first step, in the dtype of the computation.
-        valid: which steps are valid, `[b, t]`; all where None.
-        gaps: whether a step that is not valid may lie before one that is.
-        resets: before which steps the state is zero again, in the order of the run, `[b, t]`; none where None.
-        reverse: whether the run goes from the last valid step to the first.
-        return_states: whether the state after every step is asked for.
-        compute_dtype: dtype to which the factors of products are rounded; not rounded where None.
+        valid: mask of valid steps, `[b, t]`; all if None.
+        gaps: whether an invalid step may precede a valid one.
+        resets: mask of the steps before which, in the order of computation, the state is set to zero, `[b, t]`; none if
+            None.
+        reverse: whether to run from the last valid step to the first.
+        return_states: whether to return the state after every step.
+        compute_dtype: dtype to which the factors of products are rounded; not rounded if None.
     """
 
     x: Array
@@ -48,14 +49,17 @@ class ScanCall:
 
 @dataclasses.dataclass(frozen=True)
 class Backend:
-    """One way to compute a scan.
+    """A way to compute a scan.
 
     Args:
-        name: what it is asked for by.
-        unfit: a cell and a call to the reason why it cannot compute them here; empty where it can.
-        run: computes a cell's call.
-        knows_gaps: a cell to whether `run` takes steps that are not valid anywhere; else it is given them at the end.
-        passed_over: a cell and a call to the reason why "auto" does not take it although it can; empty where it does.
+        name: name by which users select it.
+        unfit: function `(cell, call)` that returns the reason why the backend cannot compute this call on this machine;
+            "" if it can.
+        run: function `(cell, call)` that computes the call.
+        knows_gaps: function `(cell)` that returns whether `run` accepts invalid steps anywhere; otherwise they are
+            moved to the end first.
+        passed_over: function `(cell, call)` that returns the reason why "auto" skips the backend although it could
+            compute the call; "" if it does not.
     """
 
     name: str
@@ -66,16 +70,16 @@ class Backend:
 
 
 def dtype_of(cell: Cell, call: ScanCall) -> jnp.dtype:
-    """Returns the dtype of the computation: that of the parameters and the sequences together."""
+    """Returns the dtype of the computation, promoted from the parameters and the sequences."""
     return jnp.result_type(call.x, *jax.tree.leaves(cell))
 
 
 def described(cell: Cell, call: ScanCall) -> str:
-    """Describes a call for a reason, as "a float32 LSTM in bfloat16"."""
+    """Describes a call for use in a reason, such as "a float32 LSTM in bfloat16"."""
     rounded = "" if call.compute_dtype is None else f" in {jnp.dtype(call.compute_dtype)}"
     return f"a {dtype_of(cell, call)} {type(cell).__name__}{rounded}"
 
 
 def rounds_nothing(call: ScanCall) -> str:
-    """Returns why a backend without `compute_dtype` cannot compute a call; empty where none is asked for."""
+    """Returns the reason why a backend without `compute_dtype` cannot compute a call; "" if none is requested."""
     return "" if call.compute_dtype is None else f"it rounds nothing to {jnp.dtype(call.compute_dtype)}"

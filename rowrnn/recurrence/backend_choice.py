@@ -1,4 +1,4 @@
-"""Which backend computes a scan, and why."""
+"""Selection of the backend of a scan."""
 
 import dataclasses
 
@@ -16,18 +16,18 @@ from rowrnn.recurrence.native import NATIVE
 from rowrnn.recurrence.plain import PLAIN
 
 BACKENDS: tuple[Backend, ...] = (CUDNN, PARALLEL, NATIVE, FUSED, PLAIN)
-"""All backends, the fastest first: "auto" takes the first that can and is not passed over."""
+"""All backends, fastest first: "auto" selects the first that can compute the call and does not pass it over."""
 
-# Of a general backend, the faster one whose absence is worth an explanation.
+# For each general backend the faster one for which the reason of a choice states why it was not selected.
 INSTEAD_OF = {"fused": "native", "plain": "fused"}
 
 default_backend = jax.make_user_context("auto")
-"""Backend of the scans inside: `with default_backend("plain"): ...`."""
+"""Context manager that sets the backend of the scans inside it: `with default_backend("plain"): ...`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """A backend and the reason for it."""
+    """The selected backend and the reason for it."""
 
     backend: Backend
     reason: str
@@ -45,18 +45,18 @@ def explain(
     backend: str | None = None,
     compute_dtype: DTypeLike | None = None,
 ) -> str:
-    """Tells which backend `scan` takes for these arguments, and why, as "native: a float32 LSTM on cpu".
+    """Returns which backend `scan` selects for these arguments, and why, such as "native: a float32 LSTM on cpu".
 
     Args:
-        cell: as for `scan`.
-        x: as for `scan`.
-        resets: whether there are any.
-        return_states: as for `scan`.
-        backend: as for `scan`.
-        compute_dtype: as for `scan`.
+        cell: any of `rowrnn.cells`.
+        x: sequences `[b, t, d]`, for a `ConvCell` `[b, t, h, w, d]`.
+        resets: whether `scan` is called with resets.
+        return_states: whether `scan` returns the state after every step.
+        backend: name of a backend; default: that of `default_backend`, "auto".
+        compute_dtype: dtype to which the factors of products are rounded; default: not rounded.
 
     Raises:
-        ValueError: if there is no such backend, or it cannot compute this scan here.
+        ValueError: if the backend is unknown, or cannot compute this scan on this machine.
     """
     x = jnp.asarray(x)
     marks = jnp.zeros(x.shape[:2], bool) if resets else None
@@ -65,10 +65,10 @@ def explain(
 
 
 def choose(cell: Cell, call: ScanCall, name: str | None = None) -> Choice:
-    """Chooses the backend that is asked for by name, or by `default_backend`, or the fastest that can.
+    """Selects the backend with this name; default: that of `default_backend`. "auto" selects the fastest possible.
 
     Raises:
-        ValueError: if there is no such backend, or it cannot compute the call here.
+        ValueError: if the backend is unknown, or cannot compute the call on this machine.
     """
     name = default_backend.value if name is None else name
     if name != "auto":

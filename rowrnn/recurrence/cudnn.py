@@ -1,4 +1,4 @@
-"""The backend "cudnn": NVIDIA's LSTM, through `jax.experimental.rnn`, float32, on CUDA GPUs only."""
+"""The backend "cudnn": cuDNN's LSTM through `jax.experimental.rnn`, float32, on CUDA GPUs only."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtyp
 
 
 def unavailable() -> str:
-    """Why it cannot be used on the devices of this process, empty where it can."""
+    """Returns the reason why cuDNN cannot be used on the devices of this process; "" if it can."""
     device = jax.devices()[0]
     if "cuda" in device.client.platform_version.lower():
         return ""
@@ -20,8 +20,16 @@ def unavailable() -> str:
 
 
 def lstm(x: Array, weights: Weights, state: Halves, lengths: Array | None, *, reverse: bool) -> tuple[Array, Halves]:
-    """Computes outputs `[b, t, h]` and the last state; arguments as those of `recur`."""
-    from jax.experimental import rnn  # It is experimental: were it gone, only this backend should be.
+    """Computes outputs `[b, t, h]` and the last state of an LSTM.
+
+    Args:
+        x: sequences `[b, t, d]`; steps beyond a sequence's length have no influence.
+        weights: parameters of the cell.
+        state: hidden and cell state before the first step.
+        lengths: number of valid steps, int32 `[b]`; all if None.
+        reverse: whether to run from the last valid step to the first.
+    """
+    from jax.experimental import rnn  # Experimental: its removal should break only this backend.
 
     b, t, d = x.shape
     hidden, cell = state
@@ -29,7 +37,8 @@ def lstm(x: Array, weights: Weights, state: Halves, lengths: Array | None, *, re
     ragged = lengths is not None
     lengths = jnp.full((b,), t, jnp.int32) if lengths is None else lengths
     x = _flip(x, lengths) if reverse else x
-    # It knows no empty sequence: one is run for a step, whose weights' gradient multiplies the padding by zero.
+    # cuDNN does not accept empty sequences: they run for one step on zeros, since the weights' gradient multiplies the
+    # padding by zero, and 0 · NaN is NaN.
     x = jnp.where((lengths > 0)[:, None, None], x, jnp.zeros_like(x))
     outputs, last_hidden, last_cell = rnn.lstm(
         x,
@@ -54,7 +63,7 @@ def lstm(x: Array, weights: Weights, state: Halves, lengths: Array | None, *, re
 
 
 def flat_weights(weights: Weights) -> Array:
-    """Lays weights out in cuDNN's order: both kernels `[4h, …]`, then a bias for each product, gates i f g o."""
+    """Flattens weights in cuDNN's order: both kernels `[4h, …]`, then a bias for each product, gates i f g o."""
     input_kernel, bias, recurrent_kernel, _ = weights
     return jnp.concatenate([input_kernel.T.ravel(), recurrent_kernel.T.ravel(), bias, jnp.zeros_like(bias)])
 
@@ -74,7 +83,7 @@ CUDNN = Backend("cudnn", unfit=_unfit, run=_run, passed_over=lambda cell, call: 
 
 
 def _flip(x: Array, lengths: Array) -> Array:
-    """Each sequence reversed within its length, its padding where it was."""
+    """Reverses each sequence within its length; the padding stays in place."""
     steps = jnp.arange(x.shape[1], dtype=lengths.dtype)[None, :]
     index = jnp.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
     return jnp.take_along_axis(x, index[:, :, None], axis=1)

@@ -1,7 +1,7 @@
 """The backend "fused": recurrences with backward passes derived by hand.
 
-JAX's own derivative of the loop keeps twice the residuals that are needed and multiplies for the weights' gradient in
-every step. Here, with δ the gradient of the loss and `a = W x + b + U h` the gates before activation,
+JAX's automatic derivative of the loop saves twice the necessary residuals and computes a product for the weights'
+gradient in every step. Here, with δ the gradient of the loss and `a = W x + b + U h` the gates before activation,
 
     Elman   h' = tanh(a)                     δa = δh' (1 − h'²)
     LSTM    c' = f c + i g, h' = o tanh(c')  δc' += δh' o (1 − tanh² c'), δc = δc' f,
@@ -11,10 +11,10 @@ every step. Here, with δ the gradient of the loss and `a = W x + b + U h` the g
             n = tanh(W x + b + r q),         δa_r = δa_n q r (1 − r),        δq = δa_n r,
             q = U h + b_hn                   δh = δh' z + …
 
-and `δh = Uᵀ δa` (of a GRU's candidate `Uᵀ δq`); past a sequence's end δh' and δc' pass unchanged. The weights'
-gradients are one product each after the loop, over all steps and sequences: `δW = xᵀ δa`, `δU = hᵀ δa`. Residuals are
-the activated gates, the outputs and the cells. On a CPU, in float32, `rowrnn.recurrence.native` computes both
-passes of LSTM and GRU by the same equations.
+and `δh = Uᵀ δa` (for the candidate of a GRU `Uᵀ δq`); beyond a sequence's end δh' and δc' are passed on unchanged. The
+weights' gradients are one product each after the loop, over all steps and sequences: `δW = xᵀ δa`, `δU = hᵀ δa`.
+Residuals are the activated gates, the outputs and the cell states. On a CPU, in float32, `rowrnn.recurrence.native`
+computes both passes of LSTM and GRU by the same equations.
 """
 
 import dataclasses
@@ -48,13 +48,13 @@ Differentiated = tuple[Array, Array, Array, Array | None]
 
 @dataclasses.dataclass(frozen=True)
 class FusedPasses:
-    """Both passes of a recurrence as loops of JAX.
+    """Both passes of a recurrence as JAX loops.
 
     Args:
         recurrence: "elman", "lstm" or "gru".
-        reverse: from the last valid step to the first.
-        compute_dtype: dtype of the factors of each product, that of the arrays where None; sums, gates and states
-            keep the arrays' dtype.
+        reverse: whether to run from the last valid step to the first.
+        compute_dtype: dtype to which the factors of products are rounded; not rounded if None. Sums, gates and states
+            keep the dtype of the arrays.
     """
 
     recurrence: str
@@ -64,7 +64,10 @@ class FusedPasses:
     def forward(
         self, x: Array, weights: Weights, state: Halves, lengths: Array | None, *, train: bool
     ) -> tuple[Array, Halves, Residuals]:
-        """As `Passes.forward`; residuals are time-major `[t, b, h]`: the gates and the cell after every step."""
+        """Runs the forward pass, see `Passes.forward`.
+
+        Residuals are time-major, `[t, b, h]`: the gates and, last, the cell state after every step.
+        """
         x, valid = _valid(x, lengths)
         projected = self._product(x, weights.input_kernel)
         activate = _CELLS[self.recurrence].activate
@@ -86,7 +89,7 @@ class FusedPasses:
     def backward(
         self, saved: Saved, d_outputs: Array, d_state: Halves, *, input_gradient: bool
     ) -> tuple[Array | None, Weights, Halves]:
-        """As `Passes.backward`."""
+        """Runs the backward pass, see `Passes.backward`."""
         x, weights, state, lengths, outputs, residuals = saved
         masked, valid = _valid(x, lengths)
         outputs, d_outputs = jnp.swapaxes(outputs, 0, 1), jnp.swapaxes(d_outputs, 0, 1)
@@ -123,7 +126,7 @@ class FusedPasses:
         return jnp.swapaxes(self._product(d_input, weights.input_kernel.T), 0, 1), d_weights, d_initial
 
     def _product(self, a: Array, b: Array) -> Array:
-        """Multiplies factors in the dtype of computation; sums are in their own."""
+        """Multiplies factors rounded to `compute_dtype`, accumulating in their own dtype."""
         return jnp.matmul(*self._factors(a, b), preferred_element_type=a.dtype)
 
     def _outer(self, a: Array, b: Array) -> Array:
@@ -146,16 +149,17 @@ def _unfit(cell: Cell, call: ScanCall) -> str:
 
 
 def _passed_over(cell: Cell, call: ScanCall) -> str:
-    # The loop does not even write the coefficients of complex units.
+    # The plain loop never writes the coefficients of complex units to memory.
     return "complex units step faster" if isinstance(cell, LinearCell) and cell.complex_units else ""
 
 
 FUSED = Backend("fused", unfit=_unfit, run=_run, knows_gaps=linear.is_linear, passed_over=_passed_over)
 
 
-# Of each cell, `activate(projected, recurrent, recurrent bias, hidden, cell) → (hidden, cell, gates)` and
-# `differentiate(gates, output, hidden before, cell, cell before, δ hidden, δ cell) → (δ projected, δ recurrent, what
-# reaches the hidden state before without the recurrent product, δ cell before)`.
+# One step of each cell, forward and backward:
+# `activate(projected, recurrent, recurrent bias, hidden, cell) → (hidden, cell, gates)` and
+# `differentiate(gates, output, hidden before, cell, cell before, δ hidden, δ cell) → (δ projected, δ recurrent,
+# δ hidden before other than through the recurrent product, δ cell before)`.
 
 
 class _Elman:
@@ -216,17 +220,17 @@ _CELLS: dict[str, type[_Elman | _LSTM | _GRU]] = {"elman": _Elman, "lstm": _LSTM
 
 
 def _valid(x: Array, lengths: Array | None) -> tuple[Array, Array | None]:
-    """Sequences time-major, and which steps are valid, `[t, b, 1]`; the others are zero, and none is None."""
+    """Returns time-major sequences, zero at invalid steps, and the mask of valid steps, `[t, b, 1]`, or None."""
     x = jnp.swapaxes(x, 0, 1)
     if lengths is None:
         return x, None
     valid = (jnp.arange(x.shape[0], dtype=lengths.dtype)[:, None] < lengths[None, :])[:, :, None]
-    # The products for the weights' gradient multiply the padding by zero, and 0 · NaN is NaN.
+    # The weights' gradient multiplies the padding by zero, and 0 · NaN is NaN.
     return jnp.where(valid, x, jnp.zeros_like(x)), valid
 
 
 def _before(after: Array, initial: Array, lengths: Array | None, reverse: bool) -> Array:
-    """What was before every step, `[t, b, h]`, of what was after it."""
+    """Returns the values before every step, given those after it and the initial one: `[t, b, h]`."""
     if not reverse:
         return jnp.concatenate([initial[None], after[:-1]])
     before = jnp.concatenate([after[1:], initial[None]])

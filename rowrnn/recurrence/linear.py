@@ -1,11 +1,11 @@
-"""The backend "parallel": the linear recurrence `h' = a ⊙ h + b` in parallel over time, or step by step for "fused".
+"""The backend "parallel": the recurrence of linear cells, `h' = a ⊙ h + b`, computed in parallel over time.
 
-Its gradient is derived by hand. With δ the gradient of the loss, the gradients of the states obey the same recurrence
-backwards,
+The backend "fused" uses the same code step by step. The gradient is derived by hand: with δ the gradient of the loss,
+the gradients of the states obey the same recurrence backwards,
 
     δh_t = δy_t + a_{t+1} ⊙ δh_{t+1},      δb_t = δh_t,      δa_t = δh_t ⊙ h_{t-1},
 
-so that the outputs are the only residuals besides a. All may be complex: JAX's gradients are not conjugated.
+so that the only residuals are a and the outputs. All values may be complex: JAX's gradients are not conjugated.
 """
 
 from functools import partial
@@ -26,14 +26,15 @@ Coefficients = Inexact[Array, "t b hidden"]
 def linear_recurrence(
     decay: Coefficients, drive: Coefficients, initial: Inexact[Array, "b hidden"], reverse: bool, parallel: bool
 ) -> Coefficients:
-    """States after every step, time-major `[t, b, hidden]`.
+    """Computes the states of `h' = a ⊙ h + b` after every step, time-major `[t, b, hidden]`.
 
     Args:
-        decay: a of every step.
-        drive: b of every step.
-        initial: state before the first step.
-        reverse: from the last step to the first.
-        parallel: in about 2·log₂ t operations on all steps (Blelloch 1990) instead of t on one.
+        decay: a of every step, `[t, b, hidden]`.
+        drive: b of every step, `[t, b, hidden]`.
+        initial: state before the first step, `[b, hidden]`.
+        reverse: whether to run from the last step to the first.
+        parallel: whether to use a parallel prefix scan, about 2·log₂ t operations on all steps (Blelloch 1990), instead
+            of a loop of t steps.
     """
     if not parallel:
 
@@ -51,7 +52,7 @@ def linear_recurrence(
 
 
 def _decayed(decay: Array, state: Array) -> Array:
-    """`a ⊙ h`, and nothing of a state before a reset, where a is 0, not even its NaN."""
+    """Computes `a ⊙ h`, and exactly 0 where a is 0, so that a reset also removes NaN from the state."""
     return jnp.where(decay == 0, jnp.zeros_like(state), decay * state)
 
 
@@ -66,7 +67,7 @@ def _backward(
     reverse: bool, parallel: bool, residuals: tuple[Array, Array, Array], d_states: Array
 ) -> tuple[Array, Array, Array]:
     decay, states, initial = residuals
-    # A step's decay acts on the gradient of the step before it.
+    # The decay of a step multiplies the gradient that flows to the step before.
     after = _shifted(decay, jnp.zeros_like(initial), not reverse)
     d = linear_recurrence(after, d_states, jnp.zeros_like(initial), not reverse, parallel)
     first = -1 if reverse else 0
@@ -77,25 +78,25 @@ linear_recurrence.defvjp(_forward, _backward)
 
 
 def _shifted(array: Array, initial: Array, reverse: bool) -> Array:
-    """What the step before held, `initial` at the first."""
+    """Returns the values of the step before each step, `initial` for the first."""
     if reverse:
         return jnp.concatenate([array[1:], initial[None]])
     return jnp.concatenate([initial[None], array[:-1]])
 
 
 def is_linear(cell: Cell) -> bool:
-    """Returns whether all steps of a cell are known before the first; a subclass may step otherwise."""
+    """Returns whether a cell is linear; a subclass of `LinearCell` that overrides `step` is not."""
     return isinstance(cell, LinearCell) and type(cell).step is LinearCell.step
 
 
 def run(cell: Cell, call: ScanCall, *, parallel: bool) -> Result:
-    """Computes a call of a linear cell: a step that is not valid multiplies by 1 and adds 0."""
+    """Computes a call of a linear cell; an invalid step has a = 1 and b = 0."""
     assert isinstance(cell, LinearCell)
     x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (call.x, call.valid, call.resets))
     coefficients = cell.coefficients(cell.project(zero_where_invalid(x, valid)))
     units = cell.units(call.state)
     decay, drive = (coefficient.astype(units.dtype) for coefficient in coefficients)
-    decay = placed_as(decay, drive)  # One that is the same for all sequences lies on every device.
+    decay = placed_as(decay, drive)  # A decay shared by all sequences is replicated.
     if valid is not None:
         decay = jnp.where(expand_to(valid, decay), decay, jnp.ones_like(decay))
         drive = zero_where_invalid(drive, valid)
@@ -112,7 +113,7 @@ def _parallel_unfit(cell: Cell, call: ScanCall) -> str:
 
 
 def _parallel_passed_over(cell: Cell, call: ScanCall) -> str:
-    # On a CPU one step after the other reads each coefficient once, from the cache.
+    # On a CPU the sequential loop reads each coefficient once, from the cache.
     return "on a CPU step by step is faster" if jax.default_backend() == "cpu" else ""
 
 

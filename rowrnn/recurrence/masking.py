@@ -1,4 +1,4 @@
-"""Steps that are not valid: blanked, moved to the end, and shown as the valid one before."""
+"""Handling of invalid steps: zeroing, moving them to the end, and forward filling."""
 
 import jax
 import jax.numpy as jnp
@@ -6,21 +6,26 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 def zero_where_invalid(x: Array, valid: Array | None) -> Array:
-    """`x` with zeros where `valid`, an array of its first axes, is not; all of it where that is None."""
+    """Sets `x` to zero where `valid` is false; returns `x` if `valid` is None.
+
+    Args:
+        x: array.
+        valid: mask over the first axes of `x`.
+    """
     return x if valid is None else jnp.where(expand_to(valid, x), x, jnp.zeros_like(x))
 
 
 def expand_to(marks: Array, like: Array) -> Array:
-    """Marks of the first axes of `like` with axes of one for the others."""
+    """Appends axes of size one to `marks` until it has as many axes as `like`."""
     return marks.reshape(*marks.shape, *(1,) * (like.ndim - marks.ndim))
 
 
 def valid_first_permutation(
     valid: Bool[Array, "b t"],
 ) -> tuple[Int[Array, "b t"], Bool[Array, "b t"], Int[Array, "b t"]]:
-    """How to run over the valid steps alone: which step comes when, which places they take then, and the way back.
+    """Returns the permutation that moves valid steps to the front, the mask after it, and its inverse.
 
-    The valid steps come first and in order, so that sequences with gaps are sequences with lengths.
+    The valid steps keep their order, so that sequences with gaps become sequences with lengths.
     """
     order = jnp.argsort(~valid, axis=1, stable=True)
     return order, jnp.take_along_axis(valid, order, axis=1), jnp.argsort(order, axis=1)
@@ -28,7 +33,7 @@ def valid_first_permutation(
 
 @jax.custom_vjp
 def permute_steps(x: Array, order: Array, back: Array) -> Array:
-    """The steps of each sequence in this order, `x[k, order[k, t]]`; `back` is the inverse order.
+    """Permutes the steps of each sequence, `x[k, order[k, t]]`; `back` is the inverse permutation.
 
     The gradient of a gather is a scatter, which is slow; that of a permutation is its inverse.
     """
@@ -47,7 +52,10 @@ permute_steps.defvjp(_permuted_forward, _permuted_backward)
 
 
 def forward_fill(outputs: Float[Array, "b t *k"], valid: Bool[Array, "b t"], reverse: bool) -> Float[Array, "b t *k"]:
-    """At steps that are not valid the output of the valid one that was run before; zero before the first."""
+    """Replaces outputs at invalid steps by that of the last valid step before them; by zero before the first.
+
+    With `reverse`, steps are ordered from the last to the first.
+    """
     steps = jnp.arange(valid.shape[1], dtype=jnp.int32)[None, :]
     if reverse:
         last = jax.lax.cummin(jnp.where(valid, steps, valid.shape[1]), axis=1, reverse=True)

@@ -1,6 +1,6 @@
-"""The backend "native": LSTM and GRU over whole sequences, compiled for the CPU at hand (`kernels/`).
+"""The backend "native": LSTM and GRU over whole sequences, in C++ (`kernels/`) compiled for this CPU.
 
-`unavailable` says why not, where there is no library (`native_library`); JAX's own code computes the same then.
+Without the compiled library (`rowrnn.recurrence.native_library`), "auto" selects another backend.
 """
 
 import dataclasses
@@ -34,22 +34,22 @@ from rowrnn.recurrence.sharding import shape_varying_as, vary_alike
 
 @dataclasses.dataclass(frozen=True)
 class NativePasses:
-    """Both passes of a recurrence, compiled for this CPU; on another platform those of `FusedPasses`.
+    """Both passes of a recurrence, compiled for this CPU; on other platforms those of `FusedPasses`.
 
     Args:
         recurrence: "lstm" or "gru".
-        reverse: from the last valid step to the first.
+        reverse: whether to run from the last valid step to the first.
     """
 
     recurrence: str
     reverse: bool
 
     def forward(self, *arguments: Any, train: bool) -> tuple[Array, Halves, Residuals]:
-        """As `Passes.forward`, without derivatives of its own."""
+        """Runs the forward pass, see `Passes.forward`; it cannot be differentiated itself."""
         return _differentiable_once(partial(self._on_platform, "forward", train=train))(*arguments)
 
     def backward(self, *arguments: Any, input_gradient: bool) -> tuple[Array | None, Weights, Halves]:
-        """As `Passes.backward`, without derivatives of its own."""
+        """Runs the backward pass, see `Passes.backward`; it cannot be differentiated itself."""
         return _differentiable_once(partial(self._on_platform, "backward", input_gradient=input_gradient))(*arguments)
 
     def _on_platform(self, name: str, *arguments: Any, **options: bool) -> Any:
@@ -60,7 +60,7 @@ class NativePasses:
 
 
 def _differentiable_once(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes a derivative of `f` an error that says what has one."""
+    """Returns `f` with a derivative that raises TypeError and names the backends that support it."""
     once = jax.custom_jvp(f)
 
     @once.defjvp
@@ -76,7 +76,7 @@ def _differentiable_once(f: Callable[..., Any]) -> Callable[..., Any]:
 def _forward(
     recurrence: str, x: Array, weights: Weights, state: Halves, lengths: Array | None, *, reverse: bool, train: bool
 ) -> tuple[Array, Halves, Residuals]:
-    """Computes outputs `[b, t, h]`, the last state and, to train, four gates and the cell, `[t, b, h]` each."""
+    """Computes outputs `[b, t, h]`, the last state and, with `train`, four gates and the cells, `[t, b, h]` each."""
     steps, hidden, has_cell = x.shape[1], state[0].shape[1], state[1] is not None
 
     def call(of_batch: Any, _: Any, weights: Weights) -> tuple[Any, Any, Any]:
@@ -96,7 +96,7 @@ def _forward(
 def _backward(
     recurrence: str, saved: Saved, d_outputs: Array, d_state: Halves, *, reverse: bool, input_gradient: bool
 ) -> tuple[Array | None, Weights, Halves]:
-    """Computes the gradients of `x`, None without `input_gradient`, of the weights and of the state."""
+    """Computes the gradients of `x` (None without `input_gradient`), the weights and the initial state."""
     x, weights, state, lengths, outputs, residuals = saved
 
     def call(of_batch: Any, residuals: Residuals, weights: Weights) -> tuple[Any, Any, Any]:
@@ -118,7 +118,7 @@ def _backward(
 
 
 def _all_arrays(x: Array, weights: Weights, state: Halves, lengths: Array | None) -> tuple[Array, ...]:
-    """Returns weights, state and lengths with empty arrays for those that are None, as the kernels take them."""
+    """Returns weights, state and lengths with empty arrays for None, as the kernels expect."""
     *kernels, recurrent_bias = weights
     hidden, cell = state
     lengths = jnp.zeros((0,), jnp.int32) if lengths is None else lengths
@@ -126,7 +126,7 @@ def _all_arrays(x: Array, weights: Weights, state: Halves, lengths: Array | None
 
 
 def _none(array: Array | None, like: Array, *axes: int) -> Array:
-    """Returns an array, or an empty one of these axes where it is None."""
+    """Returns `array`; if it is None, an empty array `[*axes, 0]`."""
     return jnp.zeros((*axes, 0), like.dtype) if array is None else array
 
 
@@ -137,10 +137,11 @@ def _call(target: str, shapes: Iterable[tuple[int, ...]], *arguments: Any, rever
 
 
 def _over_batch(call: Callable[..., Any], of_batch: PyTree, by_step: PyTree, weights: Weights) -> Any:
-    """`call(of_batch, by_step, weights) → (of_batch, by_step, sums over the batch)`, each device with its examples.
+    """Calls `call(of_batch, by_step, weights) → (of_batch, by_step, sums over the batch)` on the examples of each
+    device.
 
-    Arrays of the batch have it as their first axis, those by step as their second. XLA cannot cut a foreign call by
-    itself: without this every device would compute the whole batch.
+    The batch is the first axis of arrays `of_batch` and the second of arrays `by_step`. XLA cannot partition a foreign
+    call: without this every device would compute the whole batch.
     """
     axes = _batch_axes(of_batch[0])
     if not axes:
@@ -157,7 +158,10 @@ def _over_batch(call: Callable[..., Any], of_batch: PyTree, by_step: PyTree, wei
 
 
 def _batch_axes(x: Array) -> tuple[str, ...]:
-    """Axes of the mesh along which examples are cut: those that hold `x` so, or may, and divide its examples."""
+    """Returns the mesh axes over which examples are split.
+
+    These are the automatic axes and those along which `x` is sharded explicitly, as far as they divide the examples.
+    """
     mesh = jax.sharding.get_abstract_mesh()
     examples, axes = x.shape[0], []
     given = jax.typeof(x).sharding.spec

@@ -1,7 +1,7 @@
-"""The shared library of `kernels/`: found in the user's cache, or compiled there by the C++ compiler of the machine.
+"""The shared library compiled from `kernels/`, kept in the user's cache directory.
 
-A library is named after its source and the processor, its compiler, and a checksum of its own bytes: a damaged one is
-compiled anew, and without a compiler one that is there already serves.
+The name of a library contains checksums of its source and processor, of its compiler, and of its own bytes. A damaged
+library is compiled again; without a compiler, a cached library made by another compiler is used.
 """
 
 import ctypes
@@ -22,18 +22,19 @@ KERNELS = Path(__file__).with_name("kernels")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
 TARGETS = ("lstm_forward", "lstm_backward", "gru_forward", "gru_backward")
 PROCESSOR = Path("/proc/cpuinfo")
-DIGITS = 16  # hexadecimal ones of each checksum in a name
+DIGITS = 16  # hexadecimal digits of each checksum in a file name
 
 
 class NotCompiledError(Exception):
-    """There is no compiler, or it failed; the message says which."""
+    """Error if there is no compiler or the compilation failed."""
 
 
 @functools.cache
 def unavailable() -> str:
-    """Why the compiled code cannot be used, empty where it can. The first call finds it or, in seconds, compiles it.
+    """Returns the reason why the compiled code cannot be used; "" if it can.
 
-    `ROWRNN_NATIVE=0` in the environment turns it off, `CXX` names the compiler.
+    The first call finds the library in the cache or compiles it, which takes seconds. The environment variable
+    `ROWRNN_NATIVE=0` disables it, `CXX` names the compiler.
     """
     if os.environ.get("ROWRNN_NATIVE") == "0":
         return "ROWRNN_NATIVE=0 in the environment"
@@ -49,27 +50,27 @@ def unavailable() -> str:
 
 
 def library_path() -> Path:
-    """The library for this processor: that of the compiler, made where it is not in the cache, or else another's.
+    """Returns the path of the library for this processor: that of this compiler, compiled if necessary, or another's.
 
     Raises:
-        NotCompiledError: if there is none and none can be compiled.
+        NotCompiledError: if there is no library and none can be compiled.
         OSError: if the cache cannot be written.
-        RuntimeError: if there is no home directory to keep it in.
+        RuntimeError: if there is no home directory for the cache.
     """
     directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rowrnn"
     include = Path(jax.ffi.include_dir())
     sources = [include / "xla/ffi/api/c_api.h", *sorted([*KERNELS.glob("*.h"), *KERNELS.glob("*.cc")])]
     instructions = _instructions()
-    # Bytes, not text: what the locale reads them as does not matter.
+    # Read as bytes, which do not depend on the locale's encoding.
     of_source = _checksum(*(path.read_bytes() for path in sources), " ".join([*FLAGS, instructions]).encode())
     try:
         compiler = _compiler()
-        # The macros tell the compiler's version and the instructions of the processor.
+        # The predefined macros identify the compiler's version and the processor's instruction sets.
         of_compiler = _checksum(_run(compiler, *FLAGS, "-dM", "-E", "-x", "c++", os.devnull).encode())
         stem = f"recurrence-{of_source}-{of_compiler}"
         return _intact(directory, stem) or _compiled(compiler, include, directory, stem)
     except NotCompiledError:
-        # Another compiler's library computes the same, if it was made for this processor.
+        # A library made by another compiler for this processor will do.
         found = _intact(directory, f"recurrence-{of_source}") if instructions else None
         if found is None:
             raise
@@ -77,7 +78,7 @@ def library_path() -> Path:
 
 
 def _intact(directory: Path, stem: str) -> Path | None:
-    """A library whose name begins so and whose bytes are those that were written; damaged ones are removed."""
+    """Returns a library whose name starts with `stem` and whose checksum is correct, or None; removes damaged ones."""
     for path in sorted(directory.glob(f"{stem}-*.so")):
         if _checksum(path.read_bytes()) == path.stem[-DIGITS:]:
             return path
@@ -86,7 +87,7 @@ def _intact(directory: Path, stem: str) -> Path | None:
 
 
 def _compiled(compiler: Sequence[str], include: Path, directory: Path, stem: str) -> Path:
-    """The library, compiled: under its name only when all of it is on the disk."""
+    """Compiles the library and returns its path; the file gets its final name only when it is completely on disk."""
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory) as partial:
         built = Path(partial) / "recurrence.so"
@@ -97,7 +98,11 @@ def _compiled(compiler: Sequence[str], include: Path, directory: Path, stem: str
 
 
 def _compiler() -> list[str]:
-    """The command of the C++ compiler, its program found."""
+    """Returns the compiler command with the full path of its program.
+
+    Raises:
+        NotCompiledError: if `CXX` cannot be parsed, or its program does not exist.
+    """
     try:
         words = shlex.split(os.environ.get("CXX", "")) or ["c++"]
     except ValueError as error:
@@ -120,7 +125,7 @@ def _run(compiler: Sequence[str], *arguments: str) -> str:
 
 
 def _instructions() -> str:
-    """What this processor can do, as Linux lists it; empty where that is not known."""
+    """Returns machine and instruction sets of the processor as listed by Linux; "" if unknown."""
     try:
         lines = PROCESSOR.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

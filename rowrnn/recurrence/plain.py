@@ -1,4 +1,4 @@
-"""The backend "plain": the loop over a cell's own step, differentiated by JAX, for any cell and any transformation."""
+"""The backend "plain": a loop over the cell's `step`, differentiated by JAX, for any cell and any transformation."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from rowrnn.typing import State
 def run(cell: Cell, call: ScanCall) -> Result:
     """Computes a call step by step."""
     x, valid, resets = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (call.x, call.valid, call.resets))
-    # Zeroed before the product: its gradient multiplies the padding by zero, and 0 · NaN is NaN.
+    # Zeroed before the product, whose gradient multiplies the padding by zero, and 0 · NaN is NaN.
     x = zero_where_invalid(x, valid)
 
     def step(state: State, inputs: Any) -> tuple[State, Any]:

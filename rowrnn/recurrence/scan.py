@@ -1,10 +1,15 @@
-"""The one door through which everything recurrent goes: `scan(cell, x)`.
+"""`scan` runs a cell over a batch of sequences.
 
-Behind it are backends. "plain" loops over the cell's own step, differentiated by JAX: any cell, any transformation.
-"fused" has backward passes derived by hand: Elman, LSTM and GRU (`fused`), and linear cells step by step (`linear`).
-"native" is the same for LSTM and GRU, on a CPU in compiled code (`native`). "parallel" computes linear cells in
-parallel over time. "cudnn" is NVIDIA's library for a float32 LSTM. "auto" takes the
-fastest of those that can; `explain` tells which and why.
+It has several backends:
+
+- "plain" loops over the cell's own step and is differentiated by JAX: any cell, any transformation.
+- "fused" has backward passes derived by hand: Elman, LSTM and GRU (`rowrnn.recurrence.fused`), and linear cells step by
+  step (`rowrnn.recurrence.linear`).
+- "native" computes the same for LSTM and GRU in compiled code on a CPU (`rowrnn.recurrence.native`).
+- "parallel" computes linear cells in parallel over time (`rowrnn.recurrence.linear`).
+- "cudnn" is NVIDIA's library, for a float32 LSTM (`rowrnn.recurrence.cudnn`); it must be selected by name.
+
+"auto" selects the fastest of the others that can compute a scan; `explain` returns which and why.
 """
 
 import dataclasses
@@ -33,7 +38,7 @@ from rowrnn.typing import Booleans, Integers, Outputs, State
 
 
 class ScanOptions(TypedDict, total=False):
-    """Options of `scan` that layers hand on."""
+    """Options of `scan` that layers pass on, see there."""
 
     lengths: Integers | None
     mask: Booleans | None
@@ -64,33 +69,34 @@ def scan(
 
     Args:
         cell: any of `rowrnn.cells`.
-        x: sequences `[b, t, d]`, of a `ConvCell` `[b, t, h, w, d]`, `t ≥ 1`, `d = cell.features`.
-        initial_state: the cell's state before the first step, in the form of the cell's own; zeros where not given.
-        lengths: number of valid steps of each sequence, integers `[b]` between 0 and t; all t where not given.
-        mask: which steps are valid, booleans `[b, t]`; all where not given. At the others, wherever they lie, a
-            sequence's state is held and its output is zero, whatever the step contains.
-        resets: which steps begin an episode, booleans `[b, t]`: the state is zero before such a step, and with
-            `reverse` after it.
-        reverse: run from the last valid step to the first; outputs stay aligned with their inputs.
-        hold_outputs: show the last valid step's output at steps that are not valid, zeros only before the first.
-        return_states: return the state after every step, its arrays with an axis of steps after the batch, in place
-            of the last.
-        backend: what computes it, see this module; `default_backend`'s, "auto", where not given. Only "plain" has
+        x: sequences `[b, t, d]`, for a `ConvCell` `[b, t, h, w, d]`, with `t ≥ 1` and `d = cell.features`.
+        initial_state: state before the first step, with the structure of the cell's own; default: zeros.
+        lengths: number of valid steps of each sequence, integers `[b]` between 0 and t; default: t.
+        mask: booleans `[b, t]`, true at valid steps; default: all valid. At invalid steps, which may be anywhere, the
+            state does not change and the output is zero, whatever the input.
+        resets: booleans `[b, t]`, true at the first step of an episode: the state is zero before such a step (with
+            `reverse`, after it); default: no resets.
+        reverse: whether to run from the last valid step to the first; outputs stay aligned with their inputs.
+        hold_outputs: whether to repeat the output of the last valid step at invalid steps; zeros remain before the
+            first valid step.
+        return_states: whether to return the state after every step instead of the last; its arrays have the axis of
+            steps after that of the batch.
+        backend: name of a backend, see this module; default: that of `default_backend`, "auto". Only "plain" has
             forward-mode derivatives; "native" and "cudnn" have first derivatives only.
-        checkpoint_every: keep the state after every so many steps only, and compute the steps between anew for the
-            gradient: for t steps about √t saves most memory, and costs another forward pass (Chen et al. 2016).
-        compute_dtype: dtype to which the factors of every product are rounded, as bfloat16; sums, gates and states
-            keep theirs. Not rounded where not given. "fused" only.
+        checkpoint_every: number of steps between saved states; the steps between are recomputed for the gradient. About
+            √t saves most memory, at the cost of a second forward pass (Chen et al. 2016). Default: no recomputation.
+        compute_dtype: dtype to which the factors of every product are rounded, such as bfloat16; sums, gates and states
+            keep theirs. "fused" only. Default: not rounded.
 
     Returns:
-        All outputs, `[b, t, outputs]`, of a `ConvCell` `[b, t, h, w, outputs]`, and the last state (with `reverse`,
-        that after the first step).
+        Outputs of all steps, `[b, t, outputs]`, for a `ConvCell` `[b, t, h, w, outputs]`, and the state after the last
+        step that is run, which with `reverse` is the first of the sequence.
 
     Raises:
-        ValueError: if a shape does not fit, if `lengths`, where known outside `jax.jit`, leaves [0, t], or if a backend
-            cannot run this scan here.
-        TypeError: if `cell` is no cell, `x` or `compute_dtype` not floating point, `lengths` not integer, or `mask` or
-            `resets` not boolean.
+        ValueError: if a shape does not fit, a length known outside `jax.jit` is outside [0, t], `checkpoint_every` is
+            below 1, or the backend is unknown or cannot compute this scan on this machine.
+        TypeError: if `cell` is no cell, `x` or `compute_dtype` is not floating point, `lengths` are not integers, or
+            `mask` or `resets` are not boolean.
     """
     check_cell(cell)
     x = jnp.asarray(x)
@@ -118,7 +124,7 @@ def scan(
     return _compute(cell, call, backend=chosen, hold_outputs=hold_outputs, checkpoint_every=checkpoint_every)
 
 
-# Compiled, so that a call outside of `jax.jit` is not traced and compiled anew each time; inside it leaves no trace.
+# Compiled, so that calls outside `jax.jit` are not traced each time; inside, `inline` leaves no nested call.
 @partial(jax.jit, static_argnames=("backend", "hold_outputs", "checkpoint_every"), inline=True)
 def _compute(
     cell: Cell, call: ScanCall, *, backend: Backend, hold_outputs: bool, checkpoint_every: int | None
@@ -128,7 +134,7 @@ def _compute(
         call = dataclasses.replace(call, state=_zero_state(cell, call))
     valid, before_first = call.valid, None
     if call.resets is not None and call.reverse:
-        # On the way back it is the step before an episode's first one that must not see the episode.
+        # In reverse the state is set to zero before the step that precedes an episode's first step.
         before_first = call.resets[:, 0]
         call = dataclasses.replace(call, resets=jnp.pad(call.resets[:, 1:], ((0, 0), (0, 1))))
     gathered = None
@@ -152,6 +158,6 @@ def _compute(
 
 
 def _zero_state(cell: Cell, call: ScanCall) -> State:
-    """Returns the state before the first step where none is given."""
+    """Returns the zero state before the first step, in the dtype of the computation."""
     dtype = dtype_of(cell, call)
     return jax.tree.map(lambda a: a.astype(dtype), cell.initial_state(cell.project(call.x[:, 0])))

@@ -1,4 +1,4 @@
-"""Gradient checkpointing over time: the state is kept every k steps, and the steps between are computed again."""
+"""Gradient checkpointing over time: only the state at the start of every segment is saved for the gradient."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from rowrnn.recurrence.backend import Result, ScanCall
 
 
 def run_in_segments(run: Callable[[ScanCall], Result], call: ScanCall, steps: int) -> Result:
-    """Runs a call in segments of so many steps, of which only the first state is kept for the gradient.
+    """Runs a call in segments of `steps` steps; the gradient recomputes each from its first state.
 
-    Where the segments do not divide the steps, a shorter one stands at the end.
+    If `steps` does not divide the number of steps, the last segment is shorter.
     """
     b, t = call.x.shape[:2]
     count = t // steps
@@ -35,7 +35,7 @@ def run_in_segments(run: Callable[[ScanCall], Result], call: ScanCall, steps: in
     state, shown = call.state, None
     if call.reverse and rest is not None:
         state, shown = segment(state, rest)
-    # Inside a loop nothing is computed once for both passes, which is what the barrier would prevent.
+    # Inside a loop XLA cannot merge the two computations, which the barrier of `prevent_cse` is for.
     checkpointed = jax.checkpoint(segment, prevent_cse=False)
     state, whole = jax.lax.scan(checkpointed, state, jax.tree.map(cut, by_step), reverse=call.reverse)
     whole = jax.tree.map(joined, whole)

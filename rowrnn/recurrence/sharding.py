@@ -1,4 +1,4 @@
-"""Arrays on several devices: those that vary inside a `jax.shard_map`, and those on a mesh with explicit axes."""
+"""Sharding helpers: arrays that vary inside `jax.shard_map`, and arrays on a mesh with explicit axes."""
 
 from typing import Any, TypeVar
 
@@ -12,16 +12,16 @@ Tree = TypeVar("Tree")
 
 
 def vary_alike(tree: Tree) -> Tree:
-    """Lets all arrays of a tree vary over those axes of a mesh over which any of them does.
+    """Casts all arrays of a tree to vary over the mesh axes over which any of them varies.
 
-    Loops and compiled code want arguments of one kind; JAX sums the gradient of what was the same on all devices.
+    Loops and compiled code need arguments that vary alike; JAX sums the gradients of arrays that were replicated.
     """
     axes = frozenset[str]().union(*(_varying(leaf) for leaf in jax.tree.leaves(tree)))
     return jax.tree.map(lambda leaf: _vary(leaf, axes), tree) if axes else tree
 
 
 def shape_varying_as(array: Array, shape: tuple[Any, ...]) -> jax.ShapeDtypeStruct:
-    """Returns a shape in float32 of what varies over the same axes as an array does."""
+    """Returns a float32 shape that varies over the same mesh axes as `array`."""
     if not _varying(array):
         return jax.ShapeDtypeStruct(shape, jnp.float32)
     kind = jax.typeof(array)
@@ -30,18 +30,18 @@ def shape_varying_as(array: Array, shape: tuple[Any, ...]) -> jax.ShapeDtypeStru
 
 
 def summed_over_batch(a: Array, b: Array) -> P | None:
-    """Returns where a product `[t, b, m], [t, b, n] → [m, n]` is to lie, which a mesh with explicit axes asks for."""
+    """Returns the sharding of a product `[t, b, m], [t, b, n] → [m, n]` on a mesh with explicit axes; else None."""
     return P(_spec(a)[-1], _spec(b)[-1]) if _is_explicit(b) else None
 
 
 def reshape_examples(array: Array, shape: tuple[Any, ...]) -> Array:
-    """Reshapes an array whose first axis, before and after, holds whole examples, and keeps these on their devices."""
+    """Reshapes an array whose first axis consists of whole examples before and after, and keeps that axis' sharding."""
     spec = P(_spec(array)[0], *[None] * (len(shape) - 1)) if _is_explicit(array) else None
     return jnp.reshape(array, shape, out_sharding=spec)
 
 
 def placed_as(array: Array, like: Array) -> Array:
-    """Returns an array where another one lies, on a mesh with explicit axes."""
+    """Reshards `array` to the sharding of `like` on a mesh with explicit axes; elsewhere returns it unchanged."""
     return jax.reshard(array, jax.typeof(like).sharding) if _is_explicit(like) else array
 
 

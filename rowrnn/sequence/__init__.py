@@ -1,8 +1,8 @@
-"""Layers over sequences: one direction, both directions, and stacks of them.
+"""Recurrent layers over sequences: one direction, both directions, and stacks.
 
-Every layer is called alike: `layer(x, initial_state=..., key=..., **options) → (outputs, last state)`, where `options`
+Every layer has the same call: `layer(x, initial_state=..., key=..., **options) → (outputs, last state)`. The `options`
 are those of `rowrnn.scan`: `lengths`, `mask`, `resets`, `hold_outputs`, `return_states`, `backend`, `checkpoint_every`,
-`compute_dtype`. A `key` is given in training only; without one nothing is dropped.
+`compute_dtype`. A `key` is passed in training only; without one there is no dropout.
 """
 
 from rowrnn.sequence.bidirectional import Bidirectional

@@ -1,4 +1,4 @@
-"""Both directions of a sequence."""
+"""Bidirectional recurrent layer."""
 
 from typing import Any, Literal, Unpack, get_args
 
@@ -17,19 +17,20 @@ Merge = Literal["concatenate", "sum", "mean"]
 
 
 class Bidirectional(nnx.Module):
-    """One cell from the first step on and another from the last valid step back (Schuster & Paliwal 1997).
+    """Bidirectional layer (Schuster & Paliwal 1997): one cell runs forward, another backward from the last valid step.
+
+    The state is a tuple of the states of both directions.
 
     Args:
-        forward: cell of the way there.
-        backward: cell of the way back.
-        merge: how the two outputs of a step become one.
-        options: those of `Recurrent`, for both directions.
-
-    The state is a tuple of both directions' states.
+        forward: cell of the forward direction.
+        backward: cell of the backward direction.
+        merge: how the outputs of both directions are combined: "concatenate", "sum" or "mean".
+        options: options of `Recurrent` for both directions, except `reverse`.
 
     Raises:
-        ValueError: for another merge, or cells whose sizes do not fit each other.
-        TypeError: for what is no cell of rowrnn.
+        ValueError: if `merge` is unknown, the sizes of the cells do not fit each other, or an option does not fit a
+            cell.
+        TypeError: if an argument is not a cell of rowrnn.
     """
 
     def __init__(self, forward: Cell, backward: Cell, *, merge: str = "concatenate", **options: Any) -> None:
@@ -50,17 +51,17 @@ class Bidirectional(nnx.Module):
 
     @property
     def features(self) -> int:
-        """Number of features of a step."""
+        """Number of input features of a step."""
         return self.forward.features
 
     @property
     def num_feature_axes(self) -> int:
-        """Number of axes of a step's input and of its output."""
+        """Number of feature axes of an input and of an output: 1 for vectors, 3 for images."""
         return self.forward.num_feature_axes
 
     @property
     def outputs(self) -> int:
-        """Number of features of an output."""
+        """Number of output features."""
         return self.forward.outputs + (self.backward.outputs if self.merge == "concatenate" else 0)
 
     def __call__(
@@ -71,10 +72,20 @@ class Bidirectional(nnx.Module):
         key: Key[Array, ""] | None = None,
         **options: Unpack[ScanOptions],
     ) -> tuple[Outputs, tuple[State, State]]:
-        """As `Recurrent`, with a state of two.
+        """Runs both directions over sequences `[b, t, features]`.
+
+        Args:
+            x: sequences.
+            initial_state: states of both directions before their first step; default: learned states or zeros.
+            key: random key of dropout and zoneout, in training.
+            options: options of `rowrnn.scan`.
+
+        Returns:
+            Outputs `[b, t, outputs]` and the last states of both directions.
 
         Raises:
-            ValueError: if there is another number of initial states than two.
+            ValueError: if the number of initial states is not two, a shape does not fit, or an option cannot be used.
+            TypeError: if the dtype of `x` or of an option is wrong.
         """
         there, back = per_layer_states(initial_state, 2, "directions")
         key_there, key_back = split_key(key, 2)

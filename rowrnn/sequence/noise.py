@@ -1,4 +1,4 @@
-"""Noise of training: probabilities, keys, and a cell whose state is dropped or held."""
+"""Dropout and zoneout of recurrent layers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,16 +14,16 @@ from rowrnn.typing import Output, State
 
 
 class NoisyCell(Cell):
-    """A cell under noise, as `Recurrent` runs it.
+    """Cell with recurrent dropout and zoneout, used by `Recurrent`.
+
+    With zoneout a step's features are followed by the zoneout rates or masks of all state arrays. An output that is one
+    of the state's arrays, as in every cell of `rowrnn.cells`, is subject to zoneout too; any other output is that of
+    the cell.
 
     Args:
         cell: the cell.
-        dropout_mask: multiplies the hidden state where it enters a product, `[b, outputs]`.
-        sizes: sizes of the arrays of a state, if units are held; how much of each is held comes beside the features of
-            a step.
-
-    An output that is one of the state's arrays, as that of every cell of `rowrnn.cells`, is held with it; any other is
-    shown as the cell computes it.
+        dropout_mask: `[b, outputs]`, multiplied with the hidden state where that enters a product; None for no dropout.
+        sizes: sizes of the state's arrays; empty for no zoneout.
     """
 
     def __init__(self, cell: Cell, dropout_mask: Array | None, sizes: Sequence[int]) -> None:
@@ -48,9 +48,9 @@ class NoisyCell(Cell):
             return stepped, output
         old, structure = jax.tree.flatten(state)
         stepped = jax.tree.leaves(stepped)
-        # Held is held, bit by bit; between, as without a key, it is the mean.
+        # A unit held with mask 1 keeps exactly its value; a rate below 1, used without a key, gives the expected value.
         new = [jnp.where(hold == 1, b, lerp(a, hold, b)) for a, hold, b in zip(stepped, holds, old, strict=True)]
-        # An output that is one of the state's arrays is held with it; any other is what the cell computed.
+        # An output that is one of the state's arrays is held too.
         shown = next((held for array, held in zip(stepped, new, strict=True) if array is output), output)
         return jax.tree.unflatten(structure, new), shown
 
@@ -59,7 +59,7 @@ class NoisyCell(Cell):
 
 
 def check_cell(layer: str, cell: Any) -> None:
-    """Refuses what is no cell: a layer, a class, a cell of another library."""
+    """Raises TypeError unless `cell` is a cell of rowrnn; `layer` is the caller's name, for the message."""
     if isinstance(cell, Cell):
         return
     given = f"the class {cell.__name__}" if isinstance(cell, type) else f"{type(cell).__module__}.{type(cell).__name__}"
@@ -74,11 +74,11 @@ def check_cell(layer: str, cell: Any) -> None:
 
 
 def check_rate(name: str, rate: float) -> None:
-    """Refuses what is no probability below 1."""
+    """Raises ValueError unless `rate` is in [0, 1)."""
     if not 0 <= rate < 1:
         raise ValueError(f"{name} is a probability in [0, 1), not {rate}.")
 
 
 def split_key(key: Array | None, count: int) -> Sequence[Array | None]:
-    """So many keys of one, or so many times none."""
+    """Splits a key into `count` keys; without a key returns `count` times None."""
     return [None] * count if key is None else list(jax.random.split(key, count))

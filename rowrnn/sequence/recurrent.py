@@ -1,4 +1,4 @@
-"""A cell over sequences in one direction, with what is learned of its start and the noise of its training."""
+"""Unidirectional recurrent layer."""
 
 from typing import Unpack
 
@@ -15,22 +15,23 @@ from rowrnn.typing import Outputs, State
 
 
 class Recurrent(nnx.Module):
-    """A cell over sequences in one direction.
+    """Layer that runs a cell over sequences in one direction.
+
+    Recurrent dropout and zoneout act inside the loop, which then needs the backend "plain".
 
     Args:
         cell: any of `rowrnn.cells`.
-        reverse: from the last valid step to the first.
-        learn_initial_state: whether the state before the first step is a parameter, zero at the start of training.
-        recurrent_dropout: probability with which a unit of the hidden state is hidden from the recurrent product, the
-            same units at all steps of a sequence (variational dropout, Gal & Ghahramani 2016).
-        zoneout: probability with which a unit of the state keeps its value at a step (Krueger et al. 2017); without a
-            key it moves by the mean.
-
-    Both kinds of noise act inside the loop, which then runs on the backend "plain".
+        reverse: whether to run from the last valid step to the first.
+        learn_initial_state: whether the initial state is a parameter, initialized to zero.
+        recurrent_dropout: probability with which a unit of the hidden state is dropped from the recurrent product in
+            training, the same units at all steps of a sequence (variational dropout, Gal & Ghahramani 2016).
+        zoneout: probability with which a unit of the state keeps its previous value at a step (Krueger et al. 2017);
+            without a key the expected value is used.
 
     Raises:
-        ValueError: if a probability is not in [0, 1), or the cell has no recurrent product to drop from.
-        TypeError: for what is no cell of rowrnn.
+        ValueError: if a probability is not in [0, 1), an option is used with a convolutional cell, or recurrent dropout
+            with a cell that has no recurrent product.
+        TypeError: if `cell` is not a cell of rowrnn.
     """
 
     def __init__(
@@ -65,17 +66,17 @@ class Recurrent(nnx.Module):
 
     @property
     def features(self) -> int:
-        """Number of features of a step."""
+        """Number of input features of a step."""
         return self.cell.features
 
     @property
     def num_feature_axes(self) -> int:
-        """Number of axes of a step's input and of its output."""
+        """Number of feature axes of an input and of an output: 1 for vectors, 3 for images."""
         return self.cell.num_feature_axes
 
     @property
     def outputs(self) -> int:
-        """Number of features of an output."""
+        """Number of output features."""
         return self.cell.outputs
 
     def __call__(
@@ -86,16 +87,21 @@ class Recurrent(nnx.Module):
         key: Key[Array, ""] | None = None,
         **options: Unpack[ScanOptions],
     ) -> tuple[Outputs, State]:
-        """Outputs `[b, t, outputs]` and last state of sequences `[b, t, features]`.
+        """Runs the cell over sequences `[b, t, features]`.
 
         Args:
             x: sequences.
-            initial_state: state before the first step; the learned one, or zeros, where not given.
-            key: randomness of dropout and zoneout.
-            options: those of `rowrnn.scan`.
+            initial_state: state before the first step; default: the learned state or zeros.
+            key: random key of dropout and zoneout, in training.
+            options: options of `rowrnn.scan`.
+
+        Returns:
+            Outputs `[b, t, outputs]` and the last state.
 
         Raises:
-            ValueError, TypeError: as `rowrnn.scan`.
+            ValueError: if a shape does not fit, an option cannot be used, or noise is used with a backend other than
+                "plain" or with `compute_dtype`.
+            TypeError: if the dtype of `x` or of an option is wrong.
         """
         x, cell = jnp.asarray(x), self.cell
         if initial_state is None and self.learn_initial_state:
@@ -116,7 +122,7 @@ class Recurrent(nnx.Module):
         return scan(cell, x, initial_state=initial_state, reverse=self.reverse, **options)
 
     def _noisy(self, x: Array, key: Array | None) -> tuple[Array, NoisyCell]:
-        """Sequences with the noise of every step beside its features, and the cell that takes them apart."""
+        """Returns sequences with zoneout masks or rates appended to the features, and the `NoisyCell` for them."""
         hold_key, keep_key = split_key(key, 2)
         keep, holds = None, []
         if keep_key is not None and self.recurrent_dropout:

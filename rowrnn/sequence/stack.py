@@ -1,4 +1,4 @@
-"""Layers one above the other."""
+"""Stacked recurrent layers."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -21,21 +21,20 @@ Connection = Literal["plain", "residual", "skip"]
 
 
 class Stack(nnx.Module):
-    """Layers one above the other.
+    """Stack of recurrent layers. Its state is a tuple of the states of the layers.
 
     Args:
-        layers: `Recurrent`, `Bidirectional` or `Stack`, from the bottom up; a cell becomes a `Recurrent`.
-        dropout: probability with which a feature between two layers is dropped.
+        layers: `Recurrent`, `Bidirectional` or `Stack`, from the bottom up; a cell is wrapped in `Recurrent`.
+        dropout: probability with which a feature between two layers is dropped in training.
         variational: whether the same features are dropped at all steps of a sequence (Gal & Ghahramani 2016).
-        connection: "plain"; "residual": every layer whose input and output have one size adds its input to its output
-            (He et al. 2016); "skip": every layer above the first sees the stack's input beside the outputs of the one
-            below, and all outputs are the stack's (Graves 2013).
-
-    The state is a tuple of the layers' states.
+        connection: "plain"; "residual": the input of every layer whose input and output have one size is added to its
+            output (He et al. 2016); "skip": the input of the stack is concatenated to that of every layer above the
+            first, and the stack's output is the concatenation of the outputs of all layers (Graves 2013).
 
     Raises:
-        ValueError: if there is no layer, a layer's size does not fit the one below, or a connection is unknown.
-        TypeError: for what is neither a layer nor a cell of rowrnn.
+        ValueError: if there is no layer, a layer's size does not fit the one below, `dropout` is not in [0, 1), or
+            `connection` is unknown.
+        TypeError: if an element of `layers` is neither a layer nor a cell of rowrnn.
     """
 
     def __init__(
@@ -68,17 +67,17 @@ class Stack(nnx.Module):
 
     @property
     def features(self) -> int:
-        """Number of features of a step."""
+        """Number of input features of a step."""
         return self.layers[0].features
 
     @property
     def num_feature_axes(self) -> int:
-        """Number of axes of a step's input and of its output."""
+        """Number of feature axes of an input and of an output: 1 for vectors, 3 for images."""
         return self.layers[0].num_feature_axes
 
     @property
     def outputs(self) -> int:
-        """Number of features of an output."""
+        """Number of output features."""
         sizes = [layer.outputs for layer in self.layers]
         return sum(sizes) if self.connection == "skip" else sizes[-1]
 
@@ -90,11 +89,21 @@ class Stack(nnx.Module):
         key: Key[Array, ""] | None = None,
         **options: Unpack[ScanOptions],
     ) -> tuple[Outputs, tuple[State, ...]]:
-        """As `Recurrent`, with a state for each layer.
+        """Runs all layers over sequences `[b, t, features]`.
+
+        Args:
+            x: sequences.
+            initial_state: one state for each layer; default: learned states or zeros.
+            key: random key of dropout and zoneout, in training.
+            options: options of `rowrnn.scan`.
+
+        Returns:
+            Outputs `[b, t, outputs]` and a tuple of the layers' last states.
 
         Raises:
-            ValueError: if there are more or fewer initial states than layers, or `hold_outputs` is asked of other than
-                plain connections.
+            ValueError: if the number of initial states is not that of layers, a shape does not fit, an option cannot be
+                used, or `hold_outputs` is used with residual or skip connections.
+            TypeError: if the dtype of `x` or of an option is wrong.
         """
         states = per_layer_states(initial_state, len(self.layers), "layers of the stack")
         bottom = jnp.asarray(x)
@@ -103,7 +112,7 @@ class Stack(nnx.Module):
                 raise ValueError(f"hold_outputs is for layers and plain stacks, not for {self.connection} connections.")
             check_sequence(bottom, self.features, self.num_feature_axes)
             _, valid = valid_steps(bottom, options.get("lengths"), options.get("mask"))
-            bottom = zero_where_invalid(bottom, valid)  # What a step that is not valid contains goes past no layer.
+            bottom = zero_where_invalid(bottom, valid)  # Else a connection would pass invalid steps on.
         below = bottom
         last, shown = [], []
         keys = split_key(key, 2 * len(self.layers))
@@ -133,19 +142,22 @@ def stack(
     rngs: nnx.Rngs,
     **options: Any,
 ) -> Stack:
-    """A stack of equal layers, torch's `nn.LSTM(features, hidden, layers, bidirectional=...)`.
+    """Returns a stack of equal layers, like torch's `nn.LSTM(features, hidden, layers, bidirectional=...)`.
 
     Args:
         cell: a class of `rowrnn.cells`.
-        features: number of features of a step.
+        features: number of input features of a step.
         hidden: size of each cell's state.
         layers: number of layers.
-        bidirectional: whether each layer has both directions.
-        merge: as in `Bidirectional`.
-        dropout: as in `Stack`.
-        connection: as in `Stack`.
-        rngs: source of the initial parameters.
-        options: those of the cell.
+        bidirectional: whether each layer is bidirectional.
+        merge: how outputs of both directions are combined: "concatenate", "sum" or "mean".
+        dropout: probability with which a feature between two layers is dropped in training.
+        connection: "plain", "residual" or "skip", see `Stack`.
+        rngs: random streams; the initial parameters use "params".
+        options: further arguments of the cell.
+
+    Raises:
+        ValueError: if a size is not positive, `merge` or `connection` is unknown, or `dropout` is not in [0, 1).
     """
     made: list[Recurrent | Bidirectional] = []
     for _ in range(layers):
