@@ -1,13 +1,13 @@
-"""The laboratory: tasks, data, training that survives, and one script per claim.
+"""The laboratory: tasks, data sets, training that resumes after an interruption, and the parts of experiment scripts.
 
-It needs the extra `lab`, `pip install 'rowrnn[lab]'`, and Linux or macOS. What a script of an experiment imports is
-here; the parts that it is made of are in the packages below.
+It needs the extra `lab`, `pip install 'rowrnn[lab]'`, and Linux or macOS. The names here are those that experiment
+scripts import; the packages below define them.
 """
 
-# ruff: noqa: E402 (what is missing is said before it is imported)
+# ruff: noqa: E402 (missing packages are reported before they are imported)
 from importlib.util import find_spec
 
-# Of the extra `lab`, those whose absence would end an experiment; the others are asked for where they are used.
+# The packages of the extra `lab` that every experiment needs; the others are imported where they are used.
 _PACKAGES = (
     *("optax", "orbax", "tensorflow_datasets", "grain", "PIL", "psutil", "scipy", "tyro", "rich", "matplotlib"),
     *("sacrebleu", "rapidfuzz", "skimage"),

@@ -1,4 +1,4 @@
-"""One parameter budget for different models: how wide may each be?"""
+"""Widths of different models under one parameter budget."""
 
 from collections.abc import Callable
 from functools import cache
@@ -14,16 +14,20 @@ WIDEST = 1 << 14
 
 
 def parameters(model: Any) -> int:
-    """Number of parameters of a model, or of the shapes of one."""
+    """Returns the number of parameters of a model, or of a pytree of its shapes."""
     return sum(leaf.size for leaf in jax.tree.leaves(model))
 
 
 def solve_width(build: Callable[[int, nnx.Rngs], Any], budget: int) -> int:
-    """The width whose model has the number of parameters nearest to `budget`.
+    """Finds the width whose model has the number of parameters nearest to `budget`.
 
     Args:
-        build: width and random streams to a model, whose parameters grow with the width; it is only traced.
+        build: function of a width and random streams to a model, whose number of parameters grows with the width; it is
+            only traced.
         budget: number of parameters to meet within 3 %.
+
+    Returns:
+        The width.
 
     Raises:
         InputError: if no width meets the budget.

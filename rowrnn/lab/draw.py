@@ -1,4 +1,4 @@
-"""Pictures of a run, drawn from its record and arrays alone: those of every training and those of its experiment."""
+"""Figures and animations of a run, drawn from its record and arrays alone."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,22 +29,28 @@ PICTURES: dict[str, Callable[[Record, Arrays], dict[str, Figure]]] = {
     "lines": lines.pictures,
     "moving_digits": moving_digits.pictures,
 }
-"""By experiment, its pictures; of one that is not here the learning curves are drawn."""
+"""The function that draws the figures of each experiment; an experiment not listed has learning curves only."""
 ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = {"moving_digits": moving_digits.animations}
-MILLISECONDS = 150  # that a frame of an animation stands
+MILLISECONDS = 150  # that each frame of an animation is shown
 
 
 def draw(directory: Path) -> list[Path]:
-    """Draws every picture of the run in `directory` beside its results, as PNG, what moves as GIF; returns their paths.
+    """Draws the figures of a run as PNG and its animations as GIF, beside its results.
+
+    Args:
+        directory: directory of the run.
+
+    Returns:
+        The paths of the files.
 
     Raises:
-        InputError: if the directory holds no run, or one with nothing to draw.
+        InputError: if the directory holds no run, or a run with nothing to draw.
     """
     record, arrays = load_run(directory)
     paths: list[Path] = []
     with plt.rc_context(STYLE), plt.ioff():
         figures = learning_curves.pictures(record)
-        if arrays and record.experiment in PICTURES:  # Without arrays no model is finished.
+        if arrays and record.experiment in PICTURES:  # A run without arrays has no finished model.
             figures |= PICTURES[record.experiment](record, arrays)
         for name, figure in figures.items():
             paths.append(directory / f"{name}.png")

@@ -1,15 +1,15 @@
-"""Errors of a laboratory run: what was to be kept cannot be, or somebody asked to stop."""
+"""Errors of a laboratory run: results that cannot be written, and a request to stop."""
 
 
 class StorageError(OSError):
-    """What was to be kept could not be written; what was kept before is whole.
+    """An error of writing results or a checkpoint; earlier ones are intact.
 
-    Experiment scripts print the message alone and exit with code 1.
+    Experiment scripts print its message and exit with code 1.
     """
 
 
 class Stopped(Exception):
-    """A training was asked to stop, and has saved where it was.
+    """The end of a training that was asked to stop and has saved its state.
 
-    Experiment scripts say how to resume and exit with code 75.
+    Experiment scripts print how to resume and exit with code 75.
     """

@@ -1,4 +1,4 @@
-"""Data sets: `load("mnist")` is bundled, every other name goes through TensorFlow Datasets."""
+"""Image classification data sets: MNIST is bundled, every other one is loaded through TensorFlow Datasets."""
 
 from rowrnn.lab.data.augmentation import Augmentation
 from rowrnn.lab.data.dataset import Dataset, Split, as_float

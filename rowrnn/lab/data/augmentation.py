@@ -1,4 +1,4 @@
-"""Random changes of training images."""
+"""Random affine augmentation of training images."""
 
 import dataclasses
 import math
@@ -39,9 +39,10 @@ class Augmentation:
             raise InputError(f"The largest random zoom of an image is below 1, not {self.zoom}.")
 
     def __call__(self, images: Images, key: Key[Array, ""]) -> Images:
-        """Changed images `[b, h, w, c]`, interpolated linearly; what comes in from outside is zero.
+        """Applies a random affine transform to each image `[b, h, w, c]`.
 
-        Without a change they are the images themselves.
+        Pixels are interpolated linearly; those from outside the image are zero. With all sizes zero the images are
+        returned unchanged.
         """
         if self == Augmentation():
             return images

@@ -1,4 +1,4 @@
-"""An image classification data set: three splits, checked once; the training images may stay on disk."""
+"""Image classification data sets of three splits, checked when they are made; training images may stay on disk."""
 
 import dataclasses
 import hashlib
@@ -19,13 +19,13 @@ VALIDATION_SEED = 0
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Examples of one split, a pytree.
+    """The examples of one split, a pytree.
+
+    Both fields are arrays of JAX or NumPy, or `jax.ShapeDtypeStruct`s.
 
     Args:
-        images: `[n, h, w, c]`, uint8 until used (`as_float`), or floating point.
+        images: `[n, h, w, c]`, uint8 (see `as_float`) or floating point.
         labels: classes `[n]`, int32.
-
-    Both are arrays, of JAX or NumPy, or shapes and types of some.
     """
 
     images: Shaped[Any, "n h w c"]
@@ -35,7 +35,7 @@ class Split:
         return len(self.labels)
 
     def first(self, examples: int | None) -> "Split":
-        """The first so many examples; all where `examples` is None."""
+        """Returns the first `examples` examples; all where `examples` is None."""
         return jax.tree.map(lambda array: array[:examples], self)
 
 
@@ -45,30 +45,29 @@ class Examples(Protocol):
 
     @property
     def images(self) -> Any:
-        """Images `[n, h, w, c]`, or their shape and type."""
+        """Images `[n, h, w, c]`, or their shape and dtype."""
         ...
 
     def __len__(self) -> int: ...
 
     def first(self, examples: int | None) -> "Examples":
-        """The first so many examples; all where `examples` is None."""
+        """Returns the first `examples` examples; all where `examples` is None."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A data set with a validation split taken from the training set.
+    """A data set whose validation split is taken from the training set.
 
     Args:
-        name: what `load` was asked for.
-        class_names: a name for each class, as the data set gives them.
-        train: training examples that are not validation examples: a `Split`, or a source to read them from
-            where they stay on disk.
-        validation: examples on which choices are made.
+        name: the name that it was loaded by.
+        class_names: names of the classes, in the order of the labels.
+        train: training examples without the validation examples: a `Split`, or a source that reads them from disk.
+        validation: validation examples, for model selection.
         test: all test examples, scored once at the end.
-        source: where the arrays came from, in words.
-        checksum: SHA-256 of the arrays in order: training images, labels, test images, labels; None where they were
-            not all read.
+        source: a description of where the arrays came from.
+        checksum: SHA-256 of the arrays in order: training images, labels, test images, labels; None where not all of
+            them were read.
     """
 
     name: str
@@ -86,12 +85,12 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image."""
+        """Height, width and number of channels of an image."""
         _, height, width, channels = self.train.images.shape
         return height, width, channels
 
     def describe(self) -> dict[str, Any]:
-        """What the data set is, for the record of a run."""
+        """Returns the description of the data set for the record of a run."""
         return {
             "name": self.name,
             "source": self.source,
@@ -113,21 +112,22 @@ class Dataset:
         class_names: tuple[str, ...],
         source: str = "arrays in memory",
     ) -> "Dataset":
-        """Checks the arrays, takes a validation split from the training examples and puts all on the device.
+        """Checks arrays, splits off a validation set and puts all splits on the default device.
 
         The validation split is 5,000 examples, or a tenth (at least one) of a training set below 50,000, drawn
         without replacement by a fixed seed: the same for every run.
 
         Args:
             name: name of the data set.
-            train: images `[n, h, w, c]`, integers from 0 to 255 (uint8) or floating point, and labels `[n]`.
+            train: images `[n, h, w, c]`, uint8 from 0 to 255 or floating point, and labels `[n]`.
             test: the same for the test set.
-            class_names: a name for each class; labels index it.
-            source: where the arrays came from, in words.
+            class_names: names of the classes, in the order of the labels.
+            source: a description of where the arrays came from.
 
         Raises:
-            InputError: for another rank or dtype, an empty split, sizes that differ, images with NaN or infinite
-                values, or labels outside the classes.
+            InputError: if an array has another rank or dtype, a split is empty, training and test images differ in
+                size, an image has NaN or infinite values, a label is outside the classes, or there is only one training
+                image.
         """
         for split, (images, labels) in {"training": train, "test": test}.items():
             check_examples(name, split, images, labels, len(class_names))
@@ -149,7 +149,7 @@ class Dataset:
 
 
 def as_float(images: Shaped[Array | np.ndarray, "b *t h w c"]) -> Float[Array, "b *t h w c"]:
-    """Images, or videos of them, as float32: uint8 in [0, 255] becomes [0, 1], floating point stays as it is."""
+    """Converts images or videos to float32: integers from 0 to 255 are divided by 255, floating point is only cast."""
     images = jnp.asarray(images)
     if jnp.issubdtype(images.dtype, jnp.integer):
         return images.astype(jnp.float32) / 255
@@ -157,22 +157,25 @@ def as_float(images: Shaped[Array | np.ndarray, "b *t h w c"]) -> Float[Array, "
 
 
 def on_device(images: np.ndarray, labels: np.ndarray) -> Split:
-    """Checked examples as a split."""
+    """Returns checked examples as a split on the default device."""
     return Split(jnp.asarray(images), jnp.asarray(labels, jnp.int32))
 
 
 def check_examples(name: str, split: str, images: np.ndarray, labels: np.ndarray, classes: int) -> None:
-    """Refuses what a data set may not hold.
+    """Checks the images and labels of a split.
+
+    Warns of images that are likely `[n, c, h, w]`.
 
     Args:
-        name: of the data set.
-        split: what the examples are called.
+        name: name of the data set, for messages.
+        split: name of the split, for messages.
         images: `[n, h, w, c]`.
         labels: `[n]`.
         classes: number of classes.
 
     Raises:
-        InputError: as `Dataset.from_arrays`.
+        InputError: if the images have another rank, are empty, are neither uint8 nor floating point or are not finite,
+            or if the labels are not `[n]` integers from 0 to `classes` less one.
     """
     _check_images(name, split, images)
     _warn_of_channels_first(name, split, images.shape)
@@ -180,10 +183,17 @@ def check_examples(name: str, split: str, images: np.ndarray, labels: np.ndarray
 
 
 def held_out(name: str, examples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of so many training examples: for validation, and to train on.
+    """Splits the indices of the training examples into a validation and a training part.
+
+    Args:
+        name: name of the data set, for messages.
+        examples: number of examples.
+
+    Returns:
+        Indices of the validation examples, and of the training examples.
 
     Raises:
-        InputError: if there is but one.
+        InputError: if there is only one example.
     """
     if examples < 2:
         raise InputError(f"{name!r} has one training image; expected at least 2, one of them for validation.")
@@ -193,7 +203,11 @@ def held_out(name: str, examples: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_sizes(name: str, train: tuple[int, ...], test: tuple[int, ...]) -> None:
-    """Refuses training images of another size `(h, w, c)` than test images."""
+    """Checks that training and test images have the same size `(h, w, c)`.
+
+    Raises:
+        InputError: if they differ.
+    """
     if train != test:
         raise InputError(
             f"The images of {name!r} are {list(train)} in the training set and {list(test)} in the test set; expected "
@@ -212,7 +226,7 @@ def _check_images(name: str, split: str, images: np.ndarray) -> None:
             f"The {split} images of {name!r} are {images.dtype}; expected uint8 from 0 to 255, or floating point."
         )
     if np.issubdtype(images.dtype, np.floating):
-        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite in it
+        with np.errstate(over="ignore"):  # values beyond float32's range become infinite
             bad = np.flatnonzero(~np.isfinite(images.astype(np.float32)).all(axis=(1, 2, 3)))
         if bad.size:
             raise InputError(
@@ -222,7 +236,7 @@ def _check_images(name: str, split: str, images: np.ndarray) -> None:
 
 
 def _warn_of_channels_first(name: str, split: str, shape: tuple[int, ...]) -> None:
-    """Warns of images that are likely `[n, c, h, w]`: one or three rows, and as many channels as columns or more."""
+    """Warns of images that are likely `[n, c, h, w]`: one or three rows, and more than 4 columns and channels."""
     _, first, second, last = shape
     if first in (1, 3) and last > 4 and second > 4:
         warnings.warn(

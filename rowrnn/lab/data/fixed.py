@@ -1,4 +1,4 @@
-"""Sets of generated examples that stay the same, to validate and to test on."""
+"""Fixed sets of generated examples, for validation and test."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,23 +11,26 @@ from jaxtyping import Array, Int, Key, PyTree
 from rowrnn.errors import InputError
 from rowrnn.lab.data.dataset import Split
 
-AT_ONCE = 500  # examples made at a time
+AT_ONCE = 500  # examples generated at a time
 
 Make = Callable[[Key[Array, ""], Split, Int[Array, "n"]], PyTree[Any]]
 
 
 def fixed_examples(make: Make, key: Key[Array, ""], digits: Split, count: int) -> PyTree[Any]:
-    """So many examples, as NumPy arrays, images as uint8.
+    """Generates a fixed set of examples as NumPy arrays, images as uint8.
 
     Args:
-        make: a key, the digits and the numbers of some examples, `[n]` from 0 on, to those examples: a pytree of arrays
-            with a first axis of n, of which floating-point ones are images in [0, 1].
-        key: what is random.
-        digits: what the examples are made of.
+        make: function of a key, the digits and the indices `[n]` of some examples to those examples: a pytree of
+            arrays with a first axis of n, whose floating-point arrays are images in [0, 1].
+        key: source of randomness.
+        digits: images and labels that the examples are made of.
         count: number of examples, at least 1.
 
+    Returns:
+        The pytree of `make` with a first axis of `count`.
+
     Raises:
-        InputError: where `make` raises a ValueError, which it says.
+        InputError: if `make` raises a ValueError, with its message.
     """
     size = min(count, AT_ONCE)
 

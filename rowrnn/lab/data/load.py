@@ -1,4 +1,4 @@
-"""Finding a data set by its name."""
+"""Loading of a data set by its name."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ def load(name: str, data_dir: str | Path | None = None, budget: int | None = Non
     """Loads an image classification data set.
 
     Args:
-        name: "mnist", bundled with the package, or any image classification set of TensorFlow Datasets.
-        data_dir: TFDS directory to read from, or to prepare the set in; TFDS's own default where not given. With a
-            `data_dir`, "mnist" comes from there too.
-        budget: bytes of memory for the training images of a TFDS set, see `load_tfds`; larger ones stay on disk,
-            and are read while a training goes on.
+        name: "mnist", bundled with the package, or any image classification set of TensorFlow Datasets (TFDS).
+        data_dir: TFDS directory to read from, or to prepare the set in; the default of TFDS where not given. With a
+            `data_dir`, "mnist" too is read from there.
+        budget: bytes of memory for the training images of a TFDS set (see
+            `rowrnn.lab.data.on_disk.tfds.load_tfds`); larger sets stay on disk and are read during training.
 
     Raises:
-        InputError: if the name is a path, or unknown (near names are suggested), the set cannot be prepared here, is
-            not an image classification set, or its arrays are unusable.
+        InputError: if the name is a path or unknown (similar names are suggested), or if the set cannot be prepared
+            here, is not an image classification set, or has arrays that a `Dataset` cannot hold.
     """
     if name.startswith((".", "/", "~")) or (("/" in name or "\\" in name) and Path(name).exists()):
         raise InputError(
@@ -28,6 +28,6 @@ def load(name: str, data_dir: str | Path | None = None, budget: int | None = Non
         )
     if name == "mnist" and data_dir is None:
         return load_bundled()
-    from rowrnn.lab.data.on_disk.tfds import load_tfds  # TFDS takes seconds to import: only where it is asked for.
+    from rowrnn.lab.data.on_disk.tfds import load_tfds  # Imported only where used: TFDS takes seconds to import.
 
     return load_tfds(name, None if data_dir is None else Path(data_dir), budget)

@@ -1,4 +1,4 @@
-"""MNIST as it comes with the package: 60,000 training and 10,000 test digits, 28x28 grey.
+"""The bundled MNIST: 60,000 training and 10,000 test images of digits, 28x28 grey.
 
 Yann LeCun, Corinna Cortes and Christopher J. C. Burges; licence CC BY-SA 3.0.
 """
@@ -17,10 +17,10 @@ SHA256 = "39b9b1ffaa0ba4d8995a616551f0966941fe02a3fe79ba4a9db7373db16d53ad"
 
 
 def load_bundled(file: Path = FILE) -> Dataset:
-    """The bundled MNIST, its file verified against its checksum.
+    """Loads the bundled MNIST after verifying the checksum of its file.
 
     Raises:
-        InputError: if the file is missing or not the one that was packaged.
+        InputError: if the file is missing or has another checksum.
     """
     try:
         content = file.read_bytes()

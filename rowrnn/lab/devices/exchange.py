@@ -1,4 +1,4 @@
-"""Arrays to the devices of all processes, back from them, and small values between processes."""
+"""Transfers of arrays to and from devices, and collectives of small values between processes."""
 
 import time
 from typing import Any
@@ -11,7 +11,15 @@ from jaxtyping import PyTree
 
 
 def to_devices(tree: PyTree[Any], sharding: Sharding | PyTree[Sharding]) -> PyTree[jax.Array]:
-    """Arrays, the same in every process, to the devices of all processes."""
+    """Places arrays on the devices of all processes.
+
+    Args:
+        tree: arrays, equal in every process.
+        sharding: one sharding for all arrays, or a pytree of shardings like `tree`.
+
+    Returns:
+        The arrays as global `jax.Array`s.
+    """
     if jax.process_count() == 1:
         return jax.device_put(tree, sharding)
     shardings = jax.tree.map(lambda _: sharding, tree) if isinstance(sharding, Sharding) else sharding
@@ -19,17 +27,17 @@ def to_devices(tree: PyTree[Any], sharding: Sharding | PyTree[Sharding]) -> PyTr
 
 
 def gather(tree: PyTree[jax.Array]) -> PyTree[np.ndarray]:
-    """Arrays from the devices of all processes, whole, in every process."""
+    """Returns global arrays as whole NumPy arrays, in every process."""
     return jax.device_get(tree) if jax.process_count() == 1 else process_allgather(tree, tiled=True)
 
 
 def all_gather_scalar(value: float) -> np.ndarray:
-    """What every process says, `[processes]`, in every process."""
+    """Returns the values of all processes as `[processes]`, float32 where there are several, in every process."""
     return np.full(1, value) if jax.process_count() == 1 else process_allgather(np.float32(value))
 
 
 def broadcast_from_first(text: str) -> str:
-    """What the first process says, in every process; at most 4,096 bytes."""
+    """Returns the text of the first process in every process; at most 4,096 bytes."""
     if jax.process_count() == 1:
         return text
     told = broadcast_one_to_all(np.frombuffer(text.encode().ljust(4096), np.uint8))
@@ -41,6 +49,9 @@ def _of_parts(array: np.ndarray, sharding: Sharding) -> jax.Array:
 
 
 def block_until_ready(array: Any) -> None:
-    """Waits for an array in Python, where Ctrl-C is heard; JAX's own wait hears it only when the array is there."""
+    """Waits until an array is computed, polling in Python.
+
+    Python handles Ctrl-C between two polls; `jax.block_until_ready` would delay it until the array is there.
+    """
     while not array.is_ready():
         time.sleep(0.002)

@@ -1,8 +1,8 @@
-"""The device mesh: seeds first, then the examples of a batch.
+"""The device mesh, with an axis for the seeds and an axis for the examples of a batch.
 
-Seeds on different devices never talk, so they are spread as far as they divide evenly; what devices remain share each
-batch. On CPU every core can be a device of its own, which makes a laptop run the same code as several GPUs or TPUs.
-The devices may be those of several processes on several machines: `put` and `gather` are the ways there and back.
+Seeds do not communicate, so the seed axis is made as large as it divides evenly; the devices left over share each
+batch. On CPU each core can be a device, so that a laptop runs the same code as several GPUs or TPUs. The devices may
+belong to several processes on several machines: `rowrnn.lab.devices.exchange` moves arrays there and back.
 """
 
 import math
@@ -24,7 +24,7 @@ SEED, DATA = "seed", "data"
 def one_device_per_core() -> None:
     """Makes each CPU core that this process may use a JAX device. Call it before JAX first touches a device.
 
-    An explicit `JAX_NUM_CPU_DEVICES` in the environment, or a setting made before, stands.
+    Does nothing where `JAX_NUM_CPU_DEVICES` or `jax_num_cpu_devices` is set already.
 
     Raises:
         RuntimeError: if JAX has started already.
@@ -34,16 +34,21 @@ def one_device_per_core() -> None:
 
 
 def cores() -> int:
-    """Number of CPU cores that this process may use, which can be fewer than the machine has."""
-    # Not every system has affinities.
+    """Returns the number of CPU cores that this process may use, which can be fewer than the machine has."""
+    # `sched_getaffinity` exists on Linux, not on macOS.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def seed_mesh(seeds: int, batch_size: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Mesh `(seed, data)` over the devices, for so many seeds trained together with so large a batch each.
+    """Returns the mesh `(seed, data)` for a number of seeds trained together, each with batches of `batch_size`.
 
     The seed axis is the largest that divides both the seeds and the devices, the data axis the largest that divides
     the batch and the devices left; a device that fits neither stays idle.
+
+    Args:
+        seeds: number of seeds.
+        batch_size: examples in a batch of each seed.
+        devices: devices to use; all devices where not given.
 
     Raises:
         InputError: if a process would have no device.
@@ -61,10 +66,17 @@ def seed_mesh(seeds: int, batch_size: int, devices: Sequence[jax.Device] | None 
 
 
 def map_over_seeds(f: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """`f(of_seed, *shared)` over the leading axis of its first argument: side by side on the devices, then in turn.
+    """Maps `f(of_seed, *shared)` over the leading axis of its first argument, a part of it on each device.
 
-    In turn and not by vmap: a batched product of small matrices is slower on CPU than one after the other, and a
-    seed's result does not depend on how many others train beside it.
+    The seeds of one device run one after the other, not in vmap: on CPU a batched product of small matrices is slower
+    than one after the other, and so a seed's result does not depend on how many others train beside it.
+
+    Args:
+        f: function of the part of one seed and of the arguments that all seeds share.
+        mesh: mesh with an axis `SEED`.
+
+    Returns:
+        The mapped function.
     """
 
     def of_device(of_seeds: Any, *shared: Any) -> Any:
@@ -72,7 +84,7 @@ def map_over_seeds(f: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
 
     def of_all(of_seeds: Any, *shared: Any) -> Any:
         in_specs = (P(SEED), *(P() for _ in shared))
-        # Only the seed axis is manual; along the data axis XLA partitions what `take_examples` has cut.
+        # Only the seed axis is manual; along the data axis XLA partitions what `take_examples` has sharded.
         return jax.shard_map(
             of_device, mesh=mesh, in_specs=in_specs, out_specs=P(SEED), axis_names={SEED}, check_vma=False
         )(of_seeds, *shared)
@@ -81,11 +93,11 @@ def map_over_seeds(f: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
 
 
 def take_examples(batch: PyTree, indices: Int[Array, "b"]) -> PyTree:
-    """The examples of these indices, `[b, ...]`, cut along the data axis of the mesh."""
+    """Returns the examples at these indices, `[b, ...]`, sharded along the data axis of the mesh."""
     indices = shard_batch(indices)
     return jax.tree.map(lambda a: a[indices], batch)
 
 
 def shard_batch(batch: PyTree[Array]) -> PyTree[Array]:
-    """A batch `[b, ...]`, cut along the data axis of the mesh."""
+    """Shards a batch `[b, ...]` along the data axis of the mesh."""
     return jax.lax.with_sharding_constraint(batch, P(DATA))

@@ -1,4 +1,4 @@
-"""Processes that train together, on one machine or on many."""
+"""Processes that train together, on one machine or several."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ import jax
 from rowrnn.errors import InputError
 from rowrnn.lab.devices.mesh import one_device_per_core
 
-HEARTBEAT_SECONDS = 20  # after which a process that is not heard of is given up, and with it the others
+HEARTBEAT_SECONDS = 20  # without a heartbeat after which a process counts as dead, and the others end
 JOIN_SECONDS = 120
 VARIABLES = {
     "coordinator": "JAX_COORDINATOR_ADDRESS",
@@ -33,14 +33,15 @@ class Machines:
     """Take all three from the cluster: SLURM, Open MPI, Kubernetes (GKE) or a TPU pod."""
 
     def join(self) -> None:
-        """Joins the other processes, and makes each CPU core a device. Call it before JAX first touches a device.
+        """Joins the other processes and makes each CPU core a device. Call it before JAX first touches a device.
 
-        If a process dies, the others end with an error within a minute. What all but the first print is not shown.
+        If a process dies, the others end with an error within a minute. Only the first process prints to the terminal.
 
         Raises:
-            InputError: if the processes are not told well, or do not come together in time.
+            InputError: if the coordinator, the number of processes or the process is missing or malformed, if one of
+                them is given beside `cluster`, or if the processes do not all join within `JOIN_SECONDS`.
         """
-        with suppress(RuntimeError):  # JAX has started, as in a notebook: what it runs on is trained on.
+        with suppress(RuntimeError):  # JAX has started, as in a notebook: its devices stay as they are.
             one_device_per_core()
         told = {name: self._told(name) for name in VARIABLES}
         if self.cluster and any(told.values()):
@@ -49,7 +50,7 @@ class Machines:
             if not any(value is not None for value in told.values()):
                 return
             self._check(told)
-        # A SIGTERM is heard by the training, which saves.
+        # The training itself handles SIGTERM, and saves.
         jax.config.update("jax_enable_preemption_service", False)
         try:
             jax.distributed.initialize(

@@ -1,1 +1,1 @@
-"""An experiment: its options, its command line, and the training of one model after the other."""
+"""Experiments: options, the command line, and the training of one model after another."""

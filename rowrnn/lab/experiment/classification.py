@@ -1,4 +1,4 @@
-"""Image classifiers of an experiment: what they learn, and their scores on the test set."""
+"""Image classifiers in an experiment: their task, and their scores on the test set."""
 
 import time
 from functools import partial
@@ -23,12 +23,16 @@ CLASSIFIER_PROTOCOL = {
 
 
 def classification_task(data: Dataset, augmentation: Augmentation) -> Task:
-    """The task of a classifier, `(images, key=...)` to logits."""
+    """Returns the task of a classifier, a function `(images, key=...)` to logits."""
     return Task(partial(cross_entropy, augmentation=augmentation), correct, data.train, data.validation)
 
 
 def score_classifier(trial: Trial, test: Split) -> tuple[dict[str, Any], Float[np.ndarray, "seeds n classes"]]:
-    """Scores of a classifier on the test set, and the logits of every test image."""
+    """Scores a classifier on the test set.
+
+    Returns:
+        Entries of its summary row, and the logits of every test image.
+    """
     logits, seconds = _timed_logits(trial, test)
     hits = logits.argmax(axis=-1) == np.asarray(test.labels)
     scores = {
@@ -41,7 +45,7 @@ def score_classifier(trial: Trial, test: Split) -> tuple[dict[str, Any], Float[n
 
 
 def _timed_logits(trial: Trial, test: Split) -> tuple[Float[np.ndarray, "seeds n classes"], float]:
-    """Logits of every test image, and the median seconds to compute them all."""
+    """Returns the logits of every test image, and the median seconds of three evaluations."""
     evaluation = compile_evaluation(predict, trial.models, test, devices=trial.devices)
     logits, times = evaluation(), []
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The command line of an experiment: options, presets, an interrupted run's own options, and how it ends."""
+"""The command line of an experiment: options, presets, resuming an interrupted run, and exit codes."""
 
 import dataclasses
 import json
@@ -25,9 +25,15 @@ TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the run can be resumed
 
 
 def run_experiment(options_class: type, main: Callable[[Any], None], presets: Mapping[str, Mapping[str, Any]]) -> None:
-    """Reads the options from the command line and runs `main` with them; arguments as of `parse`.
+    """Parses the command line and runs `main` with the options.
 
-    Exits with a message instead of a traceback on the errors that `exit_on_error` names.
+    Args:
+        options_class: a frozen dataclass.
+        main: function of the options.
+        presets: option values of each preset; an option given beside a preset wins.
+
+    Raises:
+        SystemExit: with a message instead of a traceback, for the errors that `exit_on_error` lists.
     """
     with exit_on_error(Path(sys.argv[0]).name):
         options, _ = parse(options_class, presets, sys.argv[1:])
@@ -37,18 +43,21 @@ def run_experiment(options_class: type, main: Callable[[Any], None], presets: Ma
 def parse(
     options_class: type[Options], presets: Mapping[str, Mapping[str, Any]], arguments: Sequence[str]
 ) -> tuple[Options, dict[str, bool]]:
-    """Reads options, and which preset they are from, for each whether it is the one.
+    """Parses the command line.
 
-    With an option `resume`, the directory of an interrupted run, `output` is that directory and all other options are
-    those the run was started with, but for `machines`.
+    With an option `resume`, the directory of an interrupted run, all other options are those that the run was started
+    with, except that `output` is that directory and `machines` is as given now.
 
     Args:
         options_class: a frozen dataclass.
         presets: option values of each preset; an option given beside a preset wins.
-        arguments: of the command line.
+        arguments: arguments of the command line.
+
+    Returns:
+        The options, and for each preset whether it was chosen.
 
     Raises:
-        InputError: if two presets are given, or an option beside `--resume`, or the run cannot be resumed.
+        InputError: if two presets are given, an option is given beside `--resume`, or the run cannot be resumed.
     """
     options, chosen = _parsed(options_class, presets, arguments)
     if values_by_name(options).get("resume") is not None:
@@ -58,10 +67,10 @@ def parse(
 
 @contextmanager
 def exit_on_error(program: str) -> Iterator[None]:
-    """Turns what users meet into a message and an exit code.
+    """Turns errors into a message and an exit code.
 
-    Wrong input is 2, divergence or a full disk 1, a request to stop that has been saved 75, Ctrl-C 130. A process that
-    trains with others leaves at once where they may not have met the error: they would wait for it.
+    `InputError` exits with 2, `FloatingPointError` and `StorageError` with 1, `Stopped` with 75, Ctrl-C with 130. One
+    of several processes exits at once: waiting for the others could last forever, as they may not have met the error.
     """
     codes = {InputError: 2, FloatingPointError: 1, StorageError: 1, Stopped: TRY_AGAIN}
     try:
@@ -82,7 +91,7 @@ def exit_on_error(program: str) -> Iterator[None]:
 
 
 def _leave(code: int) -> NoReturn:
-    """Ends the process without waiting for what still computes on the devices, or for other processes."""
+    """Ends the process without waiting for computations on the devices or for other processes."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -104,7 +113,10 @@ def _parsed(
 
 
 def _command(options_class: type, presets: Mapping[str, Mapping[str, Any]]) -> Any:
-    """The options with one more for each preset, unless they have it: a script may read which preset is chosen."""
+    """Returns a dataclass of the options, with a flag for each preset that is not an option itself.
+
+    A script whose options include the name of a preset can read whether it was chosen.
+    """
     names = {field.name for field in dataclasses.fields(options_class)}
     flags = [
         (name, Annotated[bool, tyro.conf.arg(help=f"Preset: {_in_words(values)}.")], dataclasses.field(default=False))
@@ -122,7 +134,7 @@ def _has_preset(given: Any, name: str) -> bool:
 
 
 def _in_words(values: Mapping[str, Any]) -> str:
-    """Option values as they are given on a command line."""
+    """Returns option values as they are written on a command line."""
     words = []
     for name, value in values.items():
         if dataclasses.is_dataclass(value):
@@ -136,7 +148,11 @@ def _in_words(values: Mapping[str, Any]) -> str:
 def _as_started(
     options_class: type[Options], presets: Mapping[str, Mapping[str, Any]], options: Any
 ) -> tuple[Options, dict[str, bool]]:
-    """The options that the run was started with."""
+    """Returns the options that the run was started with.
+
+    Raises:
+        InputError: if an option is given beside `--resume`, or the run cannot be resumed.
+    """
     given = values_by_name(options)
     of_process = {"resume": given["resume"], "machines": given["machines"]}
     if options != with_values(options_class(), **of_process):

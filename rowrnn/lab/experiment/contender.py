@@ -1,4 +1,4 @@
-"""A model that competes in an experiment, and what came of it."""
+"""A model that competes in an experiment, and the results of its training."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,18 +19,18 @@ from rowrnn.lab.training.evaluation import evaluate
 
 @dataclass(frozen=True)
 class Contender:
-    """A model that competes.
+    """A model that competes in an experiment.
 
     Args:
-        name: as the options name it.
-        title: as tables name it.
-        build: width and random streams to a model.
-        task: what it learns.
-        width: its width; where not given, that which the budget allows.
+        name: name in the options.
+        title: name in tables.
+        build: function of a width and random streams to a model.
+        task: the task that it is trained on.
+        width: its width; where not given, the width that meets the budget.
         budget: number of parameters to meet within 3 %.
-        about: further entries of its row of the summary.
-        generate: a batch of `task.train` and a key to the examples that its loss makes of them; where given, the share
-            of the training that this takes is measured.
+        about: further entries of its summary row.
+        generate: function of a batch of `task.train` and a key to the examples that the loss makes of them; where
+            given, the share of the training time that this takes is measured.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Contender:
     generate: Callable[[Any, Array], Any] | None = None
 
     def solve(self) -> int:
-        """The width: as given, or as the budget allows.
+        """Returns the width: as given, or as the budget determines it.
 
         Raises:
             InputError: if no width meets the budget.
@@ -58,16 +58,16 @@ class Contender:
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of training a contender.
+    """The results of training a contender.
 
     Args:
         contender: the model.
-        row: its line of the summary, yet without scores.
+        row: its summary row, without scores.
         curve: metrics after every epoch, each with a last axis of seeds.
         fitted: the training.
-        devices: what it ran on.
-        seconds_to_first_step: from the start of the process to the end of the first training step; None if there was
-            none to take.
+        devices: devices that it was trained on.
+        seconds_to_first_step: seconds from the start of the process to the end of the first training step; None if the
+            training was finished before an interruption.
     """
 
     contender: Contender
@@ -79,28 +79,28 @@ class Trial:
 
     @property
     def models(self) -> Any:
-        """The chosen weights, with a leading axis of seeds."""
+        """The selected weights, with a leading axis of seeds."""
         return self.fitted.models
 
     def model(self, seed: int = 0) -> Any:
-        """The chosen weights of one seed, as arrays of the host."""
+        """Returns the selected weights of one seed, as NumPy arrays."""
         return jax.device_get(jax.tree.map(lambda array: array[seed], self.models))
 
     def evaluate(self, f: Callable[[Any, Any], Any], batch: PyTree[ArrayLike]) -> Any:
-        """Evaluates `f(model, batch)`, arrays over examples, for every seed and example: `[seeds, n, ...]`."""
+        """Evaluates `f(model, batch)`, arrays over examples, for every seed and example; returns `[seeds, n, ...]`."""
         return evaluate(f, self.models, batch, devices=self.devices)
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What an experiment asked of a trained model.
+    """The results of examining a trained model.
 
     Args:
-        scores: entries of its row of the summary.
-        arrays: what its pictures need, by name.
-        examples: arrays that the model is called with, the first axis of each the batch; where given, the model is kept
-            as a program.
-        call: a model and such arrays to what the program computes.
+        scores: further entries of its summary row.
+        arrays: arrays for its figures, by name.
+        examples: example arguments of the model, the first axis of each the batch; where given, the model is saved as a
+            program.
+        call: function of a model and such arrays to the outputs of the program.
     """
 
     scores: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The live table of a training: one row a model, renewed after every epoch; and where it is shown."""
+"""The live table of a training: one row for each model, renewed after every epoch; and the terminal that shows it."""
 
 import codecs
 import io
@@ -16,9 +16,9 @@ IN_ASCII = {"±": "+-", "…": "..."}
 
 
 def terminal() -> Console:
-    """Where a script prints: as wide as the terminal, or as a table in a file, for which rich would take 80 columns.
+    """Returns the console that scripts print to: as wide as the terminal, or 130 columns if the output is a file.
 
-    What the output cannot encode is written in ASCII: a table is printed in any locale.
+    Characters that the output cannot encode are replaced by ASCII, so that a table prints in any locale.
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="rowrnn.ascii")
@@ -26,13 +26,13 @@ def terminal() -> Console:
 
 
 class LiveTable:
-    """Shows how the models of an experiment are doing; a context manager.
+    """A live table of the models in training; a context manager.
 
     On a terminal it is one table that renews itself; elsewhere, as in a log file, every line is printed once.
 
     Args:
         console: where to draw.
-        epochs: epochs of each model.
+        epochs: number of epochs of each model.
     """
 
     def __init__(self, console: Console, epochs: int) -> None:
@@ -52,21 +52,21 @@ class LiveTable:
         self._live.stop()
 
     def compiling(self, model: str, parameters: int) -> None:
-        """A model whose training is being compiled."""
+        """Shows a model whose training is being compiled."""
         self._show(model, f"{parameters:,}", "compiling", "", "", "", "")
 
     def epoch(
         self, model: str, parameters: int, number: int, loss: float, validation: str, images: int, seconds: float
     ) -> None:
-        """What an epoch showed.
+        """Shows the results of an epoch.
 
         Args:
-            model: the model's name.
-            parameters: its number of parameters.
-            number: the epoch, from 1.
+            model: name of the model.
+            parameters: number of its parameters.
+            number: number of the epoch, from 1.
             loss: mean training loss.
-            validation: mean validation score, written out.
-            images: images trained on, over all seeds.
+            validation: mean validation score, formatted.
+            images: number of images trained on, over all seeds.
             seconds: duration of the epoch.
         """
         left = seconds * (self._epochs - number)

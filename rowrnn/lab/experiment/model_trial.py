@@ -1,4 +1,4 @@
-"""The training of a contender: several seeds together, chosen alike, whatever the task."""
+"""The training of a contender: several seeds together, selected by the same rule in every task."""
 
 from collections.abc import Sequence
 
@@ -31,17 +31,22 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
     """Trains all seeds of a contender.
 
     Args:
-        contender: what is trained.
-        width: what it is built with.
-        options: how to train it.
-        run: the run that it is a part of; what of it was done before an interruption is not done again.
-        live: where to show how it is doing.
+        contender: the model to train.
+        width: the width to build it with.
+        options: the training options.
+        run: the run that it is a part of; training resumes from its checkpoints.
+        live: the table that shows its progress.
+
+    Returns:
+        The results of the training.
 
     Raises:
-        InputError: if a batch is larger than the training set, or the checkpoints of the run are of another training.
+        InputError: if a batch is larger than the training set, arrays of a split differ in length, gradients cannot
+            train the model, a process would have no device, or the checkpoints of the run are of another training or
+            damaged.
         FloatingPointError: if a loss, a gradient or a weight is not finite.
-        StorageError: if a checkpoint cannot be written.
-        Stopped: if asked to stop, when the training is saved.
+        StorageError: if a checkpoint or the record cannot be written.
+        Stopped: on Ctrl-C or SIGTERM, after the training is saved.
     """
     task, title = contender.task, contender.title
 
@@ -97,14 +102,14 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
         computed_by=computed_by(choices),
         entries={**contender.about, f"validation_{task.measure}": interval(best)},
     )
-    # Of a training that was done before an interruption nothing is compiled.
+    # A training that was finished before an interruption is not compiled again.
     first_step = ready[0] + seconds[0] / (examples // options.batch) if ready else None
     curve = curve_of(fitted.epochs, task.measure) | {"seconds": seconds}
     return Trial(contender, row, curve, fitted, devices, first_step)
 
 
 def curve_of(epochs: Sequence[Epoch], measure: str) -> dict[str, Float[np.ndarray, "epochs seeds"]]:
-    """Metrics after every epoch: the loss, `training_NAME` of the others, `validation_MEASURE`."""
+    """Returns the metrics after every epoch: the loss, `training_NAME` for the others, and `validation_MEASURE`."""
     training = {
         name if name == "loss" else f"training_{name}": np.stack([epoch.metrics[name] for epoch in epochs])
         for name in epochs[0].metrics

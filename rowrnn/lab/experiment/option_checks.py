@@ -11,10 +11,10 @@ from rowrnn.errors import InputError
 
 @dataclass(frozen=True)
 class AtLeast:
-    """A finite number of at least `least`, or None.
+    """A check that a number is finite and at least `least`, or None.
 
     Args:
-        least: the least one.
+        least: the lower bound.
         what: what the number counts, for the message.
     """
 
@@ -28,7 +28,7 @@ class AtLeast:
 
 @dataclass(frozen=True)
 class Positive:
-    """A number above 0."""
+    """A check that a number is above 0."""
 
     def __call__(self, option: str, value: int | float) -> None:
         if not value > 0:
@@ -37,19 +37,19 @@ class Positive:
 
 @dataclass(frozen=True)
 class BelowOne:
-    """A number in [0, 1)."""
+    """A check that a number is in [0, 1)."""
 
     def __call__(self, option: str, value: int | float) -> None:
         if not 0 <= value < 1:
             raise InputError(f"{_flag(option)} is {value}; expected a {option} in [0, 1).")
 
 
-@dataclass(frozen=True, eq=False)  # hashed as itself: tyro hashes types, and `known` may be a dict
+@dataclass(frozen=True, eq=False)  # hashed by identity: tyro hashes types, and `known` may be a dict
 class KnownNames:
-    """Some of the known names, at least one; each once, unless they may repeat; or a single one.
+    """A check that a name, or each of several, is known; at least one, and each once unless they may repeat.
 
     Args:
-        known: the names that there are.
+        known: the known names.
         repeated: whether a name may be given twice.
     """
 
@@ -68,12 +68,12 @@ Probability = Annotated[float, BelowOne()]
 
 
 def check_names(option: str, names: Sequence[str], known: Collection[str]) -> None:
-    """Checks that names are some of the known ones, each once.
+    """Checks that names are known, each is given once, and there is at least one.
 
     Args:
         option: the option that they were given to, without its dashes.
-        names: those given.
-        known: those that there are.
+        names: the names given.
+        known: the known names.
 
     Raises:
         InputError: naming the first that is unknown or given twice, or if there is none.

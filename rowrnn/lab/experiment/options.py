@@ -1,4 +1,4 @@
-"""Options of an experiment, composed of groups; a group's options stand beside the others on the command line."""
+"""Options of experiments, composed of groups; on the command line, the options of a group stand beside the others."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ from rowrnn.lab.training import Recipe
 
 T = TypeVar("T")
 Unnamed = Annotated[T, tyro.conf.arg(name="")]
-"""A value with fields, each an option under its own name; in the record it stays one value."""
+"""A dataclass whose fields are options under their own names; in the record it stays one value."""
 GROUP = "group"
 Group = Annotated[T, tyro.conf.arg(name=""), GROUP]
-"""Options that several experiments share, which the record has beside the others."""
+"""Options shared by several experiments; in the record they stand beside the others."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ class TrainingOptions:
     """Processes that train together."""
 
     def load(self) -> Dataset:
-        """Joins the other processes and loads the data set, with as many training images; says where they stay on disk.
+        """Joins the other processes and loads the data set, cut to `train_images`; prints if images stay on disk.
 
         Raises:
-            InputError: if the seed is out of range, the processes do not come together, or the data set is unknown or
-                cannot be read.
+            InputError: if the seed is out of range, the processes do not join, or the data set is unknown or cannot be
+                read.
         """
         if not 0 <= self.seed < 2**32 - self.seeds:
             raise InputError(f"--seed {self.seed} is out of range; expected one from 0 to 2^32.")
@@ -82,11 +82,11 @@ class TrainingOptions:
         return dataclasses.replace(data, train=data.train.first(self.train_images))
 
     def seed_keys(self) -> Key[Array, "seeds"]:
-        """A key for each seed."""
+        """Returns a key for each seed."""
         return jax.vmap(jax.random.key)(jnp.arange(self.seed, self.seed + self.seeds, dtype=jnp.uint32))
 
     def recipe(self) -> Recipe:
-        """The recipe that the options ask for."""
+        """Returns the recipe of these options."""
         return Recipe(
             self.epochs,
             self.batch,
@@ -107,7 +107,7 @@ class Regularization:
 
 
 def option_fields(options: Any) -> Iterator[tuple[dataclasses.Field, Any]]:
-    """Fields and values of options, those of groups in their place."""
+    """Yields the fields and values of options, with those of groups in place of the group."""
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if GROUP in getattr(field.type, "__metadata__", ()):
@@ -117,12 +117,12 @@ def option_fields(options: Any) -> Iterator[tuple[dataclasses.Field, Any]]:
 
 
 def values_by_name(options: Any) -> dict[str, Any]:
-    """The value of each option, those of groups beside the others."""
+    """Returns the value of each option by name, with those of groups beside the others."""
     return {field.name: value for field, value in option_fields(options)}
 
 
 def with_values(options: Any, **values: Any) -> Any:
-    """The options with other values, named as on the command line, whatever group they belong to.
+    """Returns the options with other values, named as on the command line, whatever group they belong to.
 
     Raises:
         TypeError: if there is no such option.
@@ -141,10 +141,10 @@ def with_values(options: Any, **values: Any) -> Any:
 
 
 def check_options(options: Any) -> None:
-    """Checks each option against what its type asks for.
+    """Checks each option against the range in its type.
 
     Raises:
-        InputError: naming the first option that is out of its range, and the range.
+        InputError: naming the first option that is out of range, and the range.
     """
     for field, value in option_fields(options):
         for check in getattr(field.type, "__metadata__", ()):

@@ -1,4 +1,4 @@
-"""The devices that a model trains on, by the backends of its recurrences."""
+"""The choice of devices for a model, by the backends of its recurrences."""
 
 import math
 from collections.abc import Sequence
@@ -14,19 +14,23 @@ from rowrnn.recurrence.backend_choice import Choice, choose
 
 
 def choices_of(model: Any) -> list[Choice]:
-    """Returns the backend of each of a model's recurrences, and why."""
+    """Returns the backend of each recurrence of a model, with the reason."""
     cells = [module for _, module in nnx.iter_modules(model) if isinstance(module, Cell)]
     steps = [jnp.zeros((1,) * (1 + cell.num_feature_axes) + (cell.features,)) for cell in cells]
     return [choose(cell, ScanCall(x)) for cell, x in zip(cells, steps, strict=True)]
 
 
 def computed_by(choices: Sequence[Choice]) -> str:
-    """Describes the backends of a model's recurrences, and why; XLA of a model without any."""
+    """Describes the backends of a model's recurrences with their reasons; "XLA" for a model without recurrences."""
     return "; ".join(dict.fromkeys(map(str, choices))) or "XLA"
 
 
 def devices_for(choices: Sequence[Choice], seeds: int) -> Sequence[jax.Device]:
-    """Returns what to train on: compiled code has all cores on one device, and loses where devices share a batch."""
+    """Returns the devices to train on.
+
+    With native code, at most one device for each seed: compiled code uses all cores from one device, and is slower
+    where devices share a batch.
+    """
     devices = jax.devices()
     if not any(choice.backend.name == "native" for choice in choices):
         return devices

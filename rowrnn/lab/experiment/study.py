@@ -1,4 +1,4 @@
-"""A study: one question, asked of several models that learn alike; and the one function that runs any of them."""
+"""A study, one question asked of several models trained alike, and the function that runs it."""
 
 import dataclasses
 import sys
@@ -29,11 +29,11 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True)
 class Setting:
-    """What all models of a study share.
+    """Record entries and arrays that all models of a study share.
 
     Args:
         entries: further entries of the record.
-        arrays: what pictures need beside the arrays of each model.
+        arrays: arrays for figures, beside those of each model.
     """
 
     entries: Mapping[str, Any] = field(default_factory=dict)
@@ -41,21 +41,21 @@ class Setting:
 
 
 class Study(ABC, Generic[Options]):
-    """One question: who competes, what they learn, and what is asked of them.
+    """One question: the models that compete, their task, and how a trained model is examined.
 
     Args:
         options: a frozen dataclass with a field `training`, a `Group` of `TrainingOptions`.
-        data: the data set that they name.
+        data: the data set that the options name.
     """
 
     name: ClassVar[str]
-    """Of the script and of the record, by which `rowrnn.lab.draw` finds its pictures."""
+    """Name of the script and of the experiment in the record, which selects the figures in `rowrnn.lab.draw`."""
     protocol: ClassVar[Mapping[str, str]]
-    """How the figures come about that are not those of every study, by the names of the record."""
+    """How the values specific to this study are obtained, by their names in the record."""
     columns: ClassVar[Sequence[Column]] = ()
-    """Of its table; where empty, those of `rowrnn.lab.report.tables`."""
+    """Columns of its table; where empty, those of `rowrnn.lab.report.tables`."""
     heading: ClassVar[str] = "model"
-    """Of the first column of its table."""
+    """Heading of the first column of its table."""
 
     def __init__(self, options: Options, data: Dataset) -> None:
         self.options = options
@@ -63,23 +63,23 @@ class Study(ABC, Generic[Options]):
 
     @abstractmethod
     def contenders(self) -> Sequence[Contender]:
-        """The models that compete, in the order in which they are trained."""
+        """Returns the models that compete, in the order of their training."""
 
     @abstractmethod
     def examine(self, trial: Trial) -> Examined:
-        """Asks a trained model."""
+        """Examines a trained model."""
 
     def setting(self) -> Setting:
-        """What all models share."""
+        """Returns the record entries and arrays that all models share."""
         return Setting()
 
     def table(self, record: Record) -> list[list[str]] | None:
-        """A header and rows, as text; None for the table of `rowrnn.lab.report.tables`."""
+        """Returns a header and rows as text; None for the table of `rowrnn.lab.report.tables`."""
         return model_table(self.heading, record.summary, self.columns) if self.columns else None
 
 
 def run(study: type[Study[Options]], options_class: type[Options], presets: Mapping[str, Mapping[str, Any]]) -> None:
-    """Runs a study as the command line asks; errors end it with their message and exit code.
+    """Runs a study from the command line; errors end it with their message and exit code.
 
     Args:
         study: the study.
@@ -94,19 +94,19 @@ def run(study: type[Study[Options]], options_class: type[Options], presets: Mapp
 def run_study(
     study: Callable[[Any, Dataset], Study[Any]], options: Any, *, chosen: Mapping[str, bool] | None = None
 ) -> None:
-    """Loads the data, trains each contender, examines it and saves what came of it; prints the table, draws pictures.
+    """Loads the data, trains and examines each contender, saves the results, prints the table and draws the figures.
 
     Args:
-        study: options and data to the study.
-        options: its options.
-        chosen: for each preset, whether the options are from it; noted in the protocol.
+        study: function of options and data to a study.
+        options: the options of the study.
+        chosen: for each preset, whether it was chosen; recorded in the protocol.
 
     Raises:
-        InputError: if an option is out of its range or does not fit the data, no width meets a budget, the output
-            directory cannot be written, or there is nothing to resume in it.
+        InputError: if an option is out of range or does not fit the data, no width meets a budget, the output directory
+            cannot be written, or it holds no run to resume.
         FloatingPointError: if a loss, a gradient or a weight is not finite.
-        StorageError: if the disk is full.
-        Stopped: if asked to stop, when the training is saved.
+        StorageError: if a checkpoint or the results cannot be written.
+        Stopped: on Ctrl-C or SIGTERM, after the training is saved.
     """
     check_options(options)
     training: TrainingOptions = options.training
@@ -134,14 +134,14 @@ def run_study(
         console.print(table(record))
         for row in record.summary:
             console.print(f"{row['model']}: {row['computed_by']}; devices: {row['devices']}.")
-        from rowrnn.lab.draw import draw  # Matplotlib takes long to import: not before training.
+        from rowrnn.lab.draw import draw  # Imported after training: Matplotlib takes long.
 
         draw(run.directory)
         console.print(f"In {run.directory}: {', '.join(run.contents())}.")
 
 
 def examine(study: Study[Any], trial: Trial) -> Examined:
-    """What the study asks of a model, and where examples are made, the share of the training that this takes."""
+    """Examines a model, and measures the share of the training time that generating its examples takes."""
     share = {}
     if trial.contender.generate is not None:
         share["generation_share"] = generation_share(trial, study.options.training)
@@ -150,12 +150,12 @@ def examine(study: Study[Any], trial: Trial) -> Examined:
 
 
 def extended(record: Record, trial: Trial, examined: Examined) -> Record:
-    """The record with one more model."""
+    """Returns the record with the results of one more model."""
     row = dataclasses.replace(trial.row, entries={**trial.row.entries, **examined.scores})
     return record.replace(
         summary=[*record.summary, row.flat()],
         curves={**record.curves, row.model: trial.curve},
-        # Of the first model: others are built in a process that has warmed up.
+        # The first model's value: the others are built in a process that has warmed up.
         entries={
             "seconds_to_first_step": trial.seconds_to_first_step,
             **record.entries,

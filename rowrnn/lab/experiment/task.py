@@ -1,4 +1,4 @@
-"""What the models of an experiment learn."""
+"""The task that the models of an experiment learn."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ from rowrnn.lab.training.contracts import Batch, Loss, Score
 
 @dataclass(frozen=True)
 class Task:
-    """What the models of an experiment learn.
+    """The task that the models of an experiment learn.
 
     Args:
-        loss: what is minimized.
-        score: of each validation example; the mean chooses among the epochs.
+        loss: the objective.
+        score: score of each validation example; its mean selects the best epoch.
         train: training examples, or the source that they are read from.
         validation: validation examples.
-        measure: what the score is called.
-        shown: how a mean score is written while training, as `format` takes it.
+        measure: name of the score.
+        shown: format of the mean score in the live table, an argument of `format`.
     """
 
     loss: Loss

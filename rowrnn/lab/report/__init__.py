@@ -1,1 +1,1 @@
-"""What came of a run, as tables, pages and pictures."""
+"""Reports of a run: tables, Markdown pages and figures."""

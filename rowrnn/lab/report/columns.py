@@ -1,4 +1,4 @@
-"""Columns of a table of models: a heading, and what is written of a model's line of the summary."""
+"""Columns of a table of models: a heading, and a function of a summary row to the text of its cell."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -17,12 +17,12 @@ MEMORY: Column = ("memory\nMiB, all", lambda row: f"{row['memory_mib']:,.0f}")
 
 
 def score_column(heading: str, name: str = "test_accuracy", decimals: int = 2, factor: float = 100.0) -> Column:
-    """Column of a score over seeds, as `interval` gives it, in percent where no other factor is given."""
+    """Returns the column of a score made by `interval`, in percent unless another factor is given."""
     return heading, lambda row: format_score(row[name], decimals, factor)
 
 
 def generation_column(what: str) -> Column:
-    """Column of the share of training that goes into making examples, in percent."""
+    """Returns the column of the share of the training time that generating examples takes, in percent."""
 
     def of_row(row: Row) -> str:
         return "-" if row["generation_share"] is None else f"{100 * row['generation_share']:.1f}"
@@ -31,12 +31,12 @@ def generation_column(what: str) -> Column:
 
 
 def format_score(score: Mapping[str, Any], decimals: int = 2, factor: float = 100.0) -> str:
-    """A score over seeds: its mean, and behind ± its interval where it has one."""
+    """Formats a score over seeds as its mean, followed by ± its 95 % interval if it has one."""
     mean = f"{factor * score['mean']:.{decimals}f}"
     return mean if score["ci95"] is None else f"{mean} ± {factor * score['ci95']:.{decimals}f}"
 
 
 def model_table(models: str, rows: Iterable[Row], columns: Sequence[Column]) -> list[list[str]]:
-    """A header and a line for each row: its model under the heading `models`, then the columns."""
+    """Returns a header and a line for each row: its model under the heading `models`, then the columns."""
     header = [models, *(heading for heading, _ in columns)]
     return [header, *([row["model"], *(of_row(row) for _, of_row in columns)] for row in rows)]

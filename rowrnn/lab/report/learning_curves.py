@@ -1,4 +1,4 @@
-"""How a training went, from `record.curves`."""
+"""Learning curves, drawn from `record.curves`."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,12 +10,12 @@ from rowrnn.lab.runs.record import Record
 
 
 def pictures(record: Record) -> dict[str, Figure]:
-    """Learning curves."""
+    """Returns the figure of the learning curves, if the record has curves."""
     return {"learning_curves": learning_curves(record)} if record.curves else {}
 
 
 def learning_curves(record: Record) -> Figure:
-    """Training loss and validation error, or another score, after each epoch: mean and 95 % interval over seeds."""
+    """Draws training loss and validation error, or another score, by epoch: mean and 95 % interval over seeds."""
     curves = record.curves
     measure = next(name for name in next(iter(curves.values())) if name.startswith("validation_"))
     is_accuracy = measure == "validation_accuracy"
@@ -33,11 +33,11 @@ def learning_curves(record: Record) -> Figure:
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter("{x:g}")
-    # The error falls by a decade or two, the loss by more: only the error has room for some labels in between.
+    # The error falls by a decade or two, the loss by more: only the error has room for minor labels.
     left.yaxis.set_minor_formatter("")
     if is_accuracy:
         right.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5), numticks=20))
     right.yaxis.set_minor_formatter("{x:g}")
     right.tick_params(axis="y", which="minor", labelsize=7)
-    right.legend(loc="upper left", bbox_to_anchor=(1.02, 1))  # beside the curves, of which there may be many
+    right.legend(loc="upper left", bbox_to_anchor=(1.02, 1))  # beside the axes: there may be many curves
     return figure

@@ -1,4 +1,4 @@
-"""Tables of committed results, between marks in Markdown pages."""
+"""Tables of committed results, written between marks in Markdown pages."""
 
 import re
 import shutil
@@ -11,29 +11,29 @@ from rowrnn.lab.report.tables import cells, markdown
 from rowrnn.lab.runs.record import ARRAYS, RESULTS, Record, load_run, read_results
 
 TABLE = re.compile(r"(<!-- ([\w.-]+(?: \+ [\w.-]+)*) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
-"""A table in a page between its marks, which name one result or several."""
+"""Matches a table in a page between its marks, which name one result or several."""
 
 
 def pages_of(root: Path) -> list[Path]:
-    """Lists the pages of a repository: its README.md and everything written under docs/."""
+    """Returns the pages of a repository: its README.md and all Markdown files under docs/."""
     return [path for path in (root / "README.md", *sorted((root / "docs").rglob("*.md"))) if path.is_file()]
 
 
 def publish(directory: Path, pages: Sequence[Path], folder: Path, name: str | None = None) -> None:
-    """Copies a finished run to `folder`, with the pictures that a page shows, and renews its table on every page.
+    """Copies a finished run to `folder`, with the figures that a page shows, and renews its table on every page.
 
-    The table stands between `<!-- NAME -->` and `<!-- /NAME -->`, a picture is shown as `FOLDER/NAME-PICTURE.png`.
+    The table stands between `<!-- NAME -->` and `<!-- /NAME -->`; a figure is shown as `FOLDER/NAME-PICTURE.png`.
     Runs of one experiment share a table between `<!-- NAME + OTHER -->` and `<!-- /NAME + OTHER -->`.
 
     Args:
         directory: directory of the run.
         pages: files whose tables are renewed.
-        folder: where the committed results lie.
+        folder: folder of the committed results.
         name: name of the copies and of the table's marks; the experiment's where not given.
 
     Raises:
-        InputError: if there is no such run, it is not finished, a page cannot be read, no page has a place for its
-            table, or a table that shares the place is of another experiment, has other columns or cannot be read.
+        InputError: if there is no such run, it is not finished, a page cannot be read, no page has marks for its table,
+            or another result in the table is of another experiment, has other columns or cannot be read.
     """
     record, arrays = load_run(directory)
     name = name or record.experiment
@@ -61,15 +61,24 @@ def publish(directory: Path, pages: Sequence[Path], folder: Path, name: str | No
 
 
 def tables(text: str) -> list[list[str]]:
-    """Lists the tables of a page, each as the names of the results that it shows."""
+    """Returns the tables of a page, each as the list of the results that it shows."""
     return [names.split(" + ") for _, names, _ in TABLE.findall(text)]
 
 
 def with_table(text: str, name: str, record: Record, folder: Path) -> str:
-    """Renews the tables whose marks name this record: its rows, and those of the records in `folder` beside them.
+    """Renews the tables of a page whose marks name this record.
+
+    Args:
+        text: text of the page.
+        name: name of the record in the marks.
+        record: the record.
+        folder: folder of the other records that a table shows.
+
+    Returns:
+        The text with the new tables.
 
     Raises:
-        InputError: if a table that shares the marks cannot be read or is of another kind.
+        InputError: if another record of a table cannot be read, is of another experiment or has other columns.
     """
 
     def renewed(found: re.Match[str]) -> str:
@@ -97,10 +106,10 @@ def _text(page: Path) -> str:
 
 
 def _beside(record: Record, path: Path) -> Record:
-    """The record in a file, whose rows stand beside others in a table.
+    """Reads the record of another result of the same table.
 
     Raises:
-        InputError: if the file cannot be read, or its table is of another kind.
+        InputError: if the file cannot be read, is of another experiment or has other columns.
     """
     try:
         other = read_results(path)

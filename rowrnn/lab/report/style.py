@@ -1,4 +1,4 @@
-"""How pictures look, and a curve with its interval."""
+"""The style of the figures, and curves with confidence bands."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,13 +26,13 @@ STYLE = {
 
 
 def band(axes: Axes, x: np.ndarray, values: np.ndarray, color: Any, label: str) -> None:
-    """Mean and 95 % interval over the seeds, the last axis of `values`; only an interval may leave the axes."""
+    """Draws mean and 95 % interval over seeds, the last axis of `values`; the limits of the axes ignore intervals."""
     over_seeds = [interval(point) for point in values]
     mean = np.array([point["mean"] for point in over_seeds])
     ci95 = np.array([point["ci95"] or 0.0 for point in over_seeds])
     axes.plot(x, mean, color=color, label=label, marker="o", markersize=3)
     axes.update_datalim(np.column_stack([np.repeat(x, values.shape[1]), values.ravel()]))
-    # Of two seeds the interval is six times their difference to both sides: it would flatten the curves.
+    # For two seeds the interval extends six times their difference to both sides: it would flatten the curves.
     shade = FillBetweenPolyCollection(
         "x", x, mean - ci95, mean + ci95, where=np.isfinite(mean).tolist(), color=color, alpha=0.2, linewidth=0
     )

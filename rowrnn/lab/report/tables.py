@@ -1,6 +1,6 @@
-"""From the record of a run to its tables: its own table, or where it has none, one of its summary of classifiers.
+"""Tables of a run's record: its own table, or the summary of its classifiers.
 
-For that each row of the summary has a `test_accuracy`, `seconds_to_98` and `seconds_to_99` (null where not reached) and
+For the summary, each row has a `test_accuracy`, `seconds_to_98` and `seconds_to_99` (null if not reached) and
 `inference_images_per_second` beside the fields of `rowrnn.lab.runs.record.ModelRow`.
 """
 
@@ -24,12 +24,12 @@ COLUMNS = (
 
 
 def table(record: Record) -> Table:
-    """The record's own table or the summary, for the terminal."""
+    """Returns the record's own table, or the summary, for the terminal."""
     return summary_table(record) if record.table is None else plain_table(record.table)
 
 
 def summary_table(record: Record) -> Table:
-    """The summary as a table for the terminal."""
+    """Returns the summary as a table for the terminal."""
     data, seeds = record.data, record.protocol["seeds"]
     title = f"{data['name']}: {data['test']:,} test images, mean ± 95 % interval over {seeds} seeds"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, title_justify="left")
@@ -37,7 +37,7 @@ def summary_table(record: Record) -> Table:
 
 
 def plain_table(rows: Sequence[Sequence[str]]) -> Table:
-    """A header and rows, for the terminal."""
+    """Returns a header and rows as a table for the terminal."""
     return _filled(Table(box=box.SIMPLE_HEAD, padding=(0, 1)), rows)
 
 
@@ -51,7 +51,12 @@ def _filled(table: Table, rows: Sequence[Sequence[str]]) -> Table:
 
 
 def markdown(first: Record, *others: Record) -> str:
-    """The record's own table or the summary, in Markdown; those of others, with the same columns, go on below it."""
+    """Returns the record's own table, or the summary, in Markdown, followed by the rows of other records.
+
+    Args:
+        first: the record that gives the header.
+        others: records with the same columns.
+    """
     header, *body = cells(first)
     body += [row for record in others for row in cells(record)[1:]]
     header = [name.replace("-\n", "").replace("\n", " ") for name in header]
@@ -60,7 +65,7 @@ def markdown(first: Record, *others: Record) -> str:
 
 
 def cells(record: Record) -> Sequence[Sequence[str]]:
-    """A header and rows: the record's own table or the summary."""
+    """Returns a header and rows: the record's own table, or the summary."""
     return record.table or model_table("model", record.summary, COLUMNS)
 
 

@@ -1,1 +1,1 @@
-"""A run: a directory of its own, the record of what came of it, and the models that it keeps."""
+"""Runs: the directory of a run, its record, and its trained models."""

@@ -1,4 +1,4 @@
-"""A run of an experiment: its directory and its record."""
+"""The directory of a run, and what is written to it."""
 
 import fcntl
 import os
@@ -38,16 +38,16 @@ PACKAGES = ("rowrnn", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 class Run:
-    """The directory of a run, a context manager: made at the start, removed again if nothing was reached.
+    """The directory of a run, a context manager: created on entry, removed on exit if nothing was written.
 
     Args:
-        directory: where to write. A directory that holds something already is kept: the run takes the next free
-            name, `directory-2`, `directory-3`, ….
-        resume: go on with the interrupted run in the directory instead.
-        tensorboard: write what `epoch` is told for TensorBoard too.
+        directory: where to write. If it is not empty, the run uses the next free name: `directory-2`, `directory-3`, ….
+        resume: resume the interrupted run in the directory instead.
+        tensorboard: write the values passed to `epoch` for TensorBoard too.
 
     Raises:
-        InputError: if the directory cannot be written, or there is no interrupted run to resume in it.
+        InputError: if tensorboardX is missing; on entry, if the directory cannot be written, or holds no interrupted
+            run to resume.
     """
 
     def __init__(self, directory: Path, *, resume: bool = False, tensorboard: bool = False) -> None:
@@ -67,7 +67,7 @@ class Run:
             self._enter()
         self._checkpoints = Path(broadcast_from_first(str(self.directory.absolute()))) / CHECKPOINTS
         if jax.process_index() > 0:
-            # Of several processes the first writes; what the others write is thrown away.
+            # Only the first process writes to the directory; the others write to a temporary one that is removed.
             self._before = read_record(self.directory) if self._resume else None
             self.directory = Path(tempfile.mkdtemp())
             self._claim()
@@ -111,7 +111,7 @@ class Run:
         self._remove_empty()
 
     def _claim(self) -> bool:
-        """Makes the directory this run's own, if it is empty and no other run has claimed it."""
+        """Creates the directory and locks it; returns False if it is not empty or another run has claimed it."""
         for path in (*reversed(self.directory.parents), self.directory):
             try:
                 path.mkdir()
@@ -128,13 +128,17 @@ class Run:
         return True
 
     def _take_over(self) -> None:
-        """Makes an interrupted run's directory this run's own."""
+        """Locks the directory of an interrupted run.
+
+        Raises:
+            InputError: if the run cannot be read, is finished, or is still running.
+        """
         record = read_record(self.directory)
         if record.finished:
             raise InputError(f"The run in {self.directory} is finished: there is nothing to resume.")
         self._lock = os.open(self.directory / CLAIM, os.O_CREAT | os.O_RDWR)
         try:
-            # The kernel lets go of the lock of a process that was killed.
+            # The kernel releases the lock of a process that was killed.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
@@ -147,37 +151,45 @@ class Run:
                 path.rmdir()
 
     def checkpoints(self, title: str) -> Path:
-        """Where the checkpoints of a model of the run belong."""
+        """Returns the directory for the checkpoints of a model of the run."""
         return self._checkpoints / file_name(title)
 
     def begin(self, record: Record) -> None:
-        """Writes `results.json` before there are results; it is removed again if nothing comes of the run."""
+        """Writes `results.json` before there are results; it is removed on exit if no results follow.
+
+        Raises:
+            StorageError: if the file cannot be written.
+        """
         self._record = record
         self._write(record)
 
     def save(self, record: Record, arrays: Mapping[str, ArrayLike] | None = None) -> None:
-        """Writes `results.json`, and `arrays.npz` where there are arrays, each whole or not at all.
+        """Writes `results.json`, and `arrays.npz` if there are arrays, each atomically.
 
         Args:
-            record: what is known; whether the run is finished, and the seconds of all processes that have worked on it,
-                are set here.
+            record: the record; its fields `finished` and `seconds` (over all processes that have worked on the run) are
+                set here.
             arrays: arrays by name.
 
         Raises:
-            StorageError: if the disk is full.
+            StorageError: if a file cannot be written.
         """
         self._saved = True
         self._record = record
         self._write(record, arrays)
 
     def epoch(self, title: str, number: int, epochs: int, values: Mapping[str, float]) -> None:
-        """Notes in the record how far a model has come.
+        """Records the progress of a model.
 
         Args:
-            title: the model.
-            number: its epoch, from 1.
-            epochs: how many it will have.
-            values: what the epoch showed, by the names of the curves.
+            title: title of the model.
+            number: number of the epoch, from 1.
+            epochs: number of epochs of the training.
+            values: values after the epoch, by the names of the curves.
+
+        Raises:
+            RuntimeError: before `begin`.
+            StorageError: if the record cannot be written.
         """
         if self._record is None:
             raise RuntimeError("A run begins before its first epoch.")
@@ -191,7 +203,15 @@ class Run:
             self._writers[title].flush()
 
     def finish(self, record: Record, arrays: Mapping[str, ArrayLike] | None = None) -> None:
-        """Saves the record of a finished run, and removes what it would have been resumed from."""
+        """Saves the record of a finished run and removes its checkpoints.
+
+        Args:
+            record: the record.
+            arrays: arrays by name.
+
+        Raises:
+            StorageError: if a file cannot be written.
+        """
         self._finished = True
         self.save(record, arrays)
         if jax.process_index() == 0:
@@ -208,11 +228,11 @@ class Run:
             raise StorageError(f"The results in {self.directory} cannot be written ({error.strerror}).") from error
 
     def contents(self) -> list[str]:
-        """What is in the directory, by name."""
+        """Returns the names of the files in the directory, sorted."""
         return sorted(path.name for path in self.directory.iterdir() if path.name != CLAIM)
 
     def environment(self) -> dict[str, Any]:
-        """What this run is: command, time, versions and devices; of a resumed one those at its start."""
+        """Returns command, start time, versions and devices, for a resumed run those of its start."""
         here = {
             "command": shlex.join(["python", *sys.argv]),
             "arguments": sys.argv[1:],

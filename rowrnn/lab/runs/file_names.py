@@ -1,8 +1,8 @@
-"""Titles of models as names of files."""
+"""File names made of the titles of models."""
 
 import re
 
 
 def file_name(title: str) -> str:
-    """The title of a model as the name of a file: "GRU, both ways" as "gru_both_ways"."""
+    """Returns the title of a model as a file name: "GRU, both ways" becomes "gru_both_ways"."""
     return re.sub(r"\W+", "_", title.lower())

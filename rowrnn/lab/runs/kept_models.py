@@ -1,4 +1,4 @@
-"""The trained models that a run keeps: of each the program, and apart from it the weights of every seed."""
+"""Trained models saved with a run: one exported program for each, and the weights of all seeds in another file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,19 +20,21 @@ FOLDER = "models"
 
 
 def apply(model: Callable[..., Any], *x: Array) -> Any:
-    """What a model makes of arrays."""
+    """Calls a model on arrays."""
     return model(*x)
 
 
 def keep_model(directory: Path, name: str, models: Any, *examples: Any, call: Callable[..., Any] = apply) -> None:
-    """Keeps the models of a run in its directory: `models/NAME.jax` and, with a leading axis of seeds, their weights.
+    """Saves the models of all seeds to the directory of a run.
+
+    Writes the program to `models/NAME.jax` and the weights, with a leading axis of seeds, to `models/NAME.safetensors`.
 
     Args:
         directory: directory of the run.
         name: name of the model.
-        models: functions of arrays, a pytree of arrays with a leading axis of seeds.
-        examples: what they are called with, the first axis of each the batch.
-        call: a model and such arrays to what it makes of them, where that is not to call it.
+        models: callable models, a pytree of arrays with a leading axis of seeds.
+        examples: example arguments, the first axis of each the batch.
+        call: function of a model and such arrays to the outputs of the program; calls the model where not given.
     """
     structure, weights = (
         jax.tree.structure(models),
@@ -53,13 +55,13 @@ def keep_model(directory: Path, name: str, models: Any, *examples: Any, call: Ca
 
 
 def export_kept(run: Path, name: str, path: Path, seed: int = 0) -> None:
-    """Writes a model of a run as `export` does, without the code of its experiment.
+    """Exports a saved model of a run to one file, as `export` does, without the code of its experiment.
 
     Args:
         run: directory of the run.
         name: name of the model.
-        path: the file.
-        seed: which of the run's seeds, from 0.
+        path: the file to write.
+        seed: index of the seed, from 0.
 
     Raises:
         InputError: if the run has no such model or seed, or a file cannot be read or written.

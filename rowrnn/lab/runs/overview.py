@@ -1,4 +1,4 @@
-"""All runs in a folder: how far each is, how good, how old, and how to go on with it."""
+"""A table of all runs in a folder: progress, accuracy, age, and the commands that resume them."""
 
 import time
 from datetime import datetime
@@ -12,14 +12,17 @@ UNITS = {"d": 86_400, "h": 3_600, "min": 60}
 
 
 def overview(folder: Path) -> tuple[list[list[str]], list[str]]:
-    """All runs in a folder, the newest first.
+    """Lists all runs in a folder, the newest first.
+
+    Args:
+        folder: folder that contains the directories of the runs.
 
     Returns:
-        A header and a row for each run, as `plain_table` takes them, and for each interrupted run the
-        command that goes on with it.
+        A header and a row for each run, the argument of `plain_table`; and for each interrupted run the command that
+        resumes it.
 
     Raises:
-        InputError: if there is no run in the folder.
+        InputError: if there is no run in the folder, or one of them cannot be read.
     """
     runs = [(path.parent, read_record(path.parent)) for path in sorted(folder.glob(f"*/{RESULTS}"))]
     if not runs:
@@ -48,7 +51,7 @@ def _how_far(record: Record) -> str:
 
 
 def _accuracy(record: Record) -> str:
-    """The best test accuracy of a run that has one, else the validation accuracy so far."""
+    """Returns the best test accuracy of a run if it has one, else the validation accuracy so far, in percent."""
     scores = [row.get("test_accuracy") for row in record.summary if isinstance(row, dict)]
     tested = [score["mean"] for score in scores if isinstance(score, dict)]
     if tested:

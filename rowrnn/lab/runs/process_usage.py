@@ -1,4 +1,4 @@
-"""What the process has used so far: seconds, memory."""
+"""Run time and memory of this process."""
 
 import resource
 import sys
@@ -8,11 +8,11 @@ import psutil
 
 
 def seconds_since_start() -> float:
-    """Seconds since this process started, the interpreter's own start included."""
+    """Returns the seconds since this process started, including the start of the interpreter."""
     return time.time() - psutil.Process().create_time()
 
 
 def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes."""
+    """Returns the largest resident memory of this process so far, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,7 +1,7 @@
 """The record of a run: `results.json` and `arrays.npz`, and whether the run is still going.
 
-Both files are read and written here and nowhere else; in the JSON the `entries` of a record and of a row stand beside
-their other fields.
+Only this module reads and writes both files. In the JSON, the `entries` of a record and of a row stand beside their
+other fields.
 """
 
 import dataclasses
@@ -28,27 +28,27 @@ CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 
 SCHEMA = 1
-"""The schema that is written. Records of schema 0 had no number, and the same fields."""
+"""Version of the file format. Files of version 0 have no number, but the same fields."""
 
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A model's line of the summary.
+    """A model's row of the summary.
 
     Args:
         model: its title.
         parameters: number of its parameters.
-        width: what its build was called with.
-        seeds: models trained together.
+        width: the width it was built with.
+        seeds: number of models trained together.
         epochs: passes over the training set.
-        skipped_steps: steps that each seed left out because their loss or gradient was not finite.
-        train_seconds: seconds of training with its validation, all seeds together, compilation apart.
+        skipped_steps: number of steps that each seed skipped because the loss or a gradient was not finite.
+        train_seconds: seconds of training and validation, all seeds together, without compilation.
         compile_seconds: seconds to compile the steps.
-        train_images_per_second: images of all seeds in a second of training.
-        memory_mib: what XLA plans for the steps: data, state and temporaries.
+        train_images_per_second: training images per second, over all seeds.
+        memory_mib: memory that XLA plans for the steps: data, state and temporaries.
         devices: number of devices by axis of the mesh.
         computed_by: backends of its recurrences, and why.
-        entries: its scores, and what else is told of it.
+        entries: its scores and other entries.
     """
 
     model: str
@@ -66,28 +66,28 @@ class ModelRow:
     entries: Mapping[str, Any] = field(default_factory=dict)
 
     def flat(self) -> dict[str, Any]:
-        """The row as it stands in the summary, and as columns of tables take it."""
+        """Returns the row as a dict, with its entries beside its fields."""
         return _flat(self)
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a run.
+    """The record of a run.
 
     Args:
         experiment: name of its script.
-        data: the data set, as it describes itself.
-        protocol: how the figures come about, and the options by name.
-        summary: a row of each model, as `ModelRow.flat` gives it, or of whatever is measured.
-        curves: by model, metrics after every epoch, each with a last axis of seeds.
-        table: a header and rows, where they are not those of `rowrnn.lab.report.tables`.
-        progress: of the model that trains: how far it has come.
-        arguments: of its command line; None in records that could not be resumed.
-        started: when, as `%Y-%m-%dT%H:%M:%S%z`.
-        finished: whether it reached its end.
-        seconds: that all processes have worked on it.
-        entries: what else is recorded: its environment, and what only this experiment knows.
-        schema: the form of the file that it was read from.
+        data: description of the data set, `Dataset.describe`.
+        protocol: how the figures are obtained, and the options by name.
+        summary: rows, one for each model from `ModelRow.flat`, or of other measurements.
+        curves: metrics after every epoch by model, each with a last axis of seeds.
+        table: a header and rows, if they differ from those of `rowrnn.lab.report.tables`.
+        progress: progress of the model in training.
+        arguments: arguments of the command line; None in records of runs that cannot be resumed.
+        started: start time, as `%Y-%m-%dT%H:%M:%S%z`.
+        finished: whether the run is complete.
+        seconds: run time of all processes that have worked on it.
+        entries: further entries: its environment, and those specific to the experiment.
+        schema: version of the file that it was read from.
     """
 
     experiment: str
@@ -106,7 +106,7 @@ class Record:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Record":
-        """The record with these fields, whose further ones are its entries.
+        """Makes a record of a dict; keys that are no fields become its entries.
 
         Raises:
             TypeError: if there is no `experiment`.
@@ -115,16 +115,16 @@ class Record:
         return cls(**fields, entries={name: value for name, value in content.items() if name not in fields})
 
     def flat(self) -> dict[str, Any]:
-        """The record as it stands in the file."""
+        """Returns the record as a dict, as it is written to the file."""
         return {name: value for name, value in _flat(self).items() if value is not None}
 
     def replace(self, **changes: Any) -> "Record":
-        """The record with other values of some fields."""
+        """Returns the record with some fields replaced."""
         return dataclasses.replace(self, **changes)
 
 
 def load_run(directory: Path) -> tuple[Record, dict[str, np.ndarray]]:
-    """The record and arrays of a run.
+    """Loads the record and the arrays of a run.
 
     Raises:
         InputError: if the directory holds no run that this version can read.
@@ -140,7 +140,7 @@ def load_run(directory: Path) -> tuple[Record, dict[str, np.ndarray]]:
 
 
 def read_record(directory: Path) -> Record:
-    """The record of a run.
+    """Reads the record of a run.
 
     Raises:
         InputError: if the directory holds no run that this version can read.
@@ -154,11 +154,12 @@ def read_record(directory: Path) -> Record:
 
 
 def read_results(path: Path) -> Record:
-    """The record in a file.
+    """Reads a record from a file.
 
     Raises:
         InputError: if a newer version wrote it.
-        OSError, ValueError, TypeError: if the file cannot be read, is no JSON or no record.
+        OSError: if the file cannot be read.
+        ValueError: if it is not JSON, or is not a record.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or "experiment" not in content:
@@ -173,20 +174,28 @@ def read_results(path: Path) -> Record:
 
 
 def write_record(directory: Path, record: Record) -> None:
-    """Writes `results.json`, whole or not at all."""
+    """Writes `results.json` atomically.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
     text = json.dumps(record.replace(schema=SCHEMA).flat(), indent=1, default=to_json)
     with whole_file(directory / RESULTS) as path:
         path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def write_arrays(directory: Path, arrays: Mapping[str, ArrayLike]) -> None:
-    """Writes `arrays.npz`, whole or not at all."""
+    """Writes `arrays.npz` atomically.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
     with whole_file(directory / ARRAYS) as path, path.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
 
 
 def is_running(directory: Path) -> bool:
-    """Whether a process works on the run."""
+    """Returns whether a process holds the lock of the run."""
     try:
         lock = os.open(directory / CLAIM, os.O_RDONLY)
     except OSError:
@@ -201,12 +210,12 @@ def is_running(directory: Path) -> bool:
 
 
 def resume_command(directory: Path, script: str) -> str:
-    """How to go on with an interrupted run."""
+    """Returns the shell command that resumes an interrupted run."""
     return shlex.join(["python", script, "--resume", str(directory)])
 
 
 def to_json(value: Any) -> Any:
-    """What JSON has no form of: arrays become lists, paths strings, dataclasses objects."""
+    """Converts values that JSON cannot represent: arrays to lists, dataclasses to objects, all others to strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)

@@ -1,4 +1,4 @@
-"""Training that survives: the loop, its compiled steps and their examples, its recipe, its checkpoints, its end."""
+"""Training of several seeds at once, resumed after an interruption: loop, compiled steps, recipe and checkpoints."""
 
 from rowrnn.lab.training.checkpoint import Checkpoints
 from rowrnn.lab.training.examples import Source

@@ -1,7 +1,7 @@
-"""Checkpoints of a training: each whole or not there, and checked byte for byte before it is believed.
+"""Checkpoints of a training, written atomically and verified by checksums before they are read.
 
 A checkpoint is a directory `EPOCHS-STEPS` with the arrays, written by Orbax, a record in JSON, and `SHA256SUMS`, which
-names every other file with its checksum and ends with its own (`sha256sum --check` reads it too). It is written under
+lists the checksum of every other file and ends with its own (`sha256sum --check` reads it too). It is written under
 another name, flushed to disk, and only then renamed.
 """
 
@@ -34,46 +34,46 @@ class Checkpoints:
     """The checkpoints of one training, in a directory of their own.
 
     Args:
-        directory: made at the first save.
-        keep: newest checkpoints that are kept. The best weights so far are part of each.
-        every: seconds after which one is due, even within an epoch.
+        directory: created at the first save.
+        keep: number of newest checkpoints to keep. Each contains the best weights so far.
+        every: seconds between two saves within an epoch.
 
     Raises:
-        InputError: if a number is out of its range.
+        InputError: if `keep` is below 1 or `every` is not above 0.
     """
 
     def __init__(self, directory: Path, keep: int = 2, every: float = 300.0) -> None:
         if keep < 1 or not every > 0:
             raise InputError(f"Checkpoints: expected at least 1 to keep, every so many seconds, not {keep}, {every}.")
-        self.directory = directory.absolute()  # Orbax wants it so
+        self.directory = directory.absolute()  # required by Orbax
         self.keep = keep
         self.every = every
         self._saved = time.monotonic()
 
     def due(self) -> bool:
-        """Whether the last save, or the start, is long enough ago."""
+        """Returns whether `every` seconds have passed since the last save, or since the start."""
         return time.monotonic() - self._saved >= self.every
 
     def all(self) -> list[Path]:
-        """Directories of all checkpoints, oldest first."""
+        """Returns the directories of all checkpoints, oldest first."""
         found = self.directory.iterdir() if self.directory.is_dir() else ()
         return sorted(path for path in found if re.fullmatch(NAME, path.name) and path.is_dir())
 
     def save(self, epochs: int, steps: int, state: PyTree[jax.Array], record: Mapping[str, Any]) -> None:
-        """Keeps a state: after it returns, the checkpoint is on the disk; if it raises, there is none.
+        """Saves a state; when it returns, the checkpoint is on the disk, and if it raises, there is none.
 
-        Of several processes all call it, and the first writes.
+        All processes must call it; the first one writes.
 
         Args:
-            epochs: epochs that are done.
-            steps: steps of the next one that are done.
+            epochs: number of finished epochs.
+            steps: number of finished steps of the next epoch.
             state: arrays.
-            record: what JSON can hold.
+            record: values that JSON can represent.
 
         Raises:
             StorageError: if it cannot be written; older checkpoints stay.
         """
-        from orbax.checkpoint import v1 as orbax  # It takes long to import: not before the first save.
+        from orbax.checkpoint import v1 as orbax  # Imported only where used: it takes long.
 
         arrays = gather(leaves_by_name(state))
         self._saved = time.monotonic()
@@ -82,14 +82,14 @@ class Checkpoints:
             orbax.save(partial / ARRAYS, arrays)  # It writes in the first process only, but waits for all.
             return
         try:
-            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
             partial.mkdir(parents=True)
             orbax.save(partial / ARRAYS, arrays)
             (partial / RECORD).write_text(json.dumps({"record": record, "arrays": _form(state)}), encoding="utf-8")
             (partial / SUMS).write_bytes(_sums(partial))
             for path in (*partial.rglob("*"), partial):
                 _flush(path)
-            shutil.rmtree(whole, ignore_errors=True)  # damaged, or it would have been resumed from
+            shutil.rmtree(whole, ignore_errors=True)  # a whole one would have been resumed from
             partial.rename(whole)
             _flush(self.directory)
         except Exception as error:  # Orbax and TensorStore raise anything.
@@ -101,13 +101,13 @@ class Checkpoints:
             )
             raise StorageError(f"The checkpoint {whole} cannot be written ({_reason(error)}); {kept}") from error
         for old in self.all()[: -self.keep]:
-            shutil.rmtree(old, ignore_errors=True)  # What cannot be removed today is tomorrow.
+            shutil.rmtree(old, ignore_errors=True)  # If it fails, the next save tries again.
 
     def newest(self) -> "Checkpoint | None":
-        """The newest whole checkpoint; None if there is no checkpoint.
+        """Returns the newest whole checkpoint; None if there is no checkpoint.
 
-        A damaged one is named in a warning and removed, and the one before it taken. Of several processes all call it,
-        and the first chooses.
+        Damaged checkpoints are named in a warning and removed, and the one before them is taken. All processes must
+        call it; the first one chooses.
 
         Raises:
             InputError: if all checkpoints are damaged.
@@ -138,7 +138,7 @@ class Checkpoints:
 
 
 class Checkpoint:
-    """A checkpoint that has been checked.
+    """A checkpoint whose checksums have been verified.
 
     Args:
         path: its directory.
@@ -148,17 +148,17 @@ class Checkpoint:
         self.path = path
 
     def record(self) -> dict[str, Any]:
-        """Its record."""
+        """Returns the record that was saved with the state."""
         return self._read()["record"]
 
     def state(self, like: PyTree[jax.ShapeDtypeStruct]) -> Any:
-        """Its state.
+        """Loads the state.
 
         Args:
-            like: shapes, types and shardings of the state, whatever the devices it was saved from.
+            like: shapes, dtypes and shardings of the state; the devices may differ from those it was saved from.
 
         Raises:
-            InputError: if it holds a state of another form.
+            InputError: if the names, shapes or dtypes of the arrays differ.
         """
         from orbax.checkpoint import v1 as orbax
 
@@ -171,7 +171,7 @@ class Checkpoint:
                 f"differ, the first is {name}, {before.get(name)} in the checkpoint and {now.get(name)} here. Resume "
                 "with the version and the options that it was written with."
             )
-        # Read as host arrays, whatever the devices, in every process for itself.
+        # Each process reads the arrays to its host: the devices may differ from those of the checkpoint.
         wanted = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in leaves_by_name(like).items()}
         leaves = orbax.load(self.path / ARRAYS, wanted)
         state = jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted])
@@ -182,7 +182,7 @@ class Checkpoint:
 
 
 def damaged(checkpoint: Path) -> str:
-    """What is wrong with a checkpoint, as a sentence that names the file; empty if every byte is as it was written."""
+    """Returns a sentence that names the first damaged file of a checkpoint; empty if all checksums agree."""
     try:
         *lines, own = (checkpoint / SUMS).read_bytes().splitlines(keepends=True)
     except (OSError, ValueError):
@@ -223,7 +223,7 @@ def _digest(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Flushes a file or the names in a directory to the disk."""
+    """Flushes a file, or the entries of a directory, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

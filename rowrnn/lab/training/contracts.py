@@ -1,18 +1,18 @@
-"""What a training asks of a task, whatever the task: a loss, a score, and batches that both understand."""
+"""The interface between training and task: a loss, a score, and the batches that both take."""
 
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 Batch = PyTree[ArrayLike]
-"""Examples: arrays whose first axis counts the examples, one number for all of them."""
+"""Examples: a pytree of arrays whose first axes all have the number of examples as their length."""
 Metrics = dict[str, Array]
-"""Scalars of a training step by name, among them `loss`."""
+"""Scalar metrics of a training step by name, among them `loss`."""
 
 
 @runtime_checkable
 class Loss(Protocol):
-    """Computes what is minimized."""
+    """The objective that training minimizes."""
 
     def __call__(self, model: Any, batch: Any, key: Array, /) -> tuple[Float[Array, ""], Metrics]:
         """Returns the mean loss of a batch, and metrics to average over the steps of an epoch.
@@ -20,15 +20,15 @@ class Loss(Protocol):
         Args:
             model: a pytree of float arrays.
             batch: training examples.
-            key: all that is random in this step comes from it.
+            key: source of all randomness of the step.
         """
         ...
 
 
 @runtime_checkable
 class Score(Protocol):
-    """Computes how good a model is; the mean over the validation examples chooses among the epochs."""
+    """A measure of quality, higher is better; its mean over the validation examples selects the best epoch."""
 
     def __call__(self, model: Any, batch: Any, /) -> Float[Array, "b"]:
-        """Returns a score of each example, the higher the better."""
+        """Returns the score of each example; higher is better."""
         ...

@@ -1,4 +1,4 @@
-"""Asking trained models about every example of a split, none left out and none twice."""
+"""Evaluation of trained models on every example of a split, each exactly once."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,18 +25,21 @@ EVALUATION_BATCH = 500
 def compile_evaluation(
     f: Callable[[Any, Any], Any], models: Model, batch: Batch, *, devices: Sequence[jax.Device] | None = None
 ) -> Callable[[], PyTree[np.ndarray]]:
-    """Compiles `f(model, batch)`, arrays over examples, for every example and every model: `[seeds, n, ...]`.
+    """Compiles the evaluation of `f(model, batch)` for every example and every model.
 
     Args:
-        f: model and batch to a pytree of arrays `[b, ...]`.
+        f: function of a model and a batch to a pytree of arrays `[b, ...]`.
         models: models with a leading axis of seeds.
-        batch: examples, a pytree of arrays with one leading axis.
-        devices: where to evaluate; all devices where not given.
+        batch: examples, a pytree of arrays with a common leading axis.
+        devices: devices to evaluate on; all devices where not given.
 
     Returns:
-        A function that evaluates, each time it is called.
+        A function without arguments that evaluates and returns the pytree of arrays `[seeds, n, ...]`.
+
+    Raises:
+        InputError: if the arrays of the batch differ in length or it is empty.
     """
-    # All devices that the seeds leave share each batch, evenly or not: a process without one could not go on.
+    # All devices that the seeds leave share each batch, evenly or not: each process needs a device.
     mesh = seed_mesh(examples_of(models), len(jax.devices() if devices is None else devices), devices)
 
     def of_seed(model: Model, batch: Batch) -> PyTree[Array]:
@@ -57,26 +60,30 @@ def compile_evaluation(
 def evaluate(
     f: Callable[[Any, Any], Any], models: Model, batch: Batch, *, devices: Sequence[jax.Device] | None = None
 ) -> PyTree[np.ndarray]:
-    """Evaluates once; see `compile_evaluation`."""
+    """Evaluates `f(model, batch)` once for every example and every model; see `compile_evaluation`.
+
+    Returns:
+        The pytree of arrays `[seeds, n, ...]`.
+    """
     return compile_evaluation(f, models, batch, devices=devices)()
 
 
 def map_batches(f: Callable[[Any], Any], batch: Batch, size: int = EVALUATION_BATCH) -> PyTree[Array]:
-    """Applies `f`, arrays over examples, to batches of at most `size`: every example once, padding cut off."""
+    """Applies `f` to batches of at most `size` examples and joins the results; every example is evaluated once."""
     examples = examples_of(batch)
     size = min(size, examples)
     batches = -(-examples // size)
-    # The last batch is filled up with the last example again.
+    # The last batch is padded with copies of the last example.
     indices = jnp.minimum(jnp.arange(batches * size), examples - 1).reshape(batches, size)
     outputs = jax.lax.map(lambda i: f(take_examples(batch, i)), indices)
     return jax.tree.map(lambda a: a.reshape(batches * size, *a.shape[2:])[:examples], outputs)
 
 
 def examples_of(batch: Batch) -> int:
-    """Number of examples of a batch: the length of its leading axis.
+    """Returns the number of examples of a batch: the length of its leading axis.
 
     Raises:
-        InputError: if the arrays differ in it, or there is no example.
+        InputError: if the arrays differ in that length, or it is 0.
     """
     lengths = {len(leaf) for leaf in jax.tree.leaves(batch)}
     if len(lengths) != 1 or 0 in lengths:

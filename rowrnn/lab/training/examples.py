@@ -1,7 +1,7 @@
-"""Where the steps of a training take their examples from: the devices' memory, or a source that is read ahead of them.
+"""Training examples in device memory, or read ahead from a source by threads.
 
-Steps take their examples block by block. In memory a block is the numbers of an epoch's examples; of a source it is
-the examples of some steps.
+Training steps take their examples in blocks. In memory, a block is the indices of all examples of an epoch; from a
+source, it is the examples of some steps.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from rowrnn.lab.devices.exchange import gather, to_devices
 from rowrnn.lab.devices.mesh import DATA, SEED, shard_batch, take_examples
 
 THREADS = 4
-AHEAD = 16  # blocks that are read before they are asked for
+AHEAD = 16  # blocks that are read ahead
 BLOCK_BYTES = 1 << 21
 
 Order = Int[Array, "seeds steps b"]
@@ -27,26 +27,26 @@ Sizes = tuple[int, int, int]
 
 @runtime_checkable
 class Source(Protocol):
-    """Examples that are read by their numbers, in any order and from several threads at once."""
+    """Examples that are read by index, in any order and from several threads at once."""
 
     def __len__(self) -> int: ...
 
     def shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
-        """Shapes and types of all examples, on a leading axis."""
+        """Returns shapes and dtypes of all examples, with the number of examples as leading axis."""
         ...
 
     def read(self, numbers: Sequence[int]) -> PyTree[np.ndarray]:
-        """Examples, side by side on a leading axis."""
+        """Returns the examples at some indices, stacked along a leading axis."""
         ...
 
 
 class InMemory:
-    """Examples that lie on the devices, whole on each.
+    """Examples in device memory, a whole copy on each device.
 
     Args:
-        examples: a pytree of arrays with one leading axis.
+        examples: a pytree of arrays with a common leading axis.
         mesh: the devices.
-        sizes: seeds, steps of an epoch and examples of a step.
+        sizes: number of seeds, steps per epoch and examples per step.
     """
 
     def __init__(self, examples: PyTree[ArrayLike], mesh: Mesh, sizes: Sizes) -> None:
@@ -56,29 +56,29 @@ class InMemory:
         self.block = jax.ShapeDtypeStruct(sizes, jnp.int32, sharding=NamedSharding(mesh, P(SEED)))
 
     def blocks(self, order: Order, first: int) -> Iterator[Order]:
-        """The blocks of an epoch from number `first` on."""
-        del first  # There is one.
+        """Yields the blocks of an epoch from index `first` on."""
+        del first  # An epoch is one block.
         yield order
 
     def batch(self, on_devices: PyTree[Array], block: Int[Array, "steps b"], step: Array) -> PyTree[Array]:
-        """What a step of a seed's block takes."""
+        """Returns the batch of a step from the block of one seed."""
         return take_examples(on_devices, jax.lax.dynamic_index_in_dim(block, step, keepdims=False))
 
 
 class Streamed:
-    """Examples that are read by threads, some blocks before they are asked for.
+    """Examples that threads read from a source, some blocks ahead.
 
     Args:
         source: the examples.
-        mesh: the devices; each process reads what its own take.
-        sizes: seeds, steps of an epoch and examples of a step.
+        mesh: the devices; each process reads only the examples of its own devices.
+        sizes: number of seeds, steps per epoch and examples per step.
     """
 
     def __init__(self, source: Source, mesh: Mesh, sizes: Sizes) -> None:
         seeds, steps, batch = sizes
         self._source, self._sharding = source, NamedSharding(mesh, P(SEED, None, DATA))
         self.on_devices, self.shapes = (), source.shapes()
-        # Blocks are their leaves alone: they have more axes than the class of a batch may know.
+        # A block is a list of leaves: its arrays have more axes than the annotations of a batch's class allow.
         leaves, self._structure = jax.tree.flatten(self.shapes)
         bytes_of_step = seeds * batch * sum(a.size * a.dtype.itemsize for a in leaves) // len(source)
         self.block_steps = max(1, min(steps, BLOCK_BYTES // bytes_of_step))
@@ -86,15 +86,15 @@ class Streamed:
         self.block = [jax.ShapeDtypeStruct((*leading, *a.shape[1:]), a.dtype, sharding=self._sharding) for a in leaves]
 
     def blocks(self, order: Order, first: int) -> Iterator[list[Array]]:
-        """The blocks of an epoch from number `first` on, the last one filled up with zeros."""
-        import grain  # It takes long to import: only where it is asked for.
+        """Returns the blocks of an epoch from index `first` on, the last one padded with zeros."""
+        import grain  # Imported only where used: it takes long.
 
         by_number: Any = _Blocks(self._source, gather(order), self.block_steps, self._sharding)
         blocks = grain.MapDataset.source(by_number)[first:]
         return iter(blocks.to_iter_dataset(grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=AHEAD)))
 
     def batch(self, on_devices: PyTree[Array], block: list[Array], step: Array) -> PyTree[Array]:
-        """What a step of a seed's block takes."""
+        """Returns the batch of a step from the block of one seed."""
         del on_devices
         leaves = [jax.lax.dynamic_index_in_dim(a, step, keepdims=False) for a in block]
         return shard_batch(jax.tree.unflatten(self._structure, leaves))
@@ -105,8 +105,8 @@ class EpochExamples:
 
     Args:
         examples: where they come from.
-        order: which ones each step takes.
-        first: step from which on they are asked for.
+        order: indices of the examples of each step.
+        first: first step that is asked for.
     """
 
     def __init__(self, examples: InMemory | Streamed, order: Order, first: int) -> None:
@@ -115,7 +115,10 @@ class EpochExamples:
         self._blocks = examples.blocks(order, self._next)
 
     def block(self, step: int) -> tuple[PyTree[Array], int, int]:
-        """The block that holds a step, none before the one asked for last; its first step and the one behind it."""
+        """Returns the block that holds a step, with its first step and the step after its last.
+
+        Steps must not decrease from call to call.
+        """
         while self._next <= step // self._steps:
             self._block = next(self._blocks)
             self._next += 1
@@ -123,7 +126,7 @@ class EpochExamples:
 
 
 class _Blocks:
-    """The blocks of an epoch as grain wants its data: by number."""
+    """The blocks of an epoch as a grain data source, read by index."""
 
     def __init__(self, source: Source, order: Int[np.ndarray, "seeds steps b"], steps: int, sharding: Any) -> None:
         self._source, self._order, self._steps, self._sharding = source, order, steps, sharding
@@ -142,7 +145,7 @@ class _Blocks:
         ]
 
     def _part(self, numbers: Int[np.ndarray, "seeds steps b"], device: jax.Device) -> list[jax.Array]:
-        """What a device takes of a block."""
+        """Returns the part of a block that a device holds."""
         missing, parts = self._steps - numbers.shape[1], []
         for leaf in jax.tree.leaves(self._source.read(numbers.ravel().tolist())):
             part = np.asarray(leaf).reshape(*numbers.shape, *leaf.shape[1:])

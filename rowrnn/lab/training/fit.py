@@ -1,7 +1,7 @@
-"""The training loop: epochs of compiled steps, several seeds at once, kept in checkpoints and resumed from them.
+"""The training loop: epochs of compiled steps, several seeds at once, saved in checkpoints and resumed from them.
 
-It knows a loss `(model, batch, key) → (loss, metrics)` and a score `(model, batch) → [b]`, never a model. A model is
-any pytree of float arrays that no call changes, a batch any pytree of arrays with one leading axis.
+It depends on a loss `(model, batch, key) → (loss, metrics)` and a score `(model, batch) → [b]`, not on the model. A
+model is any pytree of float arrays that no call changes, a batch any pytree of arrays with a common leading axis.
 """
 
 import dataclasses
@@ -26,18 +26,18 @@ from rowrnn.lab.training.interruption import Interruption
 from rowrnn.lab.training.recipe import Recipe
 from rowrnn.lab.training.steps import SCORE, Steps, TrainState
 
-CHUNK_SECONDS = 1.0  # of steps between which a request to stop is heard
-FIRST_CHUNK = 8  # steps, before it is known how long one takes
-NAMED = 4  # arrays that a message names
+CHUNK_SECONDS = 1.0  # of steps between two checks for a request to stop
+FIRST_CHUNK = 8  # steps, before the duration of a step is known
+NAMED = 4  # arrays that an error message lists
 
 
 class Epoch(NamedTuple):
-    """What an epoch showed, each array over seeds.
+    """The results of an epoch, each array over seeds.
 
     Args:
-        number: from 1.
-        metrics: means over the steps that were taken.
-        score: of the validation set.
+        number: number of the epoch, from 1.
+        metrics: means over the steps that were not skipped.
+        score: mean score of the validation set.
         seconds: duration.
     """
 
@@ -51,10 +51,10 @@ class Fit(NamedTuple):
     """A finished training.
 
     Args:
-        models: of each seed the weights with the best validation score, with a leading axis of seeds.
-        epochs: what each epoch showed.
-        skipped: steps that each seed left out because their loss or gradient was not finite.
-        compile_seconds: time to compile the steps, in no epoch's `seconds`.
+        models: the weights with the best validation score of each seed, with a leading axis of seeds.
+        epochs: results of every epoch.
+        skipped: number of steps that each seed skipped because the loss or a gradient was not finite.
+        compile_seconds: time to compile the steps, not part of any epoch's `seconds`.
         memory_bytes: memory that XLA plans for the steps on all devices: data, state and temporaries.
         devices: number of devices over which seeds and batches were spread, by axis of the mesh.
     """
@@ -67,7 +67,7 @@ class Fit(NamedTuple):
     devices: dict[str, int]
 
     def seconds_to(self, score: float) -> float | None:
-        """Training seconds until the mean validation score over seeds reached this one; None if it never did."""
+        """Returns the training seconds until the mean validation score over seeds reached `score`, else None."""
         reached = [number for number, epoch in enumerate(self.epochs, 1) if epoch.score.mean() >= score]
         return sum(epoch.seconds for epoch in self.epochs[: reached[0]]) if reached else None
 
@@ -86,33 +86,38 @@ def fit(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     devices: Sequence[jax.Device] | None = None,
 ) -> Fit:
-    """Trains one model for each key, all together.
+    """Trains one model for each key, all of them together.
 
-    With `checkpoints`, a training goes on where the newest of them left off, and ends with the numbers, bit by bit, of
-    one that was never interrupted. It keeps its state after every epoch, within one when a checkpoint is due, and,
-    asked to stop by Ctrl-C or SIGTERM, after the steps under way.
+    With `checkpoints`, training resumes from the newest checkpoint and ends with the same numbers, bit by bit, as an
+    uninterrupted one. The state is saved after every epoch, within an epoch when a checkpoint is due, and, on Ctrl-C or
+    SIGTERM, after the steps in progress.
 
     Args:
-        init: key to model.
-        loss: model, batch and key to the mean loss of the batch and metrics to average over the steps.
-        score: model and batch to a score of each example, `[b]`; the mean over `validation` chooses the weights.
-        train: training examples, a pytree of arrays with one leading axis; or a `Source`, from which each is read when
-            it is wanted. The numbers are the same but for the last bit, which XLA may round otherwise.
-        validation: the same for validation.
-        recipe: how to train.
-        keys: one key a seed; all that is random in a seed's training comes from its key.
-        checkpoints: where to keep the training and to resume it from; where not given, it is not kept.
+        init: function of a key to a model.
+        loss: function of model, batch and key to the mean loss of the batch and metrics to average over the steps.
+        score: function of model and batch to a score of each example, `[b]`; the mean over `validation` selects the
+            weights.
+        train: training examples, a pytree of arrays with a common leading axis; or a `Source`, from which examples are
+            read during training. The numbers are the same up to the last bit, which XLA may round differently.
+        validation: validation examples, a pytree of arrays with a common leading axis.
+        recipe: hyperparameters of the training.
+        keys: one key for each seed, the source of all its randomness.
+        checkpoints: where to save the training and to resume it from; where not given, it is not saved.
         on_compiled: called when the steps are compiled, before the first.
         on_epoch: called after each epoch.
-        devices: what to train on; all devices where not given.
+        devices: devices to train on; all devices where not given.
+
+    Returns:
+        The finished training.
 
     Raises:
         InputError: if a batch is larger than the training set, arrays of a split differ in length, the model has leaves
-            that are no floats or that a call changes, or the checkpoints are of another training.
-        FloatingPointError: in the first step whose loss or gradient is not finite, or the first beyond
-            `recipe.max_skipped_steps`; and after an epoch whose weights are not finite.
+            that are not floats or that a call changes, a process would have no device, the checkpoints are of another
+            training, or all of them are damaged.
+        FloatingPointError: at the first step whose loss or gradient is not finite after `recipe.max_skipped_steps` were
+            skipped, and after an epoch whose weights are not finite.
         StorageError: if a checkpoint cannot be written.
-        Stopped: if asked to, when the training is saved.
+        Stopped: on Ctrl-C or SIGTERM, after the training is saved.
     """
     with Interruption(hears=checkpoints is not None) as interruption:
         steps = Steps(init, loss, score, train, validation, recipe, keys, devices)
@@ -132,7 +137,7 @@ def fit(
                 _check_faults(state, skipped, number, recipe, checkpoints)
                 progress.steps, progress.seconds = last, progress.seconds + seconds
                 if checkpoints is not None:
-                    # Processes save together, and take chunks of one length: the first one's clock counts.
+                    # Processes save together and take chunks of equal length, by the clock of the first.
                     chunk = max(1, int(CHUNK_SECONDS / all_gather_scalar(seconds)[0] * (last - first)))
                     stop, due = (
                         all_gather_scalar(float(interruption.requested or 0)).max(),
@@ -155,7 +160,7 @@ def fit(
                     int(all_gather_scalar(float(interruption.requested or 0)).max()),
                 )
         if checkpoints is not None and (stop := int(all_gather_scalar(float(interruption.requested or 0)).max())):
-            raise _stopped(stop, progress)  # It was asked to while the last checkpoint was written.
+            raise _stopped(stop, progress)  # The signal came while the last checkpoint was written.
     return Fit(
         state.best_model if jax.process_count() == 1 else gather(state.best_model),
         _epochs(state, progress),
@@ -168,7 +173,7 @@ def fit(
 
 @dataclasses.dataclass
 class Progress:
-    """How far a training has come and what it took: the seconds of its epochs, steps and seconds of the next one."""
+    """The progress of a training: seconds of each finished epoch, and steps and seconds of the epoch in progress."""
 
     epoch_seconds: list[float] = dataclasses.field(default_factory=list)
     steps: int = 0
@@ -177,13 +182,18 @@ class Progress:
     memory_bytes: int = 0
 
     def conclude(self, seconds: float) -> None:
-        """Ends the epoch, after so many more seconds."""
+        """Ends the epoch, adding `seconds` to its duration."""
         self.epoch_seconds.append(self.seconds + seconds)
         self.steps, self.seconds = 0, 0.0
 
 
 def _save(checkpoints: Checkpoints, steps: Steps, state: TrainState, progress: Progress, stop: int) -> None:
-    """Keeps a training, and ends it if a signal asked for that."""
+    """Saves a training.
+
+    Raises:
+        StorageError: if the checkpoint cannot be written.
+        Stopped: if a signal, `stop` other than 0, asked for it.
+    """
     epochs = len(progress.epoch_seconds)
     checkpoints.save(epochs, progress.steps, state, {"training": steps.describe(), **dataclasses.asdict(progress)})
     if stop:
@@ -222,7 +232,11 @@ def _epochs(state: TrainState, progress: Progress) -> list[Epoch]:
 def _check_faults(
     state: TrainState, skipped: np.ndarray, epoch: int, recipe: Recipe, checkpoints: Checkpoints | None
 ) -> None:
-    """Stops at a seed with more faults than it may have, warns of others that have met one in these steps."""
+    """Warns of each seed that skipped a step in this chunk.
+
+    Raises:
+        FloatingPointError: if a seed has skipped more steps than it may.
+    """
     now, fault, faulty = gather((state.skipped, state.fault, state.faulty))
     for seed in np.flatnonzero(now > skipped):
         places = ["the loss", *(f"the gradient of {name}" for name in leaves_by_name(state.model))]

@@ -1,4 +1,4 @@
-"""A request to stop that waits until what is under way is saved."""
+"""Graceful handling of SIGINT and SIGTERM: the request waits until the state is saved."""
 
 import os
 import signal
@@ -10,12 +10,12 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Hears Ctrl-C and SIGTERM within its block, where `requested` then says which; a second Ctrl-C leaves at once.
+    """A context in which Ctrl-C and SIGTERM only set `requested`; a second Ctrl-C ends the process at once.
 
-    Signals come to a process's main thread: elsewhere they act as they did before.
+    Python handles signals in the main thread: in other threads nothing changes.
 
     Args:
-        hears: whether to hear at all; where not, signals act as they did before.
+        hears: whether to handle the signals at all; if not, they act as before.
     """
 
     def __init__(self, hears: bool = True) -> None:
@@ -25,7 +25,7 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if self._hears:
-            # A handler waits for compiled code to return; a thread that is told of signals does not.
+            # A handler runs only after compiled code returns; a thread that reads the wakeup descriptor does not wait.
             told, self._teller = socket.socketpair()
             self._teller.setblocking(False)
             threading.Thread(target=_leave_at_the_second, args=(told,), daemon=True).start()
@@ -47,11 +47,11 @@ class Interruption:
 
 
 def _leave_at_the_second(told: socket.socket) -> None:
-    """Ends the process at a Ctrl-C that is not the first signal to stop; of each signal comes its number, a byte."""
+    """Ends the process at a Ctrl-C that follows another stop signal; each signal arrives as one byte, its number."""
     heard = 0
     with told:
         while number := told.recv(1):
             heard += number[0] in STOP_SIGNALS
             if heard > 1 and number[0] == signal.SIGINT:
-                # No clean-up: a checkpoint half-written has not got its name yet.
+                # No clean-up is needed: a half-written checkpoint has not been renamed yet.
                 os._exit(128 + signal.SIGINT)

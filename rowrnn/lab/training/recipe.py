@@ -1,4 +1,4 @@
-"""How to train: the numbers of a training and the optimizer that follows from them."""
+"""Hyperparameters of a training, and its optimizer."""
 
 import dataclasses
 from typing import Any
@@ -10,7 +10,7 @@ from jaxtyping import Array, PyTree
 from rowrnn.errors import InputError
 
 ELEMENTWISE = ("bias", "scale", "peephole")
-"""How the names end of weights that are added or multiplied element by element: no kernels, however many axes."""
+"""Suffixes of the names of weights that act element by element; they are not decayed, however many axes they have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Recipe:
             raise InputError(f"A training needs a number of steps to skip of at least 0, not {self.max_skipped_steps}.")
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
-        """AdamW with clipping for a training of so many steps."""
+        """Returns AdamW with clipping and the learning rate schedule for a number of steps."""
         rise = min(max(1, round(self.warmup * steps)), steps)
         schedule = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, rise, max(steps, rise + 1))
         return optax.chain(
@@ -64,7 +64,7 @@ class Recipe:
 
 
 def _decay_mask(params: PyTree[Array]) -> PyTree[bool]:
-    """Which arrays are factors of a product: those of two axes or more, unless their names say otherwise."""
+    """Returns which arrays decay: those of two axes or more whose names do not end in one of `ELEMENTWISE`."""
 
     def is_kernel(path: tuple[Any, ...], array: Array) -> bool:
         name = jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")  # of an nnx.Param

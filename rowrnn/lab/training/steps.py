@@ -1,7 +1,8 @@
-"""What is compiled of a training: its start, a run of steps and the end of an epoch, of all seeds on all devices.
+"""The compiled functions of a training: initialization, a run of steps and the end of an epoch, for all seeds.
 
-A run of steps is one loop whose length is an argument: however an epoch is cut into runs, its numbers are the same.
-Examples that are read go through another loop than those on the devices: XLA may round the last bit otherwise.
+A run of steps is one loop whose length is an argument, so that an epoch gives the same numbers however it is divided
+into runs. Examples from a source go through another loop than those in device memory: XLA may round the last bit
+differently.
 """
 
 import dataclasses
@@ -30,19 +31,20 @@ SCORE = "validation score"
 
 
 class TrainState(NamedTuple):
-    """Everything that changes while a seed trains; of several seeds, every array has a leading axis of seeds.
+    """The state of one seed's training; for several seeds, every array has a leading axis of seeds.
 
     Args:
         model: weights.
         optimizer: state of the optimizer.
         best_model: weights after the epoch with the best validation score.
         best_score: that score.
-        curves: of each epoch, as far as they are done, the mean metrics and the validation score.
-        metrics: sums over the steps of this epoch that were taken.
-        taken: number of them.
-        skipped: steps of the training that were not taken, their loss or gradient not being finite.
-        fault: the last of those, its place in its epoch.
-        faulty: what was not finite in it: the loss or a metric, then each array of the gradient.
+        curves: mean metrics and validation score of each finished epoch; zero for the epochs to come.
+        metrics: sums over the steps of this epoch that were not skipped.
+        taken: number of those steps.
+        skipped: number of steps of the training that were skipped because the loss, a metric or a gradient was not
+            finite.
+        fault: index within its epoch of the last skipped step.
+        faulty: which values were not finite in it: the loss or a metric, then each array of the gradient.
     """
 
     model: Any
@@ -58,21 +60,21 @@ class TrainState(NamedTuple):
 
 
 class Steps:
-    """The steps of a training on a mesh, compiled at the first `compile`.
+    """The steps of a training on a mesh, compiled by `compile`.
 
     Args:
-        init: key to model.
-        loss: model, batch and key to the mean loss of the batch and metrics.
-        score: model and batch to a score of each example.
+        init: function of a key to a model.
+        loss: function of model, batch and key to the mean loss of the batch and metrics.
+        score: function of model and batch to a score of each example.
         train: training examples, or the source that they are read from.
         validation: validation examples.
-        recipe: how to train.
-        keys: one key a seed.
-        devices: what to train on; all devices where not given.
+        recipe: hyperparameters of the training.
+        keys: one key for each seed.
+        devices: devices to train on; all devices where not given.
 
     Raises:
-        InputError: if a batch is larger than the training set, or arrays of a split differ in length; when the state is
-            made, if the model has leaves that gradients cannot train.
+        InputError: if a batch is larger than the training set, arrays of a split differ in length, or a process would
+            have no device; in `state` and `begin`, if the model has leaves that gradients cannot train.
     """
 
     def __init__(
@@ -97,8 +99,8 @@ class Steps:
         self._over_seeds, self._everywhere = NamedSharding(self.mesh, P(SEED)), NamedSharding(self.mesh, P())
         self._init, self._loss, self._score, self._recipe = init, loss, score, recipe
         self._optimizer = recipe.optimizer(self.per_epoch * recipe.epochs)
-        # In turn and on one device: a batched QR of orthogonal initializers on several CPU devices can deadlock, each
-        # holding a thread of the pool that the others wait for.
+        # Seeds are initialized in turn, on one device: a batched QR of orthogonal initializers on several CPU devices
+        # can deadlock, each holding a thread of the pool that the others wait for.
         self._first_keys = jax.device_put(keys, self.mesh.local_devices[0])
         self._start = jax.jit(partial(jax.lax.map, self._begin_seed))
         self._count, sizes = examples, (len(keys), self.per_epoch, recipe.batch_size)
@@ -107,21 +109,21 @@ class Steps:
         self._keys = jax.random.wrap_key_data(to_devices(jax.random.key_data(keys), self._over_seeds))
 
     def describe(self) -> dict[str, Any]:
-        """What makes this training another than any other, but for its code and its data."""
+        """Returns what identifies this training apart from its code and data: recipe, keys and number of examples."""
         keys = np.asarray(jax.random.key_data(self._first_keys)).tolist()
         return {"recipe": dataclasses.asdict(self._recipe), "keys": keys, "examples": self._count}
 
     def state(self) -> PyTree[jax.ShapeDtypeStruct]:
-        """Shapes, types and shardings of the state."""
+        """Returns shapes, dtypes and shardings of the state."""
         shapes = jax.eval_shape(self._start, self._first_keys)
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self._over_seeds), shapes)
 
     def begin(self) -> TrainState:
-        """The state before the first step."""
+        """Returns the state before the first step."""
         return to_devices(self._start(self._first_keys), self._over_seeds)
 
     def compile(self) -> float:
-        """Compiles everything; returns the seconds that took."""
+        """Compiles all functions; returns the seconds that it took."""
         started = time.perf_counter()
         state, number = self.state(), jax.ShapeDtypeStruct((), jnp.int32, sharding=self._everywhere)
         examples = self._examples
@@ -139,30 +141,34 @@ class Steps:
         return time.perf_counter() - started
 
     def memory(self) -> int:
-        """Bytes that XLA plans for a run of steps on all devices: data, state and temporaries."""
+        """Returns the bytes that XLA plans for a run of steps on all devices: data, state and temporaries."""
         memory: Any = self._advance.memory_analysis()
         held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
         return (held + memory.temp_size_in_bytes) * self.mesh.size
 
     def open(self, epoch: int, first: int) -> EpochExamples:
-        """The examples of an epoch from the step `first` on."""
+        """Returns the examples of an epoch from the step `first` on."""
         return EpochExamples(self._examples, self._order(self._keys, np.int32(epoch)), first)
 
     def advance(self, state: TrainState, examples: EpochExamples, epoch: int, first: int, last: int) -> TrainState:
-        """Takes the steps `first` to `last` of an epoch, and waits for them.
+        """Runs the steps from `first` up to, not including, `last` of an epoch, and waits for them.
 
-        A seed that has met more faults than it may stops there.
+        A seed that has skipped more steps than it may stops there.
         """
         while first < last:
             block, start, end = examples.block(first)
             numbers = map(np.int32, (epoch, first, min(last, end), start))
             state = self._advance(state, self._keys, block, *numbers, self._examples.on_devices)
-            block_until_ready(state.taken)  # Runs of steps on their way together can deadlock on several CPU devices.
+            block_until_ready(state.taken)  # Several runs in flight can deadlock on several CPU devices.
             first = end
         return state
 
     def conclude(self, state: TrainState, epoch: int) -> tuple[TrainState, Bool[Array, "seeds"]]:
-        """Ends an epoch: adds to the curves, keeps the weights if they are the best, says whether they are finite."""
+        """Ends an epoch: extends the curves and keeps the weights if they are the best.
+
+        Returns:
+            The new state, and whether the weights of each seed are finite.
+        """
         return self._conclude(state, np.int32(epoch), self._validation)
 
     def _begin_seed(self, key: Array) -> TrainState:
@@ -178,7 +184,7 @@ class Steps:
         return TrainState(
             model=model,
             optimizer=self._optimizer.init(model),
-            best_model=jax.tree.map(jnp.copy, model),  # a donated state must not hold an array twice
+            best_model=jax.tree.map(jnp.copy, model),  # a donated state must not contain an array twice
             best_score=best_score,
             curves={
                 name: jnp.zeros((self._recipe.epochs,), a.dtype) for name, a in {**sums, SCORE: best_score}.items()
@@ -193,7 +199,7 @@ class Steps:
     def _order_of_seed(self, key: Array, epoch: Array) -> Int[Array, "steps b"]:
         order_key, _ = jax.random.split(jax.random.fold_in(key, epoch))
         order = jax.random.permutation(order_key, self._count)[: self.per_epoch * self._recipe.batch_size]
-        # Of 64 bits where JAX is asked for them; a block of examples has 32.
+        # `permutation` gives 64 bits where `jax_enable_x64` is set; a block of examples has 32.
         return order.astype(jnp.int32).reshape(self.per_epoch, self._recipe.batch_size)
 
     def _advance_seed(
@@ -220,7 +226,7 @@ class Steps:
                 taken=state.taken + 1,
             )
             skipped = state._replace(skipped=state.skipped + 1, fault=step, faulty=faulty)
-            # Selected, not branched: that is part of the loops of the update, where a branch would copy the state.
+            # A select, not a branch: XLA fuses it with the update, and a branch would copy the state.
             return step + 1, jax.tree.map(partial(jnp.where, faulty.any()), skipped, taken)
 
         _, state = jax.lax.while_loop(goes_on, step, (first, state))
@@ -244,10 +250,10 @@ class Steps:
 
 
 def _check_trainable(model: PyTree[Array]) -> None:
-    """Refuses a model with leaves that are no floats, or that a call changes: gradients train neither.
+    """Checks that all leaves of a model are float parameters, which no call changes.
 
     Raises:
-        InputError: naming them.
+        InputError: naming the leaves that are not.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(model, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
     wrong = []
@@ -265,8 +271,8 @@ def _check_trainable(model: PyTree[Array]) -> None:
 
 
 def _not_finite(loss: Array, metrics: Metrics, gradient: PyTree[Array]) -> Bool[Array, "arrays"]:
-    """Whether the loss or a metric, then whether each array of the gradient, or its norm, is not finite."""
+    """Returns whether the loss or a metric is not finite, then the same of each array of the gradient or its norm."""
     values = jnp.stack([jnp.isfinite(value).all() for value in (loss, *metrics.values())]).all()
-    # A sum of squares is finite only if all are, and clipping needs it anyway.
+    # A sum of squares is finite only if all elements are, and clipping needs it anyway.
     arrays = [jnp.isfinite(jnp.sum(jnp.square(leaf))) for leaf in jax.tree.leaves(gradient)]
     return ~jnp.stack([values, *arrays])

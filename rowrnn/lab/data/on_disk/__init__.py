@@ -1,1 +1,1 @@
-"""Data sets prepared by TensorFlow Datasets, in memory or streamed from their files."""
+"""Data sets of TensorFlow Datasets, in memory or streamed from their files."""

@@ -1,4 +1,4 @@
-"""Images that are decoded once: after that they are read from a file without a name, which ends with the process."""
+"""A cache of decoded images in a temporary file without a name, which disappears with the process."""
 
 import copy
 import os
@@ -15,20 +15,22 @@ BLOCK = 1 << 24  # bytes
 
 
 class Decoded:
-    """A stream whose examples are read and decoded when they are first asked for; a `rowrnn.lab.training.Source`.
+    """A stream that keeps each decoded image on disk; a `rowrnn.lab.training.Source`.
+
+    Each example is read and decoded once, at its first use.
 
     Args:
         stream: the examples.
-        folder: on whose disk there is room for all images.
+        folder: a folder on the disk that holds the decoded images.
 
     Raises:
-        OSError: if there is not.
+        OSError: if that disk has no room for all images.
     """
 
     def __init__(self, stream: Stream, folder: os.PathLike[str]) -> None:
         self._stream = stream
         with tempfile.TemporaryFile(dir=folder) as file:
-            # Room is taken now: a disk that is full later would end the process without a word.
+            # All room is reserved now: writing to a memory map on a full disk kills the process (SIGBUS).
             _reserve(file.fileno(), stream.nbytes)
             self._images = np.memmap(file, stream.images.dtype, mode="r+", shape=stream.images.shape)  # It stays open.
         self._labels = np.zeros(len(stream), np.int32)
@@ -39,36 +41,37 @@ class Decoded:
 
     @property
     def images(self) -> jax.ShapeDtypeStruct:
-        """Shape and type of all images `[n, h, w, c]`."""
+        """Shape and dtype of all images `[n, h, w, c]`."""
         return self._stream.images
 
     def first(self, examples: int | None) -> "Decoded":
-        """The first so many examples; all where `examples` is None."""
-        part = copy.copy(self)  # What is known of them stays known.
+        """Returns the first `examples` examples, which share this cache; all where `examples` is None."""
+        part = copy.copy(self)  # It shares the arrays, and so what is decoded already.
         part._stream = self._stream.first(examples)
         return part
 
     def shapes(self) -> Split:
-        """Shapes and types of all examples together."""
+        """Returns the shapes and dtypes of all examples together."""
         return self._stream.shapes()
 
     def read(self, numbers: Sequence[int]) -> Split:
-        """Images and labels of examples, as NumPy arrays.
+        """Returns images and labels at some indices as NumPy arrays.
 
         Raises:
-            InputError: as `Stream.read`.
+            InputError: if the files cannot be read, an image differs in size, or the examples are not what a `Dataset`
+                may hold.
         """
         wanted = np.asarray(numbers)
         new = np.unique(wanted[~self._known[wanted]])
         if len(new):
             examples = self._stream.read(new.tolist())
             self._images[new], self._labels[new] = examples.images, examples.labels
-            self._known[new] = True  # Last: other threads read meanwhile.
+            self._known[new] = True  # Set last: other threads read at the same time.
         return Split(np.asarray(self._images[wanted]), self._labels[wanted])
 
 
 def _reserve(descriptor: int, size: int) -> None:
-    """Takes room for so many bytes in an empty file; where the system cannot be asked (macOS), by writing zeros."""
+    """Allocates `size` bytes in an empty file, by writing zeros where there is no `posix_fallocate` (macOS)."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
         return

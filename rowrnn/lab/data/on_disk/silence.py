@@ -1,4 +1,4 @@
-"""TensorFlow Datasets without its banners and warnings: what matters is raised."""
+"""Suppression of the banners and warnings of TensorFlow Datasets; errors are raised as `InputError`."""
 
 import contextlib
 import io
@@ -8,9 +8,12 @@ from collections.abc import Generator
 
 @contextlib.contextmanager
 def silence() -> Generator[None, None, None]:
-    """Silences TFDS in this block; not for threads, since it takes the place of the process's standard output."""
-    # At every import of TensorFlow that fails TFDS prints a banner to stdout, and it warns through absl's logger of
-    # folders it looked into: an `InputError` says it once.
+    """Suppresses what TFDS prints and logs in a block.
+
+    It replaces the standard output of the whole process, so use it where no other thread prints.
+    """
+    # TFDS prints a banner to stdout whenever importing TensorFlow fails, and logs through absl each folder that it
+    # searched; an `InputError` says it once.
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -22,6 +25,6 @@ def silence() -> Generator[None, None, None]:
 
 
 def reason(error: Exception) -> str:
-    """What an error says, in one line."""
+    """Returns the type and the first line of the message of an error."""
     first_line, *_ = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {first_line}".removesuffix(": ")

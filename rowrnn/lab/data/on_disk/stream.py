@@ -1,4 +1,4 @@
-"""Examples on disk that are read by their numbers: all at once into memory, or while a training goes on."""
+"""Examples of TensorFlow Datasets on disk, read by index: all at once into memory, or during training."""
 
 import copy
 import math
@@ -17,16 +17,16 @@ BATCH = 1024
 
 
 class Stream:
-    """A split of a prepared set of TensorFlow Datasets, or a part of one; to `rowrnn.lab.training` it is a `Source`.
+    """A split of a prepared set of TensorFlow Datasets, or a part of one; a `rowrnn.lab.training.Source`.
 
     Args:
-        name: of the data set, for messages.
+        name: name of the data set, for messages.
         builder: the data set.
-        split: which of its splits.
-        keys: names of the image and of its class in an example.
+        split: name of the split.
+        keys: names of the image and of its label in an example.
 
     Raises:
-        InputError: here and when read, if the split cannot be read or its images differ in size.
+        InputError: here and when examples are read, if the split cannot be read or its images differ in size.
     """
 
     def __init__(self, name: str, builder: tfds.core.DatasetBuilder, split: str, keys: tuple[str, str]) -> None:
@@ -46,33 +46,34 @@ class Stream:
 
     @property
     def images(self) -> jax.ShapeDtypeStruct:
-        """Shape and type of all images `[n, h, w, c]`: matrices get a channel, floating point becomes float32."""
+        """Shape and dtype of all images `[n, h, w, c]`: matrices get a channel axis, floating point becomes float32."""
         return jax.ShapeDtypeStruct((len(self), *self._shape), self._dtype)
 
     @property
     def nbytes(self) -> int:
-        """Size of all images in memory."""
+        """Bytes of all images in memory."""
         return math.prod(self.images.shape) * self._dtype.itemsize
 
     def at(self, indices: Int[np.ndarray, "n"]) -> "Stream":
-        """Those examples of this stream, in that order."""
+        """Returns the examples at these indices, in that order."""
         part = copy.copy(self)
         part._indices = self._indices[indices]
         return part
 
     def first(self, examples: int | None) -> "Stream":
-        """The first so many examples; all where `examples` is None."""
+        """Returns the first `examples` examples; all where `examples` is None."""
         return self.at(np.arange(len(self))[:examples])
 
     def shapes(self) -> Split:
-        """Shapes and types of all examples together."""
+        """Returns the shapes and dtypes of all examples together."""
         return Split(self.images, jax.ShapeDtypeStruct((len(self),), np.int32))
 
     def read(self, numbers: Sequence[int]) -> Split:
-        """Images and labels of examples, as NumPy arrays.
+        """Returns images and labels at some indices as NumPy arrays.
 
         Raises:
-            InputError: if they are not what a `Dataset` may hold, too.
+            InputError: if the files cannot be read, an image differs in size, or the examples are not what a `Dataset`
+                may hold.
         """
         images, labels = self._read(numbers)
         classes = self._builder.info.features[self._keys[1]].num_classes
@@ -80,7 +81,11 @@ class Stream:
         return Split(images, labels.astype(np.int32))
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """All images `[n, h, w, c]` and labels `[n]`, of which only the sizes are checked."""
+        """Returns all images `[n, h, w, c]` and labels `[n]`; only the sizes of the images are checked.
+
+        Raises:
+            InputError: if the files cannot be read or an image differs in size.
+        """
         images, labels = np.empty(self.images.shape, self._dtype), np.empty(len(self), np.int64)
         for start in range(0, len(self), BATCH):
             numbers = range(start, min(start + BATCH, len(self)))

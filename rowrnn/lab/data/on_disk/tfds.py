@@ -27,20 +27,21 @@ HELD_OUT_SEED = 0
 
 
 def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Dataset:
-    """Loads a set of TensorFlow Datasets, preparing it first where it is not in the directory yet.
+    """Loads a set of TensorFlow Datasets, and prepares it first if it is not in the directory yet.
 
     The test set is the split 'test', else 'validation', else a sixth of 'train' drawn by a fixed seed. Training images
-    that are larger than the budget stay on disk, the same ones in the same order. `Dataset.source` says which.
+    larger than the budget stay on disk; the examples and their order are the same. `Dataset.source` says which applies.
 
     Args:
         name: TFDS name, `name[/config][:version]`. Without a version, the newest prepared one.
         data_dir: TFDS directory; where not given, `TFDS_DATA_DIR` or TFDS's own default.
-        budget: bytes that the training images may take in memory; half of a device's memory, on a CPU an eighth of
-            what is free, where not given.
+        budget: bytes that the training images may take in memory; where not given, half of a device's memory, on a CPU
+            an eighth of the free memory.
 
     Raises:
-        InputError: if the name is unknown, the set cannot be prepared or read, is not an image classification set,
-            or its images are not all of one size. A failed preparation leaves nothing behind.
+        InputError: if the name is unknown, or the set cannot be prepared or read, is not an image classification set,
+            has images of different sizes or examples that a `Dataset` cannot hold. A failed preparation leaves nothing
+            behind.
     """
     folder = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
     builder = _open(name, folder)
@@ -49,13 +50,13 @@ def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Da
         prepared = builder.is_prepared()
     if not prepared:
         _prepare(name, builder, folder)
-        builder = _open(name, folder)  # Another process may have prepared it.
+        builder = _open(name, folder)  # Another process may have prepared it meanwhile.
     _check_format(name, builder, folder)
     train, test, chosen = _streams(name, builder, keys)
     config = f" config {builder.info.config_name}" if builder.info.config_name else ""
     class_names = tuple(builder.info.features[keys[1]].names)
     source = f"TFDS {builder.info.name}:{builder.info.version}{config}, {chosen}"
-    # Of several processes all decide alike.
+    # All processes must decide alike.
     allowed = all_gather_scalar(float(_budget() if budget is None else budget)).min()
     if train.nbytes <= allowed:
         return Dataset.from_arrays(name, train.arrays(), test.arrays(), class_names, source)
@@ -66,7 +67,7 @@ def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Da
 def _streamed(
     name: str, train: Stream, test: Stream, class_names: tuple[str, ...], source: str, folder: Path
 ) -> Dataset:
-    """What `Dataset.from_arrays` makes of the same examples, its training images left on disk."""
+    """Makes the data set of `Dataset.from_arrays` from the same examples, with the training images left on disk."""
     validation_part, train_part = held_out(name, len(train))
     validation, tested = train.at(validation_part).arrays(), test.arrays()
     for split, examples in {"validation": validation, "test": tested}.items():
@@ -93,7 +94,7 @@ def _needs_tensorflow(name: str, folder: Path) -> InputError:
 
 
 def _open(name: str, folder: Path) -> tfds.core.DatasetBuilder:
-    """The builder of what is prepared in the folder, else the one TFDS has code for."""
+    """Returns the builder of the prepared set in the folder, else the one that TFDS has code for."""
     try:
         dataset, options = tfds.core.naming.parse_builder_name_kwargs(name)
     except ValueError as error:
@@ -102,7 +103,7 @@ def _open(name: str, folder: Path) -> tfds.core.DatasetBuilder:
         raise _unknown(name, dataset.name, folder)
     try:
         with silence():
-            # Asked for a version, any, TFDS looks at the files first, then at the code, which may be newer or missing.
+            # With a version, even "any", TFDS looks first at the files, then at its code, which may be newer or gone.
             config, version = options.get("config"), options.get("version", ANY_VERSION)
             return tfds.builder(dataset.name, data_dir=folder, config=config, version=version)
     except Exception as error:  # TFDS and its builders raise anything, AssertionError and ImportError too
@@ -114,7 +115,7 @@ def _open(name: str, folder: Path) -> tfds.core.DatasetBuilder:
 
 
 def _names(base: str, folder: Path) -> set[str]:
-    """All names that can be asked for; configs and versions only of what is prepared, and of the TFDS set `base`."""
+    """Returns all known names; configs and versions only of prepared sets and of the TFDS set `base`."""
     with silence():
         names = {"mnist", *tfds.list_builders(with_community_datasets=False)}  # others are looked up on the network
         with contextlib.suppress(Exception):  # not registered, or its code imports what is not installed
@@ -139,7 +140,11 @@ def _unknown(name: str, base: str, folder: Path) -> InputError:
 
 
 def _keys(name: str, info: tfds.core.DatasetInfo) -> tuple[str, str]:
-    """Keys of the image and of its class among the features."""
+    """Returns the keys of the image and of its label among the features.
+
+    Raises:
+        InputError: if the set has no pair of an image and a class label.
+    """
     features = dict(sorted(info.features.items())) if isinstance(info.features, tfds.features.FeaturesDict) else {}
     for keys in (info.supervised_keys, ("image", "label")):
         match keys:
@@ -163,7 +168,11 @@ def _is_class(feature: object) -> bool:
 
 
 def _prepare(name: str, builder: tfds.core.DatasetBuilder, folder: Path) -> None:
-    """Downloads and prepares the set as array_record, all or nothing."""
+    """Downloads and prepares the set as array_record, all or nothing.
+
+    Raises:
+        InputError: if the folder holds something else, TensorFlow is missing, or the download or the preparation fails.
+    """
     if builder.data_path.exists():  # TFDS would take it for the prepared set
         raise InputError(
             f"{builder.data_path} is there, but is not a prepared data set: it has no dataset_info.json. Remove it, "
@@ -188,7 +197,7 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder, folder: Path) -> None
 
 @contextlib.contextmanager
 def _undone_on_failure(folder: Path, *inside: Path) -> Generator[None, None, None]:
-    """One process after another: removes what appeared inside, and folders that were not there, if the block raises."""
+    """Locks the folder for one process at a time; if the block raises, removes every file and folder that it added."""
     missing = {path for place in inside for path in (place, *place.parents) if not path.exists()}
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY)
@@ -198,8 +207,8 @@ def _undone_on_failure(folder: Path, *inside: Path) -> Generator[None, None, Non
         yield
     except BaseException:  # an interrupt too
         after = {path for place in inside for path in place.rglob("*")}
-        for path in sorted(missing | after - before, reverse=True):  # what a folder holds, then the folder
-            with contextlib.suppress(OSError):  # a parent where something else was put meanwhile stays
+        for path in sorted(missing | after - before, reverse=True):  # contents before their folder
+            with contextlib.suppress(OSError):  # a folder that others wrote to meanwhile stays
                 if path.is_dir() and not path.is_symlink():
                     path.rmdir()
                 else:
@@ -222,7 +231,11 @@ def _check_format(name: str, builder: tfds.core.DatasetBuilder, folder: Path) ->
 
 
 def _streams(name: str, builder: tfds.core.DatasetBuilder, keys: tuple[str, str]) -> tuple[Stream, Stream, str]:
-    """Training and test examples, and in words where the latter came from."""
+    """Returns the training examples, the test examples, and a description of where the test examples came from.
+
+    Raises:
+        InputError: if there is no split 'train', or a split cannot be read.
+    """
     sizes = {split: info.num_examples for split, info in builder.info.splits.items()}
     present = [split for split, examples in sizes.items() if examples]
     if "train" not in present:
@@ -240,7 +253,7 @@ def _streams(name: str, builder: tfds.core.DatasetBuilder, keys: tuple[str, str]
 
 
 def _budget() -> int:
-    """Bytes that training images may take on a device: half of its memory; on a CPU an eighth of what is free."""
-    # On a CPU there are copies meanwhile, of what is read and of what is split off for validation.
+    """Returns the bytes that training images may take: half of a device's memory, an eighth of a CPU's free memory."""
+    # On a CPU loading makes copies: of the arrays read, and of the validation examples split off.
     stats = jax.local_devices()[0].memory_stats()
     return stats["bytes_limit"] // 2 if stats else psutil.virtual_memory().available // 8
