@@ -1,5 +1,6 @@
 """The versions that pyproject.toml lets in are those that were tested: from the floor's to the newest."""
 
+import re
 import tomllib
 
 import pytest
@@ -51,3 +52,11 @@ def test_every_dependency_of_the_library_and_the_laboratory_is_pinned(constraint
     pins = pinned(constraints)
     for line in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["lab"]):
         assert canonicalize_name(Requirement(line).name) in pins, line
+
+
+def test_what_errors_and_pages_tell_to_install_is_an_extra():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    files = [*ROOT.glob("rowrnn/**/*.py"), *ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    named = {name for file in files for name in re.findall(r"rowrnn\[(\w+)\]", file.read_text(encoding="utf-8"))}
+    assert "lab" in named
+    assert named <= set(project["optional-dependencies"])

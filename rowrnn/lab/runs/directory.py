@@ -252,5 +252,5 @@ def _tensorboard() -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
-        raise InputError("Scalars for TensorBoard need tensorboardX: pip install 'rowrnn[tensorboard]'.") from None
+        raise InputError("Scalars for TensorBoard need tensorboardX: pip install 'rowrnn[lab]'.") from None
     return SummaryWriter
