@@ -68,6 +68,15 @@ class MnistRows(lab.Study[Options]):
     protocol = lab.CLASSIFIER_PROTOCOL | {
         "correct_by_row": f"all test images for a cell, the first {CNN_BY_ROW} for a CNN, its rows below left blank"
     }
+    columns = (
+        lab.score_column("test\naccuracy %"),
+        lab.PARAMETERS,
+        ("seconds\nto 98 %", lambda row: seconds(row["seconds_to_98"])),
+        ("seconds\nto 99 %", lambda row: seconds(row["seconds_to_99"])),
+        ("training\nimages/s", lambda row: f"{row['train_images_per_second']:,.0f}"),
+        lab.ANSWERS,
+        ("memory\nMiB", lab.MEMORY[1]),
+    )
 
     def __init__(self, options: Options, data: lab.Dataset) -> None:
         super().__init__(options, data)
@@ -118,6 +127,11 @@ class MnistRows(lab.Study[Options]):
             seen |= {f"gate/{gate}": activation[0] for gate, activation in model.rows.gates(image).items()}
             seen["probability"] = jax.nn.softmax(model.logits_by_row(image)[0])
         return seen
+
+
+def seconds(needed: float | None) -> str:
+    """Whole seconds; a dash where the accuracy was not reached."""
+    return "-" if needed is None else f"{needed:.0f}"
 
 
 if __name__ == "__main__":

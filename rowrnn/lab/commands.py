@@ -41,7 +41,8 @@ def draw_run(run: tyro.conf.Positional[Path]) -> None:
         run: directory of the run.
     """
     record, _ = load_run(run)
-    terminal().print(table(record))
+    if record.table is not None:
+        terminal().print(table(record))
     for picture in draw(run):
         print(picture)
 

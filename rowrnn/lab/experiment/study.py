@@ -17,7 +17,7 @@ from rowrnn.lab.experiment.generation_cost import generation_share
 from rowrnn.lab.experiment.live_table import LiveTable, terminal
 from rowrnn.lab.experiment.model_trial import PROTOCOL, train_contender
 from rowrnn.lab.experiment.options import TrainingOptions, check_options, values_by_name
-from rowrnn.lab.report.columns import Column, model_table
+from rowrnn.lab.report.columns import PARAMETERS, Column, model_table
 from rowrnn.lab.report.tables import table
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.kept_models import keep_model
@@ -52,8 +52,8 @@ class Study(ABC, Generic[Options]):
     """Name of the script and of the experiment in the record, which selects the figures in `rowrnn.lab.draw`."""
     protocol: ClassVar[Mapping[str, str]]
     """How the values specific to this study are obtained, by their names in the record."""
-    columns: ClassVar[Sequence[Column]] = ()
-    """Columns of its table; where empty, those of `rowrnn.lab.report.tables`."""
+    columns: ClassVar[Sequence[Column]] = (PARAMETERS,)
+    """Columns of its table, beside the name of the model."""
     heading: ClassVar[str] = "model"
     """Heading of the first column of its table."""
 
@@ -73,9 +73,9 @@ class Study(ABC, Generic[Options]):
         """Returns the record entries and arrays that all models share."""
         return Setting()
 
-    def table(self, record: Record) -> list[list[str]] | None:
-        """Returns a header and rows as text; None for the table of `rowrnn.lab.report.tables`."""
-        return model_table(self.heading, record.summary, self.columns) if self.columns else None
+    def table(self, record: Record) -> list[list[str]]:
+        """Returns a header and rows as text."""
+        return model_table(self.heading, record.summary, self.columns)
 
 
 def run(study: type[Study[Options]], options_class: type[Options], presets: Mapping[str, Mapping[str, Any]]) -> None:

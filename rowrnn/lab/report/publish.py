@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
-from rowrnn.lab.report.tables import cells, markdown
+from rowrnn.lab.report.tables import markdown, rows_of
 from rowrnn.lab.runs.record import ARRAYS, RESULTS, Record, load_run, read_results
 
 TABLE = re.compile(r"(<!-- ([\w.-]+(?: \+ [\w.-]+)*) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
@@ -113,7 +113,7 @@ def _beside(record: Record, path: Path) -> Record:
     """
     try:
         other = read_results(path)
-        alike = other.experiment == record.experiment and list(cells(other)[0]) == list(cells(record)[0])
+        alike = other.experiment == record.experiment and list(rows_of(other)[0]) == list(rows_of(record)[0])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}, which shares the table, cannot be read ({error!r}): publish its run again."

@@ -80,7 +80,7 @@ class Record:
         protocol: how the figures are obtained, and the options by name.
         summary: rows, one for each model from `ModelRow.flat`, or of other measurements.
         curves: metrics after every epoch by model, each with a last axis of seeds.
-        table: a header and rows, if they differ from those of `rowrnn.lab.report.tables`.
+        table: a header and rows; None before a model is finished.
         progress: progress of the model in training.
         arguments: arguments of the command line; None in records of runs that cannot be resumed.
         started: start time, as `%Y-%m-%dT%H:%M:%S%z`.

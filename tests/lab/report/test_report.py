@@ -8,12 +8,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
+from experiments.mnist_rows import MnistRows
 from rowrnn.errors import InputError
 from rowrnn.lab.draw import draw
+from rowrnn.lab.report.columns import model_table
 from rowrnn.lab.report.publish import pages_of, publish
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.report.style import band
-from rowrnn.lab.report.tables import markdown, summary_table
+from rowrnn.lab.report.tables import markdown, table
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.record import SCHEMA, Record, read_record, read_results
 
@@ -30,12 +32,14 @@ def results(experiment="mnist_rows"):
         "inference_images_per_second": 50_000.0,
         "memory_mib": 99.6,
     }
+    rows = [row, {**row, "model": "CNN"}]
     curve = {"loss": [[1.0, 0.9, 1.1], [0.5, 0.4, 0.6]], "validation_accuracy": [[0.9, 0.8, 0.85], [0.95, 0.97, 0.96]]}
     return Record(
         experiment,
         data={"name": "toy", "test": 70, "shape": [6, 4, 1], "classes": 3, "class_names": ["a", "b", "c"]},
         protocol={"seeds": 3},
-        summary=[row, {**row, "model": "CNN"}],
+        summary=rows,
+        table=model_table("model", rows, MnistRows.columns),
         curves={"Row LSTM": curve, "CNN": curve},
     )
 
@@ -83,7 +87,7 @@ def test_markdown_states_every_figure():
 def test_the_terminal_table_fits_80_columns():
     console = Console(width=80)
     with console.capture() as captured:
-        console.print(summary_table(results()))
+        console.print(table(results()))
     assert "98.00 ± 2.48" in captured.get()
     assert "…" not in captured.get()
 
@@ -136,6 +140,8 @@ def test_pictures_are_those_that_the_arrays_allow(tmp_path):
         run.save(Record("times"))
     with pytest.raises(InputError, match=r"The run of times in .* has nothing to draw"):
         draw(run.directory)
+    with pytest.raises(InputError, match=r"This run of times has no table: no model is finished\."):
+        markdown(Record("times"))
 
 
 PAGE = """before ![](results/toy-confusion.png)
