@@ -33,6 +33,7 @@ from rowrnn.lab.budget import solve_width
 from rowrnn.lab.data import Augmentation, Dataset
 from rowrnn.lab.data.load import load
 from rowrnn.lab.devices.mesh import one_device_per_core
+from rowrnn.lab.experiment.classification import classification_task
 from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.experiment.option_checks import check_names
@@ -40,7 +41,6 @@ from rowrnn.lab.experiment.placement import choices_of, devices_for
 from rowrnn.lab.report.tables import plain_table
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.record import Record
-from rowrnn.lab.tasks.classification.task import correct, cross_entropy
 from rowrnn.lab.training import Checkpoints, Recipe
 from rowrnn.lab.training import steps as steps_module
 from rowrnn.lab.training.steps import Steps, TrainState
@@ -198,10 +198,7 @@ def training_of(name: str, options: Options, data: Dataset) -> Steps:
     shapes: Any = jax.eval_shape(lambda: build(units, nnx.Rngs(0)))
     steps = Steps(
         lambda key: build(units, nnx.Rngs(key)),
-        partial(cross_entropy, augmentation=Augmentation(shift=1.0)),
-        correct,
-        data.train,
-        data.validation,
+        classification_task(data, Augmentation(shift=1.0)),
         Recipe(epochs=EPOCHS, batch_size=64, learning_rate=6e-3),
         jax.random.split(jax.random.key(0), options.seeds),
         devices_for(choices_of(shapes), options.seeds),

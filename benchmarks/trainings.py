@@ -26,7 +26,7 @@ def train_in_jax(library: str, cell: str, seed: int, epochs: int, splits: str) -
     from rowrnn.lab.data import Augmentation, Split
     from rowrnn.lab.devices.mesh import one_device_per_core
     from rowrnn.lab.tasks.classification.task import correct, cross_entropy
-    from rowrnn.lab.training import Recipe
+    from rowrnn.lab.training import Recipe, Task
     from rowrnn.lab.training.fit import fit
 
     if library != "rowrnn":  # Compiled, a scan has all cores on one device.
@@ -45,10 +45,7 @@ def train_in_jax(library: str, cell: str, seed: int, epochs: int, splits: str) -
         train, test = (Split(arrays[f"{name}_images"], arrays[f"{name}_labels"]) for name in ("train", "test"))
     fit(
         rowrnn_classifier(cell) if library == "rowrnn" else flax_classifier(cell),
-        partial(cross_entropy, augmentation=Augmentation(shift=SHIFT)),
-        correct,
-        train,
-        test,
+        Task(partial(cross_entropy, augmentation=Augmentation(shift=SHIFT)), correct, train, test),
         Recipe(epochs, **RECIPE),
         jax.random.key(seed)[None],
         on_compiled=begin,

@@ -39,7 +39,6 @@ from rowrnn.lab.experiment.option_checks import (
 )
 from rowrnn.lab.experiment.options import Group, Regularization, TrainingOptions, Unnamed
 from rowrnn.lab.experiment.study import Setting, Study, run, run_study
-from rowrnn.lab.experiment.task import Task
 from rowrnn.lab.report.columns import (
     ANSWERS,
     MEMORY,
@@ -54,6 +53,7 @@ from rowrnn.lab.report.columns import (
 )
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.runs.record import Record
+from rowrnn.lab.training import Task
 from rowrnn.lab.training.contracts import Batch, Loss, Metrics, Score
 
 __all__ = [

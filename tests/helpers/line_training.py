@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rowrnn.lab.errors import Stopped
-from rowrnn.lab.training import Recipe
+from rowrnn.lab.training import Recipe, Task
 from rowrnn.lab.training.fit import fit
 
 
@@ -23,7 +23,7 @@ def squared(model, batch, key):
     del key
     x, y = batch
     loss = jnp.mean((x @ model["w"] + model["b"][None] - y) ** 2)
-    return loss, {"loss": loss}
+    return loss, {}
 
 
 def closeness(model, batch):
@@ -47,7 +47,7 @@ def fit_line(checkpoints, loss=noisy, seeds=2, epochs=3, train=None, max_skipped
     keys = jax.vmap(jax.random.key)(jnp.arange(seeds, dtype=jnp.uint32))
     recipe = Recipe(epochs, batch_size=4, max_skipped_steps=max_skipped_steps)
     train = examples(80) if train is None else train
-    return fit(line, loss, closeness, train, examples(9, 1), recipe, keys, checkpoints=checkpoints, **options)
+    return fit(line, Task(loss, closeness, train, examples(9, 1)), recipe, keys, checkpoints=checkpoints, **options)
 
 
 def stop():

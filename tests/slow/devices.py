@@ -13,7 +13,7 @@ import optax
 from flax import nnx
 
 from rowrnn.cells import GRU
-from rowrnn.lab.training import Checkpoints, Recipe
+from rowrnn.lab.training import Checkpoints, Recipe, Task
 from rowrnn.lab.training.fit import fit
 from rowrnn.lab.training.steps import Steps
 from rowrnn.models import Classifier
@@ -30,7 +30,7 @@ def build(key):
 def loss(model, batch, key):
     images, labels = batch
     mean = optax.softmax_cross_entropy_with_integer_labels(model(images, key=key), labels).mean()
-    return mean, {"loss": mean}
+    return mean, {}
 
 
 def score(model, batch):
@@ -42,7 +42,7 @@ def main():
     rng = np.random.default_rng(0)
     data = rng.normal(size=(80, 4, 3, 1)).astype(np.float32), rng.integers(0, 3, 80).astype(np.int32)
     keys, recipe = jax.random.split(jax.random.key(0), 1), Recipe(epochs=4, batch_size=BATCH)
-    arguments = build, loss, score, data, data, recipe, keys
+    arguments = build, Task(loss, score, data, data), recipe, keys
     losses = {n: [e.metrics["loss"].item() for e in fit(*arguments, devices=jax.devices()[:n]).epochs] for n in DEVICES}
     steps = {n: Steps(*arguments, jax.devices()[:n]) for n in DEVICES}
     kept, after = {}, {}

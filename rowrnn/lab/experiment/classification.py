@@ -9,9 +9,9 @@ from jaxtyping import Float
 
 from rowrnn.lab.data import Augmentation, Dataset, Split
 from rowrnn.lab.experiment.contender import Trial
-from rowrnn.lab.experiment.task import Task
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.tasks.classification.task import correct, cross_entropy, predict
+from rowrnn.lab.training import Task
 from rowrnn.lab.training.evaluation import compile_evaluation
 
 CLASSIFIER_PROTOCOL = {

@@ -10,10 +10,9 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, PyTree
 
 from rowrnn.lab.budget import solve_width
-from rowrnn.lab.experiment.task import Task
 from rowrnn.lab.runs.kept_models import apply
 from rowrnn.lab.runs.record import ModelRow
-from rowrnn.lab.training import Fit
+from rowrnn.lab.training import Fit, Task
 from rowrnn.lab.training.evaluation import evaluate
 
 

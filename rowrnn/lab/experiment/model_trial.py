@@ -16,8 +16,7 @@ from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.process_usage import seconds_since_start
 from rowrnn.lab.runs.record import ModelRow
-from rowrnn.lab.training import Checkpoints, Epoch, Source
-from rowrnn.lab.training.evaluation import examples_of
+from rowrnn.lab.training import Checkpoints, Epoch
 from rowrnn.lab.training.fit import fit
 
 PROTOCOL = {
@@ -53,8 +52,8 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
     def build(rngs: nnx.Rngs) -> object:
         return contender.build(width, rngs)
 
-    examples = len(task.train) if isinstance(task.train, Source) else examples_of(task.train)
-    per_epoch = examples // options.batch * options.batch * options.seeds
+    steps = task.examples // options.batch
+    per_epoch = steps * options.batch * options.seeds
     shapes = jax.eval_shape(lambda: build(nnx.Rngs(0)))
     size, choices = parameters(shapes), choices_of(shapes)
     devices = devices_for(choices, options.seeds)
@@ -72,10 +71,7 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
     live.compiling(title, size)
     fitted = fit(
         lambda key: build(nnx.Rngs(key)),
-        task.loss,
-        task.score,
-        task.train,
-        task.validation,
+        task,
         options.recipe(),
         options.seed_keys(),
         checkpoints=Checkpoints(run.checkpoints(title), every=options.save_every),
@@ -103,7 +99,7 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
         entries={**contender.about, f"validation_{task.measure}": interval(best)},
     )
     # A training that was finished before an interruption is not compiled again.
-    first_step = ready[0] + seconds[0] / (examples // options.batch) if ready else None
+    first_step = ready[0] + seconds[0] / steps if ready else None
     curve = curve_of(fitted.epochs, task.measure) | {"seconds": seconds}
     return Trial(contender, row, curve, fitted, devices, first_step)
 

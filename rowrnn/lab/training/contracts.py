@@ -7,7 +7,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 Batch = PyTree[ArrayLike]
 """Examples: a pytree of arrays whose first axes all have the number of examples as their length."""
 Metrics = dict[str, Array]
-"""Scalar metrics of a training step by name, among them `loss`."""
+"""Scalar metrics of a training step by name, beside its `loss`."""
 
 
 @runtime_checkable

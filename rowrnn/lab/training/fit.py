@@ -1,7 +1,8 @@
 """The training loop: epochs of compiled steps, several seeds at once, saved in checkpoints and resumed from them.
 
-It depends on a loss `(model, batch, key) → (loss, metrics)` and a score `(model, batch) → [b]`, not on the model. A
-model is any pytree of float arrays that no call changes, a batch any pytree of arrays with a common leading axis.
+It depends on a task, with its loss `(model, batch, key) → (loss, metrics)` and score `(model, batch) → [b]`, not on the
+model. A model is any pytree of float arrays that no call changes, a batch any pytree of arrays with a common leading
+axis.
 """
 
 import dataclasses
@@ -20,11 +21,10 @@ from rowrnn.lab.devices.exchange import all_gather_scalar, block_until_ready, ga
 from rowrnn.lab.errors import Stopped
 from rowrnn.lab.leaf_names import leaves_by_name
 from rowrnn.lab.training.checkpoint import Checkpoints
-from rowrnn.lab.training.contracts import Batch, Loss, Score
-from rowrnn.lab.training.examples import Source
 from rowrnn.lab.training.interruption import Interruption
 from rowrnn.lab.training.recipe import Recipe
 from rowrnn.lab.training.steps import SCORE, Steps, TrainState
+from rowrnn.lab.training.task import Task
 
 CHUNK_SECONDS = 1.0  # of steps between two checks for a request to stop
 FIRST_CHUNK = 8  # steps, before the duration of a step is known
@@ -36,7 +36,7 @@ class Epoch(NamedTuple):
 
     Args:
         number: number of the epoch, from 1.
-        metrics: means over the steps that were not skipped.
+        metrics: means over the steps that were not skipped, `loss` among them.
         score: mean score of the validation set.
         seconds: duration.
     """
@@ -74,10 +74,7 @@ class Fit(NamedTuple):
 
 def fit(
     init: Callable[[Any], Any],
-    loss: Loss,
-    score: Score,
-    train: Batch | Source,
-    validation: Batch,
+    task: Task,
     recipe: Recipe,
     keys: Key[Array, "seeds"],
     *,
@@ -94,12 +91,7 @@ def fit(
 
     Args:
         init: function of a key to a model.
-        loss: function of model, batch and key to the mean loss of the batch and metrics to average over the steps.
-        score: function of model and batch to a score of each example, `[b]`; the mean over `validation` selects the
-            weights.
-        train: training examples, a pytree of arrays with a common leading axis; or a `Source`, from which examples are
-            read during training. The numbers are the same up to the last bit, which XLA may round differently.
-        validation: validation examples, a pytree of arrays with a common leading axis.
+        task: loss, score and examples.
         recipe: hyperparameters of the training.
         keys: one key for each seed, the source of all its randomness.
         checkpoints: where to save the training and to resume it from; where not given, it is not saved.
@@ -120,7 +112,7 @@ def fit(
         Stopped: on Ctrl-C or SIGTERM, after the training is saved.
     """
     with Interruption(hears=checkpoints is not None) as interruption:
-        steps = Steps(init, loss, score, train, validation, recipe, keys, devices)
+        steps = Steps(init, task, recipe, keys, devices)
         resumed = None if checkpoints is None else _resumed(checkpoints, steps)
         state, progress = resumed or (steps.begin(), Progress())
         if len(progress.epoch_seconds) < recipe.epochs:
@@ -139,12 +131,9 @@ def fit(
                 if checkpoints is not None:
                     # Processes save together and take chunks of equal length, by the clock of the first.
                     chunk = max(1, int(CHUNK_SECONDS / all_gather_scalar(seconds)[0] * (last - first)))
-                    stop, due = (
-                        all_gather_scalar(float(interruption.requested or 0)).max(),
-                        all_gather_scalar(float(checkpoints.due()))[0],
-                    )
+                    stop, due = _requested(interruption), all_gather_scalar(float(checkpoints.due()))[0]
                     if last < steps.per_epoch and (due or stop):
-                        _save(checkpoints, steps, state, progress, int(stop))
+                        _save(checkpoints, steps, state, progress, stop)
             started = time.perf_counter()
             state, finite = steps.conclude(state, number)
             block_until_ready(finite)
@@ -152,14 +141,8 @@ def fit(
             progress.conclude(time.perf_counter() - started)
             on_epoch(_epochs(state, progress)[-1])
             if checkpoints is not None:
-                _save(
-                    checkpoints,
-                    steps,
-                    state,
-                    progress,
-                    int(all_gather_scalar(float(interruption.requested or 0)).max()),
-                )
-        if checkpoints is not None and (stop := int(all_gather_scalar(float(interruption.requested or 0)).max())):
+                _save(checkpoints, steps, state, progress, _requested(interruption))
+        if checkpoints is not None and (stop := _requested(interruption)):
             raise _stopped(stop, progress)  # The signal came while the last checkpoint was written.
     return Fit(
         state.best_model if jax.process_count() == 1 else gather(state.best_model),
@@ -185,6 +168,11 @@ class Progress:
         """Ends the epoch, adding `seconds` to its duration."""
         self.epoch_seconds.append(self.seconds + seconds)
         self.steps, self.seconds = 0, 0.0
+
+
+def _requested(interruption: Interruption) -> int:
+    """Returns the signal that asked any process to stop; 0 if none did."""
+    return int(all_gather_scalar(float(interruption.requested or 0)).max())
 
 
 def _save(checkpoints: Checkpoints, steps: Steps, state: TrainState, progress: Progress, stop: int) -> None:

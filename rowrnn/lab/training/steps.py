@@ -22,10 +22,11 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 from rowrnn.errors import InputError
 from rowrnn.lab.devices.exchange import block_until_ready, to_devices
 from rowrnn.lab.devices.mesh import SEED, map_over_seeds, seed_mesh
-from rowrnn.lab.training.contracts import Batch, Loss, Metrics, Score
-from rowrnn.lab.training.evaluation import examples_of, map_batches
+from rowrnn.lab.training.contracts import Batch, Metrics
+from rowrnn.lab.training.evaluation import map_batches
 from rowrnn.lab.training.examples import EpochExamples, InMemory, Source, Streamed
 from rowrnn.lab.training.recipe import Recipe
+from rowrnn.lab.training.task import Task
 
 SCORE = "validation score"
 
@@ -64,10 +65,7 @@ class Steps:
 
     Args:
         init: function of a key to a model.
-        loss: function of model, batch and key to the mean loss of the batch and metrics.
-        score: function of model and batch to a score of each example.
-        train: training examples, or the source that they are read from.
-        validation: validation examples.
+        task: loss, score and examples.
         recipe: hyperparameters of the training.
         keys: one key for each seed.
         devices: devices to train on; all devices where not given.
@@ -80,15 +78,12 @@ class Steps:
     def __init__(
         self,
         init: Callable[[Any], Any],
-        loss: Loss,
-        score: Score,
-        train: Batch | Source,
-        validation: Batch,
+        task: Task,
         recipe: Recipe,
         keys: Key[Array, "seeds"],
         devices: Sequence[jax.Device] | None,
     ) -> None:
-        examples = len(train) if isinstance(train, Source) else examples_of(train)
+        examples = task.examples
         if recipe.batch_size > examples:
             raise InputError(
                 f"A batch of {recipe.batch_size} is larger than the training set of {examples} examples: "
@@ -97,15 +92,16 @@ class Steps:
         self.per_epoch = examples // recipe.batch_size
         self.mesh = seed_mesh(len(keys), recipe.batch_size, devices)
         self._over_seeds, self._everywhere = NamedSharding(self.mesh, P(SEED)), NamedSharding(self.mesh, P())
-        self._init, self._loss, self._score, self._recipe = init, loss, score, recipe
+        self._init, self._score, self._recipe = init, task.score, recipe
+        self._loss = task.loss
         self._optimizer = recipe.optimizer(self.per_epoch * recipe.epochs)
         # Seeds are initialized in turn, on one device: a batched QR of orthogonal initializers on several CPU devices
         # can deadlock, each holding a thread of the pool that the others wait for.
         self._first_keys = jax.device_put(keys, self.mesh.local_devices[0])
         self._start = jax.jit(partial(jax.lax.map, self._begin_seed))
         self._count, sizes = examples, (len(keys), self.per_epoch, recipe.batch_size)
-        self._examples = (Streamed if isinstance(train, Source) else InMemory)(train, self.mesh, sizes)
-        self._validation = to_devices(validation, self._everywhere)
+        self._examples = (Streamed if isinstance(task.train, Source) else InMemory)(task.train, self.mesh, sizes)
+        self._validation = to_devices(task.validation, self._everywhere)
         self._keys = jax.random.wrap_key_data(to_devices(jax.random.key_data(keys), self._over_seeds))
 
     def describe(self) -> dict[str, Any]:
@@ -177,7 +173,7 @@ class Steps:
         batch = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct((self._recipe.batch_size, *a.shape[1:]), a.dtype), self._examples.shapes
         )
-        _, metrics = jax.eval_shape(self._loss, model, batch, key)
+        _, metrics = jax.eval_shape(self._loss_and_metrics, model, batch, key)
         sums = {name: jnp.zeros((), jnp.promote_types(a.dtype, jnp.float32)) for name, a in metrics.items()}
         best_score = jnp.full((), -jnp.inf)
         none = jnp.zeros((), jnp.int32)
@@ -195,6 +191,10 @@ class Steps:
             fault=jnp.copy(none),
             faulty=jnp.zeros((1 + len(jax.tree.leaves(model)),), bool),
         )
+
+    def _loss_and_metrics(self, model: Any, batch: Batch, key: Array) -> tuple[Array, Metrics]:
+        loss, metrics = self._loss(model, batch, key)
+        return loss, {"loss": loss, **metrics}
 
     def _order_of_seed(self, key: Array, epoch: Array) -> Int[Array, "steps b"]:
         order_key, _ = jax.random.split(jax.random.fold_in(key, epoch))
@@ -215,9 +215,9 @@ class Steps:
         def step(carry: tuple[Array, TrainState]) -> tuple[Array, TrainState]:
             step, state = carry
             batch = self._examples.batch(examples, block, step - start)
-            of_model = jax.value_and_grad(self._loss, has_aux=True)
-            (loss, metrics), gradient = of_model(state.model, batch, jax.random.fold_in(steps_key, step))
-            faulty = _not_finite(loss, metrics, gradient)
+            of_model = jax.value_and_grad(self._loss_and_metrics, has_aux=True)
+            (_, metrics), gradient = of_model(state.model, batch, jax.random.fold_in(steps_key, step))
+            faulty = _not_finite(metrics, gradient)
             updates, optimizer = self._optimizer.update(gradient, state.optimizer, state.model)
             taken = state._replace(
                 model=jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.model, updates),
@@ -270,9 +270,9 @@ def _check_trainable(model: PyTree[Array]) -> None:
         )
 
 
-def _not_finite(loss: Array, metrics: Metrics, gradient: PyTree[Array]) -> Bool[Array, "arrays"]:
+def _not_finite(metrics: Metrics, gradient: PyTree[Array]) -> Bool[Array, "arrays"]:
     """Returns whether the loss or a metric is not finite, then the same of each array of the gradient or its norm."""
-    values = jnp.stack([jnp.isfinite(value).all() for value in (loss, *metrics.values())]).all()
+    values = jnp.stack([jnp.isfinite(value).all() for value in metrics.values()]).all()
     # A sum of squares is finite only if all elements are, and clipping needs it anyway.
     arrays = [jnp.isfinite(jnp.sum(jnp.square(leaf))) for leaf in jax.tree.leaves(gradient)]
     return ~jnp.stack([values, *arrays])

@@ -16,6 +16,7 @@ from rowrnn.lab.data.dataset import Split
 from rowrnn.lab.tasks.classification.task import correct, cross_entropy
 from rowrnn.lab.training.fit import fit
 from rowrnn.lab.training.recipe import Recipe
+from rowrnn.lab.training.task import Task
 from rowrnn.models import Classifier
 
 DATA = Split(np.zeros((8, 4, 4, 1), np.uint8), np.arange(8, dtype=np.int32) % 3)
@@ -34,7 +35,7 @@ def classifier(key):
 
 def trained(build, recipe=None):
     loss = partial(cross_entropy, augmentation=Augmentation())
-    return fit(build, loss, correct, DATA, DATA, recipe or Recipe(1, 4), jax.random.split(jax.random.key(0), 1))
+    return fit(build, Task(loss, correct, DATA, DATA), recipe or Recipe(1, 4), jax.random.split(jax.random.key(0), 1))
 
 
 def test_a_training_in_64_bit_mode():

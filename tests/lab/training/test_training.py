@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec as P
 from rowrnn.cells import GRU
 from rowrnn.errors import InputError
 from rowrnn.lab.devices.mesh import seed_mesh
-from rowrnn.lab.training import Checkpoints, Epoch, Fit, Recipe
+from rowrnn.lab.training import Checkpoints, Epoch, Fit, Recipe, Task
 from rowrnn.lab.training.evaluation import compile_evaluation, evaluate
 from rowrnn.lab.training.fit import fit
 from rowrnn.lab.training.interruption import STOP_SIGNALS, Interruption
@@ -65,7 +65,7 @@ def test_a_full_batch_training_equals_a_numpy_loop():
     # With one batch an epoch the order of the examples does not matter, so that the loop needs no random numbers.
     train, recipe = examples(4), Recipe(8, 4, 0.05, 0.25, 0.1, 0.5)
     keys = jax.random.split(jax.random.key(3), 2)
-    result = fit(line, squared, closeness, train, examples(3, 1), recipe, keys)
+    result = fit(line, Task(squared, closeness, train, examples(3, 1)), recipe, keys)
     for seed, key in enumerate(keys):
         model = {name: np.asarray(value, np.float64) for name, value in line(jax.random.fold_in(key, 0)).items()}
         moments, (x, y) = {}, (np.asarray(array, np.float64) for array in train)
@@ -89,10 +89,7 @@ def test_every_epoch_sees_another_permutation_and_leaves_out_the_incomplete_batc
     train, validation = jnp.arange(10), jnp.arange(2)
     result = fit(
         lambda key: {"seen": jnp.zeros(10)},
-        visit,
-        lambda model, batch: jnp.zeros(batch.shape),
-        train,
-        validation,
+        Task(visit, lambda model, batch: jnp.zeros(batch.shape), train, validation),
         Recipe(epochs=6, batch_size=4),
         jax.random.split(jax.random.key(0), 2),
     )
@@ -107,14 +104,11 @@ def test_every_epoch_sees_another_permutation_and_leaves_out_the_incomplete_batc
 def test_the_weights_of_the_best_epoch_are_kept():
     # The score counts down while training goes on, so the first epoch is the best.
     def loss(model, batch, key):
-        return jnp.mean(model["w"] * batch), {"loss": jnp.mean(model["w"])}
+        return jnp.mean(model["w"] * batch), {}
 
     result = fit(
         lambda key: {"w": jnp.zeros(())},
-        loss,
-        lambda model, batch: jnp.broadcast_to(model["w"], batch.shape),
-        jnp.ones(4),
-        jnp.ones(3),
+        Task(loss, lambda model, batch: jnp.broadcast_to(model["w"], batch.shape), jnp.ones(4), jnp.ones(3)),
         Recipe(epochs=5, batch_size=4, warmup=0.0, weight_decay=0.0),
         jax.random.split(jax.random.key(0), 1),
     )
@@ -136,7 +130,7 @@ def classifier(key):
 def classifier_loss(model, batch, key):
     images, labels = batch
     loss = optax.softmax_cross_entropy_with_integer_labels(model(images, key=key), labels).mean()
-    return loss, {"loss": loss}
+    return loss, {}
 
 
 def classifier_score(model, batch):
@@ -149,7 +143,7 @@ def fit_rows(devices, seeds=1, loss=classifier_loss):
     # 20 steps: 4 epochs of 5 batches.
     recipe = Recipe(epochs=4, batch_size=16)
     data = rows_problem()
-    return fit(classifier, loss, classifier_score, data, data, recipe, keys, devices=devices)
+    return fit(classifier, Task(loss, classifier_score, data, data), recipe, keys, devices=devices)
 
 
 @pytest.fixture(scope="module")
@@ -371,13 +365,15 @@ def test_steps_that_are_not_finite_are_skipped_up_to_a_limit():
 
 def test_arrays_of_different_lengths_are_refused():
     x, y = examples(10)
+    task = Task(squared, closeness, (x, y[:9]), examples(3))
     with pytest.raises(InputError, match=r"one number of examples, at least 1; found \[9, 10\]"):
-        fit(line, squared, closeness, (x, y[:9]), examples(3), Recipe(1, 4), jax.random.split(jax.random.key(0), 1))
+        fit(line, task, Recipe(1, 4), jax.random.split(jax.random.key(0), 1))
 
 
 def test_a_batch_larger_than_the_training_set_is_refused():
+    task = Task(squared, closeness, examples(10), examples(3))
     with pytest.raises(InputError, match="batch of 128 is larger than the training set of 10 examples"):
-        fit(line, squared, closeness, examples(10), examples(3), Recipe(1), jax.random.split(jax.random.key(0), 1))
+        fit(line, task, Recipe(1), jax.random.split(jax.random.key(0), 1))
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def loss(model: Captioner, batch: Split, key: Array) -> tuple[Float[Array, ""], 
     of_words = optax.softmax_cross_entropy_with_integer_labels(logits, captions)
     words = captions != language.PAD
     mean = of_words.mean(where=words)
-    return mean, {"loss": mean}
+    return mean, {}
 
 
 def exact(model: Captioner, batch: Scenes) -> Float[Array, "b"]:

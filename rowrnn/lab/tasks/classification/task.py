@@ -31,7 +31,7 @@ def cross_entropy(
     augmentation_key, dropout_key = jax.random.split(key)
     logits = model(augmentation(as_float(batch.images), augmentation_key), key=dropout_key)
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
-    return loss, {"loss": loss, "accuracy": _hits(logits, batch).mean()}
+    return loss, {"accuracy": _hits(logits, batch).mean()}
 
 
 def predict(model: Any, batch: Split) -> Logits:

@@ -46,7 +46,7 @@ def loss(
     logits = logits_by_frame(model, videos.frames, single_frames=single_frames)
     labels = jnp.broadcast_to(videos.labels[:, None], logits.shape[:2])
     mean = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-    return mean, {"loss": mean}
+    return mean, {}
 
 
 def predict(model: Model, batch: Videos, *, single_frames: bool) -> Float[Array, "b t classes"]:

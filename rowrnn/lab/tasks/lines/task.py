@@ -76,7 +76,7 @@ def loss(
     papers = training_lines(batch, writing, digits=digits, lines=lines, augmentation=augmentation)
     keys = jax.random.split(dropping, len(papers))
     mean = jnp.stack([ctc_loss(model, paper, key) for paper, key in zip(papers, keys, strict=True)]).mean()
-    return mean, {"loss": mean}
+    return mean, {}
 
 
 def ctc_loss(model: Any, lines: Lines, key: Array) -> Float[Array, ""]:

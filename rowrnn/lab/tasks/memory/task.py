@@ -59,7 +59,7 @@ def loss(
     rows = delayed_rows(batch.images, noise_key, delay=delay, noise=noise)
     logits = model(rows, batch.images.shape[1] + delays)
     mean = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
-    return mean, {"loss": mean}
+    return mean, {}
 
 
 def correct(model: Witness, batch: Questions, *, longest: int, noise: bool) -> Float[Array, "b"]:

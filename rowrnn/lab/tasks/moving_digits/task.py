@@ -48,7 +48,7 @@ def loss(
     videos = training_videos(batch, key, digits=digits, frames=given + ahead)
     errors = squared_error(model.predictions(videos[:, :given], ahead), videos[:, 1:])
     mean = errors.mean() / ENERGY
-    return mean, {"loss": mean, "mse": errors[:, given - 1 :].mean()}
+    return mean, {"mse": errors[:, given - 1 :].mean()}
 
 
 def forecast(model: Any, videos: Frames, *, given: int, ahead: int) -> Float[Array, "b ahead h w c"]:
