@@ -1,4 +1,4 @@
-"""One layer of LSTM or GRU and a linear head, in every library alike, ready to be timed."""
+"""An LSTM or GRU layer with a linear head in every library, compiled and ready to be timed."""
 
 import sys
 import time
@@ -7,12 +7,21 @@ from math import isqrt
 from typing import Any, NamedTuple
 
 CLASSES, LEARNING_RATE = 10, 1e-3
-# torch unrolls a recurrence to compile it: more steps take minutes.
+# torch unrolls a recurrence to compile it, which takes minutes for more steps.
 COMPILED_STEPS = 28
 
 
 class Case(NamedTuple):
-    """What is computed: `cell` "lstm" or "gru", on `[batch, t, d]`, `mode` "forward" or "train"."""
+    """A computation to be timed.
+
+    Args:
+        cell: "lstm" or "gru".
+        batch: number of sequences.
+        hidden: hidden size.
+        t: number of steps.
+        d: number of features of a step.
+        mode: "forward" for the outputs of the layer, "train" for a training step with Adam.
+    """
 
     cell: str
     batch: int
@@ -23,7 +32,14 @@ class Case(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """One way to compute a case: `run(steps)` returns when so many steps are done."""
+    """A way to compute a case.
+
+    Args:
+        name: name of the way.
+        run: function that computes the given number of steps and returns when they are done.
+        compile_seconds: time of compilation.
+        memory_mib: memory of outputs and temporaries that XLA plans, in MiB; None if unknown.
+    """
 
     name: str
     run: Callable[[int], None]
@@ -32,7 +48,7 @@ class Variant(NamedTuple):
 
 
 def torch_variants(case: Case) -> Iterator[Variant]:
-    """`torch.nn.LSTM` and `torch.nn.GRU`, eager and, where it works, through `torch.compile`."""
+    """Yields `torch.nn.LSTM` or `torch.nn.GRU`, eager and, where that works, compiled with `torch.compile`."""
     import torch
 
     torch._dynamo.reset()
@@ -71,19 +87,19 @@ def torch_variants(case: Case) -> Iterator[Variant]:
     compiled, started = runner(torch.compile(computed)), time.perf_counter()
     try:
         compiled(1)
-    except Exception as error:  # Its compiler fails in ways of its own: an LSTM cannot be trained so.
+    except Exception as error:  # Any kind: the compiler cannot train an LSTM, for example.
         print(f"torch.compile of {case}: {type(error).__name__}", file=sys.stderr)
     else:
         yield Variant("compiled", compiled, time.perf_counter() - started)
 
 
 def jax_variants(case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: tuple[int, ...]) -> Iterator[Variant]:
-    """A layer `(parameters, apply(parameters, x) → [b, t, h])` step by step and inside one jitted loop.
+    """Yields a JAX layer, called step by step and inside one jitted loop.
 
     Args:
         case: what is computed.
-        layer: makes the layer.
-        meshes: numbers of devices over which the batch is cut.
+        layer: function that returns a layer's parameters and `apply(parameters, x) → [b, t, hidden]`.
+        meshes: numbers of devices over which the batch is sharded; those that do not divide it are left out.
     """
     import jax
     import jax.numpy as jnp
@@ -109,7 +125,7 @@ def jax_variants(case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: t
 
     def forward(state: Any, x: Any, labels: Any) -> Any:
         parameters, before = state
-        # Outputs that nobody reads, or that are the same in every turn of a loop, would not be computed.
+        # Outputs must be used and must differ between iterations, or XLA would not compute them each time.
         return parameters, apply(parameters, x + before[0, 0, 0] * 1e-30)
 
     model = (parameters, head)
@@ -132,7 +148,7 @@ def jax_variants(case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: t
             shardings = jax.tree.map(lambda array: array.sharding, placed)
             suffix = f", {devices} devices" if devices > 1 else ""
             ways = [("stepwise", step, ()), ("in one loop", loop, (np.int32(1),))]
-            # Steps that wait for each other across devices can deadlock when several are on their way.
+            # Stepwise only on one device: several steps in flight, each with collectives, can deadlock.
             for name, function, more in ways[devices > 1 :]:
                 started = time.perf_counter()
                 jitted = jax.jit(function, donate_argnums=0, out_shardings=shardings)
@@ -169,7 +185,7 @@ def _stepwise(compiled: Any, state: Any, inputs: Any) -> Callable[[int], None]:
 
 
 def rowrnn_layer(case: Case, **options: Any) -> tuple[Any, Any]:
-    """`rowrnn.scan` with its own choice of backend."""
+    """Returns a cell and `rowrnn.scan`, by default with the backend "auto"."""
     from flax import nnx
 
     from rowrnn import CELLS, scan
@@ -178,17 +194,17 @@ def rowrnn_layer(case: Case, **options: Any) -> tuple[Any, Any]:
 
 
 def checkpointed_layer(case: Case) -> tuple[Any, Any]:
-    """`rowrnn.scan` that keeps the state after every √t steps only."""
+    """Returns a cell and `rowrnn.scan` with `checkpoint_every=√t`."""
     return rowrnn_layer(case, checkpoint_every=isqrt(case.t))
 
 
 def plain_layer(case: Case) -> tuple[Any, Any]:
-    """`jax.lax.scan` over the cell's step, differentiated by JAX."""
+    """Returns a cell and `jax.lax.scan` over its step, differentiated by JAX."""
     return rowrnn_layer(case, backend="plain")
 
 
 def nnx_layer(case: Case) -> tuple[Any, Any]:
-    """`flax.nnx.RNN`."""
+    """Returns the parameters and the call of a `flax.nnx.RNN`."""
     import jax.numpy as jnp
     from flax import nnx
 
@@ -196,13 +212,13 @@ def nnx_layer(case: Case) -> tuple[Any, Any]:
     layer = nnx.RNN(cell(case.d, case.hidden, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))
     graph, parameters, rest = nnx.split(layer, nnx.Param, ...)
     zeros = jnp.zeros((case.batch, case.hidden))
-    # Given, since its own draws from a stream that the module stores, which a loop may not.
+    # Given, since the default draws from a random stream stored in the module, which a jitted loop does not allow.
     carry = (zeros, zeros) if case.cell == "lstm" else zeros
     return parameters, lambda parameters, x: nnx.merge(graph, parameters, rest)(x, initial_carry=carry)
 
 
 def linen_layer(case: Case) -> tuple[Any, Any]:
-    """`flax.linen.RNN`."""
+    """Returns the parameters and the call of a `flax.linen.RNN`."""
     import jax
     import jax.numpy as jnp
     from flax import linen
@@ -212,7 +228,7 @@ def linen_layer(case: Case) -> tuple[Any, Any]:
 
 
 def keras_layer(case: Case) -> tuple[Any, Any]:
-    """`keras.layers.LSTM` and `GRU` on JAX."""
+    """Returns the parameters and the call of a `keras.layers.LSTM` or `GRU` on JAX."""
     import keras
 
     layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[case.cell](case.hidden, return_sequences=True)
@@ -223,10 +239,10 @@ def keras_layer(case: Case) -> tuple[Any, Any]:
 
 
 def floor_variants(case: Case, meshes: tuple[int, ...]) -> Iterator[Variant]:
-    """Nothing but the matrix products of a step, in the order in which a recurrence allows them.
+    """Yields the matrix products of a step of the case and nothing else, as a reference for its time.
 
-    Forward, the input's product over all steps and one recurrent product a step; to train, one back a step and the
-    weights' gradients over all steps besides.
+    Forward these are the input's product for all steps at once and one recurrent product at each step. Training adds
+    one product at each step of the backward pass and the weights' gradients for all steps at once.
     """
     import jax
     import jax.numpy as jnp
@@ -239,7 +255,7 @@ def floor_variants(case: Case, meshes: tuple[int, ...]) -> Iterator[Variant]:
     back_kernel = jnp.full((wide, hidden), 1 / wide)
 
     def products(x: Any, h: Any, before: Any) -> Any:
-        # Nothing may be the same in every turn, or it would be computed once.
+        # Every product must differ between iterations, or XLA would compute it only once.
         change = before[0][0, 0] * 1e-30
         gates = (x.reshape(-1, d) @ (input_kernel + change)).reshape(t, -1, wide)
         onward, back = recurrent_kernel + change, back_kernel + change

@@ -1,8 +1,8 @@
-"""What does a Flax module cost beside the bare function of its arrays?
+"""How much slower is a Flax module than the bare function of its arrays?
 
-Both compute the same and are jitted and called step by step; they take turns in one process.
+Both compute the same, are jitted and are called step by step. They are timed alternately in one process.
 
-    python benchmarks/module_cost.py            a minute: the committed results
+    python benchmarks/module_cost.py            a minute; gives the committed results
     python -m rowrnn publish runs/module_cost   renews results/ and the pages from a finished run
 """
 
@@ -43,19 +43,19 @@ class Options:
     """Times a module against the bare function of its arrays."""
 
     batch: int = 128
-    """Images of a step."""
+    """Images per step."""
     hidden: int = 128
     """Hidden units."""
     rounds: int = 21
-    """Rounds in which both are timed once."""
+    """Rounds; both are timed once in each."""
     steps: int = 40
-    """Steps in a round."""
+    """Steps per round."""
     output: Path = Path("runs/module_cost")
-    """Directory for results; one that is taken is kept, and the next free name used."""
+    """Directory for results; if it is taken, the next free name is used."""
 
 
 def main(options: Options) -> None:
-    """Times LSTM and GRU, forward and to train, and prints the table."""
+    """Times LSTM and GRU, forward and training, and prints the table."""
     for name in ("batch", "hidden", "rounds", "steps"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
@@ -75,12 +75,12 @@ def main(options: Options) -> None:
 
 
 def measure(cell: str, mode: str, options: Options) -> dict[str, Any]:
-    """Medians of both, and of their ratio."""
+    """Times a cell in a mode; returns the median milliseconds of module and bare function, and of their ratio."""
     case = Case(cell, options.batch, options.hidden, 28, 28, mode)
     timed = {name: next(jax_variants(case, layer, (1,))).run for name, layer in LAYERS.items()}
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for number in range(options.rounds):
-        # Whoever comes first finds colder caches.
+        # The order alternates, since the first one runs with colder caches.
         for name in list(timed)[:: 1 if number % 2 else -1]:
             timed[name](1)
             started = time.perf_counter()
@@ -92,12 +92,12 @@ def measure(cell: str, mode: str, options: Options) -> dict[str, Any]:
 
 
 def module_layer(case: Case) -> tuple[Any, Any]:
-    """`rowrnn.Rows` and its own call."""
+    """Returns a `rowrnn.Rows` module and its call."""
     return Rows(CELLS[case.cell](case.d, case.hidden, rngs=nnx.Rngs(0))), lambda module, x: module(x)[0]
 
 
 def bare_layer(case: Case) -> tuple[Any, Any]:
-    """The arrays of the same cell, and what computes it."""
+    """Returns the arrays of the same cell, and the function of them that computes the same outputs."""
     cell: Any = CELLS[case.cell](case.d, case.hidden, rngs=nnx.Rngs(0))
     passes = (FusedPasses if unavailable() else NativePasses)(case.cell, reverse=False)
 
@@ -112,7 +112,7 @@ LAYERS = {"module": module_layer, "bare": bare_layer}
 
 
 def table(cases: list[dict[str, Any]]) -> list[list[str]]:
-    """Header and rows: both times and their ratio."""
+    """Returns a header and rows: both times and their ratio."""
     rows = [
         [
             f"{case['cell'].upper()}, {case['mode']}",

@@ -1,7 +1,7 @@
-"""The contenders of the benchmarks, each in a process of its own.
+"""Contenders of the benchmarks, each in its own process.
 
-Run as a program, it is one contender's process: it reads a case as a line of JSON, prepares it, and then times as many
-steps as each further line asks for. `Contender` is the other end.
+Run as a program, this module is the process of one contender. It reads messages as lines of JSON from standard input: a
+case to prepare, or the number of steps to time. `Contender` starts the process and sends the messages.
 """
 
 import argparse
@@ -22,12 +22,17 @@ CONTENDERS = ("rowrnn", "checkpoints", "torch", "flax nnx", "flax linen", "keras
 
 
 class Contender:
-    """A contender in a process of its own, so that thread pools and allocators do not disturb each other."""
+    """A contender in its own process, so that thread pools and allocators do not disturb each other.
+
+    Args:
+        name: one of `CONTENDERS`.
+        threads: number of threads.
+    """
 
     def __init__(self, name: str, threads: int) -> None:
         self.name = name
-        # A pool whose threads spin while they wait would take the cores from whoever is timed next; torch is faster so,
-        # and its pool sleeps before the next contender begins.
+        # Threads that spin while they wait would slow down the contender that is timed next. torch keeps them: it is
+        # faster with them, and they sleep before the next contender starts.
         waiting = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"} if name != "torch" else {}
         environment = {**os.environ, **waiting, "OMP_NUM_THREADS": str(threads), "KERAS_BACKEND": "jax"}
         self.process = subprocess.Popen(
@@ -39,10 +44,10 @@ class Contender:
         )
 
     def ask(self, **message: Any) -> Any:
-        """Sends a message and returns the answer.
+        """Sends a message to the process and returns its answer, see `serve`.
 
         Raises:
-            RuntimeError: if the process ended.
+            RuntimeError: if the process has ended.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -65,13 +70,21 @@ class Contender:
 
 
 def missing(name: str) -> str:
-    """The package that a contender lacks, empty where it lacks none."""
+    """Returns the name of the package that a contender needs and that is not installed, or an empty string."""
     package = name if name in ("torch", "keras") else ""
     return package if package and find_spec(package) is None else ""
 
 
 def serve(variants_of: Callable[[Case], Iterator[Variant]], answers: Any) -> None:
-    """Answers `prepare` with the variants of a case, and `variant` and `steps` with seconds and page faults."""
+    """Answers messages from standard input until it ends.
+
+    A message `{"prepare": case}` is answered with name, compile time and memory of each variant, and a message
+    `{"variant": name, "steps": number}` with the seconds and page faults of these steps.
+
+    Args:
+        variants_of: function that returns the variants of a case.
+        answers: file to which answers are written.
+    """
     variants: dict[str, Variant] = {}
     for line in sys.stdin:
         message = json.loads(line)
@@ -81,7 +94,7 @@ def serve(variants_of: Callable[[Case], Iterator[Variant]], answers: Any) -> Non
             answer: Any = [[v.name, v.compile_seconds, v.memory_mib] for v in variants.values()]
         else:
             run, steps = variants[message["variant"]].run, message["steps"]
-            # Whoever was timed before may still spin, and threads and caches of this process are cold.
+            # The contender timed before may still have spinning threads, and this process has cold threads and caches.
             time.sleep(0.02)
             run(1)
             faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -93,8 +106,8 @@ def serve(variants_of: Callable[[Case], Iterator[Variant]], answers: Any) -> Non
 
 
 def main(name: str, threads: int) -> None:
-    """Serves one contender."""
-    # Whatever a library prints must not mix with the answers.
+    """Serves one contender with this number of threads."""
+    # What libraries print goes to standard error, so that it does not mix with the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
@@ -105,7 +118,7 @@ def main(name: str, threads: int) -> None:
         return serve(layers.torch_variants, answers)
     import jax
 
-    # Ours has all cores on one device; the others may cut the batch.
+    # rowrnn uses all cores on one device; the others may shard the batch.
     devices = 1 if name in ("rowrnn", "checkpoints") else threads
     jax.config.update("jax_num_cpu_devices", devices)
     meshes = (1, devices) if devices > 1 else (1,)

@@ -1,10 +1,10 @@
-"""How fast is one layer of LSTM or GRU, against every peer and against its bare matrix products?
+"""How fast is one LSTM or GRU layer, compared with other libraries and with its bare matrix products?
 
-Every contender runs in a process of its own, with the same batch, dtype and threads; each is compiled and warmed up,
-shows the faster of its ways to be called (step by step, or many steps in one jitted loop; JAX's also with the batch cut
-over the cores), and is timed in rounds that take turns. Medians count, since some processes are slow by chance.
+Every contender runs in its own process with the same batch, dtype and threads. It is compiled and warmed up, and called
+in the way that is fastest for it: step by step or many steps in one jitted loop, in JAX also with the batch sharded
+over the cores. Contenders are timed in alternating rounds; results are medians, since a process can be slow by chance.
 
-    python benchmarks/scan_speed.py            half an hour; three runs, joined with --join, are the committed results
+    python benchmarks/scan_speed.py            half an hour; the committed results are three runs joined with --join
     python benchmarks/scan_speed.py --quick    a minute: four cases
     python -m rowrnn publish runs/scan_speed   renews results/ and the pages from a finished run
 """
@@ -52,22 +52,22 @@ PROTOCOL = {
 
 @dataclass(frozen=True)
 class Options:
-    """Times one layer of LSTM and GRU against its peers and its bare matrix products."""
+    """Times one LSTM or GRU layer, and compares it with other libraries and with its bare matrix products."""
 
     rounds: int = 7
-    """Rounds in which every contender is timed once."""
+    """Rounds; every contender is timed once in each."""
     round_seconds: float = 0.15
-    """Least time of a contender in a round."""
+    """Minimum seconds of a contender per round."""
     least_steps: int = 8
-    """Least steps of a contender in a round."""
+    """Minimum steps of a contender per round."""
     threads: int = field(default_factory=cores)
     """Threads of each contender."""
     output: Path = Path("runs/scan_speed")
-    """Directory for results and picture; one that is taken is kept, and the next free name used."""
+    """Directory for results and figure; if it is taken, the next free name is used."""
     peers: tuple[str, ...] = PEERS
     """Libraries to compare with."""
     join: tuple[Path, ...] = ()
-    """Finished runs to join instead of measuring: of every time the median over the runs, each of fresh processes."""
+    """Finished runs to join instead of measuring; each number becomes the median over these runs."""
     quick: bool = False
     """Preset: four cases, three rounds."""
 
@@ -76,7 +76,7 @@ PRESETS = {"quick": {"rounds": 3, "round_seconds": 0.05}}
 
 
 def cases(quick: bool) -> list[Case]:
-    """All cases, or four of them."""
+    """Returns all cases, or four if `quick`."""
     if quick:
         return [Case(cell, 128, 128, 28, 28, mode) for cell in CELLS for mode in MODES]
     grid = itertools.product(CELLS, BATCHES, HIDDEN, MODES)
@@ -85,7 +85,7 @@ def cases(quick: bool) -> list[Case]:
 
 
 def main(options: Options) -> None:
-    """Times all cases, saves after each, and prints the table."""
+    """Times all cases, saves the results after each, and prints the table."""
     console = terminal()
     check_names("peers", options.peers, PEERS)
     for name in options.peers:
@@ -131,12 +131,12 @@ def main(options: Options) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that are compared and installed."""
+    """Returns the versions of the compared libraries that are installed."""
     return {name: version(name) for name in ("torch", "flax", "keras", "jax") if find_spec(name)}
 
 
 def measure(case: Case, contenders: Iterable[Contender], options: Options) -> dict[str, Any]:
-    """Medians of every contender in a case; checkpoints are for the gradient of many steps."""
+    """Times a case with every contender and returns medians; "checkpoints" only in training over more than 28 steps."""
     long = case.t > 28 and case.mode == "train"
     peers = [peer for peer in contenders if long or peer.name != "checkpoints"]
     best: dict[str, tuple[str, int]] = {}
@@ -175,7 +175,7 @@ def measure(case: Case, contenders: Iterable[Contender], options: Options) -> di
 
 
 def joined(rows: Sequence[Any]) -> Any:
-    """What several runs measured in one case: medians of numbers, of words the most frequent."""
+    """Joins the same result of several runs: medians of numbers, the most frequent of strings."""
     first = rows[0]
     if isinstance(first, dict):
         return {name: joined([row[name] for row in rows]) for name in first}
@@ -187,17 +187,17 @@ def joined(rows: Sequence[Any]) -> Any:
 
 
 def steps_in(seconds: float, one_step: float, options: Options) -> int:
-    """Steps that take so long, and enough of them that what a jitted loop allocates once does not count."""
+    """Returns the number of steps that take `seconds`, and enough to make a jitted loop's allocations negligible."""
     return max(options.least_steps, math.ceil(seconds / max(one_step, 1e-6)))
 
 
 def against_best(row: Mapping[str, Any]) -> float:
-    """How many times faster than the fastest peer."""
+    """Returns how many times faster rowrnn is than the fastest peer."""
     return min(row["peers"].values()) / row["rowrnn_ms"]
 
 
 def line(row: Mapping[str, Any]) -> str:
-    """One case in a line."""
+    """Formats the result of one case as a line."""
     best = min(row["peers"], key=row["peers"].get)
     return (
         f"{row['cell']:4} {row['mode']:7} batch {row['batch']:3} hidden {row['hidden']:3} steps {row['t']:3}  "
@@ -207,7 +207,7 @@ def line(row: Mapping[str, Any]) -> str:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each mode the geometric means of the ratios over all cases, and the least."""
+    """Returns for each mode the geometric means of the ratios over all cases, and the smallest ratio."""
 
     def mean(ratios: list[float]) -> float:
         return float(np.exp(np.mean(np.log(ratios))))
@@ -236,7 +236,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """Header and rows: cell and size against batch; of many steps also the memory."""
+    """Returns a header and rows: cells and sizes by batch size; for long sequences also the memory."""
     sizes = sorted({(row["t"], row["hidden"], row["batch"]) for row in rows})
     batches = sorted({batch for t, _, batch in sizes if t == 28})
     header = ["", *(f"batch {batch}" for batch in batches)]
@@ -260,7 +260,7 @@ def _entry(row: Mapping[str, Any]) -> str:
 
 
 def _memories(row: Mapping[str, Any]) -> list[str]:
-    """What the gradient of many steps takes: ours, with checkpoints, and the plain scan's."""
+    """Returns the memory of training on long sequences as text: of rowrnn, with checkpoints and of the plain scan."""
     if row.get("checkpoints_ms") is None or "lax.scan" not in row["peers"]:
         return []
     memory, times = row["memory_mib"], {"checkpoints": row["checkpoints_ms"], "lax.scan": row["peers"]["lax.scan"]}
@@ -269,7 +269,7 @@ def _memories(row: Mapping[str, Any]) -> list[str]:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """How many times faster than each peer, case by case."""
+    """Draws how many times faster rowrnn is than each peer, for every case."""
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 

@@ -1,9 +1,10 @@
-"""Are five seeds trained together cheaper than five runs one after the other?
+"""Is it faster to train five seeds together than in five runs one after the other?
 
-Both are the main job with its default recipe for one model, from the start of its process to its end; they take turns.
+Both train one model of experiments/mnist_rows.py with its default recipe. The time is that of whole processes, from
+start to end; both ways are timed alternately.
 
-    python benchmarks/seeds_together.py            ten minutes: the committed results
-    python benchmarks/seeds_together.py --quick    a minute: does it run?
+    python benchmarks/seeds_together.py            ten minutes; gives the committed results
+    python benchmarks/seeds_together.py --quick    a minute, to see that it runs
     python -m rowrnn publish runs/seeds_together   renews results/ and the pages from a finished run
 """
 
@@ -37,18 +38,18 @@ PROTOCOL = {
 
 @dataclass(frozen=True)
 class Options:
-    """Times seeds trained together against one run a seed."""
+    """Times seeds trained together, and compares with one run for each seed."""
 
     seeds: int = 5
-    """Seeds."""
+    """Number of seeds."""
     rounds: int = 3
-    """Rounds in which both are run once."""
+    """Rounds; both ways are run once in each."""
     epochs: int = 4
-    """Epochs of a training."""
+    """Epochs of each training."""
     train_images: int | None = None
-    """Train on so many images only; all where not given."""
+    """Number of training images; default: all."""
     output: Path = Path("runs/seeds_together")
-    """Directory for results; one that is taken is kept, and the next free name used."""
+    """Directory for results; if it is taken, the next free name is used."""
     quick: bool = False
     """Preset: two seeds, one round, one epoch of 2,560 images."""
 
@@ -57,7 +58,7 @@ PRESETS = {"quick": {"seeds": 2, "rounds": 1, "epochs": 1, "train_images": 2_560
 
 
 def main(options: Options) -> None:
-    """Trains everything in turn, saves after each round, and prints the table."""
+    """Runs all trainings, saves the results after each round of a model, and prints the table."""
     for name in ("seeds", "rounds", "epochs"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
@@ -73,7 +74,7 @@ def main(options: Options) -> None:
         for number, model in progress.track(rounds, description="rounds"):
             ways = {"together": [range(options.seeds)], "one_by_one": [range(s, s + 1) for s in range(options.seeds)]}
             row: dict[str, Any] = {"model": model, "round": number}
-            # Whoever comes first finds colder caches.
+            # The order alternates, since the first one runs with colder caches.
             for way in list(ways)[:: -1 if number % 2 else 1]:
                 runs = [train(model, seeds, options) for seeds in ways[way]]
                 row[way] = {name: sum(seconds[name] for seconds in runs) for name in runs[0]}
@@ -87,7 +88,7 @@ def main(options: Options) -> None:
 
 
 def train(model: str, seeds: range, options: Options) -> dict[str, float]:
-    """Seconds of one run of the main job: of its process, and of training alone."""
+    """Trains seeds of a model in one process; returns the seconds of the process and of training alone."""
     with tempfile.TemporaryDirectory() as directory:
         given = {"seed": seeds.start, "seeds": len(seeds), "epochs": options.epochs, "output": f"{directory}/run"}
         given |= {"train-images": options.train_images} if options.train_images else {}
@@ -102,7 +103,7 @@ def train(model: str, seeds: range, options: Options) -> dict[str, float]:
 
 
 def summary(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each model the medians of both ways and of their ratio."""
+    """Returns for each model the medians of both ways and of their ratio."""
     found = []
     for model, title in MODELS.items():
         of_model = [row for row in rounds if row["model"] == model]
@@ -121,7 +122,7 @@ def summary(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """Header and rows: wall time both ways and its ratio, and the ratio of training alone."""
+    """Returns a header and rows: wall times of both ways, their ratio, and the ratio of training alone."""
     header = ["", "together s", "one after the other s", "ratio", "ratio of training alone"]
     body = [
         [

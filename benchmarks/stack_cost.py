@@ -1,9 +1,10 @@
-"""What do masks, both directions and stacks cost beside plain layers?
+"""How much time do masks, a second direction and stacking cost, compared with plain layers?
 
-A step of training (forward, backward, gradient descent) of the layer with the feature, against the sum of the times of
-the plain layers, one for each layer and direction, with inputs of the same width. They take turns in one process.
+A training step (forward, backward, gradient descent) of a layer with such a feature is compared with the sum of the
+times of plain layers, one for each layer and direction, with inputs of the same width. They are timed alternately in
+one process.
 
-    python benchmarks/stack_cost.py            two minutes: the committed results
+    python benchmarks/stack_cost.py            two minutes; gives the committed results
     python -m rowrnn publish runs/stack_cost   renews results/ and the pages from a finished run
 """
 
@@ -45,26 +46,26 @@ FEATURES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Options:
-    """Times layers with masks, directions and stacks against plain ones."""
+    """Times layers with masks, both directions and stacks, and compares them with plain layers."""
 
     cells: tuple[str, ...] = ("lstm", "gru", "min_gru")
     """Cells of the layers."""
     batch: int = 128
-    """Sequences of a step."""
+    """Sequences per step."""
     hidden: int = 128
     """Hidden units of each direction."""
     steps: int = 28
-    """Steps of a sequence, of as many features."""
+    """Steps of a sequence; also the number of features of a step."""
     rounds: int = 11
-    """Rounds in which each is timed once."""
+    """Rounds; each layer is timed once in each."""
     updates: int = 10
-    """Updates in a round."""
+    """Training steps per round."""
     output: Path = Path("runs/stack_cost")
-    """Directory for results; one that is taken is kept, and the next free name used."""
+    """Directory for results; if it is taken, the next free name is used."""
 
 
 def main(options: Options) -> None:
-    """Times every feature of every cell, and prints the table."""
+    """Times every feature with every cell, and prints the table."""
     for name in ("batch", "hidden", "steps", "rounds", "updates"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
@@ -86,7 +87,7 @@ def main(options: Options) -> None:
 
 
 def measure(cell: type[Cell], options: Options) -> dict[str, Any]:
-    """Medians of the plain layers and of every feature, and of their ratios."""
+    """Times every feature with a cell; returns the medians of plain layers and feature, and of their ratio."""
     hidden, d = options.hidden, options.steps
     plain = {"first": update_of(cell, d, options, {}, {})}
     for directions in (1, 2):
@@ -111,7 +112,7 @@ def measure(cell: type[Cell], options: Options) -> dict[str, Any]:
 
 
 def valid_of(feature: str, options: Options) -> dict[str, Any]:
-    """Lengths or the mask of a feature."""
+    """Returns the lengths or the mask of a feature, as arguments of the layer."""
     rng = np.random.default_rng(0)
     if "mask" in feature:
         return {"mask": jnp.asarray(rng.random((options.batch, options.steps)) < 0.8)}
@@ -123,7 +124,16 @@ def valid_of(feature: str, options: Options) -> dict[str, Any]:
 def update_of(
     cell: type[Cell], width: int, options: Options, made: dict[str, Any], valid: dict[str, Any], *, below: bool = False
 ) -> Callable[[], Any]:
-    """Updates of a layer in one jitted loop, compiled and warmed up; a layer `below` it would take a gradient."""
+    """Returns a function that trains a layer for `options.updates` steps in one jitted loop, compiled and warmed up.
+
+    Args:
+        cell: class of the cell.
+        width: number of input features.
+        options: sizes and number of steps.
+        made: arguments of `rowrnn.stack`.
+        valid: lengths or mask, as arguments of the layer.
+        below: whether to compute the gradient of the input too, which a layer below would need.
+    """
     layer = stack(cell, width, options.hidden, **made, rngs=nnx.Rngs(0))
     x = jnp.asarray(np.random.default_rng(1).normal(size=(options.batch, options.steps, width)), jnp.float32)
 
@@ -145,7 +155,7 @@ def update_of(
 
 
 def table(cases: list[dict[str, Any]]) -> list[list[str]]:
-    """Header and rows: times of the plain layers and with the feature, and their ratio."""
+    """Returns a header and rows: times of the plain layers and with the feature, and their ratio."""
     rows = [
         [
             f"{case['cell']}, {row['feature']}",

@@ -1,11 +1,11 @@
-"""What does it cost that a training survives?
+"""How much time do the check for finite numbers, checkpoints and data on disk cost a training?
 
-Epochs of the main job, with its default recipe and seeds: as they are, without the check that every loss and gradient
-is finite, and with their images read from PNG files in array_record instead of memory. They take turns in one process;
-beside them stands how long a checkpoint takes, of which a training keeps one an epoch.
+It times epochs of experiments/mnist_rows.py with its default recipe and seeds: unchanged, without the check that every
+loss and gradient is finite, and with images read from PNG files in array_record instead of memory. They are timed
+alternately in one process. A checkpoint, which a training saves after each epoch, is timed too.
 
-    python benchmarks/survival_cost.py            ten minutes: the committed results
-    python benchmarks/survival_cost.py --quick    a minute: does it run?
+    python benchmarks/survival_cost.py            ten minutes; gives the committed results
+    python benchmarks/survival_cost.py --quick    a minute, to see that it runs
     python -m rowrnn publish runs/survival_cost   renews results/ and the pages from a finished run
 """
 
@@ -46,7 +46,7 @@ from rowrnn.lab.training import steps as steps_module
 from rowrnn.lab.training.steps import Steps, TrainState
 from rowrnn.models import CNN, Classifier
 
-EPOCHS = 4  # of the main job
+EPOCHS = 4  # of experiments/mnist_rows.py
 TITLES = {"lstm": "Row LSTM", "gru": "Row GRU", "cnn": "CNN"}
 PROTOCOL = {
     "epoch_seconds": "medians over rounds of an epoch, its validation included",
@@ -60,20 +60,20 @@ PROTOCOL = {
 
 @dataclass(frozen=True)
 class Options:
-    """Times epochs with and without what makes them survive."""
+    """Times epochs with and without the check for finite numbers, checkpoints and data on disk."""
 
     models: tuple[str, ...] = tuple(TITLES)
-    """Models of the main job: lstm, gru, cnn."""
+    """Models to train: lstm, gru, cnn."""
     params: int = 30_000
-    """Parameter budget of each."""
+    """Parameter budget of each model."""
     seeds: int = 4
-    """Models of each kind that are trained together."""
+    """Seeds of each model, trained together."""
     images: int | None = None
-    """Take so many training images only; all where not given."""
+    """Number of images of the training set and of the test set; default: all."""
     rounds: int = 5
-    """Rounds in which each is timed once."""
+    """Rounds; each kind of epoch is timed once in each."""
     output: Path = Path("runs/survival_cost")
-    """Directory for results; one that is taken is kept, and the next free name used."""
+    """Directory for results; if it is taken, the next free name is used."""
     quick: bool = False
     """Preset: the GRU, one round, 2,000 images."""
 
@@ -82,7 +82,12 @@ PRESETS = {"quick": {"models": ("gru",), "rounds": 1, "images": 2_000}}
 
 
 class MnistPng(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """The bundled MNIST as PNG files."""
+    """TensorFlow dataset of the bundled MNIST as PNG files.
+
+    Args:
+        images: number of images of the training set and of the test set; None for all.
+        arguments: arguments of the base class.
+    """
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -110,7 +115,7 @@ class MnistPng(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def main(options: Options) -> None:
-    """Times every model, saves after each, and prints the table."""
+    """Times every model, saves the results after each, and prints the table."""
     one_device_per_core()
     for name in ("params", "seeds", "rounds"):
         if getattr(options, name) < 1:
@@ -136,7 +141,7 @@ def main(options: Options) -> None:
 
 
 def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:
-    """Medians of a model's epochs, and what check, checkpoints and disk cost them."""
+    """Times a model's epochs; returns the medians and the cost of check, checkpoints and data on disk."""
     whole = load("mnist_png", folder)
     training = partial(training_of, name, options)
     with unchecked():
@@ -145,7 +150,7 @@ def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {way: [] for way in (*epochs, "decoding", "decoded")}
     states = {}
     for number in range(options.rounds):
-        # Nothing of it is decoded yet.
+        # A fresh data set, of which no image is decoded yet.
         streamed = epoch_of(training(load("mnist_png", folder, budget=0)))
         ways = {**epochs, "decoding": streamed, "decoded": streamed}
         for way in [*list(epochs)[:: -1 if number % 2 else 1], "decoding", "decoded"]:
@@ -164,7 +169,7 @@ def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:
     return {
         "model": TITLES[name],
         "epoch_seconds": {way: float(np.median(times)) for way, times in seconds.items()},
-        # The first saves import what they need.
+        # Without the first saves, which import modules.
         "checkpoint_seconds": float(np.median(saving[2:])),
         "check": float(np.median(normal / seconds["unchecked"])) - 1,
         "checkpoint": float(np.median(saving[2:]) / np.median(normal)),
@@ -176,7 +181,7 @@ def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Steps that are compiled within do not look whether loss and gradient are finite."""
+    """Disables the check for finite numbers in training steps that are compiled in this context."""
     check = steps_module._not_finite
     steps_module._not_finite = lambda loss, metrics, gradient: jnp.zeros((1 + len(jax.tree.leaves(gradient)),), bool)
     try:
@@ -186,7 +191,7 @@ def unchecked() -> Iterator[None]:
 
 
 def training_of(name: str, options: Options, data: Dataset) -> Steps:
-    """The steps of the main job for a model, compiled."""
+    """Returns the compiled training steps of a model, as in experiments/mnist_rows.py."""
     _, width, channels = data.shape
 
     def build(units: int, rngs: nnx.Rngs) -> Classifier | CNN:
@@ -208,7 +213,7 @@ def training_of(name: str, options: Options, data: Dataset) -> Steps:
 
 
 def epoch_of(steps: Steps) -> Callable[[], tuple[TrainState, float]]:
-    """The first epoch of a training, and the seconds it takes."""
+    """Returns a function that runs the first epoch of a training and returns its state and seconds."""
 
     def epoch() -> tuple[TrainState, float]:
         state = jax.block_until_ready(steps.begin())
@@ -221,7 +226,7 @@ def epoch_of(steps: Steps) -> Callable[[], tuple[TrainState, float]]:
 
 
 def table(cases: list[dict[str, Any]]) -> list[list[str]]:
-    """Header and rows: seconds of an epoch, and what each way to survive costs."""
+    """Returns a header and rows: seconds of an epoch, and the cost of check, checkpoint and data on disk."""
     header = ["", "s an epoch", "images/s", "finite check %", "checkpoint %", "streamed ÷ in memory"]
     rows = [
         [

@@ -1,11 +1,11 @@
-"""How long until a Row LSTM and a Row GRU read 99 % of MNIST's test digits, in rowrnn, in torch and in Flax?
+"""How long does it take a Row LSTM and a Row GRU to reach 99 % test accuracy on MNIST, in rowrnn, torch and Flax?
 
-One recipe for all: hidden size 128, batches of 128, AdamW with clipping, warm-up and cosine decay, random shifts,
-dropout, the same initial distributions. Every training is a process of its own; libraries take turns. The test set is
-scored after each epoch, with the clock running: nothing is chosen by it.
+All use the same recipe: hidden size 128, batches of 128, AdamW with gradient clipping, warm-up and cosine decay, random
+shifts, dropout, and the same initial distributions. Every training has its own process; libraries alternate. The test
+set is scored after each epoch, and the time includes this; it is not used to select anything.
 
-    python benchmarks/time_to_accuracy.py            half an hour: the committed results
-    python benchmarks/time_to_accuracy.py --quick    a minute: does it run?
+    python benchmarks/time_to_accuracy.py            half an hour; gives the committed results
+    python benchmarks/time_to_accuracy.py --quick    a minute, to see that it runs
     python -m rowrnn publish runs/time_to_accuracy   renews results/ and the pages from a finished run
 """
 
@@ -51,13 +51,13 @@ class Options:
     epochs: int = 8
     """Epochs of each training."""
     seeds: int = 5
-    """Trainings of each library and cell."""
+    """Seeds, one training each for every library and cell."""
     train_images: int | None = None
-    """Train on so many images only; all where not given."""
+    """Number of training images; default: all."""
     libraries: tuple[str, ...] = LIBRARIES
     """Libraries to train with."""
     output: Path = Path("runs/time_to_accuracy")
-    """Directory for results; one that is taken is kept, and the next free name used."""
+    """Directory for results; if it is taken, the next free name is used."""
     quick: bool = False
     """Preset: one seed, one epoch, 2,560 images."""
 
@@ -66,7 +66,7 @@ PRESETS = {"quick": {"epochs": 1, "seeds": 1, "train_images": 2_560}}
 
 
 def main(options: Options) -> None:
-    """Trains everything in turn, saves after each training, and prints the table."""
+    """Runs all trainings, saves the results after each, and prints the table."""
     console = terminal()
     check_names("libraries", options.libraries, LIBRARIES)
     for name in options.libraries:
@@ -93,7 +93,7 @@ def main(options: Options) -> None:
 
 
 def save_splits(path: Path, train_images: int | None) -> None:
-    """Writes what all libraries train and are tested on, so that none has to import another for it."""
+    """Writes training and test set to a file, so that no library has to import another to load them."""
     data = load("mnist")
     train = data.train.first(train_images)
     np.savez(
@@ -106,7 +106,7 @@ def save_splits(path: Path, train_images: int | None) -> None:
 
 
 def in_process(library: str, cell: str, seed: int, epochs: int, splits: Path) -> dict[str, Any]:
-    """One training, in a process of its own."""
+    """Runs one training in its own process and returns its times in seconds and test accuracies."""
     order = json.dumps([library, cell, seed, epochs, str(splits)])
     done = subprocess.run([sys.executable, trainings.__file__, order], stdout=subprocess.PIPE, text=True, check=True)
     first_step, seconds, accuracies = json.loads(done.stdout.splitlines()[-1])
@@ -128,7 +128,7 @@ def in_process(library: str, cell: str, seed: int, epochs: int, splits: Path) ->
 
 
 def line(row: dict[str, Any]) -> str:
-    """One training in a line."""
+    """Formats the result of one training as a line."""
     reached = "not reached" if row["seconds_to_99"] is None else f"{row['seconds_to_99']:.1f} s"
     return (
         f"{row['library']:8} {row['cell']:4} seed {row['seed']}: 99 % {reached}, {row['seconds'][-1]:.1f} s in all, "
@@ -137,7 +137,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def table(runs: list[dict[str, Any]]) -> list[list[str]]:
-    """Medians over seeds; a median that was not reached is a dash."""
+    """Returns a header and rows of medians over seeds; "-" where the median training did not reach the accuracy."""
     header = ["", "first step s", "98.5 % after s", "99 % after s", "99 % from start s", "final accuracy %"]
     rows = []
     for cell, library in itertools.product(CELLS, LIBRARIES):

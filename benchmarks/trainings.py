@@ -1,6 +1,6 @@
-"""One training of a Row LSTM or Row GRU by one recipe, in rowrnn, in torch and in Flax.
+"""Training of a Row LSTM or Row GRU with the same recipe in rowrnn, torch and Flax.
 
-Run as a program, it trains once: the seconds until the first step, those after each epoch, and the test accuracies.
+Run as a program with the arguments of `train` as a JSON list, it trains once and prints the results as JSON.
 """
 
 import json
@@ -17,10 +17,12 @@ HIDDEN, SHIFT, DROPOUT = 128, 2.0, 0.2
 RECIPE = {"batch_size": 128, "learning_rate": 4e-3, "warmup": 0.1, "weight_decay": 1e-2, "clip_norm": 1.0}
 
 Trained = tuple[float, list[float], list[float]]
+"""Seconds from the start of the process to the first step, seconds from there to the end of each epoch, and the test
+accuracy after each epoch."""
 
 
 def train_in_jax(library: str, cell: str, seed: int, epochs: int, splits: str) -> Trained:
-    """With `rowrnn.lab.training.fit`; the layer is rowrnn's or `flax.nnx.RNN`."""
+    """Trains with `rowrnn.lab.training.fit`; the layer is that of rowrnn or, for "flax nnx", a `flax.nnx.RNN`."""
     import jax
 
     from rowrnn.lab.data import Augmentation, Split
@@ -29,7 +31,7 @@ def train_in_jax(library: str, cell: str, seed: int, epochs: int, splits: str) -
     from rowrnn.lab.training import Recipe, Task
     from rowrnn.lab.training.fit import fit
 
-    if library != "rowrnn":  # Compiled, a scan has all cores on one device.
+    if library != "rowrnn":  # A scan of rowrnn uses all cores on one device.
         one_device_per_core()
     started: list[float] = []
     seconds, accuracies = [], []
@@ -55,7 +57,7 @@ def train_in_jax(library: str, cell: str, seed: int, epochs: int, splits: str) -
 
 
 def rowrnn_classifier(cell: str) -> Callable[[Any], Any]:
-    """Makes a Row LSTM or Row GRU with a head."""
+    """Returns a function from a key to a Row LSTM or Row GRU classifier."""
     from flax import nnx
 
     from rowrnn import CELLS
@@ -69,7 +71,7 @@ def rowrnn_classifier(cell: str) -> Callable[[Any], Any]:
 
 
 def flax_classifier(cell: str) -> Callable[[Any], Any]:
-    """Makes `flax.nnx.RNN` with a head, as a pytree of its parameters alone, which `fit` wants."""
+    """Returns a function from a key to a `flax.nnx.RNN` classifier that is a pytree of its parameters, for `fit`."""
     import jax
     import jax.numpy as jnp
     from flax import nnx
@@ -81,9 +83,9 @@ def flax_classifier(cell: str) -> Callable[[Any], Any]:
     def layer_of(rngs: Any) -> Any:
         made = {"lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell}[cell](28, HIDDEN, rngs=rngs)
         if cell == "lstm":
-            # Its gates lie in the order i f g o; as in the others, the forget gate starts open.
+            # Gate order i f g o; the forget gate has an initial bias of 1, as in the other libraries.
             made.dense_h.bias[...] = made.dense_h.bias[...].at[HIDDEN : 2 * HIDDEN].set(1.0)
-        # Its own kernel is one orthogonal matrix for all gates; as in the others, each gate gets one.
+        # One orthogonal matrix for each gate, as in the others; nnx initializes one for all gates together.
         kernel = made.dense_h.kernel
         gates = [orthogonal(rngs.params(), (HIDDEN, HIDDEN)) for _ in range(kernel.shape[1] // HIDDEN)]
         kernel[...] = jnp.concatenate(gates, axis=1)
@@ -121,7 +123,7 @@ def flax_classifier(cell: str) -> Callable[[Any], Any]:
 
 
 def train_in_torch(cell: str, seed: int, epochs: int, splits: str) -> Trained:
-    """With `torch.nn`, all tensors in memory."""
+    """Trains with `torch.nn`; the data set is in memory."""
     import math
 
     import torch
@@ -187,14 +189,22 @@ def train_in_torch(cell: str, seed: int, epochs: int, splits: str) -> Trained:
 
 
 def train(library: str, cell: str, seed: int, epochs: int, splits: str) -> Trained:
-    """One training of a library."""
+    """Trains once.
+
+    Args:
+        library: "rowrnn", "torch" or "flax nnx".
+        cell: "lstm" or "gru".
+        seed: random seed.
+        epochs: number of epochs.
+        splits: path of the data, a file written by `time_to_accuracy.save_splits`.
+    """
     if library == "torch":
         return train_in_torch(cell, seed, epochs, splits)
     return train_in_jax(library, cell, seed, epochs, splits)
 
 
 def seconds_since_start() -> float:
-    """Seconds since this process started, the interpreter's own start included."""
+    """Returns the seconds since this process started, including the start of the interpreter."""
     return time.time() - psutil.Process().create_time()
 
 

@@ -1,7 +1,8 @@
-"""Weights from and to other libraries, by their state dicts and parameter trees; none of them is imported.
+"""Conversion of weights between rowrnn and torch, Keras, `flax.linen` and `flax.nnx`.
 
-`load` and `save` read and write safetensors files, by torch's names. What one side cannot represent is an `InputError`
-that says so.
+Weights are given as a state dict (torch), a list of arrays (Keras), a parameter tree (`flax.linen`) or a module
+(`flax.nnx`); torch and Keras need not be installed. `load` and `save` read and write safetensors files with torch's
+parameter names. A layer that the other library cannot represent raises `InputError`.
 """
 
 from rowrnn.interop.files import load, save

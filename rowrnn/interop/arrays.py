@@ -1,4 +1,4 @@
-"""Named arrays of another library, checked; and cells made of arrays."""
+"""Checks of another library's arrays, and conversion between arrays and cells."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +16,15 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def checked(source: str, arrays: Mapping[str, ArrayLike], expected: Shapes) -> dict[str, np.ndarray]:
-    """The arrays as NumPy's, if their names and shapes are those expected.
+    """Returns arrays as NumPy arrays after checking their names, shapes and dtypes.
+
+    Args:
+        source: whose weights they should be, such as "a torch recurrence", for the message.
+        arrays: the arrays by name.
+        expected: the expected shapes by name.
 
     Raises:
-        InputError: naming every array that is missing, unknown, of another shape or not floating point.
+        InputError: if an array is missing, unknown, of another shape or not floating point; the message lists them all.
     """
     found = {name: np.asarray(array) for name, array in arrays.items()}
     wrong = [f"{name} is missing" for name in expected if name not in found]
@@ -40,7 +45,13 @@ def checked(source: str, arrays: Mapping[str, ArrayLike], expected: Shapes) -> d
 
 
 def cell_of(cell: type[Cell], *sizes: Any, **arrays: np.ndarray) -> Any:
-    """A cell of these sizes and parameters, in the arrays' dtype."""
+    """Makes a cell from arrays, in the dtype of its input kernel.
+
+    Args:
+        cell: class of the cell.
+        sizes: positional arguments of the class: features, hidden size and any further sizes.
+        arrays: all parameters of the cell, by name.
+    """
     dtype = jnp.asarray(arrays["input_kernel"]).dtype
     made = jax.eval_shape(lambda: cell(*sizes, dtype=dtype, rngs=nnx.Rngs(0)))
     for name, array in arrays.items():
@@ -49,10 +60,14 @@ def cell_of(cell: type[Cell], *sizes: Any, **arrays: np.ndarray) -> Any:
 
 
 def check_plain(library: str, layer: Any) -> None:
-    """Refuses what a layer does beside its cell and another library's does not.
+    """Checks that a layer has no option that other libraries lack.
+
+    Args:
+        library: name of the other library, for the message.
+        layer: the layer.
 
     Raises:
-        InputError: naming it.
+        InputError: if the layer has a learned initial state or zoneout.
     """
     for name, what in (("learn_initial_state", "learned initial state"), ("zoneout", "zoneout")):
         if getattr(layer, name, False):
@@ -60,5 +75,5 @@ def check_plain(library: str, layer: Any) -> None:
 
 
 def numpy_of(cell: Cell, name: str) -> np.ndarray:
-    """A parameter of a cell, a copy that may be written to."""
+    """Returns a parameter of a cell as a writable NumPy array, a copy."""
     return np.array(getattr(cell, name)[...])

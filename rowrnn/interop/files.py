@@ -1,4 +1,7 @@
-"""Weights in safetensors files, by torch's names: no code is run by reading one."""
+"""Weights in safetensors files with torch's parameter names.
+
+Unlike a pickle, a safetensors file cannot run code when it is read.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,14 @@ from rowrnn.sequence import Stack
 
 
 def load(path: Path | str) -> Stack:
-    """The stack whose weights a safetensors file holds, one written by `save` or from a torch state dict.
+    """Loads a stack of recurrent layers from a safetensors file, written by `save` or from a torch state dict.
+
+    Args:
+        path: file to read.
 
     Raises:
-        InputError: if the file cannot be read, is not in that format, or does not hold a recurrence.
+        InputError: if the file cannot be read, is not a safetensors file, or does not hold the weights of an `nn.RNN`,
+            `nn.LSTM` or `nn.GRU`.
     """
     path = Path(path)
     try:
@@ -34,14 +41,14 @@ def load(path: Path | str) -> Stack:
 
 
 def save(layer: Any, path: Path | str) -> None:
-    """Writes the weights of a layer that torch knows.
+    """Writes the weights of a layer to a safetensors file, atomically.
 
     Args:
-        layer: as for `to_torch`.
-        path: the file.
+        layer: a layer or cell that `to_torch` accepts.
+        path: file to write.
 
     Raises:
-        InputError: if torch has no such recurrence, or the file cannot be written.
+        InputError: if torch has no such layer, or the file cannot be written.
     """
     path = Path(path)
     arrays = {name: np.ascontiguousarray(array) for name, array in to_torch(layer).items()}

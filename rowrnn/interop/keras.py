@@ -1,7 +1,8 @@
-"""Keras' `SimpleRNN`, `LSTM`, `GRU`, `ConvLSTM2D` and `Bidirectional` by their `get_weights()`.
+"""Weights of Keras' `SimpleRNN`, `LSTM`, `GRU`, `ConvLSTM2D` and `Bidirectional`, as `get_weights()` returns them.
 
-Keras keeps `[kernel, recurrent kernel, bias]`; an LSTM's gates lie as ours, a GRU's as z r n. A GRU with `reset_after`,
-the default, has two rows of biases, the second inside the reset; without, it is our `ResetFirstGRU`.
+A Keras layer has the arrays `[kernel, recurrent kernel, bias]`. An LSTM of Keras has the gate order of rowrnn, a GRU
+the order z r n instead of r z n. With `reset_after=True`, the default, a GRU has two biases, of the input and of the
+recurrent product, and corresponds to `GRU`; with `reset_after=False` it has one and corresponds to `ResetFirstGRU`.
 """
 
 from collections.abc import Sequence
@@ -18,14 +19,19 @@ _NAMES = ("kernel", "recurrent_kernel", "bias")
 
 
 def from_keras(weights: Sequence[ArrayLike]) -> Recurrent | Bidirectional:
-    """The layer whose weights `layer.get_weights()` holds: three arrays, or six of a `Bidirectional`.
+    """Makes a layer from the weights of a Keras layer.
 
-    Of layers with `use_bias=False` there are two or four; a GRU without biases is taken for one with `reset_after`.
-    Weights do not tell a layer's activations, direction, merge mode or padding: they are taken to be Keras' own
-    defaults, and of a `ConvLSTM2D` the padding "same".
+    The weights do not show the layer's activations, direction, merge mode and padding. Keras' defaults are assumed,
+    except for a `ConvLSTM2D` the padding "same". A GRU without biases is assumed to have `reset_after=True`.
+
+    Args:
+        weights: arrays of `layer.get_weights()`: three, for a `Bidirectional` six; with `use_bias=False` two or four.
+
+    Returns:
+        A `Bidirectional` layer for the weights of a `Bidirectional`, otherwise a `Recurrent` layer.
 
     Raises:
-        InputError: if there are more or fewer arrays, or shapes do not fit.
+        InputError: if the number of arrays or a shape does not fit.
     """
     if len(weights) not in (2, 3, 4, 6):
         raise InputError(
@@ -76,9 +82,13 @@ def _cell(weights: Sequence[ArrayLike]) -> Cell:
 
 
 def to_keras(layer: Recurrent | Bidirectional | Cell) -> list[np.ndarray]:
-    """Arrays for `layer.set_weights`; of a GRU for one with `reset_after`, of a `ResetFirstGRU` for one without.
+    """Returns the weights of a layer as arrays for `set_weights` of a Keras layer.
 
-    `go_backwards` and `merge_mode` are for you to set in Keras.
+    The Keras layer must be made to match: `reset_after=True` for a `GRU` and `reset_after=False` for a `ResetFirstGRU`,
+    `go_backwards` for a layer that runs in reverse, and `merge_mode` for a `Bidirectional` one.
+
+    Args:
+        layer: a layer or cell of class `Elman`, `LSTM`, `GRU`, `ResetFirstGRU` or `ConvLSTM`.
 
     Raises:
         InputError: if Keras has no such layer.
@@ -100,6 +110,6 @@ def to_keras(layer: Recurrent | Bidirectional | Cell) -> list[np.ndarray]:
 
 
 def _swapped(array: np.ndarray) -> np.ndarray:
-    """The first two of three gates on the last axis exchanged: r z n and z r n."""
+    """Swaps the first two of three gates on the last axis, which converts between the orders r z n and z r n."""
     first, second, last = np.split(array, 3, axis=-1)
     return np.concatenate([second, first, last], axis=-1)

@@ -1,9 +1,10 @@
-"""`flax.linen`'s cells by their parameter trees, alone, in an `RNN` or in a `Bidirectional`.
+"""Weights of `flax.linen`'s cells, as parameter trees, also of cells in an `RNN` or a `Bidirectional`.
 
-They are `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `MGUCell` and `ConvLSTMCell`.
+The cells are `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `MGUCell` and `ConvLSTMCell`.
 
-A tree has a dense layer for each gate and product, as `{"ir": {"kernel", "bias"}, "hr": {"kernel"}, …}`, or, of a
-`ConvLSTMCell`, a convolution for each product. An `MGUCell` is a GRU whose reset and update gates are one.
+A tree has a dense layer for each gate and product, such as `{"ir": {"kernel", "bias"}, "hr": {"kernel"}, …}` for the
+reset gate; for a `ConvLSTMCell` it has one convolution of the input and one of the state, each for all gates. An
+`MGUCell` is read as a GRU whose reset and update gates have the same weights.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from rowrnn.errors import InputError
 from rowrnn.interop.arrays import cell_of, checked, numpy_of
 from rowrnn.sequence import Bidirectional
 
-# Of each class the names of its gates in our order, and which products have a bias.
+# For each class the names of its gates in the order of rowrnn, and the dense layers that have a bias.
 _GATES: dict[type[Cell], tuple[str, ...]] = {Elman: ("",), LSTM: ("i", "f", "g", "o"), GRU: ("r", "z", "n")}
 _BIASED: dict[type[Cell], tuple[str, ...]] = {
     Elman: ("i",),
@@ -26,13 +27,16 @@ _BIASED: dict[type[Cell], tuple[str, ...]] = {
 
 
 def from_linen(params: Mapping[str, Any]) -> Any:
-    """The cell whose weights a tree of a linen cell holds, `variables["params"]` or that of the cell in an `RNN`.
+    """Makes a cell from the parameter tree of a linen cell, or a `Bidirectional` layer from that of a `Bidirectional`.
 
-    Of a `Bidirectional` both directions are read, their outputs concatenated as is linen's default. Of a `ConvLSTMCell`
-    the padding is taken to be "SAME" and the strides 1.
+    The parameters do not show everything: a `Bidirectional` is assumed to concatenate its outputs, linen's default, and
+    a `ConvLSTMCell` to have padding "SAME" and strides of 1.
+
+    Args:
+        params: `variables["params"]` of a cell, or of an `RNN` or a `Bidirectional` of cells.
 
     Raises:
-        InputError: if names are missing or unknown, shapes do not fit, or the cell cannot be represented.
+        InputError: if names are missing or unknown, shapes do not fit, or rowrnn has no such cell.
     """
     if set(params) == {"forward_rnn", "backward_rnn"}:
         return Bidirectional(*(_cell(params[f"{way}_rnn"]) for way in ("forward", "backward")))
@@ -100,16 +104,19 @@ def _conv_lstm(params: Mapping[str, Any]) -> ConvLSTM:
         return np.concatenate([i, f, g, o], axis=-1)
 
     bias = in_our_order(sum((flat[name] for name in biases), np.zeros(columns, kernel.dtype)))
-    bias[columns // 4 : columns // 2] += 1  # linen adds it at every step.
+    bias[columns // 4 : columns // 2] += 1  # linen adds 1 to the forget gate at every step.
     kernels = {"input_kernel": in_our_order(kernel), "recurrent_kernel": in_our_order(flat["hh/kernel"])}
     return cell_of(ConvLSTM, features, columns // 4, tuple(sides), **kernels, bias=bias)
 
 
 def to_linen(cell: Cell) -> dict[str, dict[str, np.ndarray]]:
-    """The tree of parameters of a linen cell; of an LSTM both `LSTMCell` and `OptimizedLSTMCell` take it.
+    """Returns the weights of a cell as the parameter tree of a linen cell.
+
+    Args:
+        cell: an `Elman` for `SimpleCell`, an `LSTM` for `LSTMCell` or `OptimizedLSTMCell`, or a `GRU` for `GRUCell`.
 
     Raises:
-        InputError: if linen has no such cell.
+        InputError: if the cell is of another class.
     """
     kind = type(cell)
     if kind not in _GATES:

@@ -1,5 +1,8 @@
-"""`flax.nnx`'s cells: `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` and `GRUCell`, which has no `b_hn`; `RNN` and
-`Bidirectional` of them."""
+"""Conversion of `flax.nnx`'s cells `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell` and `GRUCell`, and of `RNN` and
+`Bidirectional` layers of them.
+
+`nnx.GRUCell` has no bias `b_hn` of the candidate's recurrent product.
+"""
 
 from typing import Any
 
@@ -17,11 +20,17 @@ _TANH, _SIGMOID = (jnp.tanh, nnx.tanh), (nnx.sigmoid, jax.nn.sigmoid)
 
 
 def from_nnx(cell: Any) -> Any:
-    """The cell of the same weights; of an `RNN` the `Recurrent`, of a `Bidirectional` the `Bidirectional` layer.
+    """Makes a cell or layer with the weights of a `flax.nnx` module.
+
+    Args:
+        cell: a cell of `flax.nnx`, or an `nnx.RNN` or `nnx.Bidirectional`.
+
+    Returns:
+        A cell; for an `RNN` a `Recurrent`, for a `Bidirectional` a `Bidirectional` layer, which concatenates.
 
     Raises:
-        InputError: if the cell is none of those of this module, has other activations, or a layer of it takes or shows
-            steps in another order than ours.
+        InputError: if the cell is none of those of this module, has other activations or is residual, or a layer is
+            time-major, returns outputs in reverse order or has its own `merge_fn`.
     """
     if isinstance(cell, nnx.Bidirectional):
         if cell.merge_fn is not nnx.Bidirectional.merge_fn:
@@ -78,10 +87,13 @@ def from_nnx(cell: Any) -> Any:
 
 
 def to_nnx(cell: Any) -> nnx.RNNCellBase:
-    """The cell of `flax.nnx` of the same weights: `SimpleCell`, `OptimizedLSTMCell` or `GRUCell`.
+    """Makes a `flax.nnx` cell with the weights of a cell.
+
+    Args:
+        cell: an `Elman` for `SimpleCell`, an `LSTM` for `OptimizedLSTMCell`, or a `GRU` for `GRUCell`.
 
     Raises:
-        InputError: if flax.nnx has no such cell, or a GRU has a bias `b_hn` other than zero, which its cell lacks.
+        InputError: if the cell is of another class, or a GRU whose bias `b_hn` is not zero.
     """
     kinds: dict[type[Cell], tuple[type, str]] = {
         Elman: (nnx.SimpleCell, "dense_i"),

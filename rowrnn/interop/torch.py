@@ -1,7 +1,8 @@
-"""torch's `nn.RNN`, `nn.LSTM` and `nn.GRU` by their state dicts.
+"""Weights of torch's `nn.RNN`, `nn.LSTM` and `nn.GRU`, as state dicts.
 
-torch keeps a matrix `[gates·hidden, d]` for each product and a bias for each, gates in our order. Of an RNN and an LSTM
-only the sum of the biases counts; of a GRU the candidate's recurrent bias is one of its own.
+Each layer and direction has a matrix `[gates·hidden, d]` for the input, a matrix `[gates·hidden, outputs]` for the
+state, and a bias for each; the order of the gates is that of rowrnn. In an RNN and an LSTM only the sum of both biases
+matters. In a GRU the reset gate multiplies the candidate's second bias, which is therefore a separate parameter here.
 """
 
 import re
@@ -20,15 +21,15 @@ _BY_GATES: dict[int, type[Cell]] = {1: Elman, 3: GRU, 4: LSTM}
 
 
 def from_torch(state_dict: Mapping[str, ArrayLike]) -> Stack:
-    """The stack whose weights a torch module's `state_dict()` holds, of any number of layers and both directions.
+    """Makes a stack from the state dict of a torch module, with any number of layers and one or both directions.
 
-    A state dict does not tell an `nn.RNN`'s nonlinearity: it is taken to be tanh.
+    A state dict does not show the nonlinearity of an `nn.RNN`; tanh is assumed.
 
     Args:
-        state_dict: arrays by torch's names, `weight_ih_l0` and so on; without biases they are zero.
+        state_dict: arrays by torch's names, such as `weight_ih_l0`. Biases are zero if the module has none.
 
     Raises:
-        InputError: if names are missing or unknown, or shapes do not fit.
+        InputError: if names are missing or unknown, shapes do not fit, or an array is not floating point.
     """
     projected, biased = "weight_hr_l0" in state_dict, "bias_ih_l0" in state_dict
     for name in ("weight_ih_l0", "weight_hh_l0", *["weight_hr_l0"] * projected):
@@ -90,13 +91,17 @@ def _cell(kind: type[Cell], features: int, hidden: int, suffix: str, arrays: Map
 
 
 def to_torch(stack: Any) -> dict[str, np.ndarray]:
-    """Arrays by torch's names, for `load_state_dict` after `torch.from_numpy`; of a `Rows` layer those of its cell.
+    """Returns the weights of a layer by torch's names; with `torch.from_numpy` they fit `load_state_dict`.
+
+    Args:
+        stack: a `Stack`, `Bidirectional` or `Recurrent` layer, a `Rows` layer, or a cell. Cells are `Elman`, `LSTM`,
+            `ProjectedLSTM` or `GRU`.
 
     Raises:
-        InputError: if torch has no such recurrence.
+        InputError: if torch has no such layer.
     """
     if not isinstance(stack, Stack | Bidirectional | Recurrent | Cell):
-        stack = getattr(stack, "cell", stack)  # of a `Rows` layer, which this room does not import
+        stack = getattr(stack, "cell", stack)  # for a `Rows` layer, which is not imported here
     layers = list(stack.layers) if isinstance(stack, Stack) else [stack]
     if isinstance(stack, Stack) and stack.connection != "plain":
         raise InputError(f"torch's recurrences have no {stack.connection} connections.")

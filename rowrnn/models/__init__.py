@@ -1,4 +1,4 @@
-"""Models: one network a file."""
+"""Models: classifiers of images and videos, an image captioner, a video forecaster and a handwriting reader."""
 
 from rowrnn.models.captioner import Captioner
 from rowrnn.models.cnn import CNN

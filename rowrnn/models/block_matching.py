@@ -1,4 +1,4 @@
-"""Block matching: how well each patch of a frame fits the frame before, shifted."""
+"""Block matching: compares each patch of a frame with the previous frame, shifted by several displacements."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -7,14 +7,18 @@ Maps = Float[Array, "*b gh gw _k"]
 
 
 def patches(frames: Float[Array, "*b h w c"], side: int) -> Maps:
-    """Space to depth: `[..., h, w, c] → [..., h / side, w / side, side·side·c]`."""
+    """Flattens square patches (space to depth): `[..., h, w, c] → [..., h / side, w / side, side·side·c]`."""
     *b, height, width, channels = frames.shape
     grid = frames.reshape(*b, height // side, side, width // side, side, channels)
     return jnp.swapaxes(grid, -4, -3).reshape(*b, height // side, width // side, side * side * channels)
 
 
 def surroundings(frames: Float[Array, "b h w c"], side: int, reach: int) -> Float[Array, "b gh gw s s c"]:
-    """Each patch and `reach` pixels on all its sides, zero beyond the frame."""
+    """Extracts each patch with `reach` pixels around it; pixels outside the frame are zero.
+
+    Returns:
+        `[b, h / side, w / side, side + 2·reach, side + 2·reach, c]`.
+    """
     _, height, width, _ = frames.shape
     padded = jnp.pad(frames, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
     rows = jnp.stack([padded[:, top : top + side + 2 * reach] for top in range(0, height, side)], axis=1)
@@ -22,12 +26,20 @@ def surroundings(frames: Float[Array, "b h w c"], side: int, reach: int) -> Floa
 
 
 def mismatches(before: Float[Array, "*b h w c"], frame: Float[Array, "*b h w c"], side: int, reach: int) -> Maps:
-    """How badly each patch of a frame fits the frame before, moved by up to `reach` pixels, at half the resolution.
+    """Computes how much each patch of a frame differs from the previous frame at every shift.
+
+    Both frames are first reduced to half the resolution and averaged over channels.
+
+    Args:
+        before: previous frames `[..., h, w, c]`, zero outside.
+        frame: frames `[..., h, w, c]`.
+        side: height and width of a patch in pixels, even.
+        reach: largest shift in pixels, even.
 
     Returns:
-        `[..., h / side, w / side, (reach + 1)²]`: for shifts of -reach, -reach + 2, … pixels down and across the sum
-        over the patch of the squared differences of brightness, averaged over 2x2 pixels and channels, less its mean
-        over the shifts.
+        Sums of squared differences over each patch, minus their mean over the shifts, `[..., h / side, w / side,
+        (reach + 1)²]`. The previous frame is shifted by -reach, -reach + 2, …, reach pixels down and, varying fastest,
+        to the right.
     """
     small, moving = (halved(x).mean(axis=-1) for x in (frame, before))
     *b, height, width = small.shape
@@ -43,6 +55,6 @@ def mismatches(before: Float[Array, "*b h w c"], frame: Float[Array, "*b h w c"]
 
 
 def halved(frames: Float[Array, "*b h w c"]) -> Float[Array, "*b y x c"]:
-    """Means over 2x2 pixels."""
+    """Halves height and width by averaging over 2x2 pixels: `[..., h, w, c] → [..., h / 2, w / 2, c]`."""
     *b, height, width, channels = frames.shape
     return frames.reshape(*b, height // 2, 2, width // 2, 2, channels).mean(axis=(-4, -2))

@@ -1,4 +1,4 @@
-"""An image described word by word: a small CNN, and a recurrent decoder that looks at its map."""
+"""Image captioner: a small CNN, and a recurrent decoder with attention to its feature map."""
 
 from functools import partial
 from typing import Any
@@ -15,39 +15,39 @@ from rowrnn.recurrence.scan import scan
 from rowrnn.sequence.noise import check_rate
 from rowrnn.typing import Images, State
 
-SUMMARY = 8  # channels of what the first state knows of each position
+SUMMARY = 8  # channels to which the features of a position are reduced for the initial state
 
 Memory = Float[Array, "b positions k"]
 Captions = Int[Array, "n t"]
 
 
 class Captioner(nnx.Module):
-    """Describes images in words.
+    """Image captioner: predicts a caption word by word.
 
-    Four convolutions with ReLU, three of stride 2, make a map of an eighth of the image's height and width. A summary
-    of it is the decoder's first state; an embedding of the word before is its input. With attention each output h asks
-    the map, by a softmax of scaled dot products, and what it sees, c, becomes with h the features tanh(W [c; h]) of the
-    next word (Luong et al. 2015, section 3.1, general score): the question comes after the cell, so that all steps of a
-    given caption are one scan. Without attention the next word is read from h alone.
+    Four convolutions with ReLU, three of them with stride 2, compute a feature map of an eighth of the image's height
+    and width. The decoder's initial state is computed from this map; its input is the embedding of the previous word.
+
+    With attention (Luong et al. 2015, section 3.1, general score, here scaled) the decoder's output h queries the map
+    by scaled dot products and a softmax; from the weighted mean c follow the features tanh(W [c; h]) that predict the
+    next word. Attention comes after the cell, so one scan computes all steps of a given caption. Without attention the
+    features are tanh(W h).
 
     Args:
-        cell: class of a cell over vectors, as those of `rowrnn.CELLS`.
-        hidden: size of its state.
+        cell: class of a cell over vectors, such as those of `rowrnn.CELLS`.
+        hidden: size of the cell's state.
         shape: height, width and channels of an image.
         words: size of the vocabulary.
-        longest: most words of a caption, its end included.
-        marks: the words that stand for none.
-        channels: of the map.
+        longest: maximum number of words of a caption, including its end.
+        marks: special tokens.
+        channels: number of channels of the feature map.
         embedding: size of a word's embedding.
-        attention: whether the decoder looks at the map.
-        blind: show the decoder zeros instead of the image: what can be said without seeing.
-        dropout: probability with which a feature of the next word is dropped while training.
-        rngs: source of the initial parameters.
+        attention: whether the decoder uses attention.
+        blind: whether the decoder sees zeros instead of the feature map, as a baseline of the language alone.
+        dropout: probability with which a feature that predicts the next word is dropped in training.
+        rngs: random streams; the initial parameters use "params".
 
     Raises:
-        ValueError: if a size is not positive, a mark no word, or the dropout no probability below 1; when called, if
-            images have another shape or type, there is none, or captions do not fit them, are too long, or, where known
-            outside `jax.jit`, have words beyond the vocabulary.
+        ValueError: if a size is not positive, a special token is not in the vocabulary, or `dropout` is not in [0, 1).
     """
 
     def __init__(
@@ -100,26 +100,44 @@ class Captioner(nnx.Module):
         self.head = nnx.Linear(features, words, rngs=rngs)
 
     def __call__(self, images: Images) -> Captions:
-        """Captions `[b, longest]` of images `[b, h, w, c]`: the likeliest word each time."""
+        """Captions images `[b, h, w, c]` greedily; returns words `[b, longest]`, padded after the end.
+
+        Raises:
+            ValueError: if images have another shape or dtype, or the batch is empty.
+        """
         return self.greedy(images).words
 
     def logits(self, images: Images, captions: Captions, *, key: Array | None = None) -> Float[Array, "b t words"]:
-        """Logits of every word of given captions, each after the right words before it.
+        """Computes the logits of every word of given captions from the words before it (teacher forcing).
 
         Args:
-            images: `[b, h, w, c]`, floating point.
-            captions: `[b, t]`, t at most `longest`.
-            key: randomness of dropout, in training.
+            images: floating-point images `[b, h, w, c]`.
+            captions: integers `[b, t]`, with `t` at most `longest`.
+            key: random key of dropout, in training.
+
+        Returns:
+            Logits `[b, t, words]`.
+
+        Raises:
+            ValueError: if images or captions have another shape or dtype, the batch is empty, or words known outside
+                `jax.jit` are not in the vocabulary.
         """
         memory, outputs = self._read(images, captions)
         features, _ = self._features(memory, outputs)
         return self.head(self.dropout(features, deterministic=key is None, rngs=key))
 
     def attention(self, images: Images, captions: Captions) -> Float[Array, "b t gh gw"]:
-        """Where the decoder looked for every word of given captions: a share of each position of the map.
+        """Computes the attention weights for every word of given captions.
+
+        Args:
+            images: floating-point images `[b, h, w, c]`.
+            captions: integers `[b, t]`, with `t` at most `longest`.
+
+        Returns:
+            Weights `[b, t, gh, gw]` over the positions of the feature map; they sum to 1 for each word.
 
         Raises:
-            ValueError: also if the model has no attention.
+            ValueError: as `logits`, and if the model has no attention.
         """
         if self.question is None:
             raise ValueError("This Captioner has no attention to show.")
@@ -128,7 +146,11 @@ class Captioner(nnx.Module):
         return shares.reshape(*shares.shape[:2], *self.grid)
 
     def start(self, images: Images) -> tuple[Memory, State]:
-        """What the decoder sees, `[b, positions, channels]`, and its state before the first word."""
+        """Computes the feature map `[b, positions, channels]` and the decoder's state before the first word.
+
+        Raises:
+            ValueError: if images have another shape or dtype, or the batch is empty.
+        """
         images = jnp.asarray(images)
         if images.ndim != 4 or images.shape[1:] != self.shape or not jnp.issubdtype(images.dtype, jnp.floating):
             raise ValueError(
@@ -148,37 +170,55 @@ class Captioner(nnx.Module):
         return memory, jax.tree.unflatten(jax.tree.structure(zeros), leaves)
 
     def step(self, memory: Memory, state: State, word: Int[Array, "b"]) -> tuple[State, Float[Array, "b words"]]:
-        """One word further: state and the word said last to the state and log-probabilities of the next word.
+        """Reads one word and predicts the next.
 
-        The caller carries the state from `start` on; the first word is `marks.begin`.
+        Args:
+            memory: feature map from `start`, `[b, positions, channels]`.
+            state: state from `start` or from the previous step.
+            word: previous words, integers `[b]`; the first is `marks.begin`.
+
+        Returns:
+            The next state and log-probabilities of the next word, `[b, words]`.
         """
         state, output = self.cell(state, self.embedding(word))
         features, _ = self._features(memory, output[:, None])
         return state, jax.nn.log_softmax(self.head(features[:, 0]))
 
-    # Decoding is compiled, so that a call outside of `jax.jit` is not traced and compiled anew each time.
+    # Compiled, so that a call outside `jax.jit` is not traced and compiled each time.
     @partial(jax.jit, inline=True)
     def greedy(self, images: Images) -> Sentences:
-        """The likeliest word each time, see `rowrnn.decoding.sentences.greedy`."""
+        """Captions images `[b, h, w, c]` greedily, see `rowrnn.decoding.sentences.greedy`.
+
+        Raises:
+            ValueError: if images have another shape or dtype, or the batch is empty.
+        """
         memory, state = self.start(images)
         return greedy(partial(self.step, memory), state, self.marks, self.longest)
 
     @partial(jax.jit, static_argnames=("width", "length_power"), inline=True)
     def beam(self, images: Images, width: int, *, length_power: float = 0.0) -> Sentences:
-        """The likeliest captions, the best first, see `rowrnn.decoding.sentences.beam_search`.
+        """Captions images `[b, h, w, c]` by beam search, see `rowrnn.decoding.sentences.beam_search`.
+
+        Args:
+            images: floating-point images.
+            width: number of hypotheses.
+            length_power: power of the length by which log-probabilities are divided for the ranking.
+
+        Returns:
+            The `width` best captions of each image, best first.
 
         Raises:
-            ValueError: if `width` is below 1.
+            ValueError: if `width` is below 1, images have another shape or dtype, or the batch is empty.
         """
         if width < 1:
             raise ValueError(f"A beam has a width of at least 1, not {width}.")
         memory, state = self.start(images)
-        # What is seen is the same for all beginnings: it stays out of the state, which moves between them.
+        # All hypotheses share the feature map: it is not part of the state, which beam search reorders.
         step = partial(self.step, repeated(memory, width))
         return beam_search(step, state, self.marks, self.longest, width=width, length_power=length_power)
 
     def _read(self, images: Images, captions: Captions) -> tuple[Memory, Any]:
-        """The map, and outputs `[b, t, outputs]` of the decoder, which before each word has read those before it."""
+        """Returns the feature map and the decoder's outputs `[b, t, outputs]`, each from the words before it."""
         memory, state = self.start(images)
         captions = jnp.asarray(captions)
         fit = captions.ndim == 2 and len(captions) == len(memory) and 1 <= captions.shape[1] <= self.longest
@@ -198,7 +238,7 @@ class Captioner(nnx.Module):
         return memory, outputs
 
     def _features(self, memory: Memory, outputs: Float[Array, "b t outputs"]) -> tuple[Array, Array]:
-        """Features of the next word after every output, and shares of attention `[b, t, positions]`."""
+        """Returns the features that predict the next word, and attention weights `[b, t, positions]`."""
         if self.question is None:
             return jnp.tanh(self.combined(outputs)), jnp.zeros((*outputs.shape[:2], 0))
         score = jnp.einsum("btc,bpc->btp", self.question(outputs), memory) / memory.shape[-1] ** 0.5

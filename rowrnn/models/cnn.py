@@ -1,4 +1,4 @@
-"""A small convolutional network: the baseline that sees all rows at once."""
+"""Small convolutional network, a baseline for the recurrent classifiers."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -9,20 +9,20 @@ from rowrnn.typing import Images, Logits
 
 
 class CNN(nnx.Module):
-    """Three convolutions with ReLU and one linear head.
+    """Image classifier of three convolutions with ReLU and a linear head.
 
-    A 5x5 convolution of stride 2 with a quarter of the channels, a 3x3 convolution with half of them, 2x2 max pooling
-    and a 3x3 convolution with all: of 28x28 pixels 7x7 positions remain.
+    The layers are a 5x5 convolution with stride 2 and a quarter of the channels, a 3x3 convolution with half of the
+    channels, 2x2 max pooling, and a 3x3 convolution with all channels. An image of 28x28 pixels becomes a map of 7x7.
 
     Args:
         shape: height, width and channels of an image.
-        channels: output channels of the last convolution.
+        channels: number of output channels of the last convolution.
         classes: number of classes.
-        dropout: probability with which a feature of the last map is dropped while training.
-        rngs: source of the initial parameters.
+        dropout: probability with which a feature of the last map is dropped in training.
+        rngs: random streams; the initial parameters use "params".
 
     Raises:
-        ValueError: if a size is not positive; when called, if images have another shape or are not floating point.
+        ValueError: if a size is not positive.
     """
 
     def __init__(
@@ -43,7 +43,15 @@ class CNN(nnx.Module):
         self.dropout = nnx.Dropout(dropout)
 
     def __call__(self, images: Images, *, key: Array | None = None) -> Logits:
-        """Logits `[b, classes]` of images `[b, h, w, c]`; with a `key`, as in training, features are dropped."""
+        """Computes logits `[b, classes]` of images `[b, h, w, c]`.
+
+        Args:
+            images: floating-point images of the model's shape.
+            key: random key of dropout, in training.
+
+        Raises:
+            ValueError: if images have another shape or are not floating point.
+        """
         if images.ndim != 4 or images.shape[1:] != self.shape or not jnp.issubdtype(images.dtype, jnp.floating):
             raise ValueError(
                 f"This CNN takes floating-point images [b, {', '.join(map(str, self.shape))}], not {images.dtype} of "
@@ -57,9 +65,9 @@ class CNN(nnx.Module):
 
 
 def _max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b y x c"]:
-    """2x2 max pooling of values of at least zero, an odd edge on its own.
+    """Takes the maximum of every 2x2 block of non-negative values; odd sides are padded with a zero.
 
-    The gradient of `nnx.max_pool` is a select-and-scatter, on CPU three times slower than that of this.
+    `nnx.max_pool` has a select-and-scatter as its gradient, three times slower on CPU than the gradient of this.
     """
     b, h, w, c = x.shape
     x = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)))

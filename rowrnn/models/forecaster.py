@@ -1,4 +1,4 @@
-"""A forecaster of videos: a cell over maps sees how patches move, and moves them on."""
+"""Video forecaster: a convolutional recurrent cell follows how patches move and predicts how they move on."""
 
 from typing import NamedTuple
 
@@ -16,33 +16,34 @@ from rowrnn.typing import State
 Frame = Float[Array, "b h w c"]
 Ahead = Float[Array, "b ahead h w c"]
 
-UNITS = 64  # of the layer between state and prediction
+UNITS = 64  # of the hidden layer between state and prediction
 
 
 class ForecasterState(NamedTuple):
-    """What a forecaster carries from frame to frame: the state of its cell, and the frame before."""
+    """State of a forecaster: the state of its cell, and the previous frame `[b, h, w, c]`."""
 
     cell: State
     frame: Frame
 
 
 class Forecaster(nnx.Module):
-    """Predicts each next frame of a video, and from its own predictions those after.
+    """Video forecaster: predicts the next frame, and further frames from its own predictions.
 
-    A patch of a frame, and how badly it fits the frame before at each of some shifts (`mismatches`: what block matching
-    looks at), are what the cell reads at the patch's place. Of its state follow, at each place, some kernels of up to
-    `reach` pixels in every direction, normalized and separable, which move the surroundings of the patch (dynamic
-    filters: De Brabandere et al. 2016; "DNA" of Finn et al. 2016), and for each pixel the share of each kernel.
+    For each patch of a frame the cell reads the patch and its differences to the previous frame at several shifts
+    (`rowrnn.models.block_matching.mismatches`). From the cell's output a small network computes for each patch several
+    separable, normalized kernels (dynamic filters, De Brabandere et al. 2016; DNA, Finn et al. 2016), and for each
+    pixel the weights with which the results of these kernels are averaged. The kernels are applied to the patch and its
+    surroundings.
 
     Args:
-        cell: class of a cell over maps, `ConvLSTM` or `ConvGRU`.
-        hidden: channels of its state.
+        cell: class of a convolutional cell, `ConvLSTM` or `ConvGRU`.
+        hidden: number of channels of the cell's state.
         shape: height, width and channels of a frame.
-        patch: pixels of a side of a patch, which divides height and width.
-        features: channels that the cell reads.
-        reach: most pixels by which something moves from frame to frame, even.
-        motions: kernels at each place: how many things may move there differently.
-        rngs: source of the initial parameters.
+        patch: height and width of a patch in pixels, even; divides height and width of a frame.
+        features: number of channels that the cell reads.
+        reach: maximum displacement from one frame to the next in pixels, even.
+        motions: number of kernels of a patch, which is the number of different motions within it.
+        rngs: random streams; the initial parameters use "params".
 
     Raises:
         ValueError: if a size is not positive, patches do not divide the frame or are odd, or the reach is odd.
@@ -76,31 +77,40 @@ class Forecaster(nnx.Module):
         self.embed = nnx.Linear(pixels + (reach + 1) ** 2, features, rngs=rngs)
         self.cell = cell(features, hidden, rngs=rngs)
         self.between = nnx.Linear(self.cell.outputs + features, UNITS, rngs=rngs)
-        # Small: at the start every kernel is a blur, and every share the same.
+        # Small, so that at first all kernels are nearly uniform and have nearly equal weights.
         small = nnx.initializers.normal(0.01)
         self.kernels = nnx.Linear(UNITS, motions * 2 * (2 * reach + 1), kernel_init=small, rngs=rngs)
         self.shares = nnx.Linear(UNITS, motions * patch * patch, kernel_init=small, rngs=rngs)
 
     def __call__(self, frames: ArrayLike, ahead: int = 10) -> Ahead:
-        """The frames that follow, `[b, ahead, h, w, c]`.
+        """Predicts the frames that follow a video.
 
         Args:
-            frames: those given, `[b, t, h, w, c]`, in [0, 1].
+            frames: given frames `[b, t, h, w, c]`, floating-point values in [0, 1].
             ahead: number of frames to predict.
 
+        Returns:
+            Predicted frames `[b, ahead, h, w, c]`.
+
         Raises:
-            ValueError: if there is no frame, frames have another size than the model's or are not floating point, or
-                no frame is asked for.
+            ValueError: if there is no frame, `ahead` is below 1, or frames have another shape than the model's or are
+                not floating point.
         """
         return self.predictions(frames, ahead)[:, -ahead:]
 
     def predictions(self, frames: ArrayLike, ahead: int = 10) -> Ahead:
-        """A prediction of each frame after the first, `[b, t - 1 + ahead, h, w, c]`.
+        """Predicts every frame after the first: the given ones too, each from the given frames before it.
 
-        Those of the frames given are made from what came before, those after from the given ones and predictions.
+        Args:
+            frames: given frames `[b, t, h, w, c]`, floating-point values in [0, 1].
+            ahead: number of frames to predict after the last given one, from the given frames and its predictions.
+
+        Returns:
+            Predicted frames `[b, t - 1 + ahead, h, w, c]`.
 
         Raises:
-            ValueError: as when called.
+            ValueError: if there is no frame, `ahead` is below 1, or frames have another shape than the model's or are
+                not floating point.
         """
         frames = self._checked(frames, "b, t")
         if frames.shape[1] < 1 or ahead < 1:
@@ -116,25 +126,32 @@ class Forecaster(nnx.Module):
             state, predicted = self.step(*carry)
             return (state, predicted), predicted
 
-        # Its intermediate values are made again for the gradient: they are many, and quickly made.
+        # Intermediate values are recomputed for the gradient: they take much memory and little time.
         step = jax.checkpoint(step, prevent_cse=False)
         _, more = jax.lax.scan(step, (ForecasterState(state, frames[:, -1]), first[:, -1]), length=ahead - 1)
         return jnp.concatenate([first, jnp.swapaxes(more, 0, 1)], axis=1)
 
     def initial_state(self, frame: ArrayLike) -> ForecasterState:
-        """State before the first frame, for frames `[b, h, w, c]`.
+        """Returns the state before the first frame, for frames `[b, h, w, c]`.
 
         Raises:
-            ValueError: as `step`.
+            ValueError: if the frames have another shape than the model's or are not floating point.
         """
         blank = jnp.zeros_like(self._checked(frame, "b"))
         return ForecasterState(self.cell.initial_state(self.cell.project(self._seen(blank, blank))), blank)
 
     def step(self, state: ForecasterState, frame: ArrayLike) -> tuple[ForecasterState, Frame]:
-        """Reads a frame `[b, h, w, c]` as it arrives: the next state, and a prediction of the frame that follows.
+        """Reads one frame of each video and predicts the frame that follows, for example from a camera.
+
+        Args:
+            state: state from `initial_state` or from the previous step.
+            frame: frames `[b, h, w, c]`, floating-point values in [0, 1].
+
+        Returns:
+            The next state, and the predicted frames `[b, h, w, c]`.
 
         Raises:
-            ValueError: if the frame has another size than the model's or is not floating point.
+            ValueError: if the frames have another shape than the model's or are not floating point.
         """
         frame = self._checked(frame, "b")
         seen = self._seen(state.frame, frame)
@@ -142,7 +159,7 @@ class Forecaster(nnx.Module):
         return ForecasterState(inner, frame), self._moved(output, seen, frame)
 
     def _checked(self, frames: ArrayLike, axes: str) -> Float[Array, "*b h w c"]:
-        """Frames with these axes before their own, in the parameters' dtype where that is the wider."""
+        """Checks frames with the leading axes `axes` and promotes them with the dtype of the parameters."""
         frames = jnp.asarray(frames)
         whole = frames.ndim == 3 + len(axes.split(",")) and frames.shape[-3:] == self.shape
         if not whole or not jnp.issubdtype(frames.dtype, jnp.floating):
@@ -153,25 +170,25 @@ class Forecaster(nnx.Module):
         return frames.astype(jnp.result_type(frames, self.embed.kernel[...]))
 
     def _seen(self, before: Float[Array, "*b h w c"], frame: Float[Array, "*b h w c"]) -> Maps:
-        """What the cell reads."""
+        """Returns the input of the cell, `[..., gh, gw, features]`."""
         moved = jax.lax.stop_gradient(mismatches(before, frame, self.patch, self.reach))
         return nnx.relu(self.embed(jnp.concatenate([patches(frame, self.patch), moved], axis=-1)))
 
     def _moved(self, output: Maps, seen: Maps, frame: Float[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
-        """The frame as the kernels move it."""
+        """Applies the kernels that follow from the cell's output and input to a frame."""
         *b, height, width, channels = frame.shape
         side, taps = self.patch, 2 * self.reach + 1
         x = nnx.relu(self.between(jnp.concatenate([output, seen], axis=-1)))
         kernels = nnx.softmax(self.kernels(x).reshape(-1, 2, self.motions, taps), axis=-1)
         shares = nnx.softmax(self.shares(x).reshape(-1, self.motions, side, side), axis=1)
-        # A kernel over rows or columns of the surroundings is a banded matrix: products of matrices are fast.
+        # Kernels are applied as banded matrices, first down, since matrix products are fast ...
         wide = side + 2 * self.reach
         offset = np.arange(wide)[None, :] - np.arange(side)[:, None]
         taps_of = jnp.asarray(offset[None] == np.arange(taps)[:, None, None], frame.dtype).reshape(taps, side * wide)
         bands = (kernels @ taps_of).reshape(-1, 2, self.motions * side, wide)
         around = surroundings(frame.reshape(-1, height, width, channels), side, self.reach)
         moved = bands[:, 0] @ around.reshape(-1, wide, wide * channels)
-        # ... and across, of every motion and channel on its own.
+        # ... and then across, for each motion and channel.
         moved = jnp.swapaxes(moved.reshape(-1, self.motions, side, wide, channels), 3, 4)
         moved = moved.reshape(-1, self.motions, side * channels, wide)
         across = bands[:, 1].reshape(-1, self.motions, side, wide)

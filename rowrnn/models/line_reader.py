@@ -1,4 +1,4 @@
-"""A reader of lines of handwriting: from columns of pixels to scores of the classes, left to right, for CTC."""
+"""Handwriting reader: computes scores of the classes from left to right along a line of text, for CTC."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,46 +18,47 @@ from rowrnn.sequence.noise import check_rate, split_key
 from rowrnn.typing import Images, State
 
 STRIP = 4
-"""Columns of a strip: for each the reader says something once."""
-KERNEL = 3  # rows and columns; the last convolution sees all rows that are left
-STRIDES = ((2, 2), (2, 2), (2, 1))  # down and right, of the first convolutions; those behind them move by one
+"""Width of a strip in columns; a strip is one step of the reader."""
+KERNEL = 3  # rows and columns of a kernel; that of the last convolution has all remaining rows
+STRIDES = ((2, 2), (2, 2), (2, 1))  # vertical and horizontal, of the first convolutions; others have stride 1
 FEWEST_CONVOLUTIONS = 3
-"""Convolutions that make a strip one column: two that halve its width, and the last."""
+"""Minimum number of convolutions: two that halve the width, so that a strip becomes one column, and the last."""
 
 FAINT = 1e-2
-"""Variance beside which that of a place's channels is little: where there is no ink, noise is not amplified."""
+"""Epsilon of the layer normalization, large enough that it does not amplify noise where there is no ink."""
 
 
 class ReaderState(NamedTuple):
-    """What a reader carries from strip to strip: of every convolution the last columns it saw, and the cell's state."""
+    """State of a reader: the last columns that each convolution has read, `[b, h, k, c]`, and the state of its cell."""
 
     seen: tuple[Float[Array, "b h k c"], ...]
     cell: State
 
 
 class LineReader(nnx.Module):
-    """Convolutions over a line, a recurrent layer over its columns, and scores of every class for every strip.
+    """Handwriting reader: convolutions, a recurrent layer, and scores of every class for each strip of 4 columns.
 
-    3x3 convolutions with ReLU and a last one over all rows that are left make a strip of 4 columns one step. The first
-    two halve height and width, a third 3x3 one the height once more; behind all but the first the channels of a place
-    are normalized (Ba et al. 2016). They look to the left, never to the right: padding behind a line cannot reach its
-    steps, and a step is known when its strip has been seen. A cell that reads from the left can so follow a line while
-    it is written (`step`); with one for each direction a line is read when it is whole. Without a cell every step
-    answers on its own, from the columns that the convolutions see: 15 with three in all, 8 more with each further one.
+    3x3 convolutions with ReLU and a last one, whose kernel has all remaining rows, reduce a strip of 4 columns to one
+    step. The first two halve height and width, a third 3x3 convolution halves the height again; all but the first are
+    followed by layer normalization over channels (Ba et al. 2016).
+
+    The convolutions are causal: a step depends on its strip and the columns to the left. Padding to the right of a line
+    therefore has no influence, and a reader with one cell can read a line while it is written (`step`). A reader with a
+    cell for each direction needs the whole line. Without a cell the scores of a step depend only on the receptive field
+    of the convolutions: 15 columns with three convolutions, 8 more with each further one.
 
     Args:
-        height: rows of a line.
-        classes: number of classes; the scores have one more, the blank of CTC, last.
-        hidden: size of a cell's state; without a cell, units of a layer with ReLU.
-        cell: class of `rowrnn.cells`; None for a reader without memory.
-        both_ways: whether a second cell reads from the right.
-        channels: output channels of the convolutions, at least three.
-        dropout: probability with which a feature of a step is dropped, before the cell and behind it, while training.
-        rngs: source of the initial parameters.
+        height: number of rows of a line.
+        classes: number of classes; the scores have one more, last, for the blank of CTC.
+        hidden: size of a cell's state; without a cell, number of units of a ReLU layer.
+        cell: a class of `rowrnn.cells`; None for a reader without recurrence.
+        both_ways: whether a second cell reads from right to left.
+        channels: numbers of output channels of the convolutions, at least three.
+        dropout: probability with which a feature before or after the cell is dropped in training.
+        rngs: random streams; the initial parameters use "params".
 
     Raises:
-        ValueError: if a size is not positive, there are fewer than three channels, or the dropout is no probability
-            below 1.
+        ValueError: if a size is not positive, there are fewer than three convolutions, or `dropout` is not in [0, 1).
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class LineReader(nnx.Module):
             )
         check_rate("dropout", dropout)
         self.height = height
-        # Padding above and below; to the left stands what was seen before (`_features`).
+        # Zeros above and below; on the left `_features` adds the columns that were read before.
         padding = ((KERNEL // 2, KERNEL // 2), (0, 0))
         *stages, last = pairwise((1, *channels))
         self.strides = (*STRIDES, *[(1, 1)] * len(stages))[: len(stages)]
@@ -98,16 +99,20 @@ class LineReader(nnx.Module):
     def __call__(
         self, images: ArrayLike, widths: ArrayLike | None = None, *, key: Array | None = None
     ) -> Float[Array, "b t scores"]:
-        """Scores of every strip, `[b, ⌈w / 4⌉, classes + 1]`: logits of the classes and, last, of the blank.
+        """Computes the scores of every strip of lines.
 
         Args:
-            images: lines `[b, h, w, 1]`, floating point.
-            widths: number of columns of each line, `[b]`; what lies beyond has no influence on its first
-                `strips(width)` steps, and the others mean nothing. All columns where not given.
-            key: randomness of dropout, in training.
+            images: floating-point lines `[b, h, w, 1]`.
+            widths: number of valid columns of each line, `[b]`; columns beyond have no influence on the first
+                `strips(width)` steps, and the other steps are meaningless. Default: all.
+            key: random key of dropout, in training.
+
+        Returns:
+            Logits of the classes and, last, of the blank, `[b, ⌈w / 4⌉, classes + 1]`.
 
         Raises:
-            ValueError: if images have another form, or widths, where known outside `jax.jit`, leave [1, w].
+            ValueError: if images have another shape or are not floating point, widths are not one integer for each
+                line, or a width known outside `jax.jit` is outside [1, w].
         """
         images = self._checked(images, "w")
         columns, lengths = images.shape[2], None
@@ -124,10 +129,10 @@ class LineReader(nnx.Module):
         return self.head(self.dropout(x, deterministic=key is None, rngs=behind))
 
     def initial_state(self, strip: ArrayLike) -> ReaderState:
-        """State before the first strip, for strips `[b, h, 4, 1]`.
+        """Returns the state before the first strip, for strips `[b, h, 4, 1]`.
 
         Raises:
-            ValueError: as `step`.
+            ValueError: if the strips have another shape or are not floating point, or the reader has no cell or two.
         """
         cell, strip = self._followed(strip)
         nothing = self._nothing(strip)
@@ -135,13 +140,14 @@ class LineReader(nnx.Module):
         return ReaderState(nothing, cell.initial_state(cell.project(features[:, 0])))
 
     def step(self, state: ReaderState, strip: ArrayLike) -> tuple[ReaderState, Float[Array, "b scores"]]:
-        """The next 4 columns of each line, `[b, h, 4, 1]`, as they are written.
+        """Reads the next strip of each line, `[b, h, 4, 1]`, while the line is written.
 
-        The caller carries the state from `initial_state` on: `state, scores = reader.step(state, strip)`. The scores
-        are those of the whole line. A last strip is filled up with zeros.
+        The caller passes the state on, starting from `initial_state`: `state, scores = reader.step(state, strip)`. The
+        scores, `[b, classes + 1]`, equal those of the whole line. The last strip must be padded with zeros on the right
+        if it has fewer than 4 columns.
 
         Raises:
-            ValueError: if the strip has another form, or the reader has no cell or one that reads from the right.
+            ValueError: if the strips have another shape or are not floating point, or the reader has no cell or two.
         """
         cell, strip = self._followed(strip)
         features, seen = self._features(strip, state.seen)
@@ -149,7 +155,12 @@ class LineReader(nnx.Module):
         return ReaderState(seen, carried), self.head(output)
 
     def _features(self, x: Images, seen: tuple[Array, ...]) -> tuple[Float[Array, "b t d"], tuple[Array, ...]]:
-        """Steps of columns that follow those which the convolutions have `seen`, and what they have seen then."""
+        """Computes the features of the next columns, `[b, t, d]`, and the columns that the convolutions read last.
+
+        Args:
+            x: the next columns, `[b, h, w, 1]`.
+            seen: for each convolution the columns to the left that it has read before.
+        """
         then = []
         for convolution, norm, before in zip(self.convolutions, (None, *self.norms), seen, strict=True):
             x = jnp.concatenate([before, x], axis=2)
@@ -159,7 +170,7 @@ class LineReader(nnx.Module):
         return x[:, 0], tuple(then)
 
     def _nothing(self, images: Images) -> tuple[Array, ...]:
-        """What the convolutions have seen before a line begins: zeros of the images' dtype and sharding."""
+        """Returns the columns to the left of a line: for each convolution zeros of the images' dtype and sharding."""
         seen, rows = [], self.height
         for convolution, (down, right) in zip(self.convolutions, (*self.strides, (1, 1)), strict=True):
             like = jnp.zeros_like(images[:, :1, :1])
@@ -168,7 +179,7 @@ class LineReader(nnx.Module):
         return tuple(seen)
 
     def _followed(self, strip: ArrayLike) -> tuple[Cell, Images]:
-        """The cell that follows a line, and a strip that it can take."""
+        """Returns the cell and the checked strip, for reading strip by strip."""
         strip = self._checked(strip, str(STRIP))
         if not isinstance(self.layer, Recurrent):
             raise ValueError(
@@ -189,7 +200,7 @@ class LineReader(nnx.Module):
 
 
 def strips(widths: Any) -> Any:
-    """Number of strips of lines of so many columns: the last may be shorter than 4."""
+    """Returns the number of strips of lines with these widths, `⌈width / 4⌉`."""
     return (widths + (STRIP - 1)) // STRIP
 
 

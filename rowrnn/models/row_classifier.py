@@ -1,4 +1,4 @@
-"""A classifier that reads an image row by row: any cell, pooled over the rows, one linear head."""
+"""Image classifier that runs a cell over the rows of an image, with pooling and a linear head."""
 
 from typing import Literal, get_args
 
@@ -14,17 +14,17 @@ Pooling = Literal["last", "mean"]
 
 
 class Classifier(nnx.Module):
-    """Row-by-row image classifier.
+    """Image classifier that reads an image row by row.
 
     Args:
-        cell: any of `rowrnn.cells`, its `features` the width of a row times its channels.
+        cell: any of `rowrnn.cells`; its `features` are the width of a row times its channels.
         classes: number of classes.
-        pooling: what the head reads: the output after the last row, or the mean over rows.
-        dropout: probability with which a pooled feature is dropped while training.
-        rngs: source of the head's initial parameters.
+        pooling: input of the head: "last" for the output after the last row, "mean" for the mean over rows.
+        dropout: probability with which a pooled feature is dropped in training.
+        rngs: random streams; the head's initial parameters use "params".
 
     Raises:
-        ValueError: for another pooling.
+        ValueError: if `pooling` is unknown.
     """
 
     def __init__(
@@ -38,44 +38,54 @@ class Classifier(nnx.Module):
         self.pooling = pooling
 
     def __call__(self, images: Images, *, heights: Integers | None = None, key: Array | None = None) -> Logits:
-        """Logits `[b, classes]` of images `[b, h, w, c]`; with a `key`, as in training, features are dropped.
+        """Computes logits `[b, classes]` of images `[b, h, w, c]`.
 
         Args:
             images: floating-point images.
-            heights: number of valid rows of each image, `[b]`; rows below have no influence. All where not given.
-            key: randomness of dropout.
+            heights: number of valid rows of each image, `[b]`; rows below have no influence. Default: all.
+            key: random key of dropout, in training.
 
         Raises:
-            ValueError: as `Rows`.
+            ValueError: if a shape does not fit the cell, or a height known outside `jax.jit` is outside [0, h].
+            TypeError: if images are not floating point, or heights are not integers.
         """
         outputs = self._outputs(images, heights)
         pooled = outputs[:, -1] if self.pooling == "last" else mean_of_valid(outputs, heights)
         return self.head(self.dropout(pooled, deterministic=key is None, rngs=key))
 
     def logits_by_row(self, images: Images, *, heights: Integers | None = None) -> Float[Array, "b h classes"]:
-        """Logits after each row, `[b, h, classes]`, of images `[b, h, w, c]`: the answer had the image ended there.
+        """Computes logits after each row of images `[b, h, w, c]`, as if the image ended there.
 
-        Below an image's height its last answer stays.
+        Args:
+            images: floating-point images.
+            heights: number of valid rows of each image, `[b]`; default: all.
+
+        Returns:
+            Logits `[b, h, classes]`; below an image's height those of its last valid row.
+
+        Raises:
+            ValueError: if a shape does not fit the cell, or a height known outside `jax.jit` is outside [0, h].
+            TypeError: if images are not floating point, or heights are not integers.
         """
         outputs = self._outputs(images, heights)
         return self.head(outputs if self.pooling == "last" else running_mean(outputs, heights))
 
     def _outputs(self, images: Images, heights: Integers | None) -> Outputs:
-        """Outputs after every row; below an image's height the last one, or zeros where the mean is taken."""
+        """Returns the outputs of all rows; below an image's height the last valid one, or zeros for the mean."""
         hold = self.pooling == "last"
         outputs, _ = self.rows(images, heights=heights, hold_outputs=hold)
         return outputs
 
 
 def mean_of_valid(outputs: Outputs, lengths: Integers | None) -> Hidden:
-    """The mean over the valid steps of outputs `[b, t, d]`, which are zero past the lengths."""
+    """Returns the mean over the valid steps, `[b, d]`, of outputs `[b, t, d]` that are zero beyond the lengths."""
     if lengths is None:
         return outputs.mean(axis=1)
     return outputs.sum(axis=1) / jnp.maximum(jnp.asarray(lengths), 1).astype(outputs.dtype)[:, None]
 
 
 def running_mean(outputs: Outputs, lengths: Integers | None) -> Outputs:
-    """The mean over the steps up to each one, `[b, t, d]`, of outputs that are zero past the lengths."""
+    """Returns the mean over the valid steps up to each one, of outputs `[b, t, d]` that are zero beyond the lengths."""
     seen = jnp.arange(1, outputs.shape[1] + 1, dtype=outputs.dtype)[None, :]
     if lengths is not None:
         seen = jnp.minimum(seen, jnp.maximum(jnp.asarray(lengths), 1).astype(outputs.dtype)[:, None])

@@ -1,4 +1,4 @@
-"""A classifier that reads an image in any order: layers over it, pooled, one linear head."""
+"""Image classifier of layers that scan an image in any order, with pooling and a linear head."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -16,22 +16,21 @@ from rowrnn.typing import Hidden, Images, Logits, Outputs
 
 
 class ScanClassifier(nnx.Module):
-    """Image classifier of layers that read the image, or what the layer below made of it, in their orders.
+    """Image classifier of stacked layers, each of which scans the output grid of the layer below.
 
     Args:
-        layers: `ImageScan` or `ReNet`, from the bottom up.
+        layers: `ImageScan` or `ReNet` layers, the first reads the image.
         classes: number of classes.
-        pooling: what the head reads of the top layer: its outputs where each direction ended, "last", or their mean
-            over its grid.
-        dropout: probability with which a pooled feature is dropped while training.
-        head_hidden: units of a layer with ReLU between the pooled features and the answer, which linear cells need;
-            none where not given.
-        rngs: source of the head's initial parameters.
+        pooling: input of the head: "last" for the top layer's output at the last step of each direction, "mean" for the
+            mean over its grid.
+        dropout: probability with which a pooled feature is dropped in training.
+        head_hidden: number of units of a ReLU layer before the linear head, which models of linear cells need; default:
+            no such layer.
+        rngs: random streams; the head's initial parameters use "params".
 
     Raises:
-        ValueError: for another pooling, or for "last" of a top layer other than an `ImageScan` of a `Recurrent` layer,
-            of a `Bidirectional` one that concatenates or of a plain `Stack` with one of them on top; when called, of
-            one that reads an image as several sequences.
+        ValueError: if `pooling` is unknown, or it is "last" and the top layer is not an `ImageScan` of a `Recurrent`
+            layer, of a `Bidirectional` layer that concatenates, or of a plain `Stack` with one of these on top.
     """
 
     def __init__(
@@ -66,16 +65,19 @@ class ScanClassifier(nnx.Module):
         widths: ArrayLike | None = None,
         key: Array | None = None,
     ) -> Logits:
-        """Logits `[b, classes]` of images `[b, h, w, c]`; with a `key`, as in training, features are dropped.
+        """Computes logits `[b, classes]` of images `[b, h, w, c]`.
 
         Args:
             images: floating-point images.
-            heights: number of valid rows of each image, `[b]`; what lies below has no influence. All where not given.
-            widths: number of valid columns of each image, `[b]`. All where not given.
-            key: randomness of dropout.
+            heights: number of valid rows of each image, `[b]`; rows below have no influence. Default: all.
+            widths: number of valid columns of each image, `[b]`; columns beyond have no influence. Default: all.
+            key: random key of dropout, in training.
 
         Raises:
-            ValueError: as the layers, or if "last" is asked of several sequences.
+            ValueError: if a shape does not fit the layers, patches do not divide the images, heights or widths known
+                outside `jax.jit` exceed the images, or pooling is "last" and the top layer reads an image as several
+                sequences.
+            TypeError: if images are not floating point, or heights or widths are not integers.
         """
         images = jnp.asarray(images)
         *below, top = self.layers
@@ -101,7 +103,7 @@ class ScanClassifier(nnx.Module):
 
 
 def _top(layer: ImageScan | ReNet) -> Any:
-    """The layer whose outputs show where the reading ended; of a stack the top one, if its outputs are the stack's."""
+    """Returns the layer whose last step is pooled: that of an `ImageScan`, or the top one if it is a plain `Stack`."""
     inner = layer.layer if isinstance(layer, ImageScan) else None
     while isinstance(inner, Stack) and inner.connection == "plain":
         inner = inner.layers[-1]
@@ -114,7 +116,7 @@ def _has_ends(layer: ImageScan | ReNet) -> bool:
 
 
 def _ends(layer: Any, outputs: Outputs) -> Hidden:
-    """What each direction of a layer shows where it ended, side by side; at steps not valid outputs are held."""
+    """Concatenates the outputs at the last step of each direction; invalid steps must hold the last valid output."""
     if isinstance(layer, Bidirectional):
         there, back = jnp.split(outputs, (layer.forward.outputs,), axis=-1)
         return jnp.concatenate([_ends(layer.forward, there), _ends(layer.backward, back)], axis=-1)
@@ -122,17 +124,17 @@ def _ends(layer: Any, outputs: Outputs) -> Hidden:
 
 
 def _grid_sizes(sizes: Mapping[str, ArrayLike | None], images: Array, grid: Array) -> dict[str, Any]:
-    """Heights and widths of what lies on the grid over images of these: a place of which a part is valid counts."""
+    """Converts valid heights and widths of images to those of a grid over them; a partly valid place is valid."""
     pairs = zip(sizes.items(), images.shape[1:3], grid.shape[1:3], strict=True)
     return {
-        # In a dtype of signs that holds the product.
+        # In int32, since the given dtype may be unsigned or too small for the product.
         name: None if given is None else (jnp.asarray(given).astype(jnp.int32) * places + (side - 1)) // side
         for (name, given), side, places in pairs
     }
 
 
 def _mean_of_valid(grid: Grid, heights: Array | None, widths: Array | None) -> Hidden:
-    """The mean over the valid places of a grid; zero where there is none."""
+    """Returns the mean over the valid places of a grid, `[b, k]`; zero if an image has none."""
     if heights is None and widths is None:
         return grid.mean((1, 2))
     b, rows, columns, _ = grid.shape

@@ -1,4 +1,4 @@
-"""Classifiers of videos: what a small CNN sees in each frame, read in order by a cell, or averaged without order."""
+"""Video classifiers: a small CNN on each frame, whose features a cell reads in order, or which are averaged."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -14,24 +14,23 @@ from rowrnn.typing import Logits, Outputs, State
 
 FrameLogits = Float[Array, "b t classes"]
 
-GAIN = 8.0  # A frame is mostly black: amplified to a root mean square of about 1, without which learning waits long.
+GAIN = 8.0  # Frames are mostly black: scaled to a root mean square of about 1, or training would start slowly.
 
 
 class FrameCNN(nnx.Module):
-    """What is in a frame, as features: two convolutions of stride 2 with ReLU, and a linear layer.
+    """CNN that computes features of each frame: two convolutions with stride 2 and ReLU, and a linear layer.
 
-    There is no pooling, which would forget where within its window something is, and no norm, which would take its size
-    from a thing that comes nearer.
+    It has no pooling, which loses positions within a window, and no normalization, which loses the size of an object
+    that comes nearer.
 
     Args:
         shape: height, width and channels of a frame.
-        channels: output channels of the second convolution; the first has half of them.
-        features: number of features.
-        rngs: source of the initial parameters.
+        channels: number of output channels of the second convolution; the first has half of them.
+        features: number of features of a frame.
+        rngs: random streams; the initial parameters use "params".
 
     Raises:
-        ValueError: if a size is not positive; when called, if there is no video, or videos have another rank, no frame
-            or frames of another shape, or are not floating point.
+        ValueError: if a size is not positive.
     """
 
     def __init__(self, shape: tuple[int, int, int], channels: int, features: int, *, rngs: nnx.Rngs) -> None:
@@ -47,7 +46,11 @@ class FrameCNN(nnx.Module):
         self.linear = nnx.Linear(-(-height // 4) * -(-width // 4) * channels, features, rngs=rngs)
 
     def __call__(self, videos: ArrayLike) -> Float[Array, "b t d"]:
-        """Features `[b, t, features]` of videos `[b, t, h, w, c]`."""
+        """Computes features `[b, t, features]` of videos `[b, t, h, w, c]`.
+
+        Raises:
+            ValueError: if the batch or the videos are empty, or frames have another shape or are not floating point.
+        """
         videos = jnp.asarray(videos)
         if videos.ndim != 5 or 0 in videos.shape[:2] or videos.shape[2:] != self.shape:
             raise ValueError(
@@ -57,7 +60,11 @@ class FrameCNN(nnx.Module):
         return seen.reshape(*videos.shape[:2], -1)
 
     def frames(self, frames: ArrayLike) -> Float[Array, "b d"]:
-        """Features `[b, features]` of frames `[b, h, w, c]`."""
+        """Computes features `[b, features]` of frames `[b, h, w, c]`, floating-point values in [0, 1].
+
+        Raises:
+            ValueError: if the batch is empty, or frames have another shape or are not floating point.
+        """
         frames = jnp.asarray(frames)
         if frames.ndim != 4 or 0 in frames.shape[:1] or frames.shape[1:] != self.shape:
             raise ValueError(f"Frames have shape [b, {self._sides()}] here, b at least 1, not {list(frames.shape)}.")
@@ -71,17 +78,16 @@ class FrameCNN(nnx.Module):
 
 
 class VideoClassifier(nnx.Module):
-    """A CNN on each frame, any cell over what it saw, one linear head.
+    """Video classifier: a CNN on each frame, a cell over its features, and a linear head.
 
     Args:
-        cnn: what looks at a frame.
-        cell: any cell over vectors of `rowrnn.cells` that reads as many features as the CNN sees.
+        cnn: network that computes the features of a frame.
+        cell: any cell over vectors of `rowrnn.cells`; its `features` are those of the CNN.
         classes: number of classes.
-        rngs: source of the head's initial parameters.
+        rngs: random streams; the head's initial parameters use "params".
 
     Raises:
-        ValueError: if the cell reads another number of features; when called, if a video has another rank, no frame,
-            or frames of another shape than the CNN's.
+        ValueError: if the cell's features are not those of the CNN.
     """
 
     def __init__(self, cnn: FrameCNN, cell: Cell, classes: int, *, rngs: nnx.Rngs) -> None:
@@ -95,19 +101,34 @@ class VideoClassifier(nnx.Module):
         self.head = nnx.Linear(cell.outputs, classes, rngs=rngs)
 
     def __call__(self, videos: ArrayLike, *, lengths: ArrayLike | None = None, key: Array | None = None) -> Logits:
-        """Logits `[b, classes]` after the last frame of videos `[b, t, h, w, c]`; nothing is random with a `key`.
+        """Computes logits `[b, classes]` after the last valid frame of videos `[b, t, h, w, c]`.
 
         Args:
             videos: floating-point videos.
-            lengths: number of valid frames of each video, `[b]`; those behind have no influence. All where not given.
-            key: not used.
+            lengths: number of valid frames of each video, `[b]`; later frames have no influence. Default: all.
+            key: not used, since the model has no dropout.
+
+        Raises:
+            ValueError: if the batch or the videos are empty, frames have another shape than the CNN's or are not
+                floating point, or a length known outside `jax.jit` is outside [0, t].
+            TypeError: if lengths are not integers.
         """
         return self.head(self._outputs(videos, lengths)[:, -1])
 
     def logits_by_frame(self, videos: ArrayLike, *, lengths: ArrayLike | None = None) -> FrameLogits:
-        """Logits after each frame, `[b, t, classes]`: the answer had the video ended there.
+        """Computes logits after each frame of videos `[b, t, h, w, c]`, as if the video ended there.
 
-        Behind the last valid frame its answer stays.
+        Args:
+            videos: floating-point videos.
+            lengths: number of valid frames of each video, `[b]`; default: all.
+
+        Returns:
+            Logits `[b, t, classes]`; after the last valid frame they stay the same.
+
+        Raises:
+            ValueError: if the batch or the videos are empty, frames have another shape than the CNN's or are not
+                floating point, or a length known outside `jax.jit` is outside [0, t].
+            TypeError: if lengths are not integers.
         """
         return self.head(self._outputs(videos, lengths))
 
@@ -117,33 +138,37 @@ class VideoClassifier(nnx.Module):
         return outputs
 
     def initial_state(self, frame: ArrayLike) -> State:
-        """State before the first frame, for a batch of frames `[b, h, w, c]`."""
+        """Returns the zero state before the first frame, for frames `[b, h, w, c]`.
+
+        Raises:
+            ValueError: if the batch is empty, or frames have another shape than the CNN's or are not floating point.
+        """
         cell = self.recurrent.cell
         return cell.initial_state(cell.project(self.cnn.frames(frame)))
 
     def step(self, state: State, frame: ArrayLike) -> tuple[State, Logits]:
-        """One frame of each video, `[b, h, w, c]`, as it arrives from a camera: its logits `[b, classes]`.
+        """Reads one frame of each video, `[b, h, w, c]`, for example from a camera.
 
-        The caller carries the state from `initial_state` on: `state, logits = model.step(state, frame)`. The logits
-        are those of the whole video up to here.
+        The caller passes the state on, starting from `initial_state`: `state, logits = model.step(state, frame)`. The
+        logits, `[b, classes]`, equal those of the video up to this frame.
+
+        Raises:
+            ValueError: if the batch is empty, or frames have another shape than the CNN's or are not floating point.
         """
         state, output = self.recurrent.cell(state, self.cnn.frames(frame))
         return state, self.head(output)
 
 
 class FrameAverage(nnx.Module):
-    """The same without memory or order: features averaged over the frames, a layer with ReLU and the head.
+    """Video classifier without recurrence: the CNN's mean features over frames, a ReLU layer and a linear head.
 
-    Of videos of one frame it is a classifier of single frames.
+    It ignores the order of the frames. For videos of one frame it is a classifier of single frames.
 
     Args:
-        cnn: what looks at a frame.
-        hidden: units between the average and the head.
+        cnn: network that computes the features of a frame.
+        hidden: number of units of the ReLU layer.
         classes: number of classes.
-        rngs: source of the initial parameters of both layers.
-
-    Raises:
-        ValueError: when called, as `VideoClassifier`.
+        rngs: random streams; the initial parameters of both layers use "params".
     """
 
     def __init__(self, cnn: FrameCNN, hidden: int, classes: int, *, rngs: nnx.Rngs) -> None:
@@ -152,22 +177,47 @@ class FrameAverage(nnx.Module):
         self.head = nnx.Linear(hidden, classes, rngs=rngs)
 
     def __call__(self, videos: ArrayLike, *, lengths: ArrayLike | None = None, key: Array | None = None) -> Logits:
-        """Logits `[b, classes]` of videos `[b, t, h, w, c]`; lengths as of `VideoClassifier`, nothing is random."""
+        """Computes logits `[b, classes]` of videos `[b, t, h, w, c]`.
+
+        Args:
+            videos: floating-point videos.
+            lengths: number of valid frames of each video, `[b]`; later frames have no influence. Default: all.
+            key: not used, since the model has no dropout.
+
+        Raises:
+            ValueError: if the batch or the videos are empty, frames have another shape than the CNN's or are not
+                floating point, or a length known outside `jax.jit` is outside [0, t].
+            TypeError: if lengths are not integers.
+        """
         return self._answer(mean_of_valid(self._seen(videos, lengths), lengths))
 
     def logits_by_frame(self, videos: ArrayLike, *, lengths: ArrayLike | None = None) -> FrameLogits:
-        """Logits after each frame, `[b, t, classes]`: the answer had the video ended there.
+        """Computes logits after each frame of videos `[b, t, h, w, c]`, as if the video ended there.
 
-        Behind the last valid frame its answer stays.
+        Args:
+            videos: floating-point videos.
+            lengths: number of valid frames of each video, `[b]`; default: all.
+
+        Returns:
+            Logits `[b, t, classes]`; after the last valid frame they stay the same.
+
+        Raises:
+            ValueError: if the batch or the videos are empty, frames have another shape than the CNN's or are not
+                floating point, or a length known outside `jax.jit` is outside [0, t].
+            TypeError: if lengths are not integers.
         """
         return self._answer(running_mean(self._seen(videos, lengths), lengths))
 
     def logits_of_frames(self, videos: ArrayLike) -> FrameLogits:
-        """Logits of each frame on its own, `[b, t, classes]`."""
+        """Computes logits of each frame alone, `[b, t, classes]`.
+
+        Raises:
+            ValueError: if the batch or the videos are empty, or frames have another shape or are not floating point.
+        """
         return self._answer(self.cnn(videos))
 
     def _seen(self, videos: ArrayLike, lengths: ArrayLike | None) -> Float[Array, "b t d"]:
-        """Features of every frame, zeros behind a video's length."""
+        """Returns the features of every frame, `[b, t, features]`, zero beyond a video's length."""
         videos, valid = _valid_frames(videos, lengths)
         return zero_where_invalid(self.cnn(videos), valid)
 
@@ -176,7 +226,7 @@ class FrameAverage(nnx.Module):
 
 
 def _valid_frames(videos: ArrayLike, lengths: ArrayLike | None) -> tuple[Array, Bool[Array, "b t"] | None]:
-    """Videos with zeros behind their lengths, and which frames are valid: what lies behind reaches no gradient."""
+    """Sets frames beyond the lengths to zero, so that they reach no gradient; returns the mask of valid frames too."""
     videos = jnp.asarray(videos)
     if lengths is None or videos.ndim < 2:
         return videos, None
