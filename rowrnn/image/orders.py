@@ -202,6 +202,7 @@ ORDERS: dict[str, Callable[..., Order]] = {
     "across": across,
     "down": down,
 }
+"""Orders by name: those that `ImageScan` takes as strings."""
 
 
 def _numbers(height: int, width: int) -> Int[np.ndarray, "h w"]:

@@ -20,6 +20,8 @@ PUBLIC = [
     *(f"rowrnn.cells.{name}" for name in cells.__all__),
     *(f"rowrnn.interop.{name}" for name in interop.__all__),
     *(f"rowrnn.models.{name}" for name in models.__all__),
+    "rowrnn.image.orders.ORDERS",
+    "rowrnn.image.orders.Order",
     *(f"rowrnn.image.orders.{order.__name__}" for order in orders.ORDERS.values()),
     *(f"rowrnn.decoding.ctc.{name}" for name in ("Reading", "best_path", "beam_search")),
     *(f"rowrnn.decoding.sentences.{name}" for name in ("SpecialTokens", "Sentences", "greedy", "beam_search")),
