@@ -34,7 +34,7 @@ def check_digits(data: Dataset) -> None:
 
 
 def loss(model: Captioner, batch: Split, key: Array) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """Returns the cross-entropy in nats, averaged over all words of the captions, with the metric `loss`.
+    """Returns the cross-entropy in nats, averaged over all words of the captions.
 
     Args:
         model: the captioner.

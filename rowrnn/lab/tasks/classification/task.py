@@ -20,7 +20,7 @@ MISTAKES = 12
 def cross_entropy(
     model: Any, batch: Split, key: Array, *, augmentation: Augmentation
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """Returns the mean cross-entropy in nats of a training batch, with the metrics `loss` and `accuracy`.
+    """Returns the mean cross-entropy in nats of a training batch, with the metric `accuracy`.
 
     Args:
         model: function `(images, key=...)` to logits `[b, classes]`.

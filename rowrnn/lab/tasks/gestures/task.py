@@ -47,7 +47,7 @@ def logits_by_frame(
 def loss(
     model: Model, batch: Split, key: Array, *, frames: int, single_frames: bool
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """Returns the cross-entropy in nats, averaged over all frames of new videos, with the metric `loss`.
+    """Returns the cross-entropy in nats, averaged over all frames of new videos.
 
     The first frames do not determine the gesture, but their losses give gradients that pass through few steps only.
 

@@ -92,7 +92,7 @@ def augment_each(images: Images, key: Array, augmentation: Augmentation) -> Imag
 def loss(
     model: Any, batch: Split, key: Array, *, digits: int, lines: int, augmentation: Augmentation
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """Returns the mean `ctc_loss` of new training lines, with the metric `loss`.
+    """Returns the mean `ctc_loss` of new training lines.
 
     Args:
         model: function `(images, widths, key=...)` to logits `[b, t, classes + 1]`.

@@ -76,7 +76,7 @@ def delayed_rows(images: Array, key: Array, *, delay: int, noise: bool) -> Float
 def loss(
     model: Witness, batch: Any, key: Array, *, delay: int, noise: bool
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """Returns the mean cross-entropy in nats after random delays, with the metric `loss`.
+    """Returns the mean cross-entropy in nats after random delays.
 
     Args:
         model: the classifier.

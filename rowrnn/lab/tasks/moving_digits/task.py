@@ -67,7 +67,7 @@ def loss(
         ahead: number of frames to predict from the given ones.
 
     Returns:
-        The loss, and the metrics `loss` and `mse`, the mean squared error of the last `ahead` frames, not divided.
+        The loss, and the metric `mse`, the mean squared error of the last `ahead` frames, not divided.
     """
     videos = training_videos(batch, key, digits=digits, frames=given + ahead)
     errors = squared_error(model.predictions(videos[:, :given], ahead), videos[:, 1:])
