@@ -80,6 +80,13 @@ class Options:
     """Lines of each of the two test sets."""
     training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions(epochs=12, seeds=2, batch=160, learning_rate=6e-3)
 
+    def __post_init__(self) -> None:
+        if len(self.channels) < FEWEST_CONVOLUTIONS or min(self.channels) < 1:
+            given = " ".join(map(str, self.channels))
+            raise InputError(
+                f"--channels are {given}; expected at least {FEWEST_CONVOLUTIONS} numbers, at least 1 each."
+            )
+
 
 PRESETS = {
     "quick": {
@@ -103,11 +110,6 @@ class Lines(lab.Study[Options]):
 
     def __init__(self, options: Options, data: lab.Dataset) -> None:
         super().__init__(options, data)
-        if len(options.channels) < FEWEST_CONVOLUTIONS or min(options.channels) < 1:
-            given = " ".join(map(str, options.channels))
-            raise InputError(
-                f"--channels are {given}; expected at least {FEWEST_CONVOLUTIONS} numbers, at least 1 each."
-            )
         as_long, longer = (1, options.digits), (options.long, options.long)
         self.validation = fixed_lines(1, data.validation, options.validation_lines, digits=as_long)
         self.test = fixed_lines(2, data.test, options.test_lines, digits=as_long)

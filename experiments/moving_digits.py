@@ -71,6 +71,10 @@ class Options:
         epochs=4, seeds=1, batch=8, learning_rate=6e-3, train_images=6_000
     )
 
+    def __post_init__(self) -> None:
+        if self.patch < 1 or self.patch % 2 or SIZE % self.patch:
+            raise InputError(f"--patch is {self.patch}; expected an even number that divides the canvas of {SIZE}.")
+
 
 PRESETS = {
     "quick": {
@@ -103,14 +107,11 @@ class MovingDigits(lab.Study[Options]):
 
     def __init__(self, options: Options, data: lab.Dataset) -> None:
         super().__init__(options, data)
-        if options.patch % 2 or SIZE % options.patch:
-            raise InputError(f"--patch is {options.patch}; expected an even number that divides the canvas of {SIZE}.")
         self.reach = {"given": options.given, "ahead": options.ahead}
         frames = {"digits": options.digits, "frames": options.given + options.ahead}
         self.validation = fixed_videos(1, data.validation, options.validation_videos, **frames)
         self.test = fixed_videos(2, data.test, options.test_videos, **frames)
         self.training_videos = partial(training_videos, **frames)
-        self.baselines, self.baseline_arrays = score_baselines(self.test, **self.reach)
 
     def contenders(self) -> list[lab.Contender]:
         task = lab.Task(
@@ -138,7 +139,8 @@ class MovingDigits(lab.Study[Options]):
         return Forecaster(CELLS[name], width, (SIZE, SIZE, self.data.shape[2]), patch=self.options.patch, rngs=rngs)
 
     def setting(self) -> lab.Setting:
-        return lab.Setting({"baselines": self.baselines}, {"video": self.test[:SHOWN], **self.baseline_arrays})
+        self.baselines, arrays = score_baselines(self.test, **self.reach)
+        return lab.Setting({"baselines": self.baselines}, {"video": self.test[:SHOWN], **arrays})
 
     def examine(self, trial: lab.Trial) -> lab.Examined:
         options, some = self.options, self.test[:SIMILAR]

@@ -50,7 +50,7 @@ def draw(directory: Path) -> list[Path]:
     paths: list[Path] = []
     with plt.rc_context(STYLE), plt.ioff():
         figures = learning_curves.pictures(record)
-        if arrays and record.experiment in PICTURES:  # A run without arrays has no finished model.
+        if arrays and record.summary and record.experiment in PICTURES:  # Else no model is finished.
             figures |= PICTURES[record.experiment](record, arrays)
         for name, figure in figures.items():
             paths.append(directory / f"{name}.png")

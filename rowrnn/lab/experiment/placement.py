@@ -16,7 +16,7 @@ from rowrnn.recurrence.backend_choice import Choice, choose
 def choices_of(model: Any) -> list[Choice]:
     """Returns the backend of each recurrence of a model, with the reason."""
     cells = [module for _, module in nnx.iter_modules(model) if isinstance(module, Cell)]
-    steps = [jnp.zeros((1,) * (1 + cell.num_feature_axes) + (cell.features,)) for cell in cells]
+    steps = [jnp.zeros((1,) * (1 + cell.num_feature_axes) + (cell.features,), jnp.float32) for cell in cells]
     return [choose(cell, ScanCall(x)) for cell, x in zip(cells, steps, strict=True)]
 
 

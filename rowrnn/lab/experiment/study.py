@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from jaxtyping import ArrayLike
 
+from rowrnn.errors import InputError
 from rowrnn.lab.data import Dataset
 from rowrnn.lab.experiment.command_line import exit_on_error, parse
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
@@ -20,6 +21,7 @@ from rowrnn.lab.experiment.options import TrainingOptions, check_options, values
 from rowrnn.lab.report.columns import PARAMETERS, Column, model_table
 from rowrnn.lab.report.tables import table
 from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.kept_models import keep_model
 from rowrnn.lab.runs.process_usage import peak_memory
 from rowrnn.lab.runs.record import Record
@@ -102,8 +104,8 @@ def run_study(
         chosen: for each preset, whether it was chosen; recorded in the protocol.
 
     Raises:
-        InputError: if an option is out of range or does not fit the data, no width meets a budget, the output directory
-            cannot be written, or it holds no run to resume.
+        InputError: if an option is out of range or does not fit the data, no width meets a budget, two contenders have
+            one title, the output directory cannot be written, or it holds no run to resume.
         FloatingPointError: if a loss, a gradient or a weight is not finite.
         StorageError: if a checkpoint or the results cannot be written.
         Stopped: on Ctrl-C or SIGTERM, after the training is saved.
@@ -111,15 +113,15 @@ def run_study(
     check_options(options)
     training: TrainingOptions = options.training
     asked = study(options, training.load())
-    contenders = [(contender, contender.solve()) for contender in asked.contenders()]
+    contenders = [(contender, contender.solve()) for contender in distinct(asked.contenders())]
     setting = asked.setting()
-    console, arrays = terminal(), dict(setting.arrays)
-    output, resume = training.output or Path("runs") / asked.name, training.resume is not None
-    with Run(output, resume=resume, tensorboard=training.tensorboard) as run:
+    console = terminal()
+    output = training.resume or training.output or Path("runs") / asked.name
+    with Run(output, resume=training.resume is not None, tensorboard=training.tensorboard) as run:
         protocol = {**PROTOCOL, **asked.protocol, **values_by_name(options), **(chosen or {})}
         entries = {**run.environment(), **setting.entries}
         record = Record.of({"experiment": asked.name, "data": asked.data.describe(), "protocol": protocol, **entries})
-        run.begin(record)
+        record, arrays = run.begin(record, setting.arrays)
         with LiveTable(console, training.epochs) as live:
             for contender, width in contenders:
                 trial = train_contender(contender, width, training, run, live)
@@ -140,6 +142,22 @@ def run_study(
         console.print(f"In {run.directory}: {', '.join(run.contents())}.")
 
 
+def distinct(contenders: Sequence[Contender]) -> Sequence[Contender]:
+    """Returns the contenders if each has a title of its own, also as a file name.
+
+    Raises:
+        InputError: if two have the same, since the checkpoints of one would be taken for those of the other.
+    """
+    names = [file_name(contender.title) for contender in contenders]
+    for contender, name in zip(contenders, names, strict=True):
+        if names.count(name) > 1:
+            raise InputError(
+                f"Two models have files named {name!r}, one of them {contender.title!r}: give each contender a title "
+                "that differs in its letters or digits."
+            )
+    return contenders
+
+
 def examine(study: Study[Any], trial: Trial) -> Examined:
     """Examines a model, and measures the share of the training time that generating its examples takes."""
     share = {}
@@ -150,10 +168,11 @@ def examine(study: Study[Any], trial: Trial) -> Examined:
 
 
 def extended(record: Record, trial: Trial, examined: Examined) -> Record:
-    """Returns the record with the results of one more model."""
+    """Returns the record with the results of a model, in place of those that it had before an interruption."""
     row = dataclasses.replace(trial.row, entries={**trial.row.entries, **examined.scores})
+    rows = {earlier["model"]: earlier for earlier in record.summary} | {row.model: row.flat()}
     return record.replace(
-        summary=[*record.summary, row.flat()],
+        summary=list(rows.values()),
         curves={**record.curves, row.model: trial.curve},
         # The first model's value: the others are built in a process that has warmed up.
         entries={

@@ -28,6 +28,7 @@ from rowrnn.lab.runs.record import (
     RESULTS,
     TENSORBOARD,
     Record,
+    load_run,
     read_record,
     resume_command,
     write_arrays,
@@ -98,7 +99,7 @@ class Run:
             resumable = any(self._checkpoints.glob("*/*"))
             if not resumable:
                 shutil.rmtree(self._checkpoints, ignore_errors=True)
-                if not self._saved:
+                if not self._saved and self._before is None:
                     (self.directory / RESULTS).unlink(missing_ok=True)
             saved = (self.directory / RESULTS).exists()
             finished = f"what was finished is in {self.directory / RESULTS}" if saved else "nothing was finished"
@@ -154,14 +155,29 @@ class Run:
         """Returns the directory for the checkpoints of a model of the run."""
         return self._checkpoints / file_name(title)
 
-    def begin(self, record: Record) -> None:
+    def begin(
+        self, record: Record, arrays: Mapping[str, ArrayLike] | None = None
+    ) -> tuple[Record, dict[str, ArrayLike]]:
         """Writes `results.json` before there are results; it is removed on exit if no results follow.
 
+        Args:
+            record: the record, without results.
+            arrays: arrays by name that all models share.
+
+        Returns:
+            The record and the arrays, for a resumed run with the results that it had.
+
         Raises:
+            InputError: if the earlier arrays cannot be read.
             StorageError: if the file cannot be written.
         """
+        if self._before is not None and jax.process_index() == 0:
+            before, earlier = load_run(self.directory)
+            record = record.replace(summary=before.summary, curves=before.curves, table=before.table)
+            arrays = {**earlier, **(arrays or {})}
         self._record = record
         self._write(record)
+        return record, dict(arrays or {})
 
     def save(self, record: Record, arrays: Mapping[str, ArrayLike] | None = None) -> None:
         """Writes `results.json`, and `arrays.npz` if there are arrays, each atomically.
