@@ -114,12 +114,12 @@ def recurrence_of(cell: Cell) -> str:
     return vars(type(cell)).get("recurrence", "")  # Not inherited: a subclass may have other equations.
 
 
-def unlike(cell: Cell) -> str:
+def no_recurrence_reason(cell: Cell) -> str:
     """Returns the reason why a cell has no recurrence; "" if it has one."""
     return "" if recurrence_of(cell) else f"{type(cell).__name__} is none of {RECURRENT_CELLS}"
 
 
-def beyond_outputs(call: ScanCall) -> str:
+def outputs_only_reason(call: ScanCall) -> str:
     """Returns which requested feature recurrences over arrays do not support; "" if there is none."""
     if call.resets is not None:
         return "it has no resets"

@@ -18,9 +18,6 @@ from rowrnn.recurrence.plain import PLAIN
 BACKENDS: tuple[Backend, ...] = (CUDNN, PARALLEL, NATIVE, FUSED, PLAIN)
 """All backends, fastest first: "auto" selects the first that can compute the call and does not pass it over."""
 
-# For each general backend the faster one for which the reason of a choice states why it was not selected.
-INSTEAD_OF = {"fused": "native", "plain": "fused"}
-
 default_backend = jax.make_user_context("auto")
 """Context manager that sets the backend of the scans inside it: `with default_backend("plain"): ...`."""
 
@@ -83,7 +80,7 @@ def choose(cell: Cell, call: ScanCall, name: str | None = None) -> Choice:
     for backend in BACKENDS:
         reason = backend.unfit(cell, call) or backend.passed_over(cell, call)
         if not reason:
-            faster = INSTEAD_OF.get(backend.name)
+            faster = backend.instead_of
             on_platform = f"{described(cell, call)} on {jax.default_backend()}"
             return Choice(backend, f"{faster} is out, {out[faster]}" if faster else on_platform)
         out[backend.name] = reason

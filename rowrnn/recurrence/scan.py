@@ -1,16 +1,4 @@
-"""`scan` runs a cell over a batch of sequences.
-
-It has several backends:
-
-- "plain" loops over the cell's own step and is differentiated by JAX: any cell, any transformation.
-- "fused" has backward passes derived by hand: Elman, LSTM and GRU (`rowrnn.recurrence.fused`), and linear cells step by
-  step (`rowrnn.recurrence.linear`).
-- "native" computes the same for LSTM and GRU in compiled code on a CPU (`rowrnn.recurrence.native`).
-- "parallel" computes linear cells in parallel over time (`rowrnn.recurrence.linear`).
-- "cudnn" is NVIDIA's library, for a float32 LSTM (`rowrnn.recurrence.cudnn`); it must be selected by name.
-
-"auto" selects the fastest of the others that can compute a scan; `explain` returns which and why.
-"""
+"""`scan` runs a cell over a batch of sequences, by one of the backends of `rowrnn.recurrence.backend_choice`."""
 
 import dataclasses
 from functools import partial
