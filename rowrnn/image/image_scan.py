@@ -90,24 +90,7 @@ class ImageScan(nnx.Module):
         key: Key[Array, ""] | None = None,
         **options: Unpack[ScanOptions],
     ) -> tuple[Order, Outputs, State]:
-        """Runs the layer like `__call__`, but returns outputs as sequences.
-
-        Args:
-            images: floating-point images `[b, h, w, c]`.
-            heights: number of valid rows of each image, `[b]`; default: all.
-            widths: number of valid columns of each image, `[b]`; default: all.
-            initial_state: state of the layer before the first step.
-            key: random key of dropout and zoneout, in training.
-            options: options of `rowrnn.scan` except `mask`.
-
-        Returns:
-            The order, outputs `[b·n, t, outputs]`, and the layer's last state.
-
-        Raises:
-            ValueError: if a shape does not fit the layer, patches do not divide the images, heights or widths known
-                outside `jax.jit` exceed the images, or `mask` is given.
-            TypeError: if images are not floating point, or heights or widths are not integers.
-        """
+        """Runs the layer as `__call__` does; returns the order, outputs `[b·n, t, outputs]` as sequences, and the state."""
         images = jnp.asarray(images)
         if images.ndim != 4:
             raise ValueError(f"A batch of images has shape [b, h, w, c], not {list(images.shape)}.")

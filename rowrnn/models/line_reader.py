@@ -12,9 +12,10 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from rowrnn.cells import Cell
 from rowrnn.cells.convolution import conv
+from rowrnn.recurrence.arguments import check_rate
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.sequence import Bidirectional, Recurrent
-from rowrnn.sequence.noise import check_rate, split_key
+from rowrnn.sequence.noise import split_key
 from rowrnn.typing import Images, State
 
 STRIP = 4

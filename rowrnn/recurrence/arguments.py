@@ -12,14 +12,29 @@ from rowrnn.cells import Cell
 from rowrnn.typing import Booleans, Integers, Lengths, State
 
 
-def check_cell(cell: Any) -> None:
-    """Raises TypeError unless `cell` is a `rowrnn.Cell`; layers and cells of Flax are not."""
-    if not isinstance(cell, Cell):
-        raise TypeError(
-            f"scan expected a cell of rowrnn.cells, not a {type(cell).__name__} of {type(cell).__module__}: call a "
-            "layer itself, read a cell of Flax with rowrnn.interop.from_nnx or from_linen, derive your own from "
-            "rowrnn.Cell."
-        )
+def check_cell(caller: str, cell: Any) -> None:
+    """Raises TypeError unless `cell` is a `rowrnn.Cell`; layers and cells of Flax are not.
+
+    Args:
+        caller: name of the function or layer that takes the cell, for the message.
+        cell: what it was given.
+    """
+    if isinstance(cell, Cell):
+        return
+    given = f"the class {cell.__name__}" if isinstance(cell, type) else f"{type(cell).__module__}.{type(cell).__name__}"
+    if isinstance(cell, type):
+        advice = "make one, with features, hidden and rngs"
+    elif isinstance(getattr(cell, "cell", None), Cell):
+        advice = "give its cell, or call the layer itself"
+    else:
+        advice = "rowrnn.interop.from_nnx and from_linen read those of Flax; derive your own from rowrnn.Cell"
+    raise TypeError(f"{caller} takes cells of rowrnn, not {given}: {advice}.")
+
+
+def check_rate(name: str, rate: float) -> None:
+    """Raises ValueError unless `rate` is in [0, 1)."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"{name} is a probability in [0, 1), not {rate}.")
 
 
 def check_compute_dtype(dtype: DTypeLike | None) -> None:

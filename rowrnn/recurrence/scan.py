@@ -86,7 +86,7 @@ def scan(
         TypeError: if `cell` is no cell, `x` or `compute_dtype` is not floating point, `lengths` are not integers, or
             `mask` or `resets` are not boolean.
     """
-    check_cell(cell)
+    check_cell("scan", cell)
     x = jnp.asarray(x)
     check_sequence(x, cell.features, cell.num_feature_axes)
     check_compute_dtype(compute_dtype)

@@ -8,9 +8,9 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import Cell, GatedCell
-from rowrnn.recurrence.arguments import check_sequence
+from rowrnn.recurrence.arguments import check_cell, check_rate, check_sequence
 from rowrnn.recurrence.scan import ScanOptions, scan
-from rowrnn.sequence.noise import NoisyCell, check_cell, check_rate, split_key
+from rowrnn.sequence.noise import NoisyCell, split_key
 from rowrnn.typing import Outputs, State
 
 
