@@ -79,6 +79,12 @@ class Study(ABC, Generic[Options]):
         """Returns a header and rows as text."""
         return model_table(self.heading, record.summary, self.columns)
 
+    def pictures(self, record: Record, arrays: Mapping[str, ArrayLike]) -> Mapping[str, Any]:
+        """Returns Matplotlib figures by the names of their files, beside the learning curves."""
+        from rowrnn.lab.draw import PICTURES  # Imported where used: Matplotlib takes long.
+
+        return PICTURES[self.name](record, arrays) if self.name in PICTURES else {}
+
 
 def run(study: type[Study[Options]], options_class: type[Options], presets: Mapping[str, Mapping[str, Any]]) -> None:
     """Runs a study from the command line; errors end it with their message and exit code.
@@ -138,7 +144,7 @@ def run_study(
             console.print(f"{row['model']}: {row['computed_by']}; devices: {row['devices']}.")
         from rowrnn.lab.draw import draw  # Imported after training: Matplotlib takes long.
 
-        draw(run.directory)
+        draw(run.directory, asked.pictures)
         console.print(f"In {run.directory}: {', '.join(run.contents())}.")
 
 
