@@ -1,7 +1,6 @@
 """The command line of an experiment: options, presets, resuming an interrupted run, and exit codes."""
 
 import dataclasses
-import json
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ import tyro
 from rowrnn.errors import InputError
 from rowrnn.lab.errors import Stopped, StorageError
 from rowrnn.lab.experiment.options import Unnamed, values_by_name, with_values
-from rowrnn.lab.runs.record import read_record, to_json
+from rowrnn.lab.runs.record import read_record
 
 Options = TypeVar("Options")
 
@@ -164,11 +163,4 @@ def _as_started(
     if record.experiment != experiment:
         raise InputError(f"{directory} is a run of {record.experiment}, not of {experiment}: resume it with that.")
     started, chosen = _parsed(options_class, presets, record.arguments)
-    now = json.loads(json.dumps(values_by_name(started), default=to_json))
-    for name, value in now.items():
-        if name not in ("output", *of_process) and record.protocol.get(name) != value:
-            raise InputError(
-                f"{directory} was started with --{name.replace('_', '-')} {record.protocol.get(name)}, which is "
-                f"{value} now: resume it with the version that it was started with."
-            )
     return with_values(started, output=directory, **of_process), chosen

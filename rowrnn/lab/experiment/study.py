@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -17,7 +17,7 @@ from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.generation_cost import generation_share
 from rowrnn.lab.experiment.live_table import LiveTable, terminal
 from rowrnn.lab.experiment.model_trial import PROTOCOL, train_contender
-from rowrnn.lab.experiment.options import TrainingOptions, check_options, values_by_name
+from rowrnn.lab.experiment.options import TrainingOptions, check_as_started, check_options, values_by_name
 from rowrnn.lab.report.columns import PARAMETERS, Column, model_table
 from rowrnn.lab.report.tables import table
 from rowrnn.lab.runs.directory import Run
@@ -99,25 +99,26 @@ def run(study: type[Study[Options]], options_class: type[Options], presets: Mapp
         run_study(study, options, chosen=preset)
 
 
-def run_study(
-    study: Callable[[Any, Dataset], Study[Any]], options: Any, *, chosen: Mapping[str, bool] | None = None
-) -> None:
+def run_study(study: type[Study[Any]], options: Any, *, chosen: Mapping[str, bool] | None = None) -> None:
     """Loads the data, trains and examines each contender, saves the results, prints the table and draws the figures.
 
     Args:
-        study: function of options and data to a study.
+        study: the study.
         options: the options of the study.
         chosen: for each preset, whether it was chosen; recorded in the protocol.
 
     Raises:
-        InputError: if an option is out of range or does not fit the data, no width meets a budget, two contenders have
-            one title, the output directory cannot be written, or it holds no run to resume.
+        InputError: if an option is out of range, does not fit the data or differs from that of the run to resume, no
+            width meets a budget, two contenders have one title, the output directory cannot be written, or there is no
+            run to resume.
         FloatingPointError: if a loss, a gradient or a weight is not finite.
         StorageError: if a checkpoint or the results cannot be written.
         Stopped: on Ctrl-C or SIGTERM, after the training is saved.
     """
     check_options(options)
     training: TrainingOptions = options.training
+    if training.resume is not None:
+        check_as_started(training.resume, study.name, options)
     asked = study(options, training.load())
     contenders = [(contender, contender.solve()) for contender in distinct(asked.contenders())]
     setting = asked.setting()
