@@ -8,6 +8,7 @@ Both compute the same, are jitted and are called step by step. They are timed al
 
 import itertools
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Options:
     """Directory for results; if it is taken, the next free name is used."""
 
 
-def main(options: Options) -> None:
+def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Times LSTM and GRU, forward and training, and prints the table."""
     for name in ("batch", "hidden", "rounds", "steps"):
         if getattr(options, name) < 1:
@@ -65,7 +66,7 @@ def main(options: Options) -> None:
         results: dict[str, Any] = {
             "experiment": "module_cost",
             **run.environment(),
-            "protocol": {**PROTOCOL, **asdict(options)},
+            "protocol": {**PROTOCOL, **asdict(options), **chosen},
             "cases": [measure(cell, mode, options) for cell, mode in track(cases, "cases", console=console)],
         }
         results["table"] = table(results["cases"])

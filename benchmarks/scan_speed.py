@@ -68,8 +68,6 @@ class Options:
     """Libraries to compare with."""
     join: tuple[Path, ...] = ()
     """Finished runs to join instead of measuring; each number becomes the median over these runs."""
-    quick: bool = False
-    """Preset: four cases, three rounds."""
 
 
 PRESETS = {"quick": {"rounds": 3, "round_seconds": 0.05}}
@@ -84,7 +82,7 @@ def cases(quick: bool) -> list[Case]:
     return short + [Case(cell=cell, mode=mode, **LONG) for cell in CELLS for mode in MODES]
 
 
-def main(options: Options) -> None:
+def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Times all cases, saves the results after each, and prints the table."""
     console = terminal()
     check_names("peers", options.peers, PEERS)
@@ -110,7 +108,7 @@ def main(options: Options) -> None:
                 },
                 "cells": [],
             }
-            for number, case in enumerate(progress.track(cases(options.quick), description="cases")):
+            for number, case in enumerate(progress.track(cases(chosen["quick"]), description="cases")):
                 row = joined([cells[number] for cells in finished]) if finished else measure(case, peers, options)
                 results["cells"].append(row)
                 results["summary"] = summary(results["cells"])

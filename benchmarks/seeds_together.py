@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,14 +51,12 @@ class Options:
     """Number of training images; default: all."""
     output: Path = Path("runs/seeds_together")
     """Directory for results; if it is taken, the next free name is used."""
-    quick: bool = False
-    """Preset: two seeds, one round, one epoch of 2,560 images."""
 
 
 PRESETS = {"quick": {"seeds": 2, "rounds": 1, "epochs": 1, "train_images": 2_560}}
 
 
-def main(options: Options) -> None:
+def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Runs all trainings, saves the results after each round of a model, and prints the table."""
     for name in ("seeds", "rounds", "epochs"):
         if getattr(options, name) < 1:
@@ -67,7 +66,7 @@ def main(options: Options) -> None:
         results: dict[str, Any] = {
             "experiment": "seeds_together",
             **run.environment(),
-            "protocol": {**PROTOCOL, **asdict(options)},
+            "protocol": {**PROTOCOL, **asdict(options), **chosen},
             "rounds": [],
         }
         rounds = [(number, model) for number in range(options.rounds) for model in MODELS]

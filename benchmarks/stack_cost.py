@@ -9,7 +9,7 @@ one process.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class Options:
     """Directory for results; if it is taken, the next free name is used."""
 
 
-def main(options: Options) -> None:
+def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Times every feature with every cell, and prints the table."""
     for name in ("batch", "hidden", "steps", "rounds", "updates"):
         if getattr(options, name) < 1:
@@ -75,7 +75,7 @@ def main(options: Options) -> None:
         results: dict[str, Any] = {
             "experiment": "stack_cost",
             **run.environment(),
-            "protocol": {**PROTOCOL, **asdict(options)},
+            "protocol": {**PROTOCOL, **asdict(options), **chosen},
             "cases": [],
         }
         for cell in track(options.cells, "cells", console=console):

@@ -12,7 +12,7 @@ alternately in one process. A checkpoint, which a training saves after each epoc
 import io
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -74,8 +74,6 @@ class Options:
     """Rounds; each kind of epoch is timed once in each."""
     output: Path = Path("runs/survival_cost")
     """Directory for results; if it is taken, the next free name is used."""
-    quick: bool = False
-    """Preset: the GRU, one round, 2,000 images."""
 
 
 PRESETS = {"quick": {"models": ("gru",), "rounds": 1, "images": 2_000}}
@@ -114,7 +112,7 @@ class MnistPng(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield number, {"image": file, "label": int(label)}
 
 
-def main(options: Options) -> None:
+def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Times every model, saves the results after each, and prints the table."""
     one_device_per_core()
     for name in ("params", "seeds", "rounds"):
@@ -128,7 +126,7 @@ def main(options: Options) -> None:
         results: dict[str, Any] = {
             "experiment": "survival_cost",
             **run.environment(),
-            "protocol": {**PROTOCOL, **asdict(options)},
+            "protocol": {**PROTOCOL, **asdict(options), **chosen},
             "cases": [],
         }
         for name in progress.track(options.models, description="models"):

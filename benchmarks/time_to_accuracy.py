@@ -15,7 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,14 +58,12 @@ class Options:
     """Libraries to train with."""
     output: Path = Path("runs/time_to_accuracy")
     """Directory for results; if it is taken, the next free name is used."""
-    quick: bool = False
-    """Preset: one seed, one epoch, 2,560 images."""
 
 
 PRESETS = {"quick": {"epochs": 1, "seeds": 1, "train_images": 2_560}}
 
 
-def main(options: Options) -> None:
+def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Runs all trainings, saves the results after each, and prints the table."""
     console = terminal()
     check_names("libraries", options.libraries, LIBRARIES)
@@ -78,7 +76,7 @@ def main(options: Options) -> None:
         results: dict[str, Any] = {
             "experiment": "time_to_accuracy",
             **run.environment(),
-            "protocol": {**PROTOCOL, **dataclasses.asdict(options)},
+            "protocol": {**PROTOCOL, **dataclasses.asdict(options), **chosen},
             "runs": [],
         }
         orders = list(itertools.product(range(options.seeds), CELLS, options.libraries))

@@ -107,7 +107,8 @@ def test_scan_speed_runs(monkeypatch, tmp_path):
 
     monkeypatch.setattr(scan_speed, "cases", lambda quick: [Case("gru", 4, 8, 3, 2, "train")])
     scan_speed.main(
-        scan_speed.Options(rounds=1, round_seconds=1e-4, least_steps=1, peers=("flax nnx",), output=tmp_path / "run")
+        scan_speed.Options(rounds=1, round_seconds=1e-4, least_steps=1, peers=("flax nnx",), output=tmp_path / "run"),
+        {"quick": False},
     )
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     (found,) = results["cells"]
@@ -134,7 +135,7 @@ def test_time_to_accuracy_runs(tmp_path):
     import time_to_accuracy
 
     options = {"epochs": 1, "seeds": 1, "train_images": 256, "libraries": ("flax nnx",)}
-    time_to_accuracy.main(time_to_accuracy.Options(**options, output=tmp_path / "run"))
+    time_to_accuracy.main(time_to_accuracy.Options(**options, output=tmp_path / "run"), {"quick": False})
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [run["cell"] for run in results["runs"]] == ["lstm", "gru"]
     assert all(0.05 < run["final_accuracy"] < 1 and run["first_step_seconds"] > 0 for run in results["runs"])
@@ -146,7 +147,7 @@ def test_module_cost_runs(tmp_path):
 
     # Adam of optax multiplies floats by counts.
     with jax.numpy_dtype_promotion("standard"):
-        module_cost.main(module_cost.Options(batch=4, hidden=8, rounds=1, steps=1, output=tmp_path / "run"))
+        module_cost.main(module_cost.Options(batch=4, hidden=8, rounds=1, steps=1, output=tmp_path / "run"), {})
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [(case["cell"], case["mode"]) for case in results["cases"]] == [
         ("lstm", "forward"),
@@ -163,7 +164,7 @@ def test_seeds_together_runs(monkeypatch, tmp_path):
 
     monkeypatch.setattr(seeds_together, "MODELS", {"gru": "Row GRU"})
     tiny = {"seeds": 1, "rounds": 1, "epochs": 1, "train_images": 256}
-    seeds_together.main(seeds_together.Options(**tiny, output=tmp_path / "run"))
+    seeds_together.main(seeds_together.Options(**tiny, output=tmp_path / "run"), {"quick": False})
     (row,) = json.loads((tmp_path / "run" / "results.json").read_text())["summary"]
     assert row["seconds"]["ratio"] > 0
     assert row["train_seconds"]["together"] > 0
@@ -174,7 +175,7 @@ def test_stack_cost_runs(tmp_path):
     import stack_cost
 
     tiny = {"cells": ("gru",), "batch": 3, "hidden": 4, "steps": 5, "rounds": 1, "updates": 1}
-    stack_cost.main(stack_cost.Options(**tiny, output=tmp_path / "run"))
+    stack_cost.main(stack_cost.Options(**tiny, output=tmp_path / "run"), {})
     (case,) = json.loads((tmp_path / "run" / "results.json").read_text())["cases"]
     assert [row["feature"] for row in case["features"]] == list(stack_cost.FEATURES)
     assert all(row["ratio"] > 0 for row in case["features"])

@@ -39,14 +39,12 @@ class Options:
     """Numbers of processes; the others are compared with the first."""
     models: tuple[str, ...] = ("gru", "cnn")
     """Models to train, as the main job names them."""
-    quick: bool = False
-    """Preset: one and two processes, the GRU only."""
 
 
 PRESETS = {"quick": {"processes": (1, 2), "models": ("gru",)}}
 
 
-def main(options: Options) -> None:
+def main(options: Options, _: dict[str, bool]) -> None:
     """Trains in turn and prints the table."""
     if not options.processes or min(options.processes) < 1:
         raise InputError(f"--processes is {options.processes}; expected numbers of at least 1.")
