@@ -22,8 +22,8 @@ from rich.progress import track
 from rowrnn import CELLS, Rows
 from rowrnn.errors import InputError
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.report.tables import plain_table
+from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.record import Record
 from rowrnn.recurrence.array_form import Weights, recur

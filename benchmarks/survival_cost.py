@@ -35,10 +35,10 @@ from rowrnn.lab.data.load import load
 from rowrnn.lab.devices.mesh import one_device_per_core
 from rowrnn.lab.experiment.classification import classification_task
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.experiment.option_checks import check_names
 from rowrnn.lab.experiment.placement import choices_of, devices_for
 from rowrnn.lab.report.tables import plain_table
+from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.record import Record
 from rowrnn.lab.training import Checkpoints, Recipe

@@ -22,8 +22,8 @@ from safetensors.numpy import load_file
 
 from rowrnn.errors import InputError
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.report.tables import plain_table
+from rowrnn.lab.report.terminal import terminal
 from tests.helpers import ROOT
 
 EXPERIMENT = ROOT / "experiments" / "mnist_rows.py"

@@ -14,11 +14,12 @@ from rowrnn.lab.data import Dataset
 from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.generation_cost import generation_share
-from rowrnn.lab.experiment.live_table import LiveTable, terminal
+from rowrnn.lab.experiment.live_table import LiveTable
 from rowrnn.lab.experiment.model_trial import PROTOCOL, train_contender
 from rowrnn.lab.experiment.options import TrainingOptions, check_options, values_by_name
 from rowrnn.lab.report.columns import PARAMETERS, Column, model_table
 from rowrnn.lab.report.tables import table
+from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.kept_models import keep_model
 from rowrnn.lab.runs.process_usage import peak_memory
