@@ -9,23 +9,19 @@ Both compute the same, are jitted and are called step by step. They are timed al
 import itertools
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from benchmark import open_benchmark
 from flax import nnx
 from layers import Case, jax_variants
-from rich.progress import track
 
 from rowrnn import CELLS, Rows
-from rowrnn.errors import InputError
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.report.tables import plain_table
-from rowrnn.lab.report.terminal import terminal
-from rowrnn.lab.runs.directory import Run
-from rowrnn.lab.runs.record import Record
+from rowrnn.lab.experiment.option_checks import Count
 from rowrnn.recurrence.array_form import Weights, recur
 from rowrnn.recurrence.fused import FusedPasses
 from rowrnn.recurrence.native import NativePasses, unavailable
@@ -43,13 +39,13 @@ PROTOCOL = {
 class Options:
     """Times a module against the bare function of its arrays."""
 
-    batch: int = 128
+    batch: Count = 128
     """Images per step."""
-    hidden: int = 128
+    hidden: Count = 128
     """Hidden units."""
-    rounds: int = 21
+    rounds: Count = 21
     """Rounds; both are timed once in each."""
-    steps: int = 40
+    steps: Count = 40
     """Steps per round."""
     output: Path = Path("runs/module_cost")
     """Directory for results; if it is taken, the next free name is used."""
@@ -57,22 +53,11 @@ class Options:
 
 def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Times LSTM and GRU, forward and training, and prints the table."""
-    for name in ("batch", "hidden", "rounds", "steps"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
-    console = terminal()
-    with Run(options.output) as run:
-        cases = list(itertools.product(("lstm", "gru"), MODES))
-        results: dict[str, Any] = {
-            "experiment": "module_cost",
-            **run.environment(),
-            "protocol": {**PROTOCOL, **asdict(options), **chosen},
-            "cases": [measure(cell, mode, options) for cell, mode in track(cases, "cases", console=console)],
-        }
-        results["table"] = table(results["cases"])
-        run.finish(Record.of(results))
-    console.print(plain_table(results["table"]))
-    console.print(f"In {run.directory}: results.json.")
+    cases: list[dict[str, Any]] = []
+    with open_benchmark("module_cost", PROTOCOL, options, chosen) as benchmark:
+        for cell, mode in benchmark.track(itertools.product(("lstm", "gru"), MODES)):
+            cases.append(measure(cell, mode, options))
+            benchmark.save(cases=cases, table=table(cases))
 
 
 def measure(cell: str, mode: str, options: Options) -> dict[str, Any]:

@@ -14,33 +14,28 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
+from benchmark import open_benchmark
 from flax import nnx
 from PIL import Image
-from rich.progress import Progress
 
 from rowrnn import CELLS
-from rowrnn.errors import InputError
 from rowrnn.lab.budget import solve_width
 from rowrnn.lab.data import Augmentation, Dataset
 from rowrnn.lab.data.load import load
 from rowrnn.lab.devices.mesh import one_device_per_core
 from rowrnn.lab.experiment.classification import classification_task
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.option_checks import check_names
+from rowrnn.lab.experiment.option_checks import Count, KnownNames, OptionalCount
 from rowrnn.lab.experiment.placement import choices_of, devices_for
-from rowrnn.lab.report.tables import plain_table
-from rowrnn.lab.report.terminal import terminal
-from rowrnn.lab.runs.directory import Run
-from rowrnn.lab.runs.record import Record
 from rowrnn.lab.training import Checkpoints, Recipe
 from rowrnn.lab.training import steps as steps_module
 from rowrnn.lab.training.steps import Steps, TrainState
@@ -62,15 +57,15 @@ PROTOCOL = {
 class Options:
     """Times epochs with and without the check for finite numbers, checkpoints and data on disk."""
 
-    models: tuple[str, ...] = tuple(TITLES)
+    models: Annotated[tuple[str, ...], KnownNames(TITLES)] = tuple(TITLES)
     """Models to train: lstm, gru, cnn."""
-    params: int = 30_000
+    params: Count = 30_000
     """Parameter budget of each model."""
-    seeds: int = 4
+    seeds: Count = 4
     """Seeds of each model, trained together."""
-    images: int | None = None
+    images: OptionalCount = None
     """Number of images of the training set and of the test set; default: all."""
-    rounds: int = 5
+    rounds: Count = 5
     """Rounds; each kind of epoch is timed once in each."""
     output: Path = Path("runs/survival_cost")
     """Directory for results; if it is taken, the next free name is used."""
@@ -115,27 +110,14 @@ class MnistPng(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Times every model, saves the results after each, and prints the table."""
     one_device_per_core()
-    for name in ("params", "seeds", "rounds"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
-    check_names("models", options.models, TITLES)
-    console = terminal()
-    with Run(options.output) as run, tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
-        console.print("Writing MNIST as PNG files.")
+    cases: list[dict[str, Any]] = []
+    opened = open_benchmark("survival_cost", PROTOCOL, options, chosen)
+    with opened as benchmark, tempfile.TemporaryDirectory() as folder:
+        print("Writing MNIST as PNG files.")
         MnistPng(options.images, data_dir=folder).download_and_prepare(file_format="array_record")
-        results: dict[str, Any] = {
-            "experiment": "survival_cost",
-            **run.environment(),
-            "protocol": {**PROTOCOL, **asdict(options), **chosen},
-            "cases": [],
-        }
-        for name in progress.track(options.models, description="models"):
-            results["cases"].append(measure(name, Path(folder), options))
-            results["table"] = table(results["cases"])
-            run.save(Record.of(results))
-        run.finish(Record.of(results))
-    console.print(plain_table(results["table"]))
-    console.print(f"In {run.directory}: results.json.")
+        for name in benchmark.track(options.models):
+            cases.append(measure(name, Path(folder), options))
+            benchmark.save(cases=cases, table=table(cases))
 
 
 def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import sys
 import jax
 import pytest
 
+from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.record import Record
 from tests.helpers import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -88,9 +90,10 @@ def test_seeds_together_against_one_by_one():
     [
         ("scan_speed", ["--peers", "abacus"], "There is no 'abacus' for --peers"),
         ("time_to_accuracy", ["--libraries", "abacus"], "There is no 'abacus' for --libraries"),
+        ("seeds_together", ["--rounds", "0"], "--rounds is 0; expected at least 1."),
     ],
 )
-def test_unknown_contenders_are_refused(script, options, message, monkeypatch, capsys, tmp_path):
+def test_an_option_out_of_its_range_is_refused(script, options, message, monkeypatch, capsys, tmp_path):
     module = importlib.import_module(script)
     monkeypatch.setattr(sys, "argv", [script, *options, "--output", str(tmp_path / "run")])
     with pytest.raises(SystemExit) as ended:
@@ -128,6 +131,26 @@ def test_joined_runs_are_medians():
     joined = scan_speed.joined(rows)
     assert (joined["rowrnn_ms"], joined["peers"]) == (2.0, {"torch": 4.0, "flax nnx": 3.0})
     assert (joined["batch"], joined["cell"], joined["variants"]) == (1, "lstm", {"torch": "a"})
+
+
+def test_a_benchmark_records_its_options_and_presets_and_prints_its_table(monkeypatch, capsys, tmp_path):
+    import scan_speed
+    from layers import Case
+
+    monkeypatch.setattr(scan_speed, "cases", lambda quick: [Case("lstm", 1, 32, 28, 28, "train")])
+    runs = tuple(tmp_path / name for name in "abc")
+    for directory, ours in zip(runs, (1.0, 5.0, 2.0), strict=True):
+        with Run(directory) as run:
+            run.finish(Record("scan_speed", entries={"cells": [row("lstm", "train", 1, ours, 4.0, 8.0, 1.0)]}))
+    scan_speed.main(scan_speed.Options(rounds=5, join=runs, output=tmp_path / "joined"), {"quick": True})
+    results = json.loads((tmp_path / "joined" / "results.json").read_text())
+    assert (results["experiment"], results["finished"], results["cells"][0]["rowrnn_ms"]) == ("scan_speed", True, 2.0)
+    assert results["protocol"].items() >= {**scan_speed.PROTOCOL, "rounds": 5, "quick": True, "runs": 3}.items()
+    assert results["table"] == [["", "batch 1"], ["LSTM 32, train", "2 ms, 2.00x"]]
+    assert {"command", "versions", "devices", "peer_versions", "threads", "summary"} <= set(results)
+    printed = capsys.readouterr().out
+    assert "2 ms, 2.00x" in printed
+    assert "ratios.png, results.json" in printed
 
 
 @pytest.mark.slow
