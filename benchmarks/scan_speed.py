@@ -39,11 +39,13 @@ PEERS = tuple(name for name in CONTENDERS if name not in ("rowrnn", "checkpoints
 PROTOCOL = {
     "train": "forward, backward and Adam of one layer and a linear head on its last output, float32",
     "forward": "all outputs of one layer, float32",
-    "checkpoints": "the state is kept after every √t steps only, and the steps between are computed anew",
-    "floor": "the matrix products of the same step and nothing else, in XLA, on one device or one a core, the faster; "
-    "code that keeps their results in the cache can be below it",
-    "ms": "median over rounds of the time of a step; spread: first and third quartile",
-    "memory_mib": "outputs and temporaries that XLA plans for; what native code takes besides is not in it",
+    "checkpoints": "rowrnn with the state kept after every √t steps only, and the steps between computed again in the "
+    "backward pass",
+    "floor": "the matrix products of the same step and nothing else, in XLA, on one device or on one per core, "
+    "whichever is faster; native code that keeps their results in the processor's cache can be faster still",
+    "ms": "milliseconds of a step, median over rounds",
+    "spreads": "first and third quartile over rounds of the milliseconds of a step",
+    "memory_mib": "outputs and temporaries that XLA plans for, without what native code allocates itself",
 }
 
 

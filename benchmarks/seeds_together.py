@@ -28,9 +28,11 @@ from rowrnn.lab.experiment.option_checks import Count, OptionalCount
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "mnist_rows.py"
 MODELS = {"lstm": "Row LSTM", "gru": "Row GRU"}
 PROTOCOL = {
-    "seconds": "median over rounds of the wall time of the processes, imports, compilation and pictures included",
-    "train_seconds": "the same of training alone",
-    "ratio": "median over rounds of together ÷ one after the other within a round",
+    "seconds": "wall time of whole processes with imports, compilation and pictures, median over rounds",
+    "train_seconds": "seconds of training alone, without imports, compilation and pictures, median over rounds",
+    "together": "one process that trains all seeds",
+    "one_by_one": "sum over processes that train one seed each",
+    "ratio": "median over rounds of the time together ÷ the time one by one",
 }
 
 

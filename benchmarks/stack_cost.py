@@ -25,10 +25,13 @@ from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.option_checks import Count, KnownNames
 
 PROTOCOL = {
-    "plain": "the sum over layers and directions of the time of one layer from the first step to the last, every step "
-    "valid, with the gradient of its input where there is a layer below",
-    "ratio": "median over rounds of plain ÷ feature within a round: 1 is no cost, 2 half the speed",
-    "mask": "one step in five is not valid, at random; lengths: uniform from 1 to t",
+    "plain": "sum of the times of plain layers, one for each layer and direction; all their steps are valid, they run "
+    "from the first step to the last, and the upper ones compute the gradient of their input too",
+    "milliseconds": "of a training step (forward, backward and gradient descent), median over rounds",
+    "ratio": "median over rounds of the time of the plain layers ÷ that of the layer with the feature: 1 if the "
+    "feature costs nothing, 0.5 if it halves the speed",
+    "mask": "each step is valid with a probability of 0.8",
+    "lengths": "drawn uniformly from 1 to the number of steps",
 }
 FEATURES: dict[str, dict[str, Any]] = {
     "lengths": {},

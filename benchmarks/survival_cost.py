@@ -44,12 +44,15 @@ from rowrnn.models import CNN, Classifier
 EPOCHS = 4  # of experiments/mnist_rows.py
 TITLES = {"lstm": "Row LSTM", "gru": "Row GRU", "cnn": "CNN"}
 PROTOCOL = {
-    "epoch_seconds": "medians over rounds of an epoch, its validation included",
-    "check": "median over rounds of epoch ÷ epoch without the check within a round, less one",
-    "checkpoint": "median seconds of a checkpoint ÷ those of an epoch; a training keeps one after each",
-    "streamed": "median over rounds of the throughput of a training of streamed images ÷ in memory: of its epochs the "
-    "first decodes every image, the others read them decoded",
-    "apart": "largest difference between weights after an epoch of streamed images and of images in memory",
+    "epoch_seconds": "of an epoch with its validation, median over rounds: as it is, without the check for finite "
+    "numbers, and with images on disk in the epoch that decodes them and in one that reads them decoded",
+    "check": "median over rounds of the time of an epoch ÷ that of an epoch without the check, minus 1",
+    "checkpoint": "median time of saving a checkpoint, which is done after each epoch, ÷ that of an epoch",
+    "streamed": f"median over rounds of the time of a training of {EPOCHS} epochs with images in memory ÷ that with "
+    "images on disk, which are decoded in the first epoch and read decoded in the others",
+    "weight_difference": "largest absolute difference between the weights after an epoch with images on disk and those "
+    "after an epoch with images in memory",
+    "images_per_second": "training images of all seeds ÷ seconds of an epoch, with images in memory",
 }
 
 
@@ -143,7 +146,7 @@ def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:
             started = time.perf_counter()
             checkpoints.save(number, 0, states["as it is"], {})
             saving.append(time.perf_counter() - started)
-    apart = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), states["decoded"].model, states["as it is"].model)
+    differences = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), states["decoded"].model, states["as it is"].model)
     normal = np.array(seconds["as it is"])
     streamed_seconds = np.array(seconds["decoding"]) + (EPOCHS - 1) * np.array(seconds["decoded"])
     return {
@@ -154,7 +157,7 @@ def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:
         "check": float(np.median(normal / seconds["unchecked"])) - 1,
         "checkpoint": float(np.median(saving[2:]) / np.median(normal)),
         "streamed": float(np.median(EPOCHS * normal / streamed_seconds)),
-        "apart": max(map(float, jax.tree.leaves(apart))),
+        "weight_difference": max(map(float, jax.tree.leaves(differences))),
         "images_per_second": len(whole.train) * options.seeds / float(np.median(normal)),
     }
 

@@ -31,8 +31,9 @@ LIBRARIES = ("rowrnn", "torch", "flax nnx")
 CELLS = ("lstm", "gru")
 PROTOCOL = {
     "recipe": {**trainings.RECIPE, "hidden": trainings.HIDDEN, "shift": trainings.SHIFT, "dropout": trainings.DROPOUT},
-    "seconds_to": "wall time from the first step on, scoring the test set after each epoch included; null: not reached",
-    "first_step_seconds": "from the start of the process until the first step begins, imports and compilation included",
+    "seconds_to": "wall time from the first step to the end of the first epoch with that test accuracy, scoring the "
+    "test set after each epoch included; null if it was not reached",
+    "first_step_seconds": "from the start of the process to the first step, imports and compilation included",
     "accuracies": "on all 10,000 test images after each epoch",
 }
 

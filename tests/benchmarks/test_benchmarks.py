@@ -212,6 +212,6 @@ def test_survival_cost_runs(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     subprocess.run(command, check=True, capture_output=True, timeout=300, env=environment)
     (case,) = json.loads((tmp_path / "run" / "results.json").read_text())["cases"]
-    assert case["apart"] == 0.0
+    assert case["weight_difference"] == 0.0
     assert set(case["epoch_seconds"]) == {"as it is", "unchecked", "decoding", "decoded"}
     assert min(case["streamed"], case["checkpoint"], case["images_per_second"]) > 0
