@@ -16,8 +16,8 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data import Augmentation, Dataset, Split
 from rowrnn.lab.data.load import load
 from rowrnn.lab.devices.processes import Machines
-from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.experiment.option_checks import AtLeast, Check, Count, OptionalCount, Positive, Probability
+from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.record import read_record, to_json
 from rowrnn.lab.training import Recipe
 

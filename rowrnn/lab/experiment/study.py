@@ -1,10 +1,10 @@
 """A study, one question asked of several models trained alike, and the function that runs it."""
 
 import dataclasses
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -12,14 +12,15 @@ from jaxtyping import ArrayLike
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Dataset
-from rowrnn.lab.experiment.command_line import exit_on_error, parse
+from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.generation_cost import generation_share
-from rowrnn.lab.experiment.live_table import LiveTable, terminal
+from rowrnn.lab.experiment.live_table import LiveTable
 from rowrnn.lab.experiment.model_trial import PROTOCOL, train_contender
 from rowrnn.lab.experiment.options import TrainingOptions, check_as_started, check_options, values_by_name
 from rowrnn.lab.report.columns import PARAMETERS, Column, model_table
 from rowrnn.lab.report.tables import table
+from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.kept_models import keep_model
@@ -94,12 +95,10 @@ def run(study: type[Study[Options]], options_class: type[Options], presets: Mapp
         options_class: its options, a frozen dataclass.
         presets: option values of each preset; an option given beside a preset wins.
     """
-    with exit_on_error(Path(sys.argv[0]).name):
-        options, preset = parse(options_class, presets, sys.argv[1:])
-        run_study(study, options, chosen=preset)
+    run_experiment(options_class, partial(run_study, study), presets)
 
 
-def run_study(study: type[Study[Any]], options: Any, *, chosen: Mapping[str, bool] | None = None) -> None:
+def run_study(study: type[Study[Any]], options: Any, chosen: Mapping[str, bool] | None = None) -> None:
     """Loads the data, trains and examines each contender, saves the results, prints the table and draws the figures.
 
     Args:

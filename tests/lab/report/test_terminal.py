@@ -1,0 +1,14 @@
+"""What scripts print reads in any locale."""
+
+import io
+import sys
+
+from rowrnn.lab.report.terminal import terminal
+
+
+def test_what_the_output_cannot_encode_is_written_in_ascii(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    terminal().print("98.00 ± 2.48 … é")
+    sys.stdout.flush()
+    assert raw.getvalue() == b"98.00 +- 2.48 ... ?\n"
