@@ -6,6 +6,7 @@ import sys
 
 from rich.console import Console
 
+FAILING = ("strict", "surrogateescape")  # handlers that raise for "±"; the second is that of the C locale
 IN_ASCII = {"±": "+-", "…": "..."}
 
 
@@ -14,7 +15,7 @@ def terminal() -> Console:
 
     Characters that the output cannot encode are replaced by ASCII, so that a table prints in any locale.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in FAILING:
         sys.stdout.reconfigure(errors="rowrnn.ascii")
     return Console(width=None if sys.stdout.isatty() else 130)
 
