@@ -9,7 +9,8 @@ from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import Cell, GatedCell
 from rowrnn.recurrence.arguments import check_cell, check_rate, check_sequence
-from rowrnn.recurrence.scan import ScanOptions, scan
+from rowrnn.recurrence.backend import ScanCall
+from rowrnn.recurrence.scan import ScanOptions, scan, zero_state
 from rowrnn.sequence.noise import NoisyCell, split_key
 from rowrnn.typing import Outputs, State
 
@@ -129,7 +130,7 @@ class Recurrent(nnx.Module):
             kept = 1 - self.recurrent_dropout
             keep = jax.random.bernoulli(keep_key, kept, (x.shape[0], self.cell.outputs)).astype(x.dtype) / kept
         if self.zoneout:
-            state = jax.eval_shape(lambda x: self.cell.initial_state(self.cell.project(x[:, 0])), x)
+            state = jax.eval_shape(zero_state, self.cell, ScanCall(x))
             for number, leaf in enumerate(jax.tree.leaves(state)):
                 hold = jnp.full((*x.shape[:2], leaf.shape[-1]), self.zoneout, jnp.float32)
                 if hold_key is not None:
