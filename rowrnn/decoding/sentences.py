@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from rowrnn.recurrence.sharding import vary_alike
@@ -34,7 +35,7 @@ class Sentences(NamedTuple):
 
     Args:
         words: sentences with their end, padded with `pad`: `[b, longest]`, from a beam search `[b, width, longest]`.
-        log_probs: log-probability of each sentence including its end, in nats, `[b]` or `[b, width]`.
+        log_probs: log-probability of each sentence including its end, in nats, at least float32, `[b]` or `[b, width]`.
         lengths: number of words of each sentence including its end, `[b]` or `[b, width]`.
     """
 
@@ -92,7 +93,8 @@ def beam_search(
         state, said, ended, sentences = carry
         state, log_probs = step(state, said.reshape(b * width))
         words = log_probs.shape[-1]
-        log_probs = log_probs.reshape(b, width, words)
+        # Sums over many words need float32 at least.
+        log_probs = log_probs.reshape(b, width, words).astype(np.promote_types(log_probs.dtype, np.float32))
         # After its end a sentence is padded with log-probability 0; before, padding that is not the end is excluded.
         padding = (jnp.arange(words) == marks.pad)[None, None]
         before = log_probs if marks.pad == marks.end else jnp.where(padding, -jnp.inf, log_probs)

@@ -82,3 +82,13 @@ def test_a_captioner_ends_its_captions(marks):
         assert said.lengths.tolist() == [1, 1]
         log_probs = jax.nn.log_softmax(model.logits(images, said.words))[:, 0, 2]
         np.testing.assert_allclose(said.log_probs, log_probs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_log_probabilities_of_half_precision_are_added_up_in_float32(dtype):
+    fifth = jnp.log(jnp.full((1, 5), 0.2)).astype(dtype)
+    said = greedy(lambda state, word: (state, fifth), jnp.zeros((1, 1)), SpecialTokens(0, 1, 4), 200)
+    assert said.log_probs.dtype == jnp.float32
+    length = int(said.lengths[0])
+    assert length == 200
+    assert said.log_probs[0] == pytest.approx(length * float(fifth[0, 0]), rel=1e-5)
