@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 
-from rowrnn import GRU, LSTM, ConvLSTM, Elman, RowLSTM, interop
+from rowrnn import GRU, LSTM, ConvLSTM, Elman, ImageScan, ReNet, RowLSTM, interop
+from rowrnn.decoding.sentences import SpecialTokens
 from rowrnn.errors import InputError
 from rowrnn.interop import from_keras, from_linen, from_nnx, to_keras
+from rowrnn.models import Classifier
+from rowrnn.models.captioner import Captioner
 from rowrnn.recurrence.scan import scan
-from rowrnn.sequence import Bidirectional, Recurrent
+from rowrnn.sequence import Bidirectional, Recurrent, Stack
 from tests.helpers import oracle
 from tests.helpers.problem import BATCH, FEATURES, HIDDEN, STEPS, make_cell, randomized
 
@@ -123,3 +126,28 @@ def test_a_layer_over_rows_is_saved_as_its_cell(tmp_path):
     layer = randomized(lambda: RowLSTM(4, 5, rngs=nnx.Rngs(0)))
     interop.save(layer, tmp_path / "rows.safetensors")
     chex.assert_trees_all_equal(interop.load(tmp_path / "rows.safetensors").layers[0].cell, layer.cell)
+    chex.assert_trees_all_equal(to_keras(layer), to_keras(layer.cell))
+
+
+def captioner(rngs):
+    sizes: Any = {"shape": (8, 8, 1), "words": 4, "longest": 3, "marks": SpecialTokens(0, 1, 2)}
+    return Captioner(GRU, 5, **sizes, rngs=rngs)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        captioner,
+        lambda rngs: Classifier(GRU(4, 5, rngs=rngs), 3, rngs=rngs),
+        lambda rngs: ImageScan(GRU(4, 5, rngs=rngs)),
+        lambda rngs: ReNet(1, 5, rngs=rngs),
+        lambda rngs: nnx.RNN(nnx.GRUCell(4, 5, rngs=rngs)),
+        lambda rngs: Stack([Stack([GRU(4, 5, rngs=rngs)])]),
+    ],
+    ids=["Captioner", "Classifier", "ImageScan", "ReNet", "RNN", "Stack"],
+)
+def test_a_model_that_holds_a_cell_is_no_layer_of_torch(make, request, tmp_path):
+    name = request.node.callspec.id
+    with pytest.raises(InputError, match=f"torch has no {name}: give a cell, a Recurrent, Bidirectional or Rows layer"):
+        interop.save(make(nnx.Rngs(0)), tmp_path / "weights.safetensors")
+    assert not list(tmp_path.iterdir())
