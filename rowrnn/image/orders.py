@@ -4,7 +4,7 @@ An order depends on height and width only. `ORDERS` maps names to functions `(he
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from rowrnn.recurrence.arguments import as_array
 from rowrnn.recurrence.sharding import reshape_examples
 from rowrnn.typing import Integers
 
@@ -85,7 +86,7 @@ class Order:
         for name, sizes, axis in (("heights", heights, 0), ("widths", widths, 1)):
             if sizes is None:
                 continue
-            sizes = np.asarray(sizes) if isinstance(sizes, Sequence) else sizes
+            sizes = as_array(sizes)
             if jnp.shape(sizes) != (batch,):
                 raise ValueError(f"Expected one of {name} for each of {batch} images, not {list(jnp.shape(sizes))}.")
             if not jnp.issubdtype(jnp.result_type(sizes), jnp.integer):

@@ -1,5 +1,6 @@
 """Orders by hand: which pixels come when, exactly back, and where the outputs lie."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -105,6 +106,13 @@ def test_steps_are_valid_where_an_image_has_pixels():
     np.testing.assert_array_equal(steps, [[True, False, True, False], [False] * 4])
     _, steps = ORDERS["diagonal"](2, 3).valid(None, jnp.asarray([1]), 1)
     np.testing.assert_array_equal(steps, [[True, True, False, False]])
+
+
+def test_sizes_are_lists_in_a_compiled_function_too():
+    order, sizes = ORDERS["rows"](4, 4), ([3, 0], [2, 4])
+    compiled = jax.jit(lambda heights, widths: order.valid(heights, widths, 2))(*sizes)
+    for found, expected in zip(compiled, order.valid(*sizes, 2), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_images_of_another_size():
