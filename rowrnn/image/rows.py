@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, DTypeLike, Shaped
 
 from rowrnn.cells import GRU, LSTM, Cell
-from rowrnn.recurrence.arguments import as_state
+from rowrnn.recurrence.arguments import as_state, check_cell
 from rowrnn.recurrence.scan import ScanOptions, scan
 from rowrnn.typing import Hidden, Integers, Outputs, State
 
@@ -38,9 +38,13 @@ class Rows(nnx.Module):
 
     Args:
         cell: any of `rowrnn.cells`; its `features` are the width of a row times its channels.
+
+    Raises:
+        TypeError: if `cell` is not a cell of rowrnn.
     """
 
     def __init__(self, cell: Cell) -> None:
+        check_cell("Rows", cell)
         self.cell = cell
 
     def __call__(

@@ -25,6 +25,7 @@ class Classifier(nnx.Module):
 
     Raises:
         ValueError: if `pooling` is unknown.
+        TypeError: if `cell` is not a cell of rowrnn.
     """
 
     def __init__(
