@@ -58,13 +58,20 @@ class Order:
         return reshape_examples(x, (b * n, t, p * c))
 
     def images(self, sequences: Shaped[Array, "bn t d"]) -> Shaped[Array, "b h w c"]:
-        """Converts sequences `[b·n, t, p·c]` to images `[b, h, w, c]`; the exact inverse of `sequences`."""
+        """Converts sequences `[b·n, t, p·c]` to images `[b, h, w, c]`; the exact inverse of `sequences`.
+
+        A pixel that occurs several times has the value of its last occurrence, sequence by sequence.
+
+        Raises:
+            ValueError: if the order omits a pixel.
+        """
         n, t, p = self.pixels.shape
         c = sequences.shape[-1] // p
-        # Every pixel occurs exactly once, so that the inverse is a permutation.
         back = np.full(self.size[0] * self.size[1], HOLE)
         places = self.pixels.ravel()
         back[places[places != HOLE]] = np.flatnonzero(places != HOLE)
+        if omitted := (back == HOLE).sum():
+            raise ValueError(f"This order has no inverse: it omits {omitted} of the {back.size} pixels of an image.")
         x = reshape_examples(sequences, (-1, n * t * p, c))[:, back]
         return reshape_examples(x, (-1, *self.size, c))
 

@@ -136,6 +136,17 @@ def test_an_order_of_ones_own_needs_pixels_and_places():
     np.testing.assert_array_equal(order.images(order.sequences(images)), images)
 
 
+def test_an_order_that_omits_a_pixel_has_no_inverse():
+    order = Order((1, 3), np.asarray([[[0], [2]]]), np.asarray([[0, 1]]))
+    with pytest.raises(ValueError, match="it omits 1 of the 3 pixels of an image"):
+        order.images(jnp.ones((1, 2, 1)))
+
+
+def test_a_pixel_that_occurs_twice_has_the_value_of_its_last_step():
+    order = Order((1, 2), np.asarray([[[0], [1], [0]]]), np.asarray([[0, 1]]))
+    np.testing.assert_array_equal(order.images(jnp.asarray([[[5.0], [6.0], [7.0]]])).ravel(), [7, 6])
+
+
 @pytest.mark.parametrize("name", ORDERS)
 @pytest.mark.parametrize("size", [(0, 3), (3, 0), (0, 0)], ids=str)
 def test_images_without_pixels(name, size):
