@@ -59,6 +59,19 @@ def test_linens_convolutional_lstm(use_bias):
         from_linen({"ih": {"kernel": np.zeros((3, 2, 12))}, "hh": {"kernel": np.zeros((3, 3, 12))}})
 
 
+def test_arrays_in_place_of_layers_of_linen_are_named():
+    with pytest.raises(InputError, match="parameters are a tree of dense layers, not hh, ih"):
+        from_linen({"ih": np.zeros((2, 3)), "hh": np.zeros((3, 3))})
+
+
+def test_convolutions_have_kernels_of_odd_sides():
+    kernel, recurrent = np.zeros((2, 3, 2, 12), np.float32), np.zeros((2, 3, 3, 12), np.float32)
+    with pytest.raises(InputError, match=r"ConvLSTM needs a kernel of odd sides, not \(2, 3\)"):
+        from_linen({"ih": {"kernel": kernel}, "hh": {"kernel": recurrent}})
+    with pytest.raises(InputError, match=r"ConvLSTM needs a kernel of odd sides, not \(2, 3\)"):
+        from_keras([kernel, recurrent, np.zeros(12, np.float32)])
+
+
 def test_linens_bidirectional():
     with jax.enable_x64(True):
         network = linen.Bidirectional(
