@@ -27,7 +27,8 @@ class Recurrent(nnx.Module):
         recurrent_dropout: probability with which a unit of the hidden state is dropped from the recurrent product in
             training, the same units at all steps of a sequence (variational dropout, Gal & Ghahramani 2016).
         zoneout: probability with which a unit of the state keeps its previous value at a step (Krueger et al. 2017);
-            without a key the expected value is used.
+            without a key the expected value is used. An output is held with the state if `cell.step` returns the same
+            array as both; a step that is compiled itself, or copies, shows what it computed.
 
     Raises:
         ValueError: if a probability is not in [0, 1), an option is used with a convolutional cell, or recurrent dropout
