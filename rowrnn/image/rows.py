@@ -69,10 +69,13 @@ class Rows(nnx.Module):
             Outputs after every row, `[b, h, outputs]`, and the last state.
 
         Raises:
-            ValueError: if a shape does not fit the cell, or a height known outside `jax.jit` is outside [0, h].
+            ValueError: if a shape does not fit the cell, a height known outside `jax.jit` is outside [0, h], or lengths
+                are given too.
             TypeError: if images are not floating point, or heights are not integers.
         """
         if heights is not None:
+            if options.get("lengths") is not None:
+                raise ValueError("Rows takes heights or lengths, which are the same here, not both.")
             options["lengths"] = heights
         return scan(self.cell, image_rows(images), initial_state=initial_state, reverse=reverse, **options)
 

@@ -386,3 +386,10 @@ def test_image_scans_that_do_not_fit():
 def test_what_is_no_cell_is_refused_when_a_layer_is_made(make, message):
     with pytest.raises(TypeError, match=message):
         make(nnx.Rngs(0))
+
+
+def test_rows_take_heights_or_lengths_not_both():
+    layer, images = make_layer("gru", WIDTH), jnp.ones((2, HEIGHT, WIDTH))
+    with pytest.raises(ValueError, match="takes heights or lengths, which are the same here, not both"):
+        layer(images, heights=[4, 2], lengths=[3, 2])
+    np.testing.assert_array_equal(layer(images, lengths=[4, 2])[0], layer(images, heights=[4, 2])[0])
