@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 
 from rowrnn.cells import Cell
 from rowrnn.image.orders import ORDERS, Order
+from rowrnn.recurrence.arguments import check_cell
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
@@ -28,7 +29,8 @@ class ImageScan(nnx.Module):
 
     Raises:
         ValueError: if the name is unknown.
-        TypeError: if `order` is neither a name nor a function; an `Order` is not.
+        TypeError: if `layer` is neither a layer nor a cell of rowrnn, or `order` neither a name nor a function; an
+            `Order` is not.
     """
 
     def __init__(
@@ -37,6 +39,8 @@ class ImageScan(nnx.Module):
         order: str | Callable[..., Order] = "rows",
         **options: Hashable,
     ) -> None:
+        if not isinstance(layer, Recurrent | Bidirectional | Stack):
+            check_cell("ImageScan", layer)
         self.layer = Recurrent(layer) if isinstance(layer, Cell) else layer
         self.order = order_function(order)
         self.options = tuple(options.items())

@@ -190,6 +190,7 @@ class LineReader(nnx.Module):
         return self.layer.cell, strip
 
     def _checked(self, images: ArrayLike, columns: str) -> Images:
+        """Checks images and promotes them with the dtype of the parameters, so that a state keeps its dtype."""
         images = jnp.asarray(images)
         whole = images.ndim == 4 and images.shape[1] == self.height and images.shape[3] == 1 and 0 not in images.shape
         if not whole or (columns != "w" and images.shape[2] != STRIP) or not jnp.issubdtype(images.dtype, jnp.floating):
@@ -197,7 +198,7 @@ class LineReader(nnx.Module):
                 f"This LineReader takes floating-point images [b, {self.height}, {columns}, 1], b and columns "
                 f"at least 1, not {images.dtype} of shape {list(images.shape)}."
             )
-        return images
+        return images.astype(jnp.result_type(images, self.head.kernel[...]))
 
 
 def strips(widths: Any) -> Any:

@@ -62,6 +62,14 @@ def check_sequence(x: Array, features: int, num_feature_axes: int) -> None:
         )
 
 
+def as_array(given: Any) -> Any:
+    """Converts lists and numbers to NumPy, whose values are known; those with tracers, as in `jax.jit`, to JAX."""
+    if isinstance(given, jax.Array):
+        return given
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(given))
+    return jnp.asarray(given) if traced else np.asarray(given)
+
+
 def as_lengths(lengths: Integers, x: Array) -> Lengths:
     """Returns lengths as int32 `[b]`.
 
@@ -70,9 +78,9 @@ def as_lengths(lengths: Integers, x: Array) -> Lengths:
             values are unknown, such a length acts as the nearest bound.
         TypeError: if lengths are not integers.
     """
+    lengths = as_array(lengths)
     # Values are known outside transformations only; inside, a length outside [0, t] acts as the nearest bound.
     known = None if isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
-    lengths = np.asarray(lengths) if isinstance(lengths, Sequence) else lengths
     batch, steps = x.shape[:2]
     if jnp.shape(lengths) != (batch,):
         raise ValueError(f"scan expected one length for each of {batch} sequences, [{batch}], not {shape(lengths)}.")
@@ -98,7 +106,7 @@ def as_step_mask(name: str, marks: Booleans, x: Array) -> Bool[Array, "b t"]:
         ValueError: if the shape is not `[b, t]`.
         TypeError: if the dtype is not boolean.
     """
-    marks = np.asarray(marks) if isinstance(marks, Sequence) else marks
+    marks = as_array(marks)
     if jnp.shape(marks) != x.shape[:2]:
         raise ValueError(
             f"scan expected {name} of shape [b, t] = {list(x.shape[:2])}, a boolean for each step, not {shape(marks)}."

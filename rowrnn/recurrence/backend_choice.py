@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, DTypeLike
 
 from rowrnn.cells import Cell
+from rowrnn.recurrence.arguments import check_cell, check_compute_dtype, check_sequence
 from rowrnn.recurrence.array_form import RECURRENT_CELLS
 from rowrnn.recurrence.backend import Backend, ScanCall, described
 from rowrnn.recurrence.cudnn import CUDNN
@@ -53,9 +54,13 @@ def explain(
         compute_dtype: dtype to which the factors of products are rounded; default: not rounded.
 
     Raises:
-        ValueError: if the backend is unknown, or cannot compute this scan on this machine.
+        ValueError: if a shape does not fit, or the backend is unknown or cannot compute this scan on this machine.
+        TypeError: if `cell` is no cell, or `x` or `compute_dtype` is not floating point.
     """
+    check_cell("explain", cell)
     x = jnp.asarray(x)
+    check_sequence(x, cell.features, cell.num_feature_axes)
+    check_compute_dtype(compute_dtype)
     marks = jnp.zeros(x.shape[:2], bool) if resets else None
     call = ScanCall(x, resets=marks, return_states=return_states, compute_dtype=compute_dtype)
     return str(choose(cell, call, backend))

@@ -106,7 +106,7 @@ def scan(
         compute_dtype=compute_dtype,
     )
     if initial_state is not None:
-        zeros = jax.eval_shape(partial(_zero_state, cell), call)
+        zeros = jax.eval_shape(zero_state, cell, call)
         call = dataclasses.replace(call, state=as_state(initial_state, like=zeros))
     chosen = choose(cell, call, backend).backend
     return _compute(cell, call, backend=chosen, hold_outputs=hold_outputs, checkpoint_every=checkpoint_every)
@@ -119,7 +119,7 @@ def _compute(
 ) -> tuple[Outputs, State]:
     cell, call = vary_alike((cell, call))
     if call.state is None:
-        call = dataclasses.replace(call, state=_zero_state(cell, call))
+        call = dataclasses.replace(call, state=zero_state(cell, call))
     valid, before_first = call.valid, None
     if call.resets is not None and call.reverse:
         # In reverse the state is set to zero before the step that precedes an episode's first step.
@@ -145,7 +145,7 @@ def _compute(
     return outputs, states if call.return_states else last
 
 
-def _zero_state(cell: Cell, call: ScanCall) -> State:
+def zero_state(cell: Cell, call: ScanCall) -> State:
     """Returns the zero state before the first step, in the dtype of the computation."""
     dtype = dtype_of(cell, call)
     return jax.tree.map(lambda a: a.astype(dtype), cell.initial_state(cell.project(call.x[:, 0])))

@@ -45,6 +45,15 @@ def test_lengths_and_marks_are_lists_too():
     np.testing.assert_array_equal(layer(X, heights=[4, 2, 0])[0], layer(X, heights=np.asarray([4, 2, 0]))[0])
 
 
+def test_lists_given_to_a_compiled_function_are_read_too():
+    cell = GRU(2, 5, rngs=nnx.Rngs(0))
+    expected, _ = scan(cell, X, lengths=np.asarray([4, 2, 0]))
+    marks = [[True] * 4, [True, True, False, False], [False] * 4]
+    for name, given in (("lengths", [4, 2, 0]), ("mask", marks)):
+        outputs = jax.jit(lambda given, name=name: scan(cell, X, **{name: given})[0])(given)
+        np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("what", "message"),
     [
