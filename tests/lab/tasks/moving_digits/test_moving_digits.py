@@ -1,4 +1,4 @@
-"""Moving digits: paths against a loop, frames against pasted digits, the forecaster streamed, metrics by formula."""
+"""Moving digits: paths against a loop, frames against pasted digits, metrics by formula; the script, tiny."""
 
 import json
 from functools import partial
