@@ -1,13 +1,13 @@
 """Can a recurrent decoder describe what stands where, in combinations that it has never seen?
 
-Scenes of one to four small and large digits are described word by word ("a large seven right of a small three"). An
-LSTM and a GRU, each behind the same small CNN within one parameter budget, learn it from scenes of training digits; a
-decoder that is shown no image says how far the language alone gets. They are tested on scenes of test digits, and on
-scenes that contain a combination (digit, relation, digit) that no training scene had.
+Images of one to four small or large digits are described word by word ("a large seven right of a small three") by an
+LSTM and a GRU, each on the features of a small CNN, with one parameter budget. A blind decoder, which is given
+no image, shows what can be predicted from the language alone. The models are tested on scenes of test digits, without
+and with a combination (digit, relation, digit) that occurs in no training scene.
 
     python experiments/captions.py            a quarter of an hour on 2 cores
     python experiments/captions.py --full     two hours or more: three seeds, more epochs
-    python experiments/captions.py --quick    two minutes: half learnt, and far above blind
+    python experiments/captions.py --quick    two minutes: half learned, and far above blind
 """
 
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ from rowrnn.lab.tasks.captions.measures import exact_match
 from rowrnn.lab.tasks.captions.task import MEASURE, check_digits, decode, exact, loss, measure
 from rowrnn.models import Captioner
 
-PARTS = {"seen": "", "unseen": "_unseen"}  # of the test, with the endings of their scores
-SHOWN = 12  # test scenes in the pictures
-LOOKED_AT = 2  # of which with attention of each model
+PARTS = {"seen": "", "unseen": "_unseen"}  # parts of the test set, with the suffixes of their scores
+SHOWN = 12  # scenes of each part in the figures
+LOOKED_AT = 2  # scenes of each part whose attention maps are drawn
 PROTOCOL = {
     "validation": "fixed scenes of validation digits without combinations that are held out",
     "selection": "of each seed the weights of the epoch with the best share of captions whose words are all the "
@@ -45,28 +45,28 @@ PROTOCOL = {
 
 @dataclass(frozen=True)
 class Options:
-    """Decoders describe scenes of digits."""
+    """Trains recurrent decoders to describe scenes of digits."""
 
     cells: Annotated[tuple[str, ...], lab.KnownNames(CELLS)] = ("lstm", "gru")
-    """Cells that decode: lstm, gru or others of rowrnn.CELLS."""
+    """Cells of the decoders: lstm, gru or others of rowrnn.CELLS."""
     blind: bool = True
-    """Train the first of them without the image too."""
+    """Also train a decoder with the first cell that is given no image."""
     params: lab.Count = 250_000
-    """Parameter budget of every model."""
+    """Parameter budget of each model, met within 3 %; widths follow from it."""
     channels: lab.Count = 64
-    """Channels of the CNN's map."""
+    """Channels of the CNN's feature map."""
     embedding: lab.Count = 32
     """Size of a word's embedding."""
     attention: bool = True
-    """Let the decoder look at the map for every word."""
+    """Let the decoder attend to the feature map for every word."""
     dropout: lab.Probability = 0.1
-    """Probability with which a feature of the next word is dropped while training."""
+    """Dropout probability of the features that predict the next word, in training."""
     beam: lab.Count = 3
-    """Beginnings that beam search keeps."""
+    """Captions that beam search keeps after each word."""
     length_power: Annotated[float, lab.AtLeast(0)] = 0.0
     """Beam search ranks by log-probability divided by this power of the length."""
     scenes: lab.Count = 2_000
-    """Scenes of each part of the test, and of validation."""
+    """Scenes of each part of the test set, and of the validation set."""
     training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions(epochs=6, seeds=1, learning_rate=3e-3)
 
 
@@ -77,7 +77,7 @@ PRESETS = {
 
 
 class Captions(lab.Study[Options]):
-    """Decoders behind a CNN, and the first of them blind."""
+    """Captioners with different cells, and a blind one with the first cell."""
 
     name = "captions"
     protocol = PROTOCOL
@@ -97,18 +97,18 @@ class Captions(lab.Study[Options]):
         check_digits(data)
         self.validation = fixed_scenes(jax.random.key(0), data.validation, options.scenes)
         parts = [fixed_scenes(jax.random.key(1), data.test, options.scenes, unseen=part == "unseen") for part in PARTS]
-        self.test = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)  # one part behind the other
+        self.test = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)  # one part after the other
 
     def contenders(self) -> list[lab.Contender]:
         first, seeing = self.options.cells[0], [self.contender(name, blind=False) for name in self.options.cells]
         return [*seeing, self.contender(first, blind=True)] if self.options.blind else seeing
 
     def contender(self, name: str, *, blind: bool) -> lab.Contender:
-        """A captioner whose decoder has this cell; a blind one is shown no image."""
+        """Returns a captioner whose decoder has this cell; a blind one is given no image."""
 
         def generate(batch: lab.Split, key: Array) -> Any:
             made = scenes(key, batch.images, batch.labels)
-            return made.captions if blind else made  # Images that nobody sees are not made in training either.
+            return made.captions if blind else made  # A blind model's images are not rendered in training.
 
         return lab.Contender(
             f"blind_{name}" if blind else name,
@@ -120,7 +120,7 @@ class Captions(lab.Study[Options]):
         )
 
     def build(self, name: str, blind: bool, width: int, rngs: nnx.Rngs) -> Captioner:
-        """A captioner by the width of its decoder."""
+        """Builds a captioner whose decoder has `width` units."""
         options = self.options
         return Captioner(
             CELLS[name],
@@ -145,7 +145,7 @@ class Captions(lab.Study[Options]):
         return lab.Setting(arrays=arrays)
 
     def parts(self) -> dict[str, slice]:
-        """Where each part of the test lies."""
+        """Returns the slice of the test set that each part occupies."""
         scenes = self.options.scenes
         return {part: slice(n * scenes, (n + 1) * scenes) for n, part in enumerate(PARTS)}
 

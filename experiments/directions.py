@@ -1,9 +1,10 @@
 """Does it matter in which order a recurrent network reads an image?
 
-One cell, one parameter budget, one recipe; what differs is the order: rows from the top or from the bottom, columns,
-rows both ways, a snake over patches, diagonals, rows in a fixed random order, and ReNet, two layers that read patches
-from all four sides, pooled by the mean where the others end. A table tells accuracy, seconds per epoch and memory,
-pictures show every order and how far it came.
+Models with the same cell (and one LSTM by rows), parameter budget and training recipe read images in different orders:
+rows from the top or from the bottom, columns, rows both ways, patches row by row or in a snake, diagonals, and rows in
+a fixed random order. ReNet, two layers that read patches from all four sides, classifies the mean of its outputs; the
+others classify the last output of each direction. A table reports accuracy, seconds per epoch and memory; figures show
+every order and its accuracy.
 
     python experiments/directions.py            about half an hour on 2 cores
     python experiments/directions.py --full     some hours: the committed results
@@ -36,24 +37,24 @@ TITLES = {
     "renet": "ReNet",
 }
 ORDERS_READ = {"rows_lstm": ("rows",), "bottom_up": ("rows",), "both_ways": ("rows",), "renet": ("down", "across")}
-SIGNS = {"bottom_up": (-1,), "both_ways": (1, -1), "renet": (1, -1)}  # from the front, from the back
+SIGNS = {"bottom_up": (-1,), "both_ways": (1, -1), "renet": (1, -1)}  # 1 reads forward, -1 backward
 
 Build = Callable[[int, nnx.Rngs], ScanClassifier]
 
 
 @dataclass(frozen=True)
 class Options:
-    """The same cell reads the same images in different orders."""
+    """Compares models that read images in different orders."""
 
     directions: Annotated[tuple[str, ...], lab.KnownNames(TITLES)] = tuple(TITLES)
     """Orders to compare: rows, rows_lstm, bottom_up, columns, both_ways, pixels (patch by patch), snake, diagonal,
     permuted_rows, renet."""
     cell: Annotated[str, lab.KnownNames(CELLS)] = "gru"
-    """Cell that reads: gru, lstm or another of rowrnn.CELLS; rows_lstm is an LSTM whatever it is."""
+    """Cell of all models but rows_lstm: gru, lstm or another of rowrnn.CELLS."""
     params: lab.Count = 30_000
     """Parameter budget of each model, met within 3 %; widths follow from it."""
     patch: lab.Count = 4
-    """Side of the patches that `pixels` and `snake` read as a step."""
+    """Side of the patches of pixels and snake, in pixels; each patch is a step."""
     renet_patch: lab.Count = 2
     """Side of the patches of both layers of ReNet."""
     regularization: lab.Group[lab.Regularization] = lab.Regularization()
@@ -74,7 +75,7 @@ PRESETS = {
 
 
 class Directions(lab.Study[Options]):
-    """One model for each order."""
+    """Classifiers, one for each order."""
 
     name = "directions"
     protocol = lab.CLASSIFIER_PROTOCOL
@@ -99,12 +100,12 @@ class Directions(lab.Study[Options]):
         ]
 
     def patches(self, name: str) -> dict[str, tuple[int, int]]:
-        """The patches that a direction reads, as its order takes them."""
+        """Returns the option `patch` of a direction's order, in pixels; empty for an order without patches."""
         sides = {"pixels": self.options.patch, "snake": self.options.patch, "renet": self.options.renet_patch}
         return {"patch": (sides[name], sides[name])} if name in sides else {}
 
     def build(self, name: str) -> Build:
-        """A model of this direction, by its width.
+        """Returns a function that builds a model of this direction from its width and random streams.
 
         Raises:
             InputError: if patches do not divide the images.
@@ -113,7 +114,7 @@ class Directions(lab.Study[Options]):
         order, how = ORDERS_READ.get(name, (name,))[0], self.patches(name)
         try:
             features = ORDERS[order](height, width, **how).pixels.shape[-1] * channels
-            if name == "renet":  # Its second layer reads patches of patches.
+            if name == "renet":  # The second layer reads patches of the first one's grid.
                 side = self.options.renet_patch**2
                 ORDERS[order](height, width, patch=(side, side))
         except ValueError as error:
@@ -122,7 +123,7 @@ class Directions(lab.Study[Options]):
 
         def make(units: int, rngs: nnx.Rngs) -> ScanClassifier:
             if name == "renet":
-                # The first layer reads four times as many patches, of fewer features.
+                # The first layer reads four times as many patches, with fewer features: it has half the width.
                 first = ReNet(channels, -(-units // 2), how["patch"], cell=cell, rngs=rngs)
                 layers = [first, ReNet(first.outputs, units, how["patch"], cell=cell, rngs=rngs)]
             else:
@@ -137,7 +138,7 @@ class Directions(lab.Study[Options]):
         return make
 
     def lengths(self, build: Build) -> dict[str, int]:
-        """How many sequences of how many steps each direction of the first layer reads."""
+        """Returns the number of sequences of an image, and of their steps, in each direction of the first layer."""
         layer: ImageScan | ReNet = jax.eval_shape(lambda: build(2, nnx.Rngs(0))).layers[0]
         scan = layer.vertical if isinstance(layer, ReNet) else layer
         sequences, steps, _ = scan.order(*self.data.shape[:2], **dict(scan.options)).pixels.shape
@@ -149,7 +150,12 @@ class Directions(lab.Study[Options]):
         return lab.Examined(scores, self.ways(trial.contender.name), (lab.as_float(test.images[:1]),))
 
     def ways(self, name: str) -> Mapping[str, np.ndarray]:
-        """When each pixel is read, `[h, w]`, and of every direction the centres of its steps, `[t, 2]`."""
+        """Returns arrays for the figures.
+
+        Returns:
+            `when` `[h, w]`, the step that reads each pixel, negative where the model reads backward, and for each
+            direction `way/N` `[t, 2]`, row and column of the centres of its steps.
+        """
         height, width, _ = self.data.shape
         read = [ORDERS[order](height, width, **self.patches(name)) for order in ORDERS_READ.get(name, (name,))]
         signs = SIGNS.get(name, (1,))
@@ -157,13 +163,14 @@ class Directions(lab.Study[Options]):
         return {"when": signs[0] * read[0].when(), **{f"way/{number}": way for number, way in enumerate(ways)}}
 
     def table(self, record: lab.Record) -> list[list[str]]:
-        """Accuracy and cost of every order, the best first."""
+        """Returns accuracy and cost of every order, sorted by decreasing accuracy."""
         best_first = sorted(record.summary, key=lambda row: -row["test_accuracy"]["mean"])
         return lab.model_table(self.heading, best_first, self.columns)
 
 
 def step_centres(order: Order) -> np.ndarray:
-    """Row and column of the centre of every step, `[t, 2]`, of the sequence in the middle."""
+    """Returns row and column of the centre of every step, `[t, 2]`; for an order of several sequences, of the middle
+    one."""
     steps = order.pixels[len(order.pixels) // 2]
     return np.array([[np.mean(axis) for axis in np.divmod(step[step != HOLE], order.size[1])] for step in steps])
 

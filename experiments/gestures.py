@@ -1,12 +1,13 @@
 """Can a recurrent network tell how something moves?
 
-A digit waves, nods, shakes, circles, zigzags, approaches, retreats or is still, over twelve frames of 32x32 pixels. The
-ten gestures are made so that a single frame tells nothing (`rowrnn.lab.tasks.gestures.examples`): chance is 10 %. Six
-of them are three pairs, each the other in reversed time, which frames without their order cannot tell apart: the most
-that an average over frames can expect is 50 % on those and 70 % on all.
+A digit waves, nods, shakes, circles, zigzags, approaches, retreats or is still, over twelve frames of 32x32 pixels. A
+single frame contains no information about the gesture (`rowrnn.lab.tasks.gestures.examples`): with ten gestures, chance
+is 10 %. Six of them form three pairs of time reversals, which cannot be told apart without the order of the frames: a
+model of unordered frames has an expected accuracy of at most 50 % on these and 70 % on all.
 
-A small CNN looks at each frame; a cell reads what it saw. Beside them stand the same CNN on single frames, asked at the
-frame that it is best at, and its features averaged over the frames, all within one budget of parameters.
+Recurrent cells read the features that a small CNN extracts from each frame. The baselines, of the same number of
+parameters, are the same CNN on single frames, at the frame with the best validation accuracy, and its features averaged
+over all frames.
 
     python experiments/gestures.py            20 minutes on 2 cores
     python experiments/gestures.py --full     an hour and a half on one core: three seeds, all images
@@ -53,20 +54,20 @@ PROTOCOL = {
 
 @dataclass(frozen=True)
 class Options:
-    """Recurrent networks watch a digit move, and say how."""
+    """Trains models to classify the motion of a digit in a video."""
 
     models: Annotated[tuple[str, ...], lab.KnownNames(TITLES)] = ("lstm", "gru", "average", "frame")
-    """Models: cells of rowrnn.CELLS, frame: single frames, average: features averaged over the frames."""
+    """Models: cells of rowrnn.CELLS; frame, single frames; average, features averaged over the frames."""
     params: lab.Count = 60_000
-    """Parameter budget of each model, met within 3 %."""
+    """Parameter budget of each model, met within 3 %; widths follow from it."""
     channels: lab.Count = 16
-    """Output channels of the CNN."""
+    """Output channels of the CNN's convolutions."""
     features: lab.Count = 32
-    """Features that the CNN sees in a frame."""
+    """Features that the CNN extracts from a frame."""
     frames: lab.Count = 12
     """Frames of a video."""
     test_images: lab.OptionalCount = 2_000
-    """Validate and test on videos of so many images only; all where not given."""
+    """Number of validation and of test videos; by default one of each image."""
     training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions(
         epochs=14, seeds=2, batch=32, learning_rate=8e-3, train_images=16_000
     )
@@ -79,7 +80,7 @@ PRESETS = {
 
 
 class Gestures(lab.Study[Options]):
-    """Cells over the frames of a video, single frames, and their average."""
+    """Recurrent video classifiers, and the baselines of single frames and averaged features."""
 
     name = "gestures"
     protocol = PROTOCOL
@@ -100,7 +101,7 @@ class Gestures(lab.Study[Options]):
         self.test = fixed_videos(2, data.test.first(some), frames=options.frames)
         if not np.isin(self.test.labels, list(REVERSED)).any():
             raise InputError(f"{len(self.test.labels)} test videos show no pair of gestures: take more --test-images.")
-        # Of each gesture the first video of the test set: those that are drawn.
+        # The first test video of each gesture is drawn in the figures.
         _, self.film = np.unique(np.asarray(self.test.labels), return_index=True)
 
     def contenders(self) -> list[lab.Contender]:
@@ -122,7 +123,7 @@ class Gestures(lab.Study[Options]):
         ]
 
     def build(self, name: str, width: int, rngs: nnx.Rngs) -> Model:
-        """A model by the width of its cell, or of its layer before the answer."""
+        """Builds a model whose cell, or for a baseline hidden layer, has `width` units."""
         options, classes = self.options, len(GESTURES)
         cnn = FrameCNN((CANVAS, CANVAS, self.data.shape[2]), options.channels, options.features, rngs=rngs)
         if name in BASELINES:

@@ -1,9 +1,9 @@
 """What does memory buy a reader of handwriting that is never told where a digit begins?
 
-Lines of 1 to 12 handwritten digits, made anew in every step from single ones, each line by a hand of its own, are read
-with CTC: an LSTM and a GRU from both sides, a GRU from the left only, which can follow the pen, and the same
-convolutions without a recurrent cell, within one parameter budget. The test asks about lines of digits that were never
-seen, and about lines of exactly 20, longer than any in training.
+Lines of 1 to 12 handwritten digits, each in a random style, are generated from images of single digits in every
+training step and recognized with CTC. The readers have the same convolutions and parameter budget; on top is a
+bidirectional LSTM, a bidirectional GRU, a GRU from the left only, which can read a line while it is written, or no
+recurrent cell. They are tested on lines of test digits, and on lines of exactly 20 digits, longer than any in training.
 
     python experiments/lines.py --full     2 hours a reader on 2 slow cores: 80 epochs, three seeds
     python experiments/lines.py            20 minutes on 2 cores: fewer epochs, two seeds
@@ -39,7 +39,7 @@ READERS: dict[str, tuple[str, type[Cell] | None, bool]] = {
     "forward": ("GRU, from the left", GRU, False),
     "cnn": ("CNN without memory", None, False),
 }
-SHOWN = 3  # lines in a picture that were read right, and as many that were not
+SHOWN = 3  # lines in a figure that were read without an error, and as many with errors
 PROTOCOL = {
     "examples": "from fixed keys: for validation of validation digits, for the test, scored once, of test digits; "
     "training lines of training digits, anew in every step",
@@ -54,30 +54,30 @@ PROTOCOL = {
 
 @dataclass(frozen=True)
 class Options:
-    """Readers of lines of handwritten digits, with memory and without."""
+    """Trains readers of lines of handwritten digits, with and without recurrent cells."""
 
     models: Annotated[tuple[str, ...], lab.KnownNames(READERS)] = tuple(READERS)
-    """Readers: lstm and gru, a cell for each direction; forward, a GRU from the left; cnn, no cell."""
+    """Readers: lstm and gru, bidirectional; forward, a GRU from the left only; cnn, no cell."""
     params: lab.Count = 250_000
     """Parameter budget of each reader, met within 3 %; widths follow from it."""
     channels: tuple[int, ...] = (24, 48, 64, 64, 96)
-    """Output channels of the convolutions, at least three: three see 15 columns, each further one 8 more."""
+    """Output channels of the convolutions, at least three; three see 15 columns, each further one 8 more."""
     dropout: lab.Probability = 0.1
-    """Probability with which a feature of a step is dropped, before the cell and behind it, while training."""
+    """Dropout probability of the features before and after the cell, in training."""
     augmentation: lab.Unnamed[lab.Augmentation] = lab.Augmentation()
-    """Random changes of each digit of a training line, before it is written."""
+    """Random changes of each digit of a training line."""
     digits: lab.Count = 12
-    """Most digits of a line, in training and in the test."""
+    """Most digits of a line, in training and in the first test."""
     long: lab.Count = 20
-    """Digits of every line of the second test."""
+    """Digits of every line in the second test."""
     lines: lab.Count = 8
-    """Lines made of a batch in each training step, of each third of the lengths."""
+    """Lines generated in each training step for each third of the lengths."""
     beam: lab.Count = 10
-    """Strings that the beam search keeps after each step."""
+    """Strings that beam search keeps after each step."""
     validation_lines: lab.Count = 1_000
-    """Lines on which choices are made."""
+    """Lines of the validation set."""
     test_lines: lab.Count = 4_000
-    """Lines of each test."""
+    """Lines of each of the two test sets."""
     training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions(epochs=12, seeds=2, batch=160, learning_rate=6e-3)
 
 
@@ -96,22 +96,25 @@ PRESETS = {
 
 
 class Lines(lab.Study[Options]):
-    """Readers with a cell, from both sides or from the left, and without."""
+    """Readers of lines with bidirectional cells, with a cell from the left, and without a cell."""
 
     name = "lines"
     protocol = PROTOCOL
 
     def __init__(self, options: Options, data: lab.Dataset) -> None:
         super().__init__(options, data)
+        as_long, longer = (1, options.digits), (options.long, options.long)
+        self.validation = fixed_lines(1, data.validation, options.validation_lines, digits=as_long)
+        self.test = fixed_lines(2, data.test, options.test_lines, digits=as_long)
+        self.long = fixed_lines(3, data.test, options.test_lines, digits=longer)
+
+    @classmethod
+    def check(cls, options: Options) -> None:
         if len(options.channels) < FEWEST_CONVOLUTIONS or min(options.channels) < 1:
             given = " ".join(map(str, options.channels))
             raise InputError(
                 f"--channels are {given}; expected at least {FEWEST_CONVOLUTIONS} numbers, at least 1 each."
             )
-        as_long, longer = (1, options.digits), (options.long, options.long)
-        self.validation = fixed_lines(1, data.validation, options.validation_lines, digits=as_long)
-        self.test = fixed_lines(2, data.test, options.test_lines, digits=as_long)
-        self.long = fixed_lines(3, data.test, options.test_lines, digits=longer)
 
     def contenders(self) -> list[lab.Contender]:
         options = self.options
@@ -130,7 +133,7 @@ class Lines(lab.Study[Options]):
         ]
 
     def build(self, name: str, width: int, rngs: nnx.Rngs) -> LineReader:
-        """A reader whose cells have so many units."""
+        """Builds a reader whose cells, or without a cell hidden layer, have `width` units."""
         _, cell, both_ways = READERS[name]
         how = {"channels": self.options.channels, "dropout": self.options.dropout}
         return LineReader(
@@ -154,7 +157,11 @@ class Lines(lab.Study[Options]):
         return lab.Examined(scores, arrays, (lab.as_float(self.test.images[:1]), self.test.widths[:1]))
 
     def error_by_length(self, edits: np.ndarray) -> np.ndarray:
-        """Label error rate of lines of each length, `[lengths, seeds]`."""
+        """Computes the label error rate of the test lines of each length, `[lengths, seeds]`, NaN without such lines.
+
+        Args:
+            edits: edit distance of every test line, `[seeds, n]`.
+        """
         lengths, none = np.asarray(self.test.lengths), np.full(len(edits), np.nan)
         by_length = range(1, self.options.digits + 1)
         return np.stack([edits[:, lengths == n].mean(axis=1) / n if (lengths == n).any() else none for n in by_length])
@@ -162,7 +169,16 @@ class Lines(lab.Study[Options]):
     def some_lines(
         self, edits: np.ndarray, readings: list[list[int]], probabilities: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """The first long lines that a seed reads right and the first that it does not, as arrays to draw."""
+        """Selects test lines for the figures: the first long lines read without an error, and the first with errors.
+
+        Args:
+            edits: edit distance of every test line for one seed, `[n]`.
+            readings: strings that this seed recognized.
+            probabilities: its probabilities at every step, `[n, t, classes + 1]`.
+
+        Returns:
+            `line_image`, `line_width`, `line_probability` and `line_aligned`, see `rowrnn.lab.tasks.lines.pictures`.
+        """
         lengths = np.asarray(self.test.lengths)
         right = np.flatnonzero((edits == 0) & (lengths > self.options.digits // 2))[:SHOWN]
         shown = np.concatenate([right, np.flatnonzero(edits > 0)[:SHOWN]])
@@ -179,7 +195,7 @@ class Lines(lab.Study[Options]):
         }
 
     def table(self, record: lab.Record) -> list[list[str]]:
-        """Errors and cost of each reader."""
+        """Returns errors and cost of each reader."""
         columns = (
             lab.score_column("label\nerror %", "label_error_rate"),
             lab.score_column("with beam\nsearch %", "label_error_rate_beam"),

@@ -1,9 +1,9 @@
 """How long does a recurrent cell remember?
 
-A digit is shown, a row a step, then n rows that say nothing, and only then the cell is asked which digit it was. Each
-cell learns with delays of up to `--delay` rows, log-uniform, and is then asked after n = 0 … `--longest`. Beside the
-accuracy stands the vanishing gradient: the norm of the gradient of the loss with respect to each row, at the start of
-training and at its end.
+A cell reads an image of a digit, one row in each step, then n rows of zeros or noise, and only then its state is
+classified. It is trained with log-uniformly distributed delays of up to `--delay` rows, and tested with n = 0 …
+`--longest`. To show the vanishing gradient, the norm of the gradient of the loss with respect to each row is recorded
+at the start and at the end of training.
 
     python experiments/memory.py            a quarter of an hour on 2 cores
     python experiments/memory.py --full     22 minutes: delays of up to 2,000 rows
@@ -40,23 +40,23 @@ PROTOCOL = {
 
 @dataclass(frozen=True)
 class Options:
-    """Each cell sees a digit, waits, and is asked which one it was."""
+    """Trains recurrent cells to classify a digit after a delay."""
 
     cells: Annotated[tuple[str, ...], lab.KnownNames(CELLS_BY_NAME)] = (
         *("elman", "gru", "lstm_0", "lstm_1", "lstm_3"),
         *("min_gru", "rg_lru"),
     )
-    """Cells to ask: those of rowrnn.CELLS, and lstm_0, lstm_1, lstm_3: an LSTM with such a forget bias."""
+    """Cells: those of rowrnn.CELLS, rg_lru, and lstm_0, lstm_1, lstm_3: LSTMs with forget bias 0, 1 and 3."""
     hidden: lab.Count = 64
     """Size of a cell's state."""
     delay: lab.Count = 200
-    """Most rows between the digit and the question in training."""
+    """Longest delay in training: rows between the digit and the answer."""
     longest: lab.Count = 1000
-    """Most rows between them in the test."""
+    """Longest delay in the test, in rows."""
     filler: Literal["blank", "noise"] = "blank"
-    """What the rows between show: nothing, or uniform noise."""
+    """Content of the rows of the delay: zeros, or uniform noise."""
     test_images: lab.OptionalCount = 2_000
-    """Ask about so many test images only; all where not given."""
+    """Number of test images; all where not given."""
     training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions(
         epochs=4, seeds=2, learning_rate=3e-3, train_images=10_000
     )
@@ -69,7 +69,7 @@ PRESETS = {
 
 
 class Memory(lab.Study[Options]):
-    """Cells, asked after ever longer delays."""
+    """Classifiers of delayed digits, one for each cell."""
 
     name = "memory"
     protocol = PROTOCOL
@@ -95,7 +95,7 @@ class Memory(lab.Study[Options]):
         ]
 
     def build(self, name: str, width: int, rngs: nnx.Rngs) -> Witness:
-        """A model with this cell."""
+        """Builds a model with this cell of `width` units."""
         _, columns, channels = self.data.shape
         cell = CELLS_BY_NAME[name][1](columns * channels, width, rngs=rngs)
         return Witness(cell, self.data.classes, rngs=rngs)
@@ -115,12 +115,12 @@ class Memory(lab.Study[Options]):
         return lab.Examined({"test_accuracy": [lab.interval(values) for values in accuracies]}, norms)
 
     def accuracies(self, trial: lab.Trial, delay: int) -> np.ndarray:
-        """Test accuracy of each seed after a delay."""
+        """Computes the test accuracy of each seed after a delay of `delay` rows, `[seeds]`."""
         questions = Questions(self.test.images, self.test.labels, np.full(len(self.test), delay, np.int32))
         return trial.evaluate(partial(correct, longest=delay, noise=self.noise), questions).mean(axis=1)
 
     def table(self, record: lab.Record) -> list[list[str]]:
-        """Accuracy of every cell after some of the delays."""
+        """Returns the accuracy of every cell after some of the delays."""
         shown = (0, 10, 100, 200, 500, 1000, self.options.delay, self.options.longest)
         asked = [n for n in self.delays if n in shown]
         table = [["accuracy % after rows", *map(str, asked)]]

@@ -1,7 +1,8 @@
 """Can a recurrent cell that reads an image row by row keep up with a convolutional network that sees it whole?
 
-Row LSTM, Row GRU and a small CNN learn the same images within one parameter budget, several seeds each. A table and
-pictures tell how well, how fast, after which row the network knows, and what its gates do meanwhile.
+A Row LSTM, a Row GRU and a small CNN of the same number of parameters are trained on the same images, with several
+seeds each. A table reports accuracy and speed; figures show the accuracy after each row, the gates of the cells and the
+mistakes.
 
     python experiments/mnist_rows.py            3 to 4 minutes on 2 cores: LSTM and GRU above 98.5 %, CNN above 99 %
     python experiments/mnist_rows.py --full     about an hour: the committed results
@@ -29,10 +30,10 @@ CNN_BY_ROW = 500
 
 @dataclass(frozen=True)
 class Options:
-    """Row LSTM, Row GRU and a small CNN learn to read images row by row."""
+    """Trains recurrent cells that read images row by row, and a small CNN, to classify them."""
 
     models: Annotated[tuple[str, ...], lab.KnownNames(TITLES)] = ("lstm", "gru", "cnn")
-    """Models to train: cnn, or a cell: lstm, gru, elman, mgu, min_gru and the others of rowrnn.CELLS."""
+    """Models: cnn, or a cell: lstm, gru, elman, mgu, min_gru and the others of rowrnn.CELLS."""
     params: lab.Count = 30_000
     """Parameter budget of each model, met within 3 %; widths follow from it."""
     hidden: lab.OptionalCount = None
@@ -40,9 +41,9 @@ class Options:
     channels: lab.OptionalCount = None
     """Channels of the CNN's last convolution, instead of the budget."""
     pooling: Pooling = "last"
-    """What the recurrent models' head reads: the state after the last row, or the mean over rows."""
+    """What the recurrent models classify: the output after the last row, or the mean over rows."""
     example: int = 0
-    """Test image whose reading is drawn, gate by gate."""
+    """Index of the test image for which gate activations are drawn."""
     regularization: lab.Group[lab.Regularization] = lab.Regularization()
     training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions()
 
@@ -62,7 +63,7 @@ PRESETS = {
 
 
 class MnistRows(lab.Study[Options]):
-    """Recurrent cells that read row by row, and a CNN."""
+    """Classifiers that read images row by row, and a CNN."""
 
     name = "mnist_rows"
     protocol = lab.CLASSIFIER_PROTOCOL | {
@@ -99,7 +100,7 @@ class MnistRows(lab.Study[Options]):
         ]
 
     def build(self, name: str, width: int, rngs: nnx.Rngs) -> Classifier | CNN:
-        """A model of so many hidden units or channels."""
+        """Builds a model with `width` hidden units, or for a CNN, channels."""
         dropout, (_, columns, channels) = self.options.regularization.dropout, self.data.shape
         if name == "cnn":
             return CNN(self.data.shape, width, self.data.classes, dropout=dropout, rngs=rngs)
@@ -117,8 +118,13 @@ class MnistRows(lab.Study[Options]):
         return lab.Examined(scores, arrays, examples=(lab.as_float(test.images[:1]),))
 
     def read_along(self, trial: lab.Trial) -> Mapping[str, ArrayLike]:
-        """When the models know; of the first seed's recurrent model gates and answer after each row of the example."""
-        # A cell reads each image once, a CNN anew for each row: it is asked about some images only.
+        """Evaluates a model after each row.
+
+        Returns:
+            `correct_by_row` `[seeds, h]`, and for a recurrent model, of the first seed and the example image, gate
+            activations `gate/NAME` `[h, hidden]` and class probabilities `probability` `[h, classes]`.
+        """
+        # A CNN must be evaluated again for each row, and is therefore evaluated on fewer images.
         by_row = self.data.test.first(CNN_BY_ROW if trial.contender.name == "cnn" else None)
         seen: dict[str, ArrayLike] = {"correct_by_row": trial.evaluate(correct_by_row, by_row).mean(axis=1)}
         model = trial.model()

@@ -1,8 +1,8 @@
 """Can a recurrent cell see where two digits fly?
 
-Ten frames of two handwritten digits that fly over a canvas and bounce off its walls are shown, frame by frame, and the
-ten that follow are predicted (Moving MNIST), by a ConvLSTM and by a ConvGRU of one parameter budget, beside the last
-frame held and the mean of the frames given. With `--given 1` a single still must move.
+Videos show two handwritten digits that move over a canvas and bounce off its walls (Moving MNIST). A ConvLSTM and a
+ConvGRU of the same number of parameters read ten frames and predict the ten that follow. The baselines repeat the last
+given frame, or the mean of the given frames. With `--given 1` the motion must be predicted from a single frame.
 
     python experiments/moving_digits.py --full     two hours on one core, less on 2: the committed results
     python experiments/moving_digits.py            a quarter of an hour: fewer videos, one seed
@@ -49,24 +49,24 @@ PROTOCOL = {
 
 @dataclass(frozen=True)
 class Options:
-    """Forecasters of flying digits."""
+    """Trains models to predict the next frames of videos of moving digits."""
 
     models: Annotated[tuple[str, ...], lab.KnownNames(CELLS)] = tuple(CELLS)
-    """Cells over maps: lstm, gru."""
+    """Convolutional cells: lstm, gru."""
     params: lab.Count = 73_000
     """Parameter budget of each model, met within 3 %; the channels of its state follow from it."""
     digits: lab.Count = 2
     """Digits in a video."""
     given: lab.Count = 10
-    """Frames that are shown; 1 for a still that must move."""
+    """Frames that are given."""
     ahead: lab.Count = 10
     """Frames that are predicted."""
     patch: lab.Count = 8
-    """Pixels of a side of what a cell sees as one place."""
+    """Side of a patch, in pixels; a patch is one position of a cell's input."""
     validation_videos: lab.Count = 500
-    """Videos on which choices are made."""
+    """Videos of the validation set."""
     test_videos: lab.Count = 2_000
-    """Videos of the test."""
+    """Videos of the test set."""
     training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions(
         epochs=4, seeds=1, batch=8, learning_rate=6e-3, train_images=6_000
     )
@@ -87,7 +87,7 @@ PRESETS = {
 
 
 class MovingDigits(lab.Study[Options]):
-    """A ConvLSTM and a ConvGRU, beside forecasts without memory."""
+    """Forecasters with a ConvLSTM and a ConvGRU, and baselines."""
 
     name = "moving_digits"
     protocol = PROTOCOL
@@ -103,14 +103,16 @@ class MovingDigits(lab.Study[Options]):
 
     def __init__(self, options: Options, data: lab.Dataset) -> None:
         super().__init__(options, data)
-        if options.patch % 2 or SIZE % options.patch:
-            raise InputError(f"--patch is {options.patch}; expected an even number that divides the canvas of {SIZE}.")
         self.reach = {"given": options.given, "ahead": options.ahead}
         frames = {"digits": options.digits, "frames": options.given + options.ahead}
         self.validation = fixed_videos(1, data.validation, options.validation_videos, **frames)
         self.test = fixed_videos(2, data.test, options.test_videos, **frames)
         self.training_videos = partial(training_videos, **frames)
-        self.baselines, self.baseline_arrays = score_baselines(self.test, **self.reach)
+
+    @classmethod
+    def check(cls, options: Options) -> None:
+        if options.patch % 2 or SIZE % options.patch:
+            raise InputError(f"--patch is {options.patch}; expected an even number that divides the canvas of {SIZE}.")
 
     def contenders(self) -> list[lab.Contender]:
         task = lab.Task(
@@ -134,11 +136,12 @@ class MovingDigits(lab.Study[Options]):
         ]
 
     def build(self, name: str, width: int, rngs: nnx.Rngs) -> Forecaster:
-        """A forecaster whose state has so many channels."""
+        """Builds a forecaster whose state has `width` channels."""
         return Forecaster(CELLS[name], width, (SIZE, SIZE, self.data.shape[2]), patch=self.options.patch, rngs=rngs)
 
     def setting(self) -> lab.Setting:
-        return lab.Setting({"baselines": self.baselines}, {"video": self.test[:SHOWN], **self.baseline_arrays})
+        self.baselines, arrays = score_baselines(self.test, **self.reach)
+        return lab.Setting({"baselines": self.baselines}, {"video": self.test[:SHOWN], **arrays})
 
     def examine(self, trial: lab.Trial) -> lab.Examined:
         options, some = self.options, self.test[:SIMILAR]
@@ -155,7 +158,7 @@ class MovingDigits(lab.Study[Options]):
         return lab.Examined(scores, arrays, (given,), call=lambda model, x: model(x, options.ahead))
 
     def table(self, record: lab.Record) -> list[list[str]]:
-        """Errors and cost of each model and baseline."""
+        """Returns errors and cost of each model, and the errors of each baseline."""
         table = lab.model_table(self.heading, record.summary, self.columns)
         for name, scores in self.baselines.items():
             table.append([name, f"{scores['mse_per_frame']:.1f}", f"{scores['ssim']:.3f}", *["-"] * 5])

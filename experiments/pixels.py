@@ -1,7 +1,8 @@
-"""Images pixel by pixel: 784 steps of one number, in reading order and in a fixed random order.
+"""Can a recurrent network read an image one pixel at a time?
 
-Sequential and permuted MNIST (Le et al. 2015) ask how far back a recurrent network can look: the last pixel comes 783
-steps after the first. Published for an LSTM are 98.9 % (sequential) and 95.1 % (permuted).
+Sequential and permuted MNIST (Le et al. 2015) test long memories: an image is a sequence of 784 pixels, row by row or
+in a fixed random order, and the last pixel comes 783 steps after the first. Published accuracies of an LSTM are 98.9 %
+(sequential) and 95.1 % (permuted).
 
     python experiments/pixels.py --full     40 minutes on 2 cores: a larger cell, more epochs
     python experiments/pixels.py            a quarter of an hour: a smaller cell, fewer epochs
@@ -23,7 +24,7 @@ ORDER_OF = {"sequential": "pixels", "permuted": "permuted"}
 
 @dataclass(frozen=True)
 class Options:
-    """One cell reads images pixel by pixel."""
+    """Trains recurrent networks that read images pixel by pixel to classify them."""
 
     orders: Annotated[tuple[Literal["sequential", "permuted"], ...], lab.KnownNames(ORDER_OF)] = (
         "sequential",
@@ -33,16 +34,16 @@ class Options:
     permutation: Annotated[int, lab.AtLeast(0, "a seed of ")] = 0
     """Seed of the permutation."""
     cells: Annotated[tuple[str, ...], lab.KnownNames(CELLS, repeated=True)] = ("gru",)
-    """Cells that read, one layer upon the other: gru, lstm, lru or others of rowrnn.CELLS."""
+    """Cells of the layers, lowest first: gru, lstm, lru or others of rowrnn.CELLS."""
     hidden: lab.Count = 64
     """Size of their states."""
     chrono: bool = True
-    """Start the lowest layer with long memories: an LSTM or GRU with those of 2 to 784 steps (rowrnn.chrono), an LRU
-    with those of 784 to 6,000, which it then keeps."""
+    """Initialize the lowest layer for long memories: an LSTM or GRU for 2 to 784 steps (rowrnn.chrono), an LRU for 784
+    to 6,272 steps, with a recurrence that is then not learned."""
     head: lab.OptionalCount = None
-    """Units of a layer with ReLU before the answer, which a linear cell needs; none where not given."""
+    """Units of a hidden layer with ReLU before the logits, which a linear cell needs; none where not given."""
     pooling: Pooling = "mean"
-    """What the head reads: the last state, or the mean over all steps."""
+    """What the head classifies: the last output, or the mean over all steps."""
     regularization: lab.Group[lab.Regularization] = lab.Regularization(augmentation=lab.Augmentation())
     training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions(epochs=5, seeds=1, learning_rate=4e-3)
 
@@ -54,7 +55,7 @@ PRESETS = {
 
 
 class Pixels(lab.Study[Options]):
-    """One model for each order."""
+    """Classifiers that read pixel by pixel, one for each order."""
 
     name = "pixels"
     protocol = lab.CLASSIFIER_PROTOCOL
@@ -86,7 +87,7 @@ class Pixels(lab.Study[Options]):
         ]
 
     def build(self, order: str, width: int, rngs: nnx.Rngs) -> ScanClassifier:
-        """A model that reads in this order."""
+        """Builds a model that reads in this order, with layers of `width` units."""
         seed = {"seed": self.options.permutation} if order == "permuted" else {}
         scan = ImageScan(Stack(self.layers(width, rngs)), ORDER_OF[order], **seed)
         return ScanClassifier(
@@ -99,11 +100,11 @@ class Pixels(lab.Study[Options]):
         )
 
     def layers(self, width: int, rngs: nnx.Rngs) -> list[Recurrent]:
-        """The layers of a model, from the bottom up."""
+        """Builds the layers of a model, lowest first."""
         height, columns, features = self.data.shape
         steps, layers = height * columns, []
         for name in self.options.cells:
-            # What is below remembers; what is above has it at hand in every step.
+            # Only the lowest layer needs long memories: its outputs reach the layers above in every step.
             remembers = self.options.chrono and not layers
             slow: dict[str, Any] = {"radius": (1 - 1 / steps, 1 - 1 / (8 * steps)), "learned": False}
             cell = CELLS[name](features, width, **(slow if remembers and name == "lru" else {}), rngs=rngs)

@@ -1,27 +1,7 @@
 """Row-by-row recurrent vision for JAX and Flax."""
 
-from rowrnn import interop
-from rowrnn.cells import (
-    CELLS,
-    GRU,
-    LRU,
-    LSTM,
-    MGU,
-    RGLRU,
-    Cell,
-    ConvCell,
-    ConvGRU,
-    ConvLSTM,
-    Elman,
-    LayerNormGRU,
-    LayerNormLSTM,
-    LSTMState,
-    MinGRU,
-    MinLSTM,
-    PeepholeLSTM,
-    ProjectedLSTM,
-    ResetFirstGRU,
-)
+from rowrnn import cells, interop
+from rowrnn.cells import *  # noqa: F403 (its public names are public here too)
 from rowrnn.cells.chrono import chrono
 from rowrnn.image.image_scan import ImageScan
 from rowrnn.image.orders import Order
@@ -36,30 +16,11 @@ from rowrnn.sequence.stack import stack
 __version__ = "0.1.0"
 
 __all__ = [
-    "CELLS",
-    "GRU",
-    "LRU",
-    "LSTM",
-    "MGU",
-    "RGLRU",
     "Bidirectional",
-    "Cell",
-    "ConvCell",
-    "ConvGRU",
-    "ConvLSTM",
-    "Elman",
     "ImageScan",
-    "LSTMState",
-    "LayerNormGRU",
-    "LayerNormLSTM",
-    "MinGRU",
-    "MinLSTM",
     "Order",
-    "PeepholeLSTM",
-    "ProjectedLSTM",
     "ReNet",
     "Recurrent",
-    "ResetFirstGRU",
     "RowGRU",
     "RowLSTM",
     "Rows",
@@ -73,3 +34,4 @@ __all__ = [
     "scan",
     "stack",
 ]
+__all__ += cells.__all__

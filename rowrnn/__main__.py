@@ -6,8 +6,13 @@ import sys
 def main() -> None:
     """Runs the command line of `rowrnn.lab.commands`.
 
-    If a dependency of the laboratory is not installed, prints which and exits with code 2.
+    If a dependency of the laboratory is not installed, prints which and exits with code 2; `native` needs none.
     """
+    if sys.argv[1:] == ["native"]:
+        from rowrnn.recurrence import native_library
+
+        print(native_library.status())
+        return
     try:
         from rowrnn.lab.commands import main
     except ImportError as error:

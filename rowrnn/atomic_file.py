@@ -1,5 +1,6 @@
 """Atomic file writes: a file appears under its name only when it is complete."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 def whole_file(path: Path) -> Iterator[Path]:
     """Writes a file atomically.
 
-    Yields a temporary path beside `path`. It is renamed to `path` on success and deleted after an exception.
+    Yields a temporary path beside `path`. It is renamed to `path` on success, once its bytes are on the disk, and
+    deleted after an exception. A file must have one writer at a time.
 
     Args:
         path: final name of the file.
@@ -17,6 +19,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -42,9 +42,13 @@ def export(
     if not leaves or any(len(getattr(leaf, "shape", ())) < 1 for leaf in leaves):
         raise InputError("export needs an example of each argument, arrays whose first axis is the batch.")
 
+    # Plain dicts list their leaves by sorted keys, those of other classes may not.
+    places = jax.tree.leaves(_unnamed(jax.tree.unflatten(structure, range(len(leaves)))))
+
     def of_plain(*arguments: Any) -> Any:
-        """Calls the model on arguments whose named tuples were replaced by plain tuples."""
-        return model(*jax.tree.unflatten(structure, jax.tree.leaves(arguments)))
+        """Calls the model on arguments whose named tuples and dicts were replaced by plain ones."""
+        in_order = sorted(zip(places, jax.tree.leaves(arguments), strict=True))
+        return model(*jax.tree.unflatten(structure, [leaf for _, leaf in in_order]))
 
     write_program(Path(path), to_program(of_plain, any_batch(_unnamed(examples)), platforms))
 
@@ -73,7 +77,7 @@ def to_program(function: Callable, arguments: Sequence[Any], platforms: Sequence
 
 
 def _unnamed(tree: Any) -> Any:
-    """Replaces named tuples in a tree by plain ones; a program without rowrnn cannot create the named ones."""
+    """Replaces tuples and dicts in a tree by plain ones; a program without rowrnn cannot create those with a name."""
     if isinstance(tree, tuple | list):
         return tuple(map(_unnamed, tree))
     return {name: _unnamed(value) for name, value in tree.items()} if isinstance(tree, dict) else tree

@@ -17,8 +17,8 @@ Outputs = Float[Array, "b t *grid outputs"]
 Hidden = Float[Array, "*b hidden"]
 Output = Float[Array, "*b outputs"]
 Projected = Float[Array, "*b gates"]
-Integers = ArrayLike | Sequence[int]
+Integers = ArrayLike | Sequence[ArrayLike]
 """Integers as a user passes them: lengths of sequences, heights and widths of images."""
-Booleans = ArrayLike | Sequence[Sequence[bool]]
+Booleans = ArrayLike | Sequence[Sequence[ArrayLike]]
 """Booleans for each step as a user passes them: masks and resets."""
 State = PyTree[Float[Array, "..."]]

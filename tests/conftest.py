@@ -15,6 +15,7 @@ if jaxlib.version.__version_info__ < (0, 11, 1):
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
 
 import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
 # Traced programs are kept, and are many: to look through them for garbage again and again is a twentieth of the time.
@@ -31,3 +32,9 @@ def standard_promotion():
     """Schedules of optax multiply floats by step counts, which strict promotion forbids."""
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+@pytest.fixture
+def unchecked_types(monkeypatch):
+    """Annotations are not checked, as they are not outside of the tests."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

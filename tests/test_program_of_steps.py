@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from collections import OrderedDict
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,17 @@ def test_pytrees_of_arrays_are_arguments(tmp_path):
     tree = jax.tree.map(lambda a: jnp.tile(a, (4, 1)), tree)
     found = program.load(tmp_path / "add.jax")(tree, [2 * jnp.ones((8, 3))])
     np.testing.assert_array_equal(found["sum"], np.full((8, 3), 4.0))
+
+
+def test_an_ordered_dict_keeps_which_array_is_whose(tmp_path):
+    def minus(given):
+        return given["z"] - given["a"]
+
+    given = OrderedDict(z=np.full((1, 2), 5.0, np.float32), a=np.full((1, 2), 2.0, np.float32))
+    rowrnn.export(minus, tmp_path / "minus.jax", given)
+    for how in (OrderedDict, dict):
+        found = program.load(tmp_path / "minus.jax")(how(given))
+        np.testing.assert_array_equal(found, np.full((1, 2), 3.0))
 
 
 def test_examples_that_are_no_arrays(tmp_path):

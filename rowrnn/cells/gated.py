@@ -11,6 +11,22 @@ from rowrnn.cells.cell import Cell, row
 from rowrnn.typing import Hidden, Output, Projected, State
 
 
+class Weights(NamedTuple):
+    """Parameters of a gated cell as arrays.
+
+    Args:
+        input_kernel: `[d, gates·h]`.
+        bias: `[gates·h]`.
+        recurrent_kernel: `[outputs, gates·h]`.
+        recurrent_bias: bias of the last gate's recurrent product, `[h]`, for a GRU; None for other cells.
+    """
+
+    input_kernel: Array
+    bias: Array
+    recurrent_kernel: Array
+    recurrent_bias: Array | None
+
+
 class GatedCell(Cell):
     """Cell with a recurrent kernel, whose gates are concatenated in the order of the input kernel.
 
@@ -25,21 +41,16 @@ class GatedCell(Cell):
         super().__init__(features, hidden, dtype=dtype, rngs=rngs)
         self.recurrent_kernel = nnx.Param(self._recurrent_init(rngs, dtype))
 
-    def as_arrays(self) -> tuple[Array, Array, Array, Array | None]:
-        """Returns the parameters as arrays.
+    def as_arrays(self) -> Weights:
+        """Returns the parameters as arrays."""
+        return Weights(self.input_kernel[...], self.bias[...], self.recurrent_kernel[...], None)
 
-        Returns:
-            Input kernel `[d, gates·hidden]`, bias `[gates·hidden]`, recurrent kernel `[outputs, gates·hidden]`, and the
-            bias of the last gate's recurrent product, `[hidden]`, or None if the cell has none.
-        """
-        return self.input_kernel[...], self.bias[...], self.recurrent_kernel[...], None
-
-    def halves(self, state: State) -> tuple[Array, Array | None]:
+    def split_state(self, state: State) -> tuple[Array, Array | None]:
         """Splits a state into the hidden state, which enters the recurrent product, and the cell state or None."""
         return state, None
 
-    def whole(self, hidden: Array, cell: Array | None) -> State:
-        """Makes a state from a hidden state and a cell state or None; the inverse of `halves`."""
+    def merge_state(self, hidden: Array, cell: Array | None) -> State:
+        """Makes a state from a hidden state and a cell state or None; the inverse of `split_state`."""
         return hidden
 
     def _recurrent_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "outputs gates"]:
@@ -116,10 +127,10 @@ class LSTM(GatedCell):
         hidden = self._shown(gate["output"], cell)
         return LSTMState(hidden, cell), hidden
 
-    def halves(self, state: LSTMState) -> tuple[Array, Array]:
+    def split_state(self, state: LSTMState) -> tuple[Array, Array]:
         return state.hidden, state.cell
 
-    def whole(self, hidden: Array, cell: Any) -> LSTMState:
+    def merge_state(self, hidden: Array, cell: Any) -> LSTMState:
         return LSTMState(hidden, cell)
 
     def _shown(self, gate: Hidden, cell: Hidden) -> Output:
@@ -149,8 +160,8 @@ class GRU(GatedCell):
         super().__init__(features, hidden, dtype=dtype, rngs=rngs)
         self.candidate_bias = nnx.Param(jnp.zeros((hidden,), dtype))
 
-    def as_arrays(self) -> tuple[Array, Array, Array, Array | None]:
-        return *super().as_arrays()[:3], self.candidate_bias[...]
+    def as_arrays(self) -> Weights:
+        return super().as_arrays()._replace(recurrent_bias=self.candidate_bias[...])
 
     def gates(self, state: State, projected: Projected, dropout_mask: Output | None = None) -> dict[str, Hidden]:
         x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)

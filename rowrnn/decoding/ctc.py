@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
+from rowrnn.recurrence.arguments import as_array
 from rowrnn.recurrence.sharding import vary_alike
+from rowrnn.typing import Integers
 
 NOTHING = -1
 """Padding after a string's last label."""
@@ -49,7 +51,7 @@ def steps_needed(
     return lengths + ((labels[:, 1:] == labels[:, :-1]) & within).sum(axis=1)
 
 
-def best_path(logits: ArrayLike, lengths: ArrayLike | None = None) -> Reading:
+def best_path(logits: ArrayLike, lengths: Integers | None = None) -> Reading:
     """Returns the string of the most probable path (best path decoding).
 
     Args:
@@ -80,7 +82,7 @@ class _Beam(NamedTuple):
     label: Array
 
 
-def beam_search(logits: ArrayLike, lengths: ArrayLike | None = None, *, beam: int = 10) -> Reading:
+def beam_search(logits: ArrayLike, lengths: Integers | None = None, *, beam: int = 10) -> Reading:
     """Returns the most probable string found by prefix beam search without a language model.
 
     The algorithm is that of Graves 2012, §7.5, and Hannun et al. 2014, algorithm 1. The log-probability is the sum over
@@ -168,7 +170,7 @@ def _stepped(now: _Beam, log_probs: Float[Array, "scores"]) -> _Beam:
     )
 
 
-def _checked(logits: ArrayLike, lengths: ArrayLike | None) -> tuple[Float[Array, "b t scores"], Bool[Array, "b t"]]:
+def _checked(logits: ArrayLike, lengths: Integers | None) -> tuple[Float[Array, "b t scores"], Bool[Array, "b t"]]:
     """Returns log-probabilities and the mask of valid steps."""
     logits = jnp.asarray(logits)
     if logits.ndim != 3 or logits.shape[1] < 1 or logits.shape[2] < 2:
@@ -177,8 +179,7 @@ def _checked(logits: ArrayLike, lengths: ArrayLike | None) -> tuple[Float[Array,
             f"blank, not {list(logits.shape)}."
         )
     batch, steps, _ = logits.shape
-    if lengths is not None and not isinstance(lengths, jax.Array):
-        lengths = np.asarray(lengths)
+    lengths = None if lengths is None else as_array(lengths)
     known = None if lengths is None or isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
     if lengths is not None and lengths.shape != (batch,):
         raise ValueError(f"Expected one length for each of {batch} lines, not {list(lengths.shape)}.")

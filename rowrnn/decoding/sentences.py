@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from rowrnn.recurrence.sharding import vary_alike
@@ -34,7 +35,7 @@ class Sentences(NamedTuple):
 
     Args:
         words: sentences with their end, padded with `pad`: `[b, longest]`, from a beam search `[b, width, longest]`.
-        log_probs: log-probability of each sentence including its end, in nats, `[b]` or `[b, width]`.
+        log_probs: log-probability of each sentence including its end, in nats, at least float32, `[b]` or `[b, width]`.
         lengths: number of words of each sentence including its end, `[b]` or `[b, width]`.
     """
 
@@ -53,7 +54,7 @@ def greedy(step: Step, state: State, marks: SpecialTokens, longest: int) -> Sent
         longest: maximum number of words of a sentence including its end; longer sentences are cut and have no end.
 
     Raises:
-        ValueError: if `longest` is below 1.
+        ValueError: if `longest` is below 1, or `pad` or `end` is no word that the model scores.
     """
     best = beam_search(step, state, marks, longest, width=1)
     return jax.tree.map(lambda a: a[:, 0], best)
@@ -77,7 +78,7 @@ def beam_search(
         length_power: 0 ranks by log-probability, 1 by log-probability per word.
 
     Raises:
-        ValueError: if `width` or `longest` is below 1.
+        ValueError: if `width` or `longest` is below 1, or `pad` or `end` is no word that the model scores.
     """
     if width < 1 or longest < 1:
         raise ValueError(f"A beam needs a width and a longest sentence of at least 1, not {width} and {longest}.")
@@ -92,7 +93,12 @@ def beam_search(
         state, said, ended, sentences = carry
         state, log_probs = step(state, said.reshape(b * width))
         words = log_probs.shape[-1]
-        log_probs = log_probs.reshape(b, width, words)
+        if not (0 <= marks.pad < words and 0 <= marks.end < words):
+            raise ValueError(
+                f"Padding and end are words that the model scores, 0 to {words - 1}, not {marks.pad} and {marks.end}."
+            )
+        # Sums over many words need float32 at least.
+        log_probs = log_probs.reshape(b, width, words).astype(np.promote_types(log_probs.dtype, np.float32))
         # After its end a sentence is padded with log-probability 0; before, padding that is not the end is excluded.
         padding = (jnp.arange(words) == marks.pad)[None, None]
         before = log_probs if marks.pad == marks.end else jnp.where(padding, -jnp.inf, log_probs)

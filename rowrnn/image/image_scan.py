@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 
 from rowrnn.cells import Cell
 from rowrnn.image.orders import ORDERS, Order
+from rowrnn.recurrence.arguments import check_cell
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
@@ -28,7 +29,8 @@ class ImageScan(nnx.Module):
 
     Raises:
         ValueError: if the name is unknown.
-        TypeError: if `order` is neither a name nor a function; an `Order` is not.
+        TypeError: if `layer` is neither a layer nor a cell of rowrnn, or `order` neither a name nor a function; an
+            `Order` is not.
     """
 
     def __init__(
@@ -37,6 +39,8 @@ class ImageScan(nnx.Module):
         order: str | Callable[..., Order] = "rows",
         **options: Hashable,
     ) -> None:
+        if not isinstance(layer, Recurrent | Bidirectional | Stack):
+            check_cell("ImageScan", layer)
         self.layer = Recurrent(layer) if isinstance(layer, Cell) else layer
         self.order = order_function(order)
         self.options = tuple(options.items())
@@ -90,24 +94,7 @@ class ImageScan(nnx.Module):
         key: Key[Array, ""] | None = None,
         **options: Unpack[ScanOptions],
     ) -> tuple[Order, Outputs, State]:
-        """Runs the layer like `__call__`, but returns outputs as sequences.
-
-        Args:
-            images: floating-point images `[b, h, w, c]`.
-            heights: number of valid rows of each image, `[b]`; default: all.
-            widths: number of valid columns of each image, `[b]`; default: all.
-            initial_state: state of the layer before the first step.
-            key: random key of dropout and zoneout, in training.
-            options: options of `rowrnn.scan` except `mask`.
-
-        Returns:
-            The order, outputs `[b·n, t, outputs]`, and the layer's last state.
-
-        Raises:
-            ValueError: if a shape does not fit the layer, patches do not divide the images, heights or widths known
-                outside `jax.jit` exceed the images, or `mask` is given.
-            TypeError: if images are not floating point, or heights or widths are not integers.
-        """
+        """Runs the layer as `__call__` does; returns order, outputs as sequences `[b·n, t, outputs]` and state."""
         images = jnp.asarray(images)
         if images.ndim != 4:
             raise ValueError(f"A batch of images has shape [b, h, w, c], not {list(images.shape)}.")

@@ -4,7 +4,7 @@ An order depends on height and width only. `ORDERS` maps names to functions `(he
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from rowrnn.recurrence.arguments import as_array
 from rowrnn.recurrence.sharding import reshape_examples
 from rowrnn.typing import Integers
 
@@ -57,13 +58,20 @@ class Order:
         return reshape_examples(x, (b * n, t, p * c))
 
     def images(self, sequences: Shaped[Array, "bn t d"]) -> Shaped[Array, "b h w c"]:
-        """Converts sequences `[b·n, t, p·c]` to images `[b, h, w, c]`; the exact inverse of `sequences`."""
+        """Converts sequences `[b·n, t, p·c]` to images `[b, h, w, c]`; the exact inverse of `sequences`.
+
+        A pixel that occurs several times has the value of its last occurrence, sequence by sequence.
+
+        Raises:
+            ValueError: if the order omits a pixel.
+        """
         n, t, p = self.pixels.shape
         c = sequences.shape[-1] // p
-        # Every pixel occurs exactly once, so that the inverse is a permutation.
         back = np.full(self.size[0] * self.size[1], HOLE)
         places = self.pixels.ravel()
         back[places[places != HOLE]] = np.flatnonzero(places != HOLE)
+        if omitted := (back == HOLE).sum():
+            raise ValueError(f"This order has no inverse: it omits {omitted} of the {back.size} pixels of an image.")
         x = reshape_examples(sequences, (-1, n * t * p, c))[:, back]
         return reshape_examples(x, (-1, *self.size, c))
 
@@ -85,7 +93,7 @@ class Order:
         for name, sizes, axis in (("heights", heights, 0), ("widths", widths, 1)):
             if sizes is None:
                 continue
-            sizes = np.asarray(sizes) if isinstance(sizes, Sequence) else sizes
+            sizes = as_array(sizes)
             if jnp.shape(sizes) != (batch,):
                 raise ValueError(f"Expected one of {name} for each of {batch} images, not {list(jnp.shape(sizes))}.")
             if not jnp.issubdtype(jnp.result_type(sizes), jnp.integer):

@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, DTypeLike, Shaped
 
 from rowrnn.cells import GRU, LSTM, Cell
-from rowrnn.recurrence.arguments import as_state
+from rowrnn.recurrence.arguments import as_state, check_cell
 from rowrnn.recurrence.scan import ScanOptions, scan
 from rowrnn.typing import Hidden, Integers, Outputs, State
 
@@ -38,9 +38,13 @@ class Rows(nnx.Module):
 
     Args:
         cell: any of `rowrnn.cells`; its `features` are the width of a row times its channels.
+
+    Raises:
+        TypeError: if `cell` is not a cell of rowrnn.
     """
 
     def __init__(self, cell: Cell) -> None:
+        check_cell("Rows", cell)
         self.cell = cell
 
     def __call__(
@@ -65,10 +69,13 @@ class Rows(nnx.Module):
             Outputs after every row, `[b, h, outputs]`, and the last state.
 
         Raises:
-            ValueError: if a shape does not fit the cell, or a height known outside `jax.jit` is outside [0, h].
+            ValueError: if a shape does not fit the cell, a height known outside `jax.jit` is outside [0, h], or lengths
+                are given too.
             TypeError: if images are not floating point, or heights are not integers.
         """
         if heights is not None:
+            if options.get("lengths") is not None:
+                raise ValueError("Rows takes heights or lengths, which are the same here, not both.")
             options["lengths"] = heights
         return scan(self.cell, image_rows(images), initial_state=initial_state, reverse=reverse, **options)
 

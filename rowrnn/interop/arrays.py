@@ -51,9 +51,15 @@ def cell_of(cell: type[Cell], *sizes: Any, **arrays: np.ndarray) -> Any:
         cell: class of the cell.
         sizes: positional arguments of the class: features, hidden size and any further sizes.
         arrays: all parameters of the cell, by name.
+
+    Raises:
+        InputError: if there is no such cell of these sizes.
     """
     dtype = jnp.asarray(arrays["input_kernel"]).dtype
-    made = jax.eval_shape(lambda: cell(*sizes, dtype=dtype, rngs=nnx.Rngs(0)))
+    try:
+        made = jax.eval_shape(lambda: cell(*sizes, dtype=dtype, rngs=nnx.Rngs(0)))
+    except ValueError as error:
+        raise InputError(str(error)) from None
     for name, array in arrays.items():
         setattr(made, name, nnx.Param(jnp.asarray(array, dtype)))
     return made

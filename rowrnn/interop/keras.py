@@ -12,6 +12,7 @@ from jaxtyping import ArrayLike
 
 from rowrnn.cells import GRU, LSTM, Cell, ConvLSTM, Elman, ResetFirstGRU
 from rowrnn.errors import InputError
+from rowrnn.image.rows import Rows
 from rowrnn.interop.arrays import cell_of, check_plain, checked, numpy_of
 from rowrnn.sequence import Bidirectional, Recurrent
 
@@ -81,7 +82,7 @@ def _cell(weights: Sequence[ArrayLike]) -> Cell:
     return cell_of(GRU, features, hidden, **kernels, bias=first + second, candidate_bias=candidate)
 
 
-def to_keras(layer: Recurrent | Bidirectional | Cell) -> list[np.ndarray]:
+def to_keras(layer: Recurrent | Bidirectional | Rows | Cell) -> list[np.ndarray]:
     """Returns the weights of a layer as arrays for `set_weights` of a Keras layer.
 
     The Keras layer must be made to match: `reset_after=True` for a `GRU` and `reset_after=False` for a `ResetFirstGRU`,
@@ -96,7 +97,7 @@ def to_keras(layer: Recurrent | Bidirectional | Cell) -> list[np.ndarray]:
     if isinstance(layer, Bidirectional):
         return to_keras(layer.forward) + to_keras(layer.backward)
     check_plain("Keras", layer)
-    cell = layer.cell if isinstance(layer, Recurrent) else layer
+    cell = layer.cell if isinstance(layer, Recurrent | Rows) else layer
     if type(cell) not in (Elman, LSTM, GRU, ResetFirstGRU, ConvLSTM):
         raise InputError(f"Keras has no layer of {type(cell).__name__}.")
     arrays = [numpy_of(cell, name) for name in ("input_kernel", "recurrent_kernel", "bias")]

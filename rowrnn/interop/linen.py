@@ -45,14 +45,14 @@ def from_linen(params: Mapping[str, Any]) -> Any:
 
 def _cell(params: Mapping[str, Any]) -> Any:
     params = params.get("cell", params)
+    if not all(isinstance(arrays, Mapping) for arrays in params.values()):
+        raise InputError(f"A linen cell's parameters are a tree of dense layers, not {', '.join(sorted(params))}.")
     if set(params) == {"ih", "hh"}:
         return _conv_lstm(params)
-    if {"if", "hf", "in", "hn"} == set(params) and all(isinstance(params[name], Mapping) for name in params):
+    if {"if", "hf", "in", "hn"} == set(params):
         params = {"ir": params["if"], "iz": params["if"], "hr": params["hf"], "hz": params["hf"]} | {
             name: params[name] for name in ("in", "hn")
         }
-    if not all(isinstance(arrays, Mapping) for arrays in params.values()):
-        raise InputError(f"A linen cell's parameters are a tree of dense layers, not {', '.join(sorted(params))}.")
     flat = {f"{layer}/{name}": array for layer, arrays in params.items() for name, array in arrays.items()}
     inputs = {name for name in params if name.startswith("i")}
     kind = next((kind for kind, gates in _GATES.items() if inputs == {f"i{gate}" for gate in gates}), None)

@@ -16,6 +16,12 @@ from rowrnn.errors import InputError
 from rowrnn.interop.arrays import cell_of, numpy_of
 from rowrnn.sequence import Bidirectional, Recurrent
 
+# For each cell that of flax.nnx, and which of its two dense layers has the bias.
+_KINDS: dict[type[Cell], tuple[type, str]] = {
+    Elman: (nnx.SimpleCell, "dense_i"),
+    LSTM: (nnx.OptimizedLSTMCell, "dense_h"),
+    GRU: (nnx.GRUCell, "dense_i"),
+}
 _TANH, _SIGMOID = (jnp.tanh, nnx.tanh), (nnx.sigmoid, jax.nn.sigmoid)
 
 
@@ -53,8 +59,8 @@ def from_nnx(cell: Any) -> Any:
     for name, function, expected in (("activation_fn", "tanh", _TANH), ("gate_fn", "sigmoid", _SIGMOID)):
         if getattr(cell, name, expected[0]) not in expected:
             raise InputError(f"This {type(cell).__name__} has another {name} than {function}, which cells here have.")
+    sizes = cell.in_features, cell.hidden_features
     if isinstance(cell, nnx.LSTMCell):
-        sizes = cell.in_features, cell.hidden_features
         inputs = cell.ii, cell.if_, cell.ig, cell.io
         recurrent = cell.hi, cell.hf, cell.hg, cell.ho
         return cell_of(
@@ -64,26 +70,20 @@ def from_nnx(cell: Any) -> Any:
             recurrent_kernel=np.concatenate([np.asarray(dense.kernel[...]) for dense in recurrent], axis=1),
             bias=np.concatenate([np.asarray(dense.bias) for dense in recurrent]),
         )
-    kinds: dict[type, tuple[type[Cell], str]] = {
-        nnx.SimpleCell: (Elman, "dense_i"),
-        nnx.OptimizedLSTMCell: (LSTM, "dense_h"),
-        nnx.GRUCell: (GRU, "dense_i"),
-    }
-    if type(cell) not in kinds:
+    found = next((kind for kind, (of_nnx, _) in _KINDS.items() if of_nnx is type(cell)), None)
+    if found is None:
         raise InputError(
             f"{type(cell).__name__} is no cell of flax.nnx that is known here; there are "
             "SimpleCell, LSTMCell, OptimizedLSTMCell and GRUCell."
         )
-    kind, biased = kinds[type(cell)]
-    sizes = cell.in_features, cell.hidden_features
     arrays = {
         "input_kernel": np.asarray(cell.dense_i.kernel[...]),
         "recurrent_kernel": np.asarray(cell.dense_h.kernel[...]),
-        "bias": np.asarray(getattr(cell, biased).bias[...]),
+        "bias": np.asarray(getattr(cell, _KINDS[found][1]).bias[...]),
     }
-    if kind is GRU:
+    if found is GRU:
         arrays["candidate_bias"] = np.zeros(cell.hidden_features, arrays["bias"].dtype)
-    return cell_of(kind, *sizes, **arrays)
+    return cell_of(found, *sizes, **arrays)
 
 
 def to_nnx(cell: Any) -> nnx.RNNCellBase:
@@ -95,19 +95,14 @@ def to_nnx(cell: Any) -> nnx.RNNCellBase:
     Raises:
         InputError: if the cell is of another class, or a GRU whose bias `b_hn` is not zero.
     """
-    kinds: dict[type[Cell], tuple[type, str]] = {
-        Elman: (nnx.SimpleCell, "dense_i"),
-        LSTM: (nnx.OptimizedLSTMCell, "dense_h"),
-        GRU: (nnx.GRUCell, "dense_i"),
-    }
-    if type(cell) not in kinds:
+    if type(cell) not in _KINDS:
         raise InputError(f"flax.nnx has no cell of {type(cell).__name__}.")
     if isinstance(cell, GRU) and numpy_of(cell, "candidate_bias").any():
         raise InputError(
             "flax.nnx's GRUCell has no bias b_hn inside the reset, and this GRU's is not zero: use rowrnn's own cell, "
             "which runs in flax.nnx.RNN, or linen's."
         )
-    kind, biased = kinds[type(cell)]
+    kind, biased = _KINDS[type(cell)]
     dtype = cell.bias.dtype
     made: Any = kind(cell.features, cell.hidden, dtype=dtype, param_dtype=dtype, rngs=nnx.Rngs(0))
     made.dense_i.kernel[...] = jnp.asarray(cell.input_kernel[...])

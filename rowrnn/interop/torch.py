@@ -14,6 +14,7 @@ from jaxtyping import ArrayLike
 
 from rowrnn.cells import GRU, LSTM, Cell, Elman, ProjectedLSTM
 from rowrnn.errors import InputError
+from rowrnn.image.rows import Rows
 from rowrnn.interop.arrays import cell_of, check_plain, checked, numpy_of
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
 
@@ -94,15 +95,19 @@ def to_torch(stack: Any) -> dict[str, np.ndarray]:
     """Returns the weights of a layer by torch's names; with `torch.from_numpy` they fit `load_state_dict`.
 
     Args:
-        stack: a `Stack`, `Bidirectional` or `Recurrent` layer, a `Rows` layer, or a cell. Cells are `Elman`, `LSTM`,
-            `ProjectedLSTM` or `GRU`.
+        stack: a cell `Elman`, `LSTM`, `ProjectedLSTM` or `GRU`, a `Recurrent`, `Bidirectional` or `Rows` layer of such,
+            or a `Stack`.
 
     Raises:
         InputError: if torch has no such layer.
     """
-    if not isinstance(stack, Stack | Bidirectional | Recurrent | Cell):
-        stack = getattr(stack, "cell", stack)  # for a `Rows` layer, which is not imported here
-    layers = list(stack.layers) if isinstance(stack, Stack) else [stack]
+    layers = list(stack.layers) if isinstance(stack, Stack) else [stack.cell if isinstance(stack, Rows) else stack]
+    for layer in layers:
+        if not isinstance(layer, Cell | Recurrent | Bidirectional):
+            raise InputError(
+                f"torch has no {type(layer).__name__}: give a cell, a Recurrent, Bidirectional or Rows layer, or a "
+                "Stack of Recurrent or Bidirectional layers."
+            )
     if isinstance(stack, Stack) and stack.connection != "plain":
         raise InputError(f"torch's recurrences have no {stack.connection} connections.")
     directions = 1 + isinstance(layers[0], Bidirectional)

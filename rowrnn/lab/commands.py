@@ -7,14 +7,14 @@ from tyro.extras import SubcommandApp
 
 from rowrnn.lab.draw import draw
 from rowrnn.lab.experiment.command_line import exit_on_error
-from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.report.publish import pages_of
 from rowrnn.lab.report.publish import publish as publish_run
 from rowrnn.lab.report.tables import plain_table, table
+from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.kept_models import export_kept
 from rowrnn.lab.runs.overview import overview
 from rowrnn.lab.runs.record import load_run
-from rowrnn.recurrence import native
+from rowrnn.recurrence import native_library
 
 app = SubcommandApp()
 
@@ -84,8 +84,7 @@ def publish(
 @app.command(name="native")
 def compile_native() -> None:
     """Compiles LSTM and GRU for this CPU, if that is not done yet; otherwise the first scan does it."""
-    reason = native.unavailable()
-    print(f"Scans run through XLA: {reason}." if reason else "LSTM and GRU are compiled for this CPU.")
+    print(native_library.status())
 
 
 def main() -> None:

@@ -2,8 +2,20 @@
 
 from rowrnn.models.captioner import Captioner
 from rowrnn.models.cnn import CNN
+from rowrnn.models.forecaster import Forecaster
+from rowrnn.models.line_reader import LineReader
 from rowrnn.models.row_classifier import Classifier
 from rowrnn.models.scan_classifier import ScanClassifier
 from rowrnn.models.video_classifier import FrameAverage, FrameCNN, VideoClassifier
 
-__all__ = ["CNN", "Captioner", "Classifier", "FrameAverage", "FrameCNN", "ScanClassifier", "VideoClassifier"]
+__all__ = [
+    "CNN",
+    "Captioner",
+    "Classifier",
+    "Forecaster",
+    "FrameAverage",
+    "FrameCNN",
+    "LineReader",
+    "ScanClassifier",
+    "VideoClassifier",
+]

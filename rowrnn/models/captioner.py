@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int
 from rowrnn.cells import Cell
 from rowrnn.cells.convolution import conv
 from rowrnn.decoding.sentences import Sentences, SpecialTokens, beam_search, greedy, repeated
+from rowrnn.recurrence.arguments import check_rate
 from rowrnn.recurrence.scan import scan
-from rowrnn.sequence.noise import check_rate
 from rowrnn.typing import Images, State
 
 SUMMARY = 8  # channels to which the features of a position are reduced for the initial state

@@ -1,5 +1,6 @@
 """Video forecaster: a convolutional recurrent cell follows how patches move and predicts how they move on."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -98,6 +99,8 @@ class Forecaster(nnx.Module):
         """
         return self.predictions(frames, ahead)[:, -ahead:]
 
+    # Compiled, so that a call outside `jax.jit` is not traced and compiled each time.
+    @partial(jax.jit, static_argnames="ahead", inline=True)
     def predictions(self, frames: ArrayLike, ahead: int = 10) -> Ahead:
         """Predicts every frame after the first: the given ones too, each from the given frames before it.
 

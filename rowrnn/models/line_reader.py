@@ -12,9 +12,10 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from rowrnn.cells import Cell
 from rowrnn.cells.convolution import conv
+from rowrnn.recurrence.arguments import check_rate
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.sequence import Bidirectional, Recurrent
-from rowrnn.sequence.noise import check_rate, split_key
+from rowrnn.sequence.noise import split_key
 from rowrnn.typing import Images, State
 
 STRIP = 4
@@ -189,6 +190,7 @@ class LineReader(nnx.Module):
         return self.layer.cell, strip
 
     def _checked(self, images: ArrayLike, columns: str) -> Images:
+        """Checks images and promotes them with the dtype of the parameters, so that a state keeps its dtype."""
         images = jnp.asarray(images)
         whole = images.ndim == 4 and images.shape[1] == self.height and images.shape[3] == 1 and 0 not in images.shape
         if not whole or (columns != "w" and images.shape[2] != STRIP) or not jnp.issubdtype(images.dtype, jnp.floating):
@@ -196,7 +198,7 @@ class LineReader(nnx.Module):
                 f"This LineReader takes floating-point images [b, {self.height}, {columns}, 1], b and columns "
                 f"at least 1, not {images.dtype} of shape {list(images.shape)}."
             )
-        return images
+        return images.astype(jnp.result_type(images, self.head.kernel[...]))
 
 
 def strips(widths: Any) -> Any:

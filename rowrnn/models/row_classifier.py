@@ -25,6 +25,7 @@ class Classifier(nnx.Module):
 
     Raises:
         ValueError: if `pooling` is unknown.
+        TypeError: if `cell` is not a cell of rowrnn.
     """
 
     def __init__(
@@ -81,7 +82,9 @@ def mean_of_valid(outputs: Outputs, lengths: Integers | None) -> Hidden:
     """Returns the mean over the valid steps, `[b, d]`, of outputs `[b, t, d]` that are zero beyond the lengths."""
     if lengths is None:
         return outputs.mean(axis=1)
-    return outputs.sum(axis=1) / jnp.maximum(jnp.asarray(lengths), 1).astype(outputs.dtype)[:, None]
+    # As in a scan, a length outside [0, t] acts as the nearest bound. A narrower dtype may overflow.
+    count = jnp.clip(jnp.asarray(lengths).astype(jnp.int32), 1, outputs.shape[1])
+    return outputs.sum(axis=1) / count.astype(outputs.dtype)[:, None]
 
 
 def running_mean(outputs: Outputs, lengths: Integers | None) -> Outputs:

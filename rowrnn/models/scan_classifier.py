@@ -143,5 +143,5 @@ def _mean_of_valid(grid: Grid, heights: Array | None, widths: Array | None) -> H
     within = (jnp.arange(rows)[None, :, None] < heights[:, None, None]) & (
         jnp.arange(columns)[None, None, :] < widths[:, None, None]
     )
-    count = jnp.maximum(heights * widths, 1).astype(grid.dtype)
+    count = jnp.maximum(within.sum((1, 2)), 1).astype(grid.dtype)
     return zero_where_invalid(grid, within).sum((1, 2)) / count[:, None]

@@ -7,7 +7,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from rowrnn.cells import Cell
 from rowrnn.cells.convolution import conv
 from rowrnn.models.row_classifier import mean_of_valid, running_mean
-from rowrnn.recurrence.arguments import valid_steps
+from rowrnn.recurrence.arguments import check_cell, valid_steps
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.sequence import Recurrent
 from rowrnn.typing import Logits, Outputs, State
@@ -88,9 +88,11 @@ class VideoClassifier(nnx.Module):
 
     Raises:
         ValueError: if the cell's features are not those of the CNN.
+        TypeError: if `cell` is not a cell of rowrnn.
     """
 
     def __init__(self, cnn: FrameCNN, cell: Cell, classes: int, *, rngs: nnx.Rngs) -> None:
+        check_cell("VideoClassifier", cell)
         seen = cnn.linear.out_features
         if cell.num_feature_axes != 1 or cell.features != seen:
             raise ValueError(

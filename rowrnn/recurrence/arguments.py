@@ -12,14 +12,29 @@ from rowrnn.cells import Cell
 from rowrnn.typing import Booleans, Integers, Lengths, State
 
 
-def check_cell(cell: Any) -> None:
-    """Raises TypeError unless `cell` is a `rowrnn.Cell`; layers and cells of Flax are not."""
-    if not isinstance(cell, Cell):
-        raise TypeError(
-            f"scan expected a cell of rowrnn.cells, not a {type(cell).__name__} of {type(cell).__module__}: call a "
-            "layer itself, read a cell of Flax with rowrnn.interop.from_nnx or from_linen, derive your own from "
-            "rowrnn.Cell."
-        )
+def check_cell(caller: str, cell: Any) -> None:
+    """Raises TypeError unless `cell` is a `rowrnn.Cell`; layers and cells of Flax are not.
+
+    Args:
+        caller: name of the function or layer that takes the cell, for the message.
+        cell: what it was given.
+    """
+    if isinstance(cell, Cell):
+        return
+    given = f"the class {cell.__name__}" if isinstance(cell, type) else f"{type(cell).__module__}.{type(cell).__name__}"
+    if isinstance(cell, type):
+        advice = "make one, with features, hidden and rngs"
+    elif isinstance(getattr(cell, "cell", None), Cell):
+        advice = "give its cell, or call the layer itself"
+    else:
+        advice = "rowrnn.interop.from_nnx and from_linen read those of Flax; derive your own from rowrnn.Cell"
+    raise TypeError(f"{caller} takes cells of rowrnn, not {given}: {advice}.")
+
+
+def check_rate(name: str, rate: float) -> None:
+    """Raises ValueError unless `rate` is in [0, 1)."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"{name} is a probability in [0, 1), not {rate}.")
 
 
 def check_compute_dtype(dtype: DTypeLike | None) -> None:
@@ -47,6 +62,14 @@ def check_sequence(x: Array, features: int, num_feature_axes: int) -> None:
         )
 
 
+def as_array(given: Any) -> Any:
+    """Converts lists and numbers to NumPy, whose values are known; those with tracers, as in `jax.jit`, to JAX."""
+    if isinstance(given, jax.Array):
+        return given
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(given))
+    return jnp.asarray(given) if traced else np.asarray(given)
+
+
 def as_lengths(lengths: Integers, x: Array) -> Lengths:
     """Returns lengths as int32 `[b]`.
 
@@ -55,9 +78,9 @@ def as_lengths(lengths: Integers, x: Array) -> Lengths:
             values are unknown, such a length acts as the nearest bound.
         TypeError: if lengths are not integers.
     """
+    lengths = as_array(lengths)
     # Values are known outside transformations only; inside, a length outside [0, t] acts as the nearest bound.
     known = None if isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
-    lengths = np.asarray(lengths) if isinstance(lengths, Sequence) else lengths
     batch, steps = x.shape[:2]
     if jnp.shape(lengths) != (batch,):
         raise ValueError(f"scan expected one length for each of {batch} sequences, [{batch}], not {shape(lengths)}.")
@@ -83,7 +106,7 @@ def as_step_mask(name: str, marks: Booleans, x: Array) -> Bool[Array, "b t"]:
         ValueError: if the shape is not `[b, t]`.
         TypeError: if the dtype is not boolean.
     """
-    marks = np.asarray(marks) if isinstance(marks, Sequence) else marks
+    marks = as_array(marks)
     if jnp.shape(marks) != x.shape[:2]:
         raise ValueError(
             f"scan expected {name} of shape [b, t] = {list(x.shape[:2])}, a boolean for each step, not {shape(marks)}."

@@ -15,6 +15,7 @@ from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jaxtyping import Array
 
 from rowrnn.cells import CELLS, Cell, GatedCell
+from rowrnn.cells.gated import Weights
 from rowrnn.recurrence.backend import Result, ScanCall, dtype_of
 
 Halves = tuple[Array, Array | None]
@@ -23,22 +24,6 @@ Residuals = tuple[Array | None, ...]
 
 RECURRENT_CELLS = ", ".join(kind.__name__ for kind in CELLS.values() if "recurrence" in vars(kind))
 """Names of the cells that have such a recurrence, as text."""
-
-
-class Weights(NamedTuple):
-    """Parameters of a gated cell.
-
-    Args:
-        input_kernel: `[d, gates·h]`.
-        bias: `[gates·h]`.
-        recurrent_kernel: `[h, gates·h]`.
-        recurrent_bias: bias of the last gate's recurrent product, `[h]`, for a GRU; None for other cells.
-    """
-
-    input_kernel: Array
-    bias: Array
-    recurrent_kernel: Array
-    recurrent_bias: Array | None
 
 
 class Saved(NamedTuple):
@@ -114,12 +99,12 @@ def recurrence_of(cell: Cell) -> str:
     return vars(type(cell)).get("recurrence", "")  # Not inherited: a subclass may have other equations.
 
 
-def unlike(cell: Cell) -> str:
+def no_recurrence_reason(cell: Cell) -> str:
     """Returns the reason why a cell has no recurrence; "" if it has one."""
     return "" if recurrence_of(cell) else f"{type(cell).__name__} is none of {RECURRENT_CELLS}"
 
 
-def beyond_outputs(call: ScanCall) -> str:
+def outputs_only_reason(call: ScanCall) -> str:
     """Returns which requested feature recurrences over arrays do not support; "" if there is none."""
     if call.resets is not None:
         return "it has no resets"
@@ -130,7 +115,7 @@ def run_on_arrays(cell: Cell, call: ScanCall, compute: Callable[..., tuple[Array
     """Runs `compute(x, weights, state, lengths)` on the arrays of a cell, cast to the dtype of the computation."""
     assert isinstance(cell, GatedCell)
     lengths = None if call.valid is None else call.valid.sum(axis=1, dtype=jnp.int32)
-    arrays = call.x, Weights(*cell.as_arrays()), cell.halves(call.state)
+    arrays = call.x, cell.as_arrays(), cell.split_state(call.state)
     x, weights, state = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), arrays)
     outputs, last = compute(x, weights, state, lengths)
-    return cell.whole(*last), outputs, None
+    return cell.merge_state(*last), outputs, None

@@ -60,6 +60,9 @@ class Backend:
             moved to the end first.
         passed_over: function `(cell, call)` that returns the reason why "auto" skips the backend although it could
             compute the call; "" if it does not.
+        instead_of: name of the faster backend for the same cells; where this one is selected, the reason says why that
+            one was not.
+        takes_all_cores: whether it computes with all cores of a CPU from one JAX device.
     """
 
     name: str
@@ -67,6 +70,8 @@ class Backend:
     run: Callable[[Cell, ScanCall], Result]
     knows_gaps: Callable[[Cell], bool] = lambda cell: False
     passed_over: Callable[[Cell, ScanCall], str] = lambda cell, call: ""
+    instead_of: str = ""
+    takes_all_cores: bool = False
 
 
 def dtype_of(cell: Cell, call: ScanCall) -> jnp.dtype:
@@ -80,6 +85,6 @@ def described(cell: Cell, call: ScanCall) -> str:
     return f"a {dtype_of(cell, call)} {type(cell).__name__}{rounded}"
 
 
-def rounds_nothing(call: ScanCall) -> str:
+def no_rounding_reason(call: ScanCall) -> str:
     """Returns the reason why a backend without `compute_dtype` cannot compute a call; "" if none is requested."""
     return "" if call.compute_dtype is None else f"it rounds nothing to {jnp.dtype(call.compute_dtype)}"

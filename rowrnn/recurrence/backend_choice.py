@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, DTypeLike
 
 from rowrnn.cells import Cell
+from rowrnn.recurrence.arguments import check_cell, check_compute_dtype, check_sequence
 from rowrnn.recurrence.array_form import RECURRENT_CELLS
 from rowrnn.recurrence.backend import Backend, ScanCall, described
 from rowrnn.recurrence.cudnn import CUDNN
@@ -17,9 +18,6 @@ from rowrnn.recurrence.plain import PLAIN
 
 BACKENDS: tuple[Backend, ...] = (CUDNN, PARALLEL, NATIVE, FUSED, PLAIN)
 """All backends, fastest first: "auto" selects the first that can compute the call and does not pass it over."""
-
-# For each general backend the faster one for which the reason of a choice states why it was not selected.
-INSTEAD_OF = {"fused": "native", "plain": "fused"}
 
 default_backend = jax.make_user_context("auto")
 """Context manager that sets the backend of the scans inside it: `with default_backend("plain"): ...`."""
@@ -56,9 +54,13 @@ def explain(
         compute_dtype: dtype to which the factors of products are rounded; default: not rounded.
 
     Raises:
-        ValueError: if the backend is unknown, or cannot compute this scan on this machine.
+        ValueError: if a shape does not fit, or the backend is unknown or cannot compute this scan on this machine.
+        TypeError: if `cell` is no cell, or `x` or `compute_dtype` is not floating point.
     """
+    check_cell("explain", cell)
     x = jnp.asarray(x)
+    check_sequence(x, cell.features, cell.num_feature_axes)
+    check_compute_dtype(compute_dtype)
     marks = jnp.zeros(x.shape[:2], bool) if resets else None
     call = ScanCall(x, resets=marks, return_states=return_states, compute_dtype=compute_dtype)
     return str(choose(cell, call, backend))
@@ -83,7 +85,7 @@ def choose(cell: Cell, call: ScanCall, name: str | None = None) -> Choice:
     for backend in BACKENDS:
         reason = backend.unfit(cell, call) or backend.passed_over(cell, call)
         if not reason:
-            faster = INSTEAD_OF.get(backend.name)
+            faster = backend.instead_of
             on_platform = f"{described(cell, call)} on {jax.default_backend()}"
             return Choice(backend, f"{faster} is out, {out[faster]}" if faster else on_platform)
         out[backend.name] = reason

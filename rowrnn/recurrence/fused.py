@@ -32,13 +32,13 @@ from rowrnn.recurrence.array_form import (
     Residuals,
     Saved,
     Weights,
-    beyond_outputs,
+    no_recurrence_reason,
+    outputs_only_reason,
     recur,
     recurrence_of,
     run_on_arrays,
-    unlike,
 )
-from rowrnn.recurrence.backend import Backend, Result, ScanCall, rounds_nothing
+from rowrnn.recurrence.backend import Backend, Result, ScanCall, no_rounding_reason
 from rowrnn.recurrence.sharding import summed_over_batch
 
 Arrays = tuple[Array, ...]
@@ -145,7 +145,9 @@ def _run(cell: Cell, call: ScanCall) -> Result:
 
 
 def _unfit(cell: Cell, call: ScanCall) -> str:
-    return rounds_nothing(call) if linear.is_linear(cell) else unlike(cell) or beyond_outputs(call)
+    return (
+        no_rounding_reason(call) if linear.is_linear(cell) else no_recurrence_reason(cell) or outputs_only_reason(call)
+    )
 
 
 def _passed_over(cell: Cell, call: ScanCall) -> str:
@@ -153,7 +155,9 @@ def _passed_over(cell: Cell, call: ScanCall) -> str:
     return "complex units step faster" if isinstance(cell, LinearCell) and cell.complex_units else ""
 
 
-FUSED = Backend("fused", unfit=_unfit, run=_run, knows_gaps=linear.is_linear, passed_over=_passed_over)
+FUSED = Backend(
+    "fused", unfit=_unfit, run=_run, knows_gaps=linear.is_linear, passed_over=_passed_over, instead_of="native"
+)
 
 
 # One step of each cell, forward and backward:

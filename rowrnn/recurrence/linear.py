@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from rowrnn.cells import Cell, LinearCell
-from rowrnn.recurrence.backend import Backend, Result, ScanCall, rounds_nothing
+from rowrnn.recurrence.backend import Backend, Result, ScanCall, no_rounding_reason
 from rowrnn.recurrence.masking import expand_to, zero_where_invalid
 from rowrnn.recurrence.sharding import placed_as
 
@@ -109,7 +109,7 @@ def run(cell: Cell, call: ScanCall, *, parallel: bool) -> Result:
 
 
 def _parallel_unfit(cell: Cell, call: ScanCall) -> str:
-    return rounds_nothing(call) if is_linear(cell) else f"{type(cell).__name__} is no linear cell"
+    return no_rounding_reason(call) if is_linear(cell) else f"{type(cell).__name__} is no linear cell"
 
 
 def _parallel_passed_over(cell: Cell, call: ScanCall) -> str:

@@ -20,11 +20,11 @@ from rowrnn.recurrence.array_form import (
     Residuals,
     Saved,
     Weights,
-    beyond_outputs,
+    no_recurrence_reason,
+    outputs_only_reason,
     recur,
     recurrence_of,
     run_on_arrays,
-    unlike,
 )
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtype_of
 from rowrnn.recurrence.fused import FusedPasses
@@ -179,7 +179,7 @@ def _run(cell: Cell, call: ScanCall) -> Result:
 
 
 def _unfit(cell: Cell, call: ScanCall) -> str:
-    if reason := unlike(cell) or beyond_outputs(call):
+    if reason := no_recurrence_reason(cell) or outputs_only_reason(call):
         return reason
     in_float32 = dtype_of(cell, call) == jnp.float32 and call.compute_dtype is None
     if not in_float32 or f"{recurrence_of(cell)}_forward" not in TARGETS:
@@ -188,4 +188,4 @@ def _unfit(cell: Cell, call: ScanCall) -> str:
     return unavailable() if platform == "cpu" else f"it runs on a CPU, and JAX on {platform}"
 
 
-NATIVE = Backend("native", unfit=_unfit, run=_run)
+NATIVE = Backend("native", unfit=_unfit, run=_run, takes_all_cores=True)

@@ -49,6 +49,12 @@ def unavailable() -> str:
     return ""
 
 
+def status() -> str:
+    """Returns in a sentence whether the compiled code is used; compiles it if that is not done yet."""
+    reason = unavailable()
+    return f"Scans run through XLA: {reason}." if reason else "LSTM and GRU are compiled for this CPU."
+
+
 def library_path() -> Path:
     """Returns the path of the library for this processor: that of this compiler, compiled if necessary, or another's.
 

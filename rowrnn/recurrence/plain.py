@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rowrnn.cells import Cell
-from rowrnn.recurrence.backend import Backend, Result, ScanCall, rounds_nothing
+from rowrnn.recurrence.backend import Backend, Result, ScanCall, no_rounding_reason
 from rowrnn.recurrence.masking import expand_to, zero_where_invalid
 from rowrnn.typing import State
 
@@ -32,4 +32,10 @@ def run(cell: Cell, call: ScanCall) -> Result:
     return last, outputs, states
 
 
-PLAIN = Backend("plain", unfit=lambda cell, call: rounds_nothing(call), run=run, knows_gaps=lambda cell: True)
+PLAIN = Backend(
+    "plain",
+    unfit=lambda cell, call: no_rounding_reason(call),
+    run=run,
+    knows_gaps=lambda cell: True,
+    instead_of="fused",
+)

@@ -1,16 +1,4 @@
-"""`scan` runs a cell over a batch of sequences.
-
-It has several backends:
-
-- "plain" loops over the cell's own step and is differentiated by JAX: any cell, any transformation.
-- "fused" has backward passes derived by hand: Elman, LSTM and GRU (`rowrnn.recurrence.fused`), and linear cells step by
-  step (`rowrnn.recurrence.linear`).
-- "native" computes the same for LSTM and GRU in compiled code on a CPU (`rowrnn.recurrence.native`).
-- "parallel" computes linear cells in parallel over time (`rowrnn.recurrence.linear`).
-- "cudnn" is NVIDIA's library, for a float32 LSTM (`rowrnn.recurrence.cudnn`); it must be selected by name.
-
-"auto" selects the fastest of the others that can compute a scan; `explain` returns which and why.
-"""
+"""`scan` runs a cell over a batch of sequences, by one of the backends of `rowrnn.recurrence.backend_choice`."""
 
 import dataclasses
 from functools import partial
@@ -98,7 +86,7 @@ def scan(
         TypeError: if `cell` is no cell, `x` or `compute_dtype` is not floating point, `lengths` are not integers, or
             `mask` or `resets` are not boolean.
     """
-    check_cell(cell)
+    check_cell("scan", cell)
     x = jnp.asarray(x)
     check_sequence(x, cell.features, cell.num_feature_axes)
     check_compute_dtype(compute_dtype)
@@ -118,7 +106,7 @@ def scan(
         compute_dtype=compute_dtype,
     )
     if initial_state is not None:
-        zeros = jax.eval_shape(partial(_zero_state, cell), call)
+        zeros = jax.eval_shape(zero_state, cell, call)
         call = dataclasses.replace(call, state=as_state(initial_state, like=zeros))
     chosen = choose(cell, call, backend).backend
     return _compute(cell, call, backend=chosen, hold_outputs=hold_outputs, checkpoint_every=checkpoint_every)
@@ -131,7 +119,7 @@ def _compute(
 ) -> tuple[Outputs, State]:
     cell, call = vary_alike((cell, call))
     if call.state is None:
-        call = dataclasses.replace(call, state=_zero_state(cell, call))
+        call = dataclasses.replace(call, state=zero_state(cell, call))
     valid, before_first = call.valid, None
     if call.resets is not None and call.reverse:
         # In reverse the state is set to zero before the step that precedes an episode's first step.
@@ -157,7 +145,7 @@ def _compute(
     return outputs, states if call.return_states else last
 
 
-def _zero_state(cell: Cell, call: ScanCall) -> State:
+def zero_state(cell: Cell, call: ScanCall) -> State:
     """Returns the zero state before the first step, in the dtype of the computation."""
     dtype = dtype_of(cell, call)
     return jax.tree.map(lambda a: a.astype(dtype), cell.initial_state(cell.project(call.x[:, 0])))

@@ -7,9 +7,9 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import Cell
-from rowrnn.recurrence.arguments import per_layer_states
+from rowrnn.recurrence.arguments import check_cell, per_layer_states
 from rowrnn.recurrence.scan import ScanOptions
-from rowrnn.sequence.noise import check_cell, split_key
+from rowrnn.sequence.noise import split_key
 from rowrnn.sequence.recurrent import Recurrent
 from rowrnn.typing import Outputs, State
 

@@ -58,27 +58,6 @@ class NoisyCell(Cell):
         return self.cell.initial_state(projected[0])
 
 
-def check_cell(layer: str, cell: Any) -> None:
-    """Raises TypeError unless `cell` is a cell of rowrnn; `layer` is the caller's name, for the message."""
-    if isinstance(cell, Cell):
-        return
-    given = f"the class {cell.__name__}" if isinstance(cell, type) else f"{type(cell).__module__}.{type(cell).__name__}"
-    advice = (
-        "make one, with features, hidden and rngs"
-        if isinstance(cell, type)
-        else "give its cell; directions and noise are options of the layer around it"
-        if isinstance(getattr(cell, "cell", None), Cell)
-        else "rowrnn.interop.from_nnx reads those of flax.nnx"
-    )
-    raise TypeError(f"{layer} takes cells of rowrnn, not {given}: {advice}.")
-
-
-def check_rate(name: str, rate: float) -> None:
-    """Raises ValueError unless `rate` is in [0, 1)."""
-    if not 0 <= rate < 1:
-        raise ValueError(f"{name} is a probability in [0, 1), not {rate}.")
-
-
 def split_key(key: Array | None, count: int) -> Sequence[Array | None]:
     """Splits a key into `count` keys; without a key returns `count` times None."""
     return [None] * count if key is None else list(jax.random.split(key, count))

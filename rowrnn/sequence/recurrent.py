@@ -8,9 +8,10 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import Cell, GatedCell
-from rowrnn.recurrence.arguments import check_sequence
-from rowrnn.recurrence.scan import ScanOptions, scan
-from rowrnn.sequence.noise import NoisyCell, check_cell, check_rate, split_key
+from rowrnn.recurrence.arguments import check_cell, check_rate, check_sequence
+from rowrnn.recurrence.backend import ScanCall
+from rowrnn.recurrence.scan import ScanOptions, scan, zero_state
+from rowrnn.sequence.noise import NoisyCell, split_key
 from rowrnn.typing import Outputs, State
 
 
@@ -26,7 +27,8 @@ class Recurrent(nnx.Module):
         recurrent_dropout: probability with which a unit of the hidden state is dropped from the recurrent product in
             training, the same units at all steps of a sequence (variational dropout, Gal & Ghahramani 2016).
         zoneout: probability with which a unit of the state keeps its previous value at a step (Krueger et al. 2017);
-            without a key the expected value is used.
+            without a key the expected value is used. An output is held with the state if `cell.step` returns the same
+            array as both; a step that is compiled itself, or copies, shows what it computed.
 
     Raises:
         ValueError: if a probability is not in [0, 1), an option is used with a convolutional cell, or recurrent dropout
@@ -129,7 +131,7 @@ class Recurrent(nnx.Module):
             kept = 1 - self.recurrent_dropout
             keep = jax.random.bernoulli(keep_key, kept, (x.shape[0], self.cell.outputs)).astype(x.dtype) / kept
         if self.zoneout:
-            state = jax.eval_shape(lambda x: self.cell.initial_state(self.cell.project(x[:, 0])), x)
+            state = jax.eval_shape(zero_state, self.cell, ScanCall(x))
             for number, leaf in enumerate(jax.tree.leaves(state)):
                 hold = jnp.full((*x.shape[:2], leaf.shape[-1]), self.zoneout, jnp.float32)
                 if hold_key is not None:

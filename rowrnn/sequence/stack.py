@@ -9,11 +9,11 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import Cell
-from rowrnn.recurrence.arguments import check_sequence, per_layer_states, valid_steps
+from rowrnn.recurrence.arguments import check_cell, check_rate, check_sequence, per_layer_states, valid_steps
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence.bidirectional import Bidirectional
-from rowrnn.sequence.noise import check_cell, check_rate, split_key
+from rowrnn.sequence.noise import split_key
 from rowrnn.sequence.recurrent import Recurrent
 from rowrnn.typing import Outputs, State
 

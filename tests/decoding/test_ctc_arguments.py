@@ -30,3 +30,10 @@ def test_lengths_are_integers(decode):
     with pytest.raises(TypeError, match="not float32"):
         jax.jit(decode)(logits, jnp.asarray([2.0]))
     np.testing.assert_array_equal(decode(logits, np.asarray([2], np.uint8)).labels[:, :2], decode(logits[:, :2]).labels)
+
+
+@DECODERS
+def test_lengths_are_lists_in_a_compiled_function_too(decode):
+    logits = jax.random.normal(jax.random.key(0), (2, 4, 3))
+    for found, expected in zip(jax.jit(decode)(logits, [2, 4]), decode(logits, np.asarray([2, 4])), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)

@@ -82,3 +82,28 @@ def test_a_captioner_ends_its_captions(marks):
         assert said.lengths.tolist() == [1, 1]
         log_probs = jax.nn.log_softmax(model.logits(images, said.words))[:, 0, 2]
         np.testing.assert_allclose(said.log_probs, log_probs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_log_probabilities_of_half_precision_are_added_up_in_float32(dtype):
+    fifth = jnp.log(jnp.full((1, 5), 0.2)).astype(dtype)
+    said = greedy(lambda state, word: (state, fifth), jnp.zeros((1, 1)), SpecialTokens(0, 1, 4), 200)
+    assert said.log_probs.dtype == jnp.float32
+    length = int(said.lengths[0])
+    assert length == 200
+    assert said.log_probs[0] == pytest.approx(length * float(fifth[0, 0]), rel=1e-5)
+
+
+@pytest.mark.parametrize("marks", [SpecialTokens(-1, 1, 2), SpecialTokens(0, 1, 4)], ids=["pad", "end"])
+def test_padding_and_end_are_words_that_the_model_scores(marks):
+    table = jnp.zeros((WORDS, WORDS))
+    with pytest.raises(ValueError, match=f"words that the model scores, 0 to 3, not {marks.pad} and {marks.end}"):
+        greedy(lambda state, word: (state, table[word]), jnp.zeros((1, 1)), marks, LONGEST)
+
+
+def test_the_first_word_need_not_be_one_that_the_model_scores():
+    """It is only read: a table may have one row more than columns, for the begin."""
+    table = jnp.log(jnp.asarray([[0.2, 0.3, 0.5], [0.2, 0.3, 0.5], [0.2, 0.3, 0.5], [0.1, 0.7, 0.2]]))
+    said = greedy(lambda state, word: (state, table[word]), jnp.zeros((1, 1)), SpecialTokens(0, 3, 2), LONGEST)
+    assert said.words[0].tolist() == [1, 2, 0, 0]
+    assert said.log_probs[0] == pytest.approx(math.log(0.7) + math.log(0.5), abs=1e-6)

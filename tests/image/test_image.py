@@ -368,3 +368,28 @@ def test_image_scans_that_do_not_fit():
         scan_of("rows")(jnp.zeros((1, HEIGHT, 4, CHANNELS)))
     with pytest.raises(ValueError, match="Patches of 2x2 do not divide an image of 5x4"):
         make_renet()(jnp.zeros((1, 5, 4, CHANNELS)))
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda rngs: Rows(nnx.GRUCell(4, 5, rngs=rngs)), "Rows takes cells of rowrnn, not flax.nnx.*GRUCell"),
+        (
+            lambda rngs: ImageScan(nnx.GRUCell(4, 5, rngs=rngs)),
+            "ImageScan takes cells of rowrnn, not flax.nnx.*GRUCell",
+        ),
+        (lambda rngs: ImageScan(RowLSTM(4, 5, rngs=rngs)), "not rowrnn.image.rows.RowLSTM: give its cell"),
+    ],
+    ids=["Rows", "ImageScan", "ImageScan of Rows"],
+)
+def test_what_is_no_cell_is_refused_when_a_layer_is_made(make, message):
+    with pytest.raises(TypeError, match=message):
+        make(nnx.Rngs(0))
+
+
+def test_rows_take_heights_or_lengths_not_both():
+    layer, images = make_layer("gru", WIDTH), jnp.ones((2, HEIGHT, WIDTH))
+    with pytest.raises(ValueError, match="takes heights or lengths, which are the same here, not both"):
+        layer(images, heights=[4, 2], lengths=[3, 2])
+    np.testing.assert_array_equal(layer(images, lengths=[4, 2])[0], layer(images, heights=[4, 2])[0])

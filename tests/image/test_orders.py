@@ -1,5 +1,6 @@
 """Orders by hand: which pixels come when, exactly back, and where the outputs lie."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -107,6 +108,13 @@ def test_steps_are_valid_where_an_image_has_pixels():
     np.testing.assert_array_equal(steps, [[True, True, False, False]])
 
 
+def test_sizes_are_lists_in_a_compiled_function_too():
+    order, sizes = ORDERS["rows"](4, 4), ([3, 0], [2, 4])
+    compiled = jax.jit(lambda heights, widths: order.valid(heights, widths, 2))(*sizes)
+    for found, expected in zip(compiled, order.valid(*sizes, 2), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_images_of_another_size():
     with pytest.raises(ValueError, match="for images of 2x4, not 4x2"):
         ORDERS["rows"](2, 4).sequences(jnp.zeros((1, 4, 2, 1)))
@@ -126,6 +134,17 @@ def test_an_order_of_ones_own_needs_pixels_and_places():
     images = jnp.arange(6.0).reshape(1, 2, 3, 1)
     np.testing.assert_array_equal(order.sequences(images)[0], [[2, 5], [1, 4], [0, 3]])
     np.testing.assert_array_equal(order.images(order.sequences(images)), images)
+
+
+def test_an_order_that_omits_a_pixel_has_no_inverse():
+    order = Order((1, 3), np.asarray([[[0], [2]]]), np.asarray([[0, 1]]))
+    with pytest.raises(ValueError, match="it omits 1 of the 3 pixels of an image"):
+        order.images(jnp.ones((1, 2, 1)))
+
+
+def test_a_pixel_that_occurs_twice_has_the_value_of_its_last_step():
+    order = Order((1, 2), np.asarray([[[0], [1], [0]]]), np.asarray([[0, 1]]))
+    np.testing.assert_array_equal(order.images(jnp.asarray([[[5.0], [6.0], [7.0]]])).ravel(), [7, 6])
 
 
 @pytest.mark.parametrize("name", ORDERS)

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 
-from rowrnn import GRU, LSTM, ConvLSTM, Elman, RowLSTM, interop
+from rowrnn import GRU, LSTM, ConvLSTM, Elman, ImageScan, ReNet, RowLSTM, interop
+from rowrnn.decoding.sentences import SpecialTokens
 from rowrnn.errors import InputError
 from rowrnn.interop import from_keras, from_linen, from_nnx, to_keras
+from rowrnn.models import Classifier
+from rowrnn.models.captioner import Captioner
 from rowrnn.recurrence.scan import scan
-from rowrnn.sequence import Bidirectional, Recurrent
+from rowrnn.sequence import Bidirectional, Recurrent, Stack
 from tests.helpers import oracle
 from tests.helpers.problem import BATCH, FEATURES, HIDDEN, STEPS, make_cell, randomized
 
@@ -54,6 +57,19 @@ def test_linens_convolutional_lstm(use_bias):
         np.testing.assert_allclose(scan(cell, maps)[0], expected, rtol=0, atol=1e-13)
     with pytest.raises(InputError, match=r"a kernel \[height, width, channels, 4 times features\], not \(3, 2, 12\)"):
         from_linen({"ih": {"kernel": np.zeros((3, 2, 12))}, "hh": {"kernel": np.zeros((3, 3, 12))}})
+
+
+def test_arrays_in_place_of_layers_of_linen_are_named():
+    with pytest.raises(InputError, match="parameters are a tree of dense layers, not hh, ih"):
+        from_linen({"ih": np.zeros((2, 3)), "hh": np.zeros((3, 3))})
+
+
+def test_convolutions_have_kernels_of_odd_sides():
+    kernel, recurrent = np.zeros((2, 3, 2, 12), np.float32), np.zeros((2, 3, 3, 12), np.float32)
+    with pytest.raises(InputError, match=r"ConvLSTM needs a kernel of odd sides, not \(2, 3\)"):
+        from_linen({"ih": {"kernel": kernel}, "hh": {"kernel": recurrent}})
+    with pytest.raises(InputError, match=r"ConvLSTM needs a kernel of odd sides, not \(2, 3\)"):
+        from_keras([kernel, recurrent, np.zeros(12, np.float32)])
 
 
 def test_linens_bidirectional():
@@ -123,3 +139,28 @@ def test_a_layer_over_rows_is_saved_as_its_cell(tmp_path):
     layer = randomized(lambda: RowLSTM(4, 5, rngs=nnx.Rngs(0)))
     interop.save(layer, tmp_path / "rows.safetensors")
     chex.assert_trees_all_equal(interop.load(tmp_path / "rows.safetensors").layers[0].cell, layer.cell)
+    chex.assert_trees_all_equal(to_keras(layer), to_keras(layer.cell))
+
+
+def captioner(rngs):
+    sizes: Any = {"shape": (8, 8, 1), "words": 4, "longest": 3, "marks": SpecialTokens(0, 1, 2)}
+    return Captioner(GRU, 5, **sizes, rngs=rngs)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        captioner,
+        lambda rngs: Classifier(GRU(4, 5, rngs=rngs), 3, rngs=rngs),
+        lambda rngs: ImageScan(GRU(4, 5, rngs=rngs)),
+        lambda rngs: ReNet(1, 5, rngs=rngs),
+        lambda rngs: nnx.RNN(nnx.GRUCell(4, 5, rngs=rngs)),
+        lambda rngs: Stack([Stack([GRU(4, 5, rngs=rngs)])]),
+    ],
+    ids=["Captioner", "Classifier", "ImageScan", "ReNet", "RNN", "Stack"],
+)
+def test_a_model_that_holds_a_cell_is_no_layer_of_torch(make, request, tmp_path):
+    name = request.node.callspec.id
+    with pytest.raises(InputError, match=f"torch has no {name}: give a cell, a Recurrent, Bidirectional or Rows layer"):
+        interop.save(make(nnx.Rngs(0)), tmp_path / "weights.safetensors")
+    assert not list(tmp_path.iterdir())

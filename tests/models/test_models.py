@@ -11,7 +11,7 @@ from rowrnn.errors import InputError
 from rowrnn.image.image_scan import ImageScan
 from rowrnn.image.renet import ReNet
 from rowrnn.lab.budget import parameters, solve_width
-from rowrnn.models import CNN, Classifier, ScanClassifier
+from rowrnn.models import CNN, Classifier, FrameCNN, ScanClassifier, VideoClassifier
 from rowrnn.models.cnn import _max_pool
 from rowrnn.sequence import Bidirectional, Stack
 from tests.helpers import oracle
@@ -43,6 +43,24 @@ def test_another_pooling_is_refused():
     rngs = nnx.Rngs(0)
     with pytest.raises(ValueError, match="pools by last or mean, not by 'max'"):
         Classifier(GRU(8, 6, rngs=rngs), 3, pooling="max", rngs=rngs)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda cell, rngs: Classifier(cell, 3, rngs=rngs), "Rows"),
+        (
+            lambda cell, rngs: VideoClassifier(FrameCNN((6, 4, 1), 4, 5, rngs=rngs), cell, 3, rngs=rngs),
+            "VideoClassifier",
+        ),
+    ],
+    ids=["Classifier", "VideoClassifier"],
+)
+def test_a_cell_of_flax_is_refused(make, name):
+    rngs = nnx.Rngs(0)
+    with pytest.raises(TypeError, match=f"{name} takes cells of rowrnn, not flax.nnx.*GRUCell"):
+        make(nnx.GRUCell(5, 6, rngs=rngs), rngs)
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])

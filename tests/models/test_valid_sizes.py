@@ -118,3 +118,22 @@ def test_videos(make):
         )
     gradient = jax.grad(lambda model: model(videos, lengths=lengths).sum())(model)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+SIZES_OF_MEANS = {
+    "rows": (lambda: Classifier(GRU(4, 5, rngs=nnx.Rngs(0)), 3, pooling="mean", rngs=nnx.Rngs(1)), ["heights"]),
+    "pixels": (
+        lambda: ScanClassifier([ImageScan(GRU(1, 5, rngs=nnx.Rngs(0)), "pixels")], 3, pooling="mean", rngs=nnx.Rngs(1)),
+        ["heights", "widths"],
+    ),
+}
+
+
+@pytest.mark.parametrize("beyond", [100, -3])
+@pytest.mark.parametrize(("make", "names"), SIZES_OF_MEANS.values(), ids=SIZES_OF_MEANS)
+def test_sizes_outside_the_image_act_as_the_nearest_bound_in_a_compiled_mean(make, names, beyond):
+    model, x = randomized(make), jnp.asarray(images())
+    bounds = {"heights": 6, "widths": 4} if beyond > 0 else {"heights": 0, "widths": 0}
+    sizes, expected = ({name: np.full(3, of[name]) for name in names} for of in (dict.fromkeys(names, beyond), bounds))
+    compiled = jax.jit(lambda x, sizes: model(x, **sizes))
+    np.testing.assert_allclose(compiled(x, sizes), model(x, **expected), rtol=0, atol=1e-6)

@@ -56,6 +56,27 @@ def test_explain_knows_what_is_asked():
     assert explain(make_cell("rg_lru"), x, resets=True) == "fused: native is out, RGLRU is none of Elman, LSTM, GRU"
 
 
+@pytest.mark.parametrize(
+    ("x", "options", "error", "message"),
+    [
+        (zeros(BATCH, STEPS, 2), {}, ValueError, r"d = 3 features, and was given \[3, 4, 2\]"),
+        (zeros(BATCH, STEPS, FEATURES, dtype=np.int32), {}, TypeError, "floating-point sequences and was given int32"),
+        (zeros(BATCH, STEPS, FEATURES), {"compute_dtype": jnp.int8}, TypeError, "floating-point compute_dtype"),
+    ],
+    ids=["shape", "dtype", "compute_dtype"],
+)
+def test_explain_refuses_what_scan_refuses(x, options, error, message):
+    for function in (scan, explain):
+        with pytest.raises(error, match=message):
+            function(make_cell("lstm"), x, **options)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_explain_takes_cells_of_rowrnn_alone():
+    with pytest.raises(TypeError, match=r"explain takes cells of rowrnn, not flax.nnx.*GRUCell"):
+        explain(nnx.GRUCell(FEATURES, HIDDEN, rngs=nnx.Rngs(0)), zeros(BATCH, STEPS, FEATURES))
+
+
 @needs_compiler
 def test_auto_takes_native_on_a_cpu():
     cell, x = make_cell("gru"), jnp.zeros((BATCH, STEPS, FEATURES))

@@ -45,10 +45,25 @@ def test_lengths_and_marks_are_lists_too():
     np.testing.assert_array_equal(layer(X, heights=[4, 2, 0])[0], layer(X, heights=np.asarray([4, 2, 0]))[0])
 
 
-@pytest.mark.parametrize("what", [nnx.GRUCell(2, 5, rngs=nnx.Rngs(0)), RowLSTM(2, 5, rngs=nnx.Rngs(0))])
-def test_what_is_no_cell_is_refused(what):  # Below the annotation of `scan`, which the tests check too.
-    with pytest.raises(TypeError, match=r"expected a cell of rowrnn.cells, not a (GRUCell|RowLSTM) .*from_nnx"):
-        check_cell(what)
+def test_lists_given_to_a_compiled_function_are_read_too():
+    cell = GRU(2, 5, rngs=nnx.Rngs(0))
+    expected, _ = scan(cell, X, lengths=np.asarray([4, 2, 0]))
+    marks = [[True] * 4, [True, True, False, False], [False] * 4]
+    for name, given in (("lengths", [4, 2, 0]), ("mask", marks)):
+        outputs = jax.jit(lambda given, name=name: scan(cell, X, **{name: given})[0])(given)
+        np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (nnx.GRUCell(2, 5, rngs=nnx.Rngs(0)), r"not flax.nnx.*GRUCell: rowrnn.interop.from_nnx and from_linen read"),
+        (RowLSTM(2, 5, rngs=nnx.Rngs(0)), r"not rowrnn.image.rows.RowLSTM: .* call the layer itself"),
+    ],
+)
+def test_what_is_no_cell_is_refused(what, message):  # Below the annotation of `scan`, which the tests check too.
+    with pytest.raises(TypeError, match=f"scan takes cells of rowrnn, {message}"):
+        check_cell("scan", what)
 
 
 def test_a_compute_dtype_is_floating_point():

@@ -4,15 +4,18 @@ import pytest
 from flax import nnx
 
 from rowrnn.cells import GRU
+from rowrnn.recurrence.arguments import check_cell
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
-from rowrnn.sequence.noise import check_cell
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda rngs: Recurrent(GRU(4, 5, rngs=rngs)), "not rowrnn.sequence.recurrent.Recurrent: give its cell"),
-        (lambda rngs: nnx.GRUCell(4, 5, rngs=rngs), "not flax.nnx.*GRUCell: rowrnn.interop.from_nnx reads those"),
+        (
+            lambda rngs: nnx.GRUCell(4, 5, rngs=rngs),
+            "not flax.nnx.*GRUCell: rowrnn.interop.from_nnx and",
+        ),
         (lambda rngs: GRU, "not the class GRU: make one, with features, hidden and rngs"),
     ],
     ids=["layer", "flax", "class"],

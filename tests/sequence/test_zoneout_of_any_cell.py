@@ -87,3 +87,21 @@ def test_zoneout_of_a_cell_with_an_output_of_its_own_is_that_of_its_state():
         expected.append(np.concatenate([new, 1 - new], axis=-1))
         state = state + 0.7 * (new - state)
     np.testing.assert_allclose(outputs, np.stack(expected, axis=1), rtol=0, atol=1e-6)
+
+
+class OutputCopied(OutputSecond):
+    """A cell whose output is a copy of an array of its state."""
+
+    def step(self, state, projected) -> Any:
+        state, output = super().step(state, projected)
+        return state, output + 0
+
+
+def test_an_output_that_is_a_copy_is_what_the_step_computed():
+    cell = OutputCopied(4, HIDDEN, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (2, 6, 4))
+    outputs, after = Recurrent(cell, zoneout=0.5)(x, key=jax.random.key(1), return_states=True)
+    before = jax.tree.map(lambda a: jnp.pad(a[:, :-1], ((0, 0), (1, 0), (0, 0))), after)
+    _, expected = cell.step(before, cell.project(x))
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6)
+    assert (outputs != after[1]).any()

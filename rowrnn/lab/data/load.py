@@ -21,7 +21,7 @@ def load(name: str, data_dir: str | Path | None = None, budget: int | None = Non
         InputError: if the name is a path or unknown (similar names are suggested), or if the set cannot be prepared
             here, is not an image classification set, or has arrays that a `Dataset` cannot hold.
     """
-    if name.startswith((".", "/", "~")) or (("/" in name or "\\" in name) and Path(name).exists()):
+    if _is_path(name):
         raise InputError(
             f"A data set is found by its name, and {name!r} is a path. Expected 'mnist', or name[/config][:version] of "
             "a set of TensorFlow Datasets, as 'fashion_mnist'; the folder where it is prepared is data_dir."
@@ -31,3 +31,11 @@ def load(name: str, data_dir: str | Path | None = None, budget: int | None = Non
     from rowrnn.lab.data.on_disk.tfds import load_tfds  # Imported only where used: TFDS takes seconds to import.
 
     return load_tfds(name, None if data_dir is None else Path(data_dir), budget)
+
+
+def _is_path(name: str) -> bool:
+    """Returns whether a name is meant as a path; `emnist/letters` is none where TFDS has prepared that set."""
+    if name.startswith((".", "/", "~")):
+        return True
+    path = Path(name)
+    return ("/" in name or "\\" in name) and path.exists() and not any(path.glob("*/features.json"))

@@ -41,7 +41,7 @@ class BelowOne:
 
     def __call__(self, option: str, value: int | float) -> None:
         if not 0 <= value < 1:
-            raise InputError(f"{_flag(option)} is {value}; expected a {option} in [0, 1).")
+            raise InputError(f"{_flag(option)} is {value}; expected a {option.replace('_', ' ')} in [0, 1).")
 
 
 @dataclass(frozen=True, eq=False)  # hashed by identity: tyro hashes types, and `known` may be a dict
@@ -82,11 +82,11 @@ def check_names(option: str, names: Sequence[str], known: Collection[str]) -> No
         if name not in known:
             near = get_close_matches(name.lower(), known, 1)
             meant = f"Did you mean {near[0]!r}? " if near else ""
-            raise InputError(f"There is no {name!r} for --{option}. {meant}There are {', '.join(known)}.")
+            raise InputError(f"There is no {name!r} for {_flag(option)}. {meant}There are {', '.join(known)}.")
         if names.count(name) > 1:
-            raise InputError(f"--{option} has {name!r} twice; expected each once.")
+            raise InputError(f"{_flag(option)} has {name!r} twice; expected each once.")
     if not names:
-        raise InputError(f"--{option} is empty; expected some of {', '.join(known)}.")
+        raise InputError(f"{_flag(option)} is empty; expected some of {', '.join(known)}.")
 
 
 def _flag(option: str) -> str:

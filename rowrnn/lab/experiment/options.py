@@ -1,10 +1,11 @@
 """Options of experiments, composed of groups; on the command line, the options of a group stand beside the others."""
 
 import dataclasses
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,9 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data import Augmentation, Dataset, Split
 from rowrnn.lab.data.load import load
 from rowrnn.lab.devices.processes import Machines
-from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.experiment.option_checks import AtLeast, Check, Count, OptionalCount, Positive, Probability
+from rowrnn.lab.report.terminal import terminal
+from rowrnn.lab.runs.record import read_record, to_json
 from rowrnn.lab.training import Recipe
 
 T = TypeVar("T")
@@ -39,10 +41,10 @@ class TrainingOptions:
     """First seed: everything random follows from it."""
     batch: Count = 64
     """Images per training step."""
-    learning_rate: float = 6e-3
+    learning_rate: Annotated[float, Positive()] = 6e-3
     """Peak learning rate of AdamW."""
-    weight_decay: float = 1e-2
-    """Decoupled weight decay of kernels."""
+    weight_decay: Annotated[float, AtLeast(0)] = 1e-2
+    """Decoupled weight decay of matrices and kernels."""
     dataset: str = "mnist"
     """Data set: mnist is bundled; any other image classification set comes from TensorFlow Datasets."""
     data_dir: Path | None = None
@@ -106,19 +108,25 @@ class Regularization:
     """Random changes of the training images."""
 
 
-def option_fields(options: Any) -> Iterator[tuple[dataclasses.Field, Any]]:
-    """Yields the fields and values of options, with those of groups in place of the group."""
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        if GROUP in getattr(field.type, "__metadata__", ()):
+def option_fields(options: Any) -> Iterator[tuple[str, Sequence[Any], Any]]:
+    """Yields name, annotations and value of each option, with those of groups in place of the group."""
+    for name, annotations, value in _fields(options):
+        if GROUP in annotations:
             yield from option_fields(value)
         else:
-            yield field, value
+            yield name, annotations, value
+
+
+def _fields(options: Any) -> Iterator[tuple[str, Sequence[Any], Any]]:
+    # Resolved, since a module may postpone the evaluation of its annotations.
+    types = get_type_hints(type(options), include_extras=True)
+    for field in dataclasses.fields(options):
+        yield field.name, getattr(types[field.name], "__metadata__", ()), getattr(options, field.name)
 
 
 def values_by_name(options: Any) -> dict[str, Any]:
     """Returns the value of each option by name, with those of groups beside the others."""
-    return {field.name: value for field, value in option_fields(options)}
+    return {name: value for name, _, value in option_fields(options)}
 
 
 def with_values(options: Any, **values: Any) -> Any:
@@ -128,16 +136,32 @@ def with_values(options: Any, **values: Any) -> Any:
         TypeError: if there is no such option.
     """
     changed = {}
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        if GROUP in getattr(field.type, "__metadata__", ()):
+    for name, annotations, value in _fields(options):
+        if GROUP in annotations:
             inside = {name: values.pop(name) for name in values_by_name(value) if name in values}
-            changed[field.name] = with_values(value, **inside)
-        elif field.name in values:
-            changed[field.name] = values.pop(field.name)
+            changed[name] = with_values(value, **inside)
+        elif name in values:
+            changed[name] = values.pop(name)
     if values:
         raise TypeError(f"{type(options).__name__} has no {', '.join(values)}.")
     return dataclasses.replace(options, **changed)
+
+
+def check_as_started(directory: Path, experiment: str, options: Any) -> None:
+    """Checks that an interrupted run has these options, but for those of the processes.
+
+    Raises:
+        InputError: naming the first option that differs, or if the run is of another experiment or cannot be read.
+    """
+    record = read_record(directory)
+    if record.experiment != experiment:
+        raise InputError(f"{directory} is a run of {record.experiment}, not of {experiment}: resume it with that.")
+    for name, value in json.loads(json.dumps(values_by_name(options), default=to_json)).items():
+        if name not in ("output", "resume", "machines") and record.protocol.get(name) != value:
+            raise InputError(
+                f"{directory} was started with --{name.replace('_', '-')} {record.protocol.get(name)}, which is "
+                f"{value} now: resume it with the options and the version that it was started with."
+            )
 
 
 def check_options(options: Any) -> None:
@@ -146,7 +170,7 @@ def check_options(options: Any) -> None:
     Raises:
         InputError: naming the first option that is out of range, and the range.
     """
-    for field, value in option_fields(options):
-        for check in getattr(field.type, "__metadata__", ()):
+    for name, annotations, value in option_fields(options):
+        for check in annotations:
             if isinstance(check, Check):
-                check(field.name, value)
+                check(name, value)

@@ -1,25 +1,28 @@
 """A study, one question asked of several models trained alike, and the function that runs it."""
 
 import dataclasses
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from jaxtyping import ArrayLike
 
+from rowrnn.errors import InputError
 from rowrnn.lab.data import Dataset
-from rowrnn.lab.experiment.command_line import exit_on_error, parse
+from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.generation_cost import generation_share
-from rowrnn.lab.experiment.live_table import LiveTable, terminal
+from rowrnn.lab.experiment.live_table import LiveTable
 from rowrnn.lab.experiment.model_trial import PROTOCOL, train_contender
-from rowrnn.lab.experiment.options import TrainingOptions, check_options, values_by_name
+from rowrnn.lab.experiment.options import TrainingOptions, check_as_started, check_options, values_by_name
 from rowrnn.lab.report.columns import PARAMETERS, Column, model_table
 from rowrnn.lab.report.tables import table
+from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.kept_models import keep_model
 from rowrnn.lab.runs.process_usage import peak_memory
 from rowrnn.lab.runs.record import Record
@@ -61,6 +64,14 @@ class Study(ABC, Generic[Options]):
         self.options = options
         self.data = data
 
+    @classmethod
+    def check(cls, options: Options) -> None:
+        """Checks options beyond the ranges in their types, before the data is loaded.
+
+        Raises:
+            InputError: if they do not fit.
+        """
+
     @abstractmethod
     def contenders(self) -> Sequence[Contender]:
         """Returns the models that compete, in the order of their training."""
@@ -77,6 +88,12 @@ class Study(ABC, Generic[Options]):
         """Returns a header and rows as text."""
         return model_table(self.heading, record.summary, self.columns)
 
+    def pictures(self, record: Record, arrays: Mapping[str, ArrayLike]) -> Mapping[str, Any]:
+        """Returns Matplotlib figures by the names of their files, beside the learning curves."""
+        from rowrnn.lab.draw import PICTURES  # Imported where used: Matplotlib takes long.
+
+        return PICTURES[self.name](record, arrays) if self.name in PICTURES else {}
+
 
 def run(study: type[Study[Options]], options_class: type[Options], presets: Mapping[str, Mapping[str, Any]]) -> None:
     """Runs a study from the command line; errors end it with their message and exit code.
@@ -86,40 +103,40 @@ def run(study: type[Study[Options]], options_class: type[Options], presets: Mapp
         options_class: its options, a frozen dataclass.
         presets: option values of each preset; an option given beside a preset wins.
     """
-    with exit_on_error(Path(sys.argv[0]).name):
-        options, preset = parse(options_class, presets, sys.argv[1:])
-        run_study(study, options, chosen=preset)
+    run_experiment(options_class, partial(run_study, study), presets)
 
 
-def run_study(
-    study: Callable[[Any, Dataset], Study[Any]], options: Any, *, chosen: Mapping[str, bool] | None = None
-) -> None:
+def run_study(study: type[Study[Any]], options: Any, chosen: Mapping[str, bool] | None = None) -> None:
     """Loads the data, trains and examines each contender, saves the results, prints the table and draws the figures.
 
     Args:
-        study: function of options and data to a study.
+        study: the study.
         options: the options of the study.
         chosen: for each preset, whether it was chosen; recorded in the protocol.
 
     Raises:
-        InputError: if an option is out of range or does not fit the data, no width meets a budget, the output directory
-            cannot be written, or it holds no run to resume.
+        InputError: if an option is out of range, does not fit the data or differs from that of the run to resume, no
+            width meets a budget, two contenders have one title, the output directory cannot be written, or there is no
+            run to resume.
         FloatingPointError: if a loss, a gradient or a weight is not finite.
         StorageError: if a checkpoint or the results cannot be written.
         Stopped: on Ctrl-C or SIGTERM, after the training is saved.
     """
     check_options(options)
+    study.check(options)
     training: TrainingOptions = options.training
+    if training.resume is not None:
+        check_as_started(training.resume, study.name, options)
     asked = study(options, training.load())
-    contenders = [(contender, contender.solve()) for contender in asked.contenders()]
+    contenders = [(contender, contender.solve()) for contender in distinct(asked.contenders())]
     setting = asked.setting()
-    console, arrays = terminal(), dict(setting.arrays)
-    output, resume = training.output or Path("runs") / asked.name, training.resume is not None
-    with Run(output, resume=resume, tensorboard=training.tensorboard) as run:
+    console = terminal()
+    output = training.resume or training.output or Path("runs") / asked.name
+    with Run(output, resume=training.resume is not None, tensorboard=training.tensorboard) as run:
         protocol = {**PROTOCOL, **asked.protocol, **values_by_name(options), **(chosen or {})}
         entries = {**run.environment(), **setting.entries}
         record = Record.of({"experiment": asked.name, "data": asked.data.describe(), "protocol": protocol, **entries})
-        run.begin(record)
+        record, arrays = run.begin(record, setting.arrays)
         with LiveTable(console, training.epochs) as live:
             for contender, width in contenders:
                 trial = train_contender(contender, width, training, run, live)
@@ -136,8 +153,24 @@ def run_study(
             console.print(f"{row['model']}: {row['computed_by']}; devices: {row['devices']}.")
         from rowrnn.lab.draw import draw  # Imported after training: Matplotlib takes long.
 
-        draw(run.directory)
+        draw(run.directory, asked.pictures)
         console.print(f"In {run.directory}: {', '.join(run.contents())}.")
+
+
+def distinct(contenders: Sequence[Contender]) -> Sequence[Contender]:
+    """Returns the contenders if each has a title of its own, also as a file name.
+
+    Raises:
+        InputError: if two have the same, since the checkpoints of one would be taken for those of the other.
+    """
+    names = [file_name(contender.title) for contender in contenders]
+    for contender, name in zip(contenders, names, strict=True):
+        if names.count(name) > 1:
+            raise InputError(
+                f"Two models have files named {name!r}, one of them {contender.title!r}: give each contender a title "
+                "that differs in its letters or digits."
+            )
+    return contenders
 
 
 def examine(study: Study[Any], trial: Trial) -> Examined:
@@ -150,10 +183,11 @@ def examine(study: Study[Any], trial: Trial) -> Examined:
 
 
 def extended(record: Record, trial: Trial, examined: Examined) -> Record:
-    """Returns the record with the results of one more model."""
+    """Returns the record with the results of a model, in place of those that it had before an interruption."""
     row = dataclasses.replace(trial.row, entries={**trial.row.entries, **examined.scores})
+    rows = {earlier["model"]: earlier for earlier in record.summary} | {row.model: row.flat()}
     return record.replace(
-        summary=[*record.summary, row.flat()],
+        summary=list(rows.values()),
         curves={**record.curves, row.model: trial.curve},
         # The first model's value: the others are built in a process that has warmed up.
         entries={

@@ -47,17 +47,24 @@ def publish(directory: Path, pages: Sequence[Path], folder: Path, name: str | No
         )
     renewed = {page: with_table(text, name, record, folder) for page, text in texts.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / f"{name}.json") as partial:
-        shutil.copyfile(directory / RESULTS, partial)
+    _copy(directory / RESULTS, folder / f"{name}.json")
     if arrays:
-        shutil.copyfile(directory / ARRAYS, folder / f"{name}.npz")
+        _copy(directory / ARRAYS, folder / f"{name}.npz")
+    else:
+        (folder / f"{name}.npz").unlink(missing_ok=True)
     for picture in (*directory.glob("*.png"), *directory.glob("*.gif")):
         shown = f"{name}-{picture.name}"
         if any(f"{folder.name}/{shown}" in text for text in texts.values()):
-            shutil.copyfile(picture, folder / shown)
+            _copy(picture, folder / shown)
     for page, text in renewed.items():
         if text != texts[page]:
-            page.write_text(text, encoding="utf-8")
+            with whole_file(page) as partial:
+                partial.write_text(text, encoding="utf-8")
+
+
+def _copy(source: Path, target: Path) -> None:
+    with whole_file(target) as partial:
+        shutil.copyfile(source, partial)
 
 
 def tables(text: str) -> list[list[str]]:

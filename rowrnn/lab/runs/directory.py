@@ -22,17 +22,11 @@ from rowrnn.lab.devices.mesh import cores
 from rowrnn.lab.errors import Stopped, StorageError
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.process_usage import seconds_since_start
-from rowrnn.lab.runs.record import (
-    CHECKPOINTS,
-    CLAIM,
-    RESULTS,
-    TENSORBOARD,
-    Record,
-    read_record,
-    resume_command,
-    write_arrays,
-    write_record,
-)
+from rowrnn.lab.runs.record import RESULTS, Record, load_run, read_record, write_arrays, write_record
+
+CLAIM = ".running"  # the file whose lock a running process holds
+CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tensorboard"
 
 PACKAGES = ("rowrnn", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -98,7 +92,7 @@ class Run:
             resumable = any(self._checkpoints.glob("*/*"))
             if not resumable:
                 shutil.rmtree(self._checkpoints, ignore_errors=True)
-                if not self._saved:
+                if not self._saved and self._before is None:
                     (self.directory / RESULTS).unlink(missing_ok=True)
             saved = (self.directory / RESULTS).exists()
             finished = f"what was finished is in {self.directory / RESULTS}" if saved else "nothing was finished"
@@ -154,14 +148,29 @@ class Run:
         """Returns the directory for the checkpoints of a model of the run."""
         return self._checkpoints / file_name(title)
 
-    def begin(self, record: Record) -> None:
+    def begin(
+        self, record: Record, arrays: Mapping[str, ArrayLike] | None = None
+    ) -> tuple[Record, dict[str, ArrayLike]]:
         """Writes `results.json` before there are results; it is removed on exit if no results follow.
 
+        Args:
+            record: the record, without results.
+            arrays: arrays by name that all models share.
+
+        Returns:
+            The record and the arrays, for a resumed run with the results that it had.
+
         Raises:
+            InputError: if the earlier arrays cannot be read.
             StorageError: if the file cannot be written.
         """
+        if self._before is not None and jax.process_index() == 0:
+            before, earlier = load_run(self.directory)
+            record = record.replace(summary=before.summary, curves=before.curves, table=before.table)
+            arrays = {**earlier, **(arrays or {})}
         self._record = record
         self._write(record)
+        return record, dict(arrays or {})
 
     def save(self, record: Record, arrays: Mapping[str, ArrayLike] | None = None) -> None:
         """Writes `results.json`, and `arrays.npz` if there are arrays, each atomically.
@@ -246,6 +255,26 @@ class Run:
             return here | {"resumed": []}
         before, again = self._before.flat(), {name: here[name] for name in ("started", "versions", "devices")}
         return {**{name: before[name] for name in here}, "resumed": [*before["resumed"], again]}
+
+
+def is_running(directory: Path) -> bool:
+    """Returns whether a process holds the lock of the run."""
+    try:
+        lock = os.open(directory / CLAIM, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+
+
+def resume_command(directory: Path, script: str) -> str:
+    """Returns the shell command that resumes an interrupted run."""
+    return shlex.join(["python", script, "--resume", str(directory)])
 
 
 def _tensorboard() -> Any:

@@ -12,6 +12,7 @@ from safetensors.flax import load_file, save_file
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
+from rowrnn.lab.errors import StorageError
 from rowrnn.lab.leaf_names import leaves_by_name
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.program import PLATFORMS, any_batch, read_program, to_program, write_program
@@ -35,11 +36,12 @@ def keep_model(directory: Path, name: str, models: Any, *examples: Any, call: Ca
         models: callable models, a pytree of arrays with a leading axis of seeds.
         examples: example arguments, the first axis of each the batch.
         call: function of a model and such arrays to the outputs of the program; calls the model where not given.
+
+    Raises:
+        StorageError: if a file cannot be written.
     """
-    structure, weights = (
-        jax.tree.structure(models),
-        {name: jnp.asarray(leaf) for name, leaf in leaves_by_name(models).items()},
-    )
+    structure = jax.tree.structure(models)
+    weights = {name: jnp.asarray(leaf) for name, leaf in leaves_by_name(models).items()}
     names = list(weights)  # in the order of the leaves, which is not that of the alphabet
 
     def of_weights(weights: dict[str, Array], *x: Array) -> Any:
@@ -47,11 +49,14 @@ def keep_model(directory: Path, name: str, models: Any, *examples: Any, call: Ca
 
     shapes = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in weights.items()}
     program = to_program(of_weights, (shapes, *any_batch(examples)), PLATFORMS)
-    (directory / FOLDER).mkdir(exist_ok=True)
     stem = directory / FOLDER / file_name(name)
-    with whole_file(stem.with_suffix(".safetensors")) as path:
-        save_file(weights, path)
-    write_program(stem.with_suffix(".jax"), program)
+    try:
+        stem.parent.mkdir(exist_ok=True)
+        with whole_file(stem.with_suffix(".safetensors")) as path:
+            save_file(weights, path)
+        write_program(stem.with_suffix(".jax"), program)
+    except (OSError, SafetensorError, InputError) as error:
+        raise StorageError(f"The model {name!r} cannot be kept in {stem.parent}: {error}") from error
 
 
 def export_kept(run: Path, name: str, path: Path, seed: int = 0) -> None:

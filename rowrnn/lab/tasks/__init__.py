@@ -1,1 +1,1 @@
-"""What is learnt, a folder a task: its examples, its loss and score, its measures, its pictures."""
+"""Tasks, one subpackage each: the generation of examples, loss and score, measures and figures."""

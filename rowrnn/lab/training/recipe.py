@@ -22,7 +22,7 @@ class Recipe:
         batch_size: examples per step. Each epoch shuffles anew and drops the incomplete last batch.
         learning_rate: peak of the schedule.
         warmup: fraction of all steps over which the learning rate rises, from zero at the first step.
-        weight_decay: decoupled weight decay, on kernels only.
+        weight_decay: decoupled weight decay of arrays of two axes or more, `ELEMENTWISE` ones excepted.
         clip_norm: largest global norm of a gradient.
         max_skipped_steps: steps whose loss or gradient is not finite that each seed may leave out before its training
             stops; one that is left out changes neither weights nor optimizer.

@@ -261,8 +261,9 @@ def _check_trainable(model: PyTree[Array]) -> None:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         if isinstance(leaf, nnx.BatchStat | nnx.RngState):
             wrong.append(f"{name} is {type(leaf).__name__}")
-        elif not jnp.issubdtype(leaf.dtype, jnp.inexact):
-            wrong.append(f"{name} is {leaf.dtype}")
+        else:
+            dtypes = {array.dtype for array in jax.tree.leaves(leaf)}
+            wrong += [f"{name} is {dtype}" for dtype in dtypes if not jnp.issubdtype(dtype, jnp.inexact)]
     if wrong:
         raise InputError(
             f"fit trains pytrees of float parameters, and {', '.join(wrong)}. Normalise without running statistics (as "

@@ -1,4 +1,4 @@
-// What a call is given, and what its cell is: LSTM and GRU by the equations of rowrnn/fused.py.
+// What a call is given, and what its cell is: LSTM and GRU by the equations of rowrnn/recurrence/fused.py.
 #pragma once
 
 #include "tile.h"

@@ -1,1 +1,1 @@
-"""Captions: scenes of digits, described word by word."""
+"""Captions: images of several digits are described word by word."""

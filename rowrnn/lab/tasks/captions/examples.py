@@ -1,12 +1,16 @@
-"""Scenes of one to four digits, small and large, each with the one caption that describes it.
+"""Scenes: images of one to four small or large digits, with their captions.
 
-The digits of a scene stand in one or two rows of one or two; in its first place stands the digit of the batch that the
-scene has the number of, in the others any of the same batch. Boxes keep `GAP` pixels apart. Centres of digits in a row
-are at least twice as far apart across as down, those of two digits above each other at least twice as far down as
-across, and rows overlap nowhere, so that a reader never hesitates between two captions.
+The digits of a scene stand in one or two rows of one or two digits. The upper left digit of scene i is digit i of the
+batch; the others are drawn from the same batch.
 
-Of the 200 combinations (digit, left of or above, digit) 20 are held out, each digit once on either side of both
-relations: `unseen` scenes contain at least one of them, all other scenes none.
+Each scene has exactly one correct caption, because its layout is unambiguous: bounding boxes are at least `GAP` pixels
+apart and rows do not overlap; the centres of two digits in a row are at least twice as far apart horizontally as
+vertically; in a scene of two digits one above the other, their centres are at least twice as far apart vertically as
+horizontally.
+
+To test generalization, 20 of the 200 combinations (digit, "left of" or "above", digit) are held out; for each of the
+two relations, every digit is held out once as the first and once as the second. Every `unseen` scene contains at least
+one of these combinations, all other scenes contain none.
 """
 
 from functools import partial
@@ -22,31 +26,31 @@ from rowrnn.lab.data.dataset import Split, as_float
 from rowrnn.lab.tasks.captions.language import DIGITS, captions_of
 
 CANVAS = 56  # pixels
-SIDES = (16.0, 24.0)  # of the box of a small and a large digit, pixels
-GAP = 3.0  # between boxes, pixels
-JITTER = 6.0  # of a digit in its row, and of two above each other, pixels
-HELD_OUT = (3, 7)  # second digit minus first, modulo ten, where the first is left of the second, and above it
-CANDIDATES = 32  # drawn for each scene, of which the first that is allowed is taken
-CHUNK = 500  # scenes that are made at once
+SIDES = (16.0, 24.0)  # side of the bounding box of a small and of a large digit, in pixels
+GAP = 3.0  # smallest distance between bounding boxes, in pixels
+JITTER = 6.0  # largest random offset of digits in a row or one above the other, in pixels
+HELD_OUT = (3, 7)  # second digit minus first, modulo 10, of the combinations held out of "left of" and of "above"
+CANDIDATES = 32  # random choices of digits for each scene, of which the first allowed one is used
+CHUNK = 500  # scenes generated at a time
 
-# Places: upper left, upper right, lower left, lower right. A row by arrangement: one digit, one beside another, one
-# above another, two above one, one above two, two above two.
+# Which places are occupied: upper left, upper right, lower left, lower right. One line for each arrangement: one digit,
+# two side by side, two one above the other, two above one, one above two, two above two.
 PLACES = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 0], [1, 0, 1, 1], [1, 1, 1, 1]], bool)
 BESIDE, STACKED = 1, 2
-# Which place has the digit that is named first, second, …, by sentence of `rowrnn.lab.tasks.captions.language`.
+# Places of the digits in the order in which each sentence of `rowrnn.lab.tasks.captions.language` names them.
 NAMED = np.array([[0] * 4, [0, 1, 0, 0], [1, 0, 0, 0], [0, 2, 0, 0], [2, 0, 0, 0], range(4), [0, 2, 3, 0], range(4)])
 
 
 class Plan(NamedTuple):
-    """What stands where in scenes; of places that are not taken the numbers mean nothing.
+    """The layouts of a batch of scenes; values at unoccupied places have no meaning.
 
     Args:
-        arrangement: row of `PLACES`, `[b]`.
-        source: which digit of the batch stands in each place, `[b, 4]`.
-        digits: its label.
-        sizes: 0 small, 1 large, `[b, 4]`.
-        top: upper edge of its box, pixels from the canvas's, `[b, 4]`.
-        left: left edge of its box, likewise.
+        arrangement: index into `PLACES`, `[b]`.
+        source: index into the batch of the digit at each place, `[b, 4]`.
+        digits: label of the digit at each place, `[b, 4]`.
+        sizes: 0 for small, 1 for large, `[b, 4]`.
+        top: distance of the bounding box from the upper edge of the canvas, in pixels, `[b, 4]`.
+        left: distance of the bounding box from the left edge of the canvas, in pixels, `[b, 4]`.
     """
 
     arrangement: Int[Array, "b"]
@@ -58,23 +62,31 @@ class Plan(NamedTuple):
 
 
 class Scenes(NamedTuple):
-    """Images `[b, 56, 56, 1]`, uint8 or floating point from 0 to 1, and their captions `[b, longest]`."""
+    """A batch of scenes with their captions.
+
+    Args:
+        images: `[b, 56, 56, 1]`, uint8 or floating point in [0, 1].
+        captions: indices into `rowrnn.lab.tasks.captions.language.WORDS`, `[b, longest]`.
+    """
 
     images: Any
     captions: Any
 
 
 def scenes(key: Key[Array, ""], images: ArrayLike, labels: ArrayLike) -> Scenes:
-    """A scene for each digit of a batch, without combinations that are held out.
+    """Generates one scene for each digit of a batch, without held-out combinations.
 
     Args:
-        key: what is random.
-        images: square grey digits `[b, side, side, 1]`, uint8 or floating point from 0 to 1.
-        labels: 0 to 9.
+        key: source of randomness.
+        images: square grey images of digits, `[b, side, side, 1]`, uint8 or floating point in [0, 1].
+        labels: digits from 0 to 9, `[b]`.
+
+    Returns:
+        Scenes with floating-point images.
 
     Raises:
-        ValueError: if the batch is empty or the images have another form, or labels, where known outside `jax.jit`,
-            another value.
+        ValueError: if the batch is empty, a shape does not fit, labels are not integers, or labels known outside
+            `jax.jit` are outside 0 to 9.
     """
     images, labels = _checked(images, labels)
     planned = plan(key, labels)
@@ -82,17 +94,17 @@ def scenes(key: Key[Array, ""], images: ArrayLike, labels: ArrayLike) -> Scenes:
 
 
 def fixed_scenes(key: Key[Array, ""], split: Split, count: int, *, unseen: bool = False) -> Scenes:
-    """So many scenes of the digits of a split, always the same, their images as uint8.
+    """Generates a fixed set of scenes, with images as uint8.
 
     Args:
-        key: what is random.
-        split: digits as for `scenes`.
+        key: source of randomness.
+        split: images and labels of digits, as for `scenes`.
         count: number of scenes, at least 1.
-        unseen: scenes with a combination that is held out, instead of scenes without.
+        unseen: whether every scene contains a held-out combination; otherwise none does.
 
     Raises:
-        ValueError: as `scenes`.
-        InputError: if the digits of the split cannot make such scenes.
+        ValueError: if the images or labels are not as `scenes` expects.
+        InputError: if the digits of the split give too few such scenes.
     """
     images, labels = _checked(split.images, split.labels)
     chunk, parts, made = min(CHUNK, len(split)), [], 0
@@ -108,17 +120,22 @@ def fixed_scenes(key: Key[Array, ""], split: Split, count: int, *, unseen: bool 
 
 @partial(jax.jit, static_argnames="unseen")
 def _chunk(key: Array, images: Array, labels: Array, unseen: bool) -> tuple[Scenes, Array]:
-    """Scenes, and which of them are as they should be."""
+    """Generates scenes, and tells which of them are such as `unseen` requires, booleans `[b]`."""
     planned = plan(key, labels, unseen=unseen)
     made = Scenes(jnp.round(255 * jnp.clip(render(planned, images), 0, 1)).astype(jnp.uint8), caption(planned))
     return made, held_out(planned.arrangement, planned.digits) == unseen
 
 
 def plan(key: Key[Array, ""], labels: Int[Array, "b"], *, unseen: bool = False) -> Plan:
-    """Draws what stands where.
+    """Draws the layouts of scenes.
 
-    A scene for which no candidate is allowed has one digit only, which is always allowed in scenes without combinations
-    that are held out.
+    A scene without an allowed candidate is reduced to a single digit, which contains no combination at all; with
+    `unseen`, the caller must discard it.
+
+    Args:
+        key: source of randomness.
+        labels: labels of the batch of digits, `[b]`.
+        unseen: whether scenes should contain held-out combinations; otherwise none does.
     """
     b = len(labels)
     keys = jax.random.split(key, 7)
@@ -139,7 +156,7 @@ def plan(key: Key[Array, ""], labels: Int[Array, "b"], *, unseen: bool = False) 
     within = (heights[..., None] - sides) * jax.random.uniform(keys[3], sides.shape)
     top = _apart(keys[4], heights, rows)[..., None] + within
     left = _apart(keys[5], sides, taken)
-    # Of two above each other the lower keeps close to the upper one's axis.
+    # Where one digit is above one other, the centre of the lower is at most JITTER to the side of that of the upper.
     aside = JITTER * jax.random.uniform(keys[6], (b,), minval=-1.0)
     below = left[:, 0, 0] + (sides[:, 0, 0] - sides[:, 1, 0]) / 2 + aside
     below = jnp.where(arrangement == STACKED, jnp.clip(below, 0.0, CANVAS - sides[:, 1, 0]), left[:, 1, 0])
@@ -148,7 +165,12 @@ def plan(key: Key[Array, ""], labels: Int[Array, "b"], *, unseen: bool = False) 
 
 
 def held_out(arrangement: Int[Array, "b"], digits: Int[Array, "b 4"]) -> Array:
-    """Which scenes `[b]` contain a combination that is held out."""
+    """Returns which scenes contain a held-out combination, booleans `[b]`.
+
+    Args:
+        arrangement: index into `PLACES`, `[b]`.
+        digits: label of the digit at each place, `[b, 4]`.
+    """
     taken = jnp.asarray(PLACES)[arrangement]
 
     def has(first: int, second: int, apart: int) -> Array:
@@ -161,11 +183,11 @@ def held_out(arrangement: Int[Array, "b"], digits: Int[Array, "b 4"]) -> Array:
 
 
 def caption(planned: Plan) -> Int[Array, "b longest"]:
-    """The captions of scenes."""
+    """Returns the captions of scenes, as indices into `rowrnn.lab.tasks.captions.language.WORDS`."""
     sizes, arrangement = planned.sizes, planned.arrangement
     after = jnp.where(arrangement == BESIDE, sizes[:, 1], sizes[:, 2]) > sizes[:, 0]
     turned = (arrangement == BESIDE) | (arrangement == STACKED)
-    # One arrangement has one sentence, but for two digits, of which the larger is named first.
+    # Each arrangement has one sentence, except those of two digits: they have two, as the larger digit is named first.
     sentence = jnp.asarray([0, 1, 3, 5, 6, 7])[arrangement] + jnp.where(turned & after, 1, 0)
     order = jnp.asarray(NAMED)[sentence]
     named = partial(jnp.take_along_axis, indices=order, axis=1)
@@ -173,7 +195,17 @@ def caption(planned: Plan) -> Int[Array, "b longest"]:
 
 
 def render(planned: Plan, images: Array) -> Float[Array, "b 56 56 1"]:
-    """The images of scenes: every digit resized into its box by two products with matrices of interpolation."""
+    """Renders the images of scenes.
+
+    Each digit is resized into its bounding box by linear interpolation along both axes, as two matrix products.
+
+    Args:
+        planned: layouts of the scenes.
+        images: images of digits that the layouts refer to, `[b, side, side, 1]`.
+
+    Returns:
+        Floating-point images.
+    """
     pixels, sides = images.shape[1], jnp.asarray(SIDES)[planned.sizes]
     down = _resize(planned.top, sides, pixels)
     across = _resize(planned.left, sides, pixels)
@@ -184,9 +216,15 @@ def render(planned: Plan, images: Array) -> Float[Array, "b 56 56 1"]:
 
 
 def _resize(start: Float[Array, "b 4"], sides: Float[Array, "b 4"], pixels: int) -> Float[Array, "b 4 56 pixels"]:
-    """What each pixel of a digit, without a fourteenth at each edge, adds to each of the canvas along one axis.
+    """Returns the weight of each pixel of a digit for each pixel of the canvas, along one axis.
 
-    Linear interpolation; where digits shrink, its triangle is as wide as a pixel of the canvas.
+    The weights are those of linear interpolation; where a digit shrinks, the triangular kernel is widened to the size
+    of a canvas pixel (antialiasing). One fourteenth of the image at each edge, nearly always blank, is cut off.
+
+    Args:
+        start: first edge of each bounding box on the canvas, in pixels.
+        sides: side of each bounding box, in pixels.
+        pixels: side of the digit's image, in pixels.
     """
     edge = pixels // 14
     scale = ((pixels - 2 * edge) / sides)[..., None, None]
@@ -194,13 +232,19 @@ def _resize(start: Float[Array, "b 4"], sides: Float[Array, "b 4"], pixels: int)
     of = jnp.arange(pixels, dtype=jnp.float32)[None, None, None]
     width = jnp.maximum(scale, 1.0)
     weights = jax.nn.relu(1 - jnp.abs(to * scale - 0.5 + edge - of) / width)
-    # Their sum is about the width; it is less only where the pixel sees nothing of the box.
+    # The weights sum to about `width`; to less only for pixels of the canvas that the digit does not reach.
     weights = weights / jnp.maximum(weights.sum(axis=-1, keepdims=True), width / 2)
     return jnp.where((of >= edge) & (of < pixels - edge), weights, 0.0)
 
 
 def _apart(key: Array, lengths: Float[Array, "*b 2"], taken: Array) -> Float[Array, "*b 2"]:
-    """Where one or two lengths begin on the canvas, in order and `GAP` apart, the rest divided at random."""
+    """Draws the starts of one or two intervals on the canvas, in order and at least `GAP` apart.
+
+    Args:
+        key: source of randomness.
+        lengths: lengths of the intervals, in pixels.
+        taken: booleans, whether each of the two intervals exists.
+    """
     both = taken.all(axis=-1, keepdims=True)
     room = CANVAS - jnp.where(taken, lengths, 0.0).sum(axis=-1, keepdims=True) - jnp.where(both, GAP, 0.0)
     drawn = jax.random.uniform(key, lengths.shape)

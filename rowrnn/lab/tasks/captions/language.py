@@ -1,9 +1,9 @@
-"""The language of scenes: its words, a sentence for each arrangement of digits, and text from tokens and back.
+"""Vocabulary and grammar of captions, and conversion between text and word indices.
 
-A caption is a row of word numbers `[longest]`: the sentence, `END`, then `PAD` up to the fixed length. What is said
-follows from the scene alone (`examples`), so that there is one right caption. Of two digits the larger is
-named first, of two of one size the left or the upper one; of more, those of the upper row come first, each row from the
-left.
+A caption is an array of indices into `WORDS`, `[longest]`: the words of the sentence, `END`, then `PAD` up to a fixed
+length. Each scene (`rowrnn.lab.tasks.captions.examples`) has exactly one correct caption: of two digits the larger is
+named first, or if both have the same size, the left or upper one; three or four digits are named from left to right,
+the upper row first.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ SENTENCES = (
     "three digits : a 0 , below it a 1 left of a 2",
     "four digits : a 0 left of a 1 , below them a 2 left of a 3",
 )
-"""What is said of each arrangement; a number stands for size and name of the digit that is named in this turn."""
+"""Sentence templates; number k stands for size and name of digit k, in the order in which they are named."""
 
 WORDS = (
     *SPECIAL_TOKENS,
@@ -36,13 +36,14 @@ WORDS = (
     *DIGITS,
     *("a", "left", "right", "of", "above", "below", "them", "it", "digits", ":", ","),
 )
-"""The vocabulary; three and four are also the number of digits."""
+"""The vocabulary; "three" and "four" also name the number of digits."""
 
-MOST = 4  # digits in a scene
+MOST = 4  # most digits in a scene
 
 
 def _codes() -> Int[np.ndarray, "sentences longest"]:
-    """The sentences as words; `len(WORDS) + k` stands for the size of digit k, and `MOST` more for its name."""
+    """Returns the templates as word indices; `len(WORDS) + k` stands for the size of digit k, and that + `MOST` for its
+    name."""
     numbers: list[list[int]] = []
     for sentence in SENTENCES:
         numbers.append([])
@@ -55,18 +56,18 @@ def _codes() -> Int[np.ndarray, "sentences longest"]:
 
 _CODES = _codes()
 LONGEST = _CODES.shape[1]
-"""Words of the longest caption, its end among them."""
+"""Number of words of the longest caption, including `END`."""
 
 
 def captions_of(
     sentence: Int[Array, "b"], sizes: Int[Array, "b k"], digits: Int[Array, "b k"]
 ) -> Int[Array, "b longest"]:
-    """Captions of scenes.
+    """Returns captions as word indices.
 
     Args:
-        sentence: which of `SENTENCES`.
-        sizes: 0 small or 1 large, of up to four digits in the order in which they are named.
-        digits: which digit, 0 to 9, in the same order.
+        sentence: index into `SENTENCES`, `[b]`.
+        sizes: 0 for small, 1 for large, of up to four digits in the order in which they are named.
+        digits: digits from 0 to 9, in the same order.
     """
     words = jnp.broadcast_to(jnp.arange(len(WORDS), dtype=jnp.int32), (len(sentence), len(WORDS)))
     said = [words, WORDS.index(SIZES[0]) + sizes, WORDS.index(DIGITS[0]) + digits]
@@ -74,10 +75,13 @@ def captions_of(
 
 
 def encode(texts: Sequence[str]) -> Int[np.ndarray, "n longest"]:
-    """Texts, words with spaces between, as captions.
+    """Converts texts to word indices; the inverse of `decode`.
+
+    Args:
+        texts: captions as words separated by spaces, without special tokens.
 
     Raises:
-        InputError: if there is no text, a word is none of `WORDS` without `SPECIAL_TOKENS`, or a text is too long.
+        InputError: if there is no text, a word is not in the vocabulary or is a special token, or a text is too long.
     """
     if not texts:
         raise InputError("There is no caption to encode; expected at least one.")
@@ -96,7 +100,7 @@ def encode(texts: Sequence[str]) -> Int[np.ndarray, "n longest"]:
 
 
 def decode(captions: Int[np.ndarray, "n t"]) -> list[str]:
-    """Captions as texts, each up to its end."""
+    """Converts word indices to texts; each ends before its first `END` or `PAD`."""
     texts = []
     for caption in np.asarray(captions):
         ends = np.flatnonzero((caption == END) | (caption == PAD))

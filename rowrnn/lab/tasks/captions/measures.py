@@ -1,4 +1,4 @@
-"""How well captions describe: exactly, by BLEU, and in each thing that they say."""
+"""Measures of generated captions: exact match, BLEU, and accuracy of each kind of statement."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,13 @@ _RELATION = re.compile(r"\b(left of|right of|above|below them|below it|below)\b"
 
 
 class Said(NamedTuple):
-    """What a caption says: size and name of each digit in turn, and the relations between them in turn."""
+    """The statements of a caption, each kind in the order of the text.
+
+    Args:
+        sizes: sizes of the digits, "small" or "large".
+        digits: names of the digits.
+        relations: relations between digits, such as "left of".
+    """
 
     sizes: tuple[str, ...]
     digits: tuple[str, ...]
@@ -23,32 +29,49 @@ class Said(NamedTuple):
 
 
 def exact_match(said: Int[np.ndarray, "*n t"], truth: Int[np.ndarray, "n t"]) -> Bool[np.ndarray, "*n"]:
-    """Which captions are right, word by word to their end; both with the same padding after it."""
+    """Returns which captions equal the reference in every word.
+
+    Args:
+        said: generated captions as word indices, padded like the references; leading axes, such as seeds, are allowed.
+        truth: references.
+    """
     return (said == truth).all(axis=-1)
 
 
 def bleu4(said: Sequence[str], truth: Sequence[str]) -> float:
-    """BLEU (Papineni et al. 2002) of a corpus, of up to four words in a row, from 0 to 1.
+    """Computes corpus BLEU-4 (Papineni et al. 2002), from 0 to 1.
 
-    By sacrebleu with tokenization "none", words being what stands between spaces, one reference a caption, and
-    smoothing "exp", which counts only where no four words in a row are right anywhere.
+    It is computed by sacrebleu with one reference for each caption, tokenization "none" (words are separated by spaces)
+    and smoothing "exp", which has an effect only if the whole corpus has no correct n-gram of some order.
+
+    Args:
+        said: generated captions as text.
+        truth: references as text.
 
     Raises:
-        ValueError: if there is no caption, or another number of references.
+        ValueError: if there is no caption, or the numbers of captions and references differ.
     """
     _check(said, truth)
-    # `force` only keeps it from remarking that the words are apart already.
+    # `force` only suppresses a warning that the text looks tokenized already.
     return sacrebleu.corpus_bleu(said, [truth], tokenize="none", smooth_method="exp", force=True).score / 100
 
 
 def slots(said: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
-    """Share of what is right of each kind of thing that the captions should say, each in its turn.
+    """Computes the accuracy of each kind of statement.
 
-    `count`: captions that name the right number of digits. `digit` and `size`: digits and sizes as named in the same
-    turn. `relation`: relations likewise; a caption of one digit has none. Where nothing should be said the share is 1.
+    The k-th digit, size or relation of a caption is compared with the k-th of its reference; one that is missing counts
+    as wrong, an additional one is ignored.
+
+    Args:
+        said: generated captions as text.
+        truth: references as text.
+
+    Returns:
+        `count`, the share of captions that name the correct number of digits; `digit`, `size` and `relation`, the
+        share of correct ones among those of the references, 1 where the references have none.
 
     Raises:
-        ValueError: as `bleu4`.
+        ValueError: if there is no caption, or the numbers of captions and references differ.
     """
     _check(said, truth)
     pairs = [(parse(ours), parse(true)) for ours, true in zip(said, truth, strict=True)]
@@ -71,7 +94,7 @@ def slots(said: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
 
 
 def parse(text: str) -> Said:
-    """What a caption says, as far as it can be read."""
+    """Extracts the statements of a caption; words that do not fit the grammar are ignored."""
     named = _DIGIT.findall(text)
     return Said(tuple(size for size, _ in named), tuple(digit for _, digit in named), tuple(_RELATION.findall(text)))
 

@@ -1,8 +1,9 @@
-"""Scenes and what was said of them, and where a decoder looked for each word.
+"""Figures of the captions experiment: scenes with generated captions, and attention maps.
 
-For each part of the test, `seen` and `unseen` combinations, stand `scene/PART/image` `[n, h, w, 1]` and
-`scene/PART/caption` `[n, longest]`; of a model `MODEL/PART/said` `[n, longest]` and, where it looks,
-`MODEL/PART/attention` `[m, longest, gh, gw]` of the first m scenes.
+The test set has the parts `seen` and `unseen`, without and with held-out combinations. The arrays for each part are
+`scene/PART/image` `[n, h, w, 1]` and `scene/PART/caption` `[n, longest]`; for each model `MODEL/PART/said`
+`[n, longest]`, its captions, and, if it has attention, `MODEL/PART/attention` `[m, longest, gh, gw]`, the attention
+weights for each word of the first m scenes.
 """
 
 import textwrap
@@ -18,12 +19,12 @@ from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.captions.language import decode
 
 PARTS = {"seen": "combinations as in training", "unseen": "with combinations that training never had"}
-COLUMNS, LINE = 4, 38  # scenes in a row of the picture, letters in a line
-WORDS_IN_A_ROW = 11
+COLUMNS, LINE = 4, 38  # scenes in a row of the figure, characters in a line of text
+WORDS_IN_A_ROW = 11  # attention maps in a row of the figure
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
-    """Captions of each part, and the attention of each model that has it."""
+    """Draws the captions of both parts, and the attention maps of each model that has attention."""
     figures = {f"captions_{part}": captions(part, record, arrays) for part in PARTS}
     for row in record.summary:
         if f"{row['model']}/unseen/attention" in arrays:
@@ -32,7 +33,7 @@ def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
 
 
 def captions(part: str, record: Record, arrays: Arrays) -> Figure:
-    """Test scenes with the right caption and what each model said, the words that are wrong between asterisks."""
+    """Draws test scenes of a part with their captions and those of each model, wrong words between asterisks."""
     images, truth = arrays[f"scene/{part}/image"], decode(arrays[f"scene/{part}/caption"])
     models = [row["model"] for row in record.summary if f"{row['model']}/{part}/said" in arrays]
     said = {model: decode(arrays[f"{model}/{part}/said"]) for model in models}
@@ -61,14 +62,17 @@ def captions(part: str, record: Record, arrays: Arrays) -> Figure:
 
 
 def marked(said: str, true: str) -> str:
-    """What was said, with asterisks about each word that is not the right one in its place."""
+    """Returns a caption with asterisks around each word that differs from the word at its position in `true`.
+
+    A caption that is too short ends with `*…*`.
+    """
     right = true.split()
     words = [word if [word] == right[n : n + 1] else f"*{word}*" for n, word in enumerate(said.split())]
     return " ".join(words + ["*…*"] * (len(words) < len(right)))
 
 
 def attention(model: str, arrays: Arrays) -> Figure:
-    """Where a model looked for each word that it said of some test scenes of both parts."""
+    """Draws the attention map of a model for each word of its captions of some test scenes of both parts."""
     scenes = [
         (image, decode(said[None])[0].split(), shares)
         for part in PARTS
@@ -98,7 +102,7 @@ def attention(model: str, arrays: Arrays) -> Figure:
 def _look(axes: Axes, image: np.ndarray, share: np.ndarray) -> None:
     height, width, _ = image.shape
     axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
-    # As wide as its cells, which need not divide the image.
+    # A position of the map covers 8x8 pixels; the last ones may extend beyond the image.
     extent = (-0.5, 8 * share.shape[1] - 0.5, 8 * share.shape[0] - 0.5, -0.5)
     axes.imshow(share, cmap="inferno", alpha=0.6, vmin=0, vmax=max(share.max(), 1e-9), extent=extent)
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))

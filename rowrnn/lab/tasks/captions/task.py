@@ -1,4 +1,4 @@
-"""The task of describing scenes of digits: its loss, its score, decoding and measures."""
+"""Captioning of scenes of digits: loss, score, decoding and measures."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def check_digits(data: Dataset) -> None:
     """Checks that scenes can be made of the images of a data set.
 
     Raises:
-        InputError: if they are not square and grey, or have more classes than there are words for digits.
+        InputError: if the images are not square and grey, or have more classes than there are names of digits.
     """
     height, width, channels = data.shape
     if height != width or channels != 1 or data.classes > len(language.DIGITS):
@@ -34,7 +34,13 @@ def check_digits(data: Dataset) -> None:
 
 
 def loss(model: Captioner, batch: Split, key: Array) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """Mean cross-entropy of a word, in nats, over the captions of scenes made of a batch of digits."""
+    """Returns the cross-entropy in nats, averaged over all words of the captions.
+
+    Args:
+        model: the captioner.
+        batch: images and labels of digits, of which new scenes are made.
+        key: source of randomness of scenes and dropout.
+    """
     scene_key, dropout_key = jax.random.split(key)
     images, captions = scenes(scene_key, batch.images, batch.labels)
     logits = model.logits(images, captions, key=dropout_key)
@@ -45,9 +51,10 @@ def loss(model: Captioner, batch: Split, key: Array) -> tuple[Float[Array, ""], 
 
 
 def exact(model: Captioner, batch: Scenes) -> Float[Array, "b"]:
-    """1 where greedy decoding gives the caption, else 0.
+    """Returns 1 for each scene whose caption greedy decoding reproduces exactly, else 0.
 
-    It does if and only if every word is the likeliest after the right words before it, which one scan tells.
+    Greedy decoding does so exactly if each correct word is the most probable one after the correct words before it;
+    this takes a single pass with the correct caption as input, without decoding.
     """
     logits = model.logits(as_float(batch.images), batch.captions)
     likeliest = jnp.where(jnp.arange(logits.shape[-1]) == language.PAD, -jnp.inf, logits).argmax(axis=-1)
@@ -57,13 +64,28 @@ def exact(model: Captioner, batch: Scenes) -> Float[Array, "b"]:
 def decode(
     model: Captioner, batch: Scenes, *, beam: int, length_power: float
 ) -> tuple[Int[Array, "b longest"], Int[Array, "b longest"]]:
-    """Captions by greedy decoding, and the best of beam search."""
+    """Returns the captions of scenes by greedy decoding, and the best ones by beam search.
+
+    Args:
+        model: the captioner.
+        batch: scenes.
+        beam: number of captions that beam search keeps after each word.
+        length_power: beam search ranks captions by log-probability divided by this power of their length.
+    """
     images = as_float(batch.images)
     return model(images), model.beam(images, beam, length_power=length_power).words[:, 0]
 
 
 def measure(captions: Int[np.ndarray, "seeds n longest"], truth: Int[np.ndarray, "n longest"]) -> dict[str, Any]:
-    """Exact matches, BLEU-4 and slots of captions against the right ones, each over the seeds."""
+    """Compares captions with the references.
+
+    Args:
+        captions: generated captions of each seed.
+        truth: references.
+
+    Returns:
+        `exact_match`, `bleu4` and, for each kind of statement, `slots`: mean and interval over seeds of each.
+    """
     texts, true = [language.decode(of_seed) for of_seed in captions], language.decode(truth)
     of_slots = [slots(of_seed, true) for of_seed in texts]
     return {

@@ -1,1 +1,1 @@
-"""Classification: which class an image is of."""
+"""Image classification."""

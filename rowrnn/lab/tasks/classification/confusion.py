@@ -1,4 +1,4 @@
-"""Which class is taken for which."""
+"""Confusion matrices."""
 
 import numpy as np
 from jaxtyping import Int
@@ -7,11 +7,11 @@ from jaxtyping import Int
 def confusion_counts(
     labels: Int[np.ndarray, "n"], answers: Int[np.ndarray, "seeds n"], classes: int
 ) -> Int[np.ndarray, "seeds classes classes"]:
-    """Number of examples by label and answer, of each seed.
+    """Computes the confusion matrix of each seed: the number of examples by label (row) and prediction (column).
 
     Args:
-        labels: what the examples are, `[n]`.
-        answers: what they were taken for, `[seeds, n]`.
+        labels: true classes, `[n]`.
+        answers: predicted classes, `[seeds, n]`.
         classes: number of classes.
     """
     counts = np.zeros((len(answers), classes, classes), np.int32)

@@ -1,7 +1,8 @@
-"""Reading orders, and how far each came.
+"""Figures of the directions experiment: the reading orders, and the accuracy of each.
 
-The arrays of a model are named `MODEL/…`: `when` `[h, w]`, the step that reads each pixel, and `way/N` `[t, 2]`, row
-and column of the centre of every step of its direction N.
+The arrays of each model are `MODEL/when` `[h, w]`, the step that reads each pixel (negative where the model reads
+backward), and for each of its directions `MODEL/way/N` `[t, 2]`, row and column of the centre of the pixels of every
+step.
 """
 
 import matplotlib.pyplot as plt
@@ -13,12 +14,12 @@ from rowrnn.lab.runs.record import Record
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
-    """Every order, and the accuracy of each."""
+    """Draws all orders, and the accuracy of each."""
     return {"orders": orders(record, arrays), "accuracy": accuracy(record)}
 
 
 def orders(record: Record, arrays: Arrays) -> Figure:
-    """When each pixel is read, and the way through the centres of the steps."""
+    """Draws each order: the step that reads each pixel as brightness, and a line through the centres of the steps."""
     models = [row["model"] for row in record.summary]
     columns = min(5, len(models))
     lines = -(-len(models) // columns)
@@ -30,7 +31,7 @@ def orders(record: Record, arrays: Arrays) -> Figure:
         axes.imshow(arrays[f"{model}/when"], cmap="viridis")
         ways = [array for name, array in arrays.items() if name.startswith(f"{model}/way/")]
         for number, way in enumerate(ways):
-            # Side by side where there are several.
+            # The lines of several directions are shifted apart.
             y, x = way.T + 1.4 * (number - (len(ways) - 1) / 2)
             axes.plot(x, y, color="white", linewidth=1)
             if len(way) > 1:
@@ -42,7 +43,7 @@ def orders(record: Record, arrays: Arrays) -> Figure:
 
 
 def accuracy(record: Record) -> Figure:
-    """Test accuracy of every order: mean, 95 % interval and every seed."""
+    """Draws the test accuracy of every order: mean, 95 % interval and the value of every seed."""
     rows = sorted(record.summary, key=lambda row: row["test_accuracy"]["mean"])
     figure, axes = plt.subplots(figsize=(7, 0.45 * len(rows) + 1.4))
     for line, row in enumerate(rows):

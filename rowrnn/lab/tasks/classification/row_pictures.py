@@ -1,9 +1,12 @@
-"""Classifiers that read rows: when they know, what their gates do, and where they err.
+"""Figures of the mnist_rows experiment: accuracy by row, confusion matrices, mistakes and gate activations.
 
-The arrays of a model are named `MODEL/…`: `correct_by_row` `[seeds, h]`; `confusion` `[seeds, classes, classes]`, label
-by prediction; `mistake_image` `[n, h, w, c]` with `mistake_label`, `mistake_prediction` and `mistake_probability`
-`[n]`; and for a recurrent model `gate/NAME` `[h, hidden]` and `probability` `[h, classes]` of reading `example`
-`[h, w, c]`.
+The array `example` `[h, w, c]` is a test image. The arrays of each model are named `MODEL/…`:
+
+- `correct_by_row` `[seeds, h]`: accuracy after each row.
+- `confusion` `[seeds, classes, classes]`: confusion matrix, label by prediction.
+- `mistake_image` `[n, h, w, c]`, `mistake_label`, `mistake_prediction` and `mistake_probability` `[n]`: the mistakes.
+- `gate/NAME` `[h, hidden]` and `probability` `[h, classes]`, of recurrent models only: gate activations and class
+  probabilities after each row of the example.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +20,7 @@ from rowrnn.lab.runs.record import Record
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
-    """Accuracy after each row, confusion, mistakes, and the gates of each recurrent model."""
+    """Draws accuracy after each row, confusion matrices, mistakes, and the gates of each recurrent model."""
     figures = {
         "accuracy_by_row": accuracy_by_row(record, arrays),
         "confusion": confusion(record, arrays),
@@ -30,7 +33,7 @@ def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
 
 
 def accuracy_by_row(record: Record, arrays: Arrays) -> Figure:
-    """Test accuracy after each row seen from the top: when does the network know?"""
+    """Draws the test accuracy after each row, read from the top."""
     figure, axes = plt.subplots(figsize=(7, 4.2))
     rows = record.data["shape"][0]
     for color, row in zip(COLORS, record.summary, strict=False):
@@ -50,7 +53,7 @@ def accuracy_by_row(record: Record, arrays: Arrays) -> Figure:
 
 
 def gates(model: str, record: Record, arrays: Arrays) -> Figure:
-    """What each gate of each unit does at each row, beside the image that is read and what the model answers."""
+    """Draws the activation of every gate of every unit at each row, beside the image and the class probabilities."""
     names = [name for name in arrays if name.startswith(f"{model}/gate/")]
     image = arrays["example"]
     height = len(image)
@@ -65,7 +68,7 @@ def gates(model: str, record: Record, arrays: Arrays) -> Figure:
     panels[0].set(title=f"read from the top:\n{record.data['class_names'][int(arrays['example_label'])]}")
     panels[0].set_ylabel("row (time step)")
     panels[0].tick_params(bottom=False, labelbottom=False)
-    # Units in the order of their mean activation in the second gate, so that alike ones lie together.
+    # Units are sorted by their mean activation of the second gate, so that similar units are neighbours.
     order = np.argsort(arrays[names[min(1, len(names) - 1)]].mean(axis=0))
     for axes, name in zip(panels[1:-1], names, strict=True):
         activation = arrays[name][:, order]
@@ -93,7 +96,7 @@ def gates(model: str, record: Record, arrays: Arrays) -> Figure:
 
 
 def confusion(record: Record, arrays: Arrays) -> Figure:
-    """Test images of each class taken for each other class, mean over seeds."""
+    """Draws the confusion matrix of each model on the test images, mean over seeds; only errors are coloured."""
     models = [row["model"] for row in record.summary]
     names = record.data["class_names"]
     figure, panels = plt.subplots(1, len(models), figsize=(4.4 * len(models), 5), squeeze=False)
@@ -113,7 +116,7 @@ def confusion(record: Record, arrays: Arrays) -> Figure:
 
 
 def mistakes(record: Record, arrays: Arrays) -> Figure:
-    """The wrong answers of the first seed's models that they were surest of."""
+    """Draws the most confident mistakes of each model's first seed."""
     models = [row["model"] for row in record.summary]
     names = record.data["class_names"]
     columns = max(1, *(len(arrays[f"{model}/mistake_label"]) for model in models))
@@ -138,7 +141,7 @@ def _show_image(axes: Axes, image: np.ndarray) -> None:
     if image.shape[-1] == 3:
         axes.imshow(image, aspect="auto")
     else:
-        # Neither grey nor colour, as from a satellite: the mean of the channels.
+        # One channel, or a number that is no colour image, as from a satellite: the mean over channels.
         axes.imshow(image.mean(axis=-1), cmap="gray", aspect="auto")
     axes.grid(visible=False)
 

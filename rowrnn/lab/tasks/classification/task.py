@@ -1,4 +1,4 @@
-"""The task of image classification: its loss and what is asked of a trained model, whatever the model."""
+"""Image classification: loss, score and evaluation, for any model from images to logits."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,12 +20,12 @@ MISTAKES = 12
 def cross_entropy(
     model: Any, batch: Split, key: Array, *, augmentation: Augmentation
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """Mean cross-entropy in nats of a training batch, with the metrics `loss` and `accuracy`.
+    """Returns the mean cross-entropy in nats of a training batch, with the metric `accuracy`.
 
     Args:
-        model: `(images, key=...)` to logits `[b, classes]`.
+        model: function `(images, key=...)` to logits `[b, classes]`.
         batch: images and labels.
-        key: randomness of augmentation and dropout.
+        key: source of randomness of augmentation and dropout.
         augmentation: random changes of the images.
     """
     augmentation_key, dropout_key = jax.random.split(key)
@@ -35,19 +35,19 @@ def cross_entropy(
 
 
 def predict(model: Any, batch: Split) -> Logits:
-    """Logits `[b, classes]` of a batch."""
+    """Returns the logits of a batch, `[b, classes]`."""
     return model(as_float(batch.images))
 
 
 def correct(model: Any, batch: Split) -> Float[Array, "b"]:
-    """1 where the most probable class is the label, else 0."""
+    """Returns 1 for each image whose most probable class is its label, else 0."""
     return _hits(predict(model, batch), batch)
 
 
 def correct_by_row(model: Any, batch: Split) -> Float[Array, "b h"]:
-    """After each row: 1 where the class that is most probable from the rows so far is the label, else 0.
+    """Returns, for each image and row, 1 if the most probable class given the rows up to it is the label, else 0.
 
-    A model without `logits_by_row` is shown the image with the rows still to come left blank.
+    A model without a method `logits_by_row` is given the images with the remaining rows set to zero.
     """
     images = as_float(batch.images)
     by_row = getattr(model, "logits_by_row", partial(_logits_of_upper_rows, model))
@@ -69,15 +69,16 @@ def _hits(logits: Logits, batch: Split) -> Float[Array, "b"]:
 
 
 def examine(logits: Float[np.ndarray, "seeds n classes"], test: Split) -> dict[str, np.ndarray]:
-    """What models of several seeds got wrong, as arrays to draw.
+    """Computes the errors of models of several seeds, as arrays for figures.
 
     Args:
-        logits: of every test image, `[seeds, n, classes]`.
+        logits: logits of every test image, `[seeds, n, classes]`.
         test: the test split.
 
     Returns:
-        `confusion` `[seeds, classes, classes]`, counts by label and prediction, and of the first seed the wrong
-        answers it was surest of: `mistake_image`, `mistake_label`, `mistake_prediction`, `mistake_probability`.
+        `confusion` `[seeds, classes, classes]`, counts by label and prediction, and the first seed's most confident
+        mistakes: `mistake_image`, `mistake_label`, `mistake_prediction` and `mistake_probability`, that of the
+        prediction.
     """
     labels, answers = np.asarray(test.labels), logits.argmax(axis=-1)
     probability = np.asarray(jax.nn.softmax(logits[0])).max(axis=-1)

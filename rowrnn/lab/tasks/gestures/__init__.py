@@ -1,1 +1,1 @@
-"""Gestures: which way a digit moves through a video."""
+"""Gestures: classification of the motion of a digit in a video."""

@@ -1,10 +1,11 @@
-"""Gestures: videos of one digit that moves, each labelled by how.
+"""Videos of one moving digit, labelled by the kind of its motion, its gesture.
 
-Where a digit is and how large is the sum of six parts, each with a phase: a circle, a wave and a sweep across, a wave
-and a sweep down, and the size. A gesture turns the phases of one or two parts and leaves the others where they are, at
-random. So every phase is uniform in every frame of every gesture: a single frame shows all gestures alike, and nobody
-can tell from it better than by chance. A gesture that turns backwards is the other's time reversal: frames without
-their order show both alike.
+Position and size of the digit depend on six components, each with a phase: motion on a circle, a horizontal wave, a
+vertical wave, a horizontal sweep, a vertical sweep, and the size. A gesture advances the phases of one or two of them
+with time; the others are constant. All phases are offset by uniformly random values, so that in every frame of every
+gesture they are uniformly distributed: single frames have the same distribution for all gestures, and a single frame
+cannot be classified better than by chance. Two gestures whose phases advance by opposite amounts are time reversals of
+each other: they cannot be told apart without the order of the frames.
 """
 
 from typing import Any, NamedTuple
@@ -18,13 +19,13 @@ from rowrnn.lab.data.dataset import as_float
 
 CANVAS = 32  # pixels, height and width of a frame
 FRAMES = 12
-SIZES = (6.0, 15.0)  # pixels, the longer side of the digit's image
-AMPLITUDES = (1.75, 2.75)  # pixels, of the circle and the waves
-SWEEP = 2.5  # pixels to both sides of the middle
-SPEEDS = (0.07, 0.11)  # turns per frame
+SIZES = (6.0, 15.0)  # range of the longer side of the digit's image, in pixels
+AMPLITUDES = (1.75, 2.75)  # range of the radius of the circle and the amplitudes of the waves, in pixels
+SWEEP = 2.5  # largest distance of a sweep from the centre of the frame, in pixels
+SPEEDS = (0.07, 0.11)  # range of the speed, in turns (of a phase) per frame
 
-# How often a part turns while the speed's own turn is made: circle, wave across, wave down, sweep across, sweep down,
-# size. With y down a circle of growing angle is clockwise.
+# Turns of each component's phase for one turn of the speed: circle, horizontal wave, vertical wave, horizontal sweep,
+# vertical sweep, size. As y points down, a circle of increasing angle is clockwise.
 GESTURES = {
     "still": (0, 0, 0, 0, 0, 0),
     "wave": (0, 1, 0, 0, 0, 0),
@@ -45,15 +46,15 @@ REVERSED = {
     for b, back in enumerate(GESTURES.values())
     if a != b and turns == tuple(-turn for turn in back)
 }
-"""Of each gesture that is another one in reversed time, by label, the label of that."""
+"""For each gesture with a time reversal among the gestures: its label to the label of the reversal."""
 
 
 class Videos(NamedTuple):
-    """Labelled videos.
+    """A batch of labelled videos.
 
     Args:
         frames: `[b, t, CANVAS, CANVAS, c]`, floating point in [0, 1], or uint8.
-        labels: gestures `[b]`, int32.
+        labels: indices into `GESTURES`, `[b]`, int32.
     """
 
     frames: Shaped[Any, "b t h w c"]
@@ -61,12 +62,12 @@ class Videos(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """What is random in a gesture, whichever it is.
+    """The random parameters of videos, which are independent of the gesture.
 
     Args:
-        phases: of each part in the middle of the video, in turns, uniform in [0, 1).
-        amplitudes: of the circle and of the waves across and down, in pixels.
-        speed: turns per frame.
+        phases: phase of each component in the middle of the video, in turns, uniform in [0, 1).
+        amplitudes: radius of the circle, amplitudes of the horizontal and of the vertical wave, in pixels.
+        speed: in turns per frame.
     """
 
     phases: Float[Array, "b 6"]
@@ -75,11 +76,11 @@ class Draws(NamedTuple):
 
 
 class Path(NamedTuple):
-    """Where a digit is in each frame, and how large.
+    """Position and size of a digit in each frame.
 
     Args:
-        y: row of its centre, in pixels from the centre of the first row.
-        x: column of its centre.
+        y: row of its centre, in pixels; 0 is the centre of the first row.
+        x: column of its centre, likewise.
         size: length of its longer side, in pixels.
     """
 
@@ -89,15 +90,18 @@ class Path(NamedTuple):
 
 
 def gestures(key: Key[Array, ""], images: ArrayLike, frames: int = FRAMES) -> Videos:
-    """A video of each image, in one of the gestures, all equally probable; floating point.
+    """Generates a video of each image, with a gesture drawn uniformly from `GESTURES`.
 
     Args:
-        key: randomness; the same key makes the same videos.
+        key: source of randomness.
         images: digits `[b, h, w, c]`, uint8 or floating point in [0, 1].
-        frames: length of the videos.
+        frames: number of frames of a video.
+
+    Returns:
+        Videos with floating-point frames.
 
     Raises:
-        ValueError: if the images have another rank, or there is no image or frame.
+        ValueError: if the images have another rank or an axis of length 0, or `frames` is below 1.
     """
     images = jnp.asarray(images)
     if images.ndim != 4 or 0 in images.shape:
@@ -111,7 +115,7 @@ def gestures(key: Key[Array, ""], images: ArrayLike, frames: int = FRAMES) -> Vi
 
 
 def drawn(key: Key[Array, ""], count: int) -> Draws:
-    """What is random in so many gestures."""
+    """Draws the random parameters of `count` videos."""
     phase_key, amplitude_key, speed_key = jax.random.split(key, 3)
     return Draws(
         jax.random.uniform(phase_key, (count, 6)),
@@ -121,7 +125,15 @@ def drawn(key: Key[Array, ""], count: int) -> Draws:
 
 
 def path(draws: Draws, labels: Int[Array, "b"], frames: int = FRAMES) -> Path:
-    """The way of the digit in each gesture: with the same draws, that of a reversed one is exactly the reversed way."""
+    """Computes position and size of the digit in each frame.
+
+    With the same parameters, the paths of a gesture and of its time reversal contain the same values in opposite order.
+
+    Args:
+        draws: random parameters of the videos.
+        labels: gesture of each video.
+        frames: number of frames.
+    """
     turns = jnp.asarray(np.array(list(GESTURES.values()), np.float32))[labels]
     time = jnp.arange(frames, dtype=jnp.float32) - (frames - 1) / 2
     turned = draws.phases[:, None] + (draws.speed[:, None] * turns)[:, None] * time[None, :, None]
@@ -137,10 +149,14 @@ def path(draws: Draws, labels: Int[Array, "b"], frames: int = FRAMES) -> Path:
 
 
 def rendered(images: Float[Array, "b h w c"], path: Path) -> Float[Array, "b t canvas canvas c"]:
-    """Frames of images on their way: each pixel spreads its light over the nearest four of the canvas, bilinearly.
+    """Renders the frames of videos, floating point in [0, 1].
 
-    Rows and columns are separable: a frame is two matrix products, rows of the canvas from rows of the image, then its
-    columns.
+    Each pixel of an image distributes its brightness over the four nearest pixels of the canvas with bilinear weights.
+    These are separable, so that a frame is computed by two matrix products, over rows and over columns.
+
+    Args:
+        images: digits, floating point in [0, 1].
+        path: position and size of each digit in each frame.
     """
     _, height, width, _ = images.shape
     scale = path.size / max(height, width)
@@ -157,5 +173,5 @@ def rendered(images: Float[Array, "b h w c"], path: Path) -> Float[Array, "b t c
         down = jnp.einsum("btyh,bhw->btyw", rows, image)
         return jnp.einsum("btyw,btxw->btyx", down, columns)
 
-    # One channel after the other: of all in one product XLA transposes what is between the two.
+    # Each channel has its own products: with all channels in one, XLA transposes the intermediate result.
     return jnp.minimum(jnp.stack([frames(image) for image in jnp.unstack(images, axis=-1)], axis=-1), 1)

@@ -1,8 +1,11 @@
-"""Gestures: what a model believes frame by frame, when it knows, and what it takes for what.
+"""Figures of the gestures experiment: probabilities and accuracy by frame, and confusion matrices.
 
-`film/frames` `[k, t, h, w, c]` and `film/labels` `[k]` are one video of each gesture that the record's entry `gestures`
-names. The arrays of a model are named `MODEL/…`: `probability` `[k, t, classes]`, its answers after each frame;
-`accuracy_by_frame` `[seeds, t]`; `confusion` `[seeds, classes, classes]`, label by prediction.
+The arrays `film/frames` `[k, t, h, w, c]` and `film/labels` `[k]` are one test video of each gesture; the record's
+entry `gestures` has their names. The arrays of each model are named `MODEL/…`:
+
+- `probability` `[k, t, classes]`: class probabilities of these videos after each frame, of the first seed.
+- `accuracy_by_frame` `[seeds, t]`: test accuracy after each frame.
+- `confusion` `[seeds, classes, classes]`: confusion matrix, label by prediction.
 """
 
 import matplotlib.pyplot as plt
@@ -16,14 +19,14 @@ from rowrnn.lab.tasks.classification import row_pictures as rows
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
-    """A film strip of each model, its accuracy after each frame, and confusion."""
+    """Draws the film strips of each model, accuracy by frame, and confusion matrices."""
     figures = {f"film_{file_name(row['model'])}": film(row["model"], record, arrays) for row in record.summary}
     named = record.replace(data={**record.data, "class_names": record.entries["gestures"]})
     return {**figures, "accuracy_by_frame": accuracy_by_frame(record, arrays), "confusion": confusion(named, arrays)}
 
 
 def film(model: str, record: Record, arrays: Arrays) -> Figure:
-    """A video of each gesture, and beneath each frame how probable each gesture is by then."""
+    """Draws a video of each gesture as a film strip, and below it a model's class probabilities after each frame."""
     names, frames, labels = record.entries["gestures"], arrays["film/frames"], arrays["film/labels"]
     probability = arrays[f"{model}/probability"]
     videos, steps = frames.shape[:2]
@@ -36,7 +39,7 @@ def film(model: str, record: Record, arrays: Arrays) -> Figure:
             continue
         strip, curve = cell.subplots(2, 1, sharex=True, height_ratios=[0.55, 0.8])
         strip.imshow(
-            # What is small is dim too: the root makes it visible.
+            # Small digits are dim: the square root brightens them.
             np.sqrt(np.concatenate(frames[number].mean(axis=-1), axis=1)),
             cmap="gray",
             extent=(0.5, steps + 0.5, 1, 0),
@@ -62,7 +65,7 @@ def film(model: str, record: Record, arrays: Arrays) -> Figure:
 
 
 def accuracy_by_frame(record: Record, arrays: Arrays) -> Figure:
-    """Test accuracy after each frame; of single frames, from each on its own."""
+    """Draws the test accuracy after each frame; for a model of single frames, that of each frame alone."""
     figure, axes = plt.subplots(figsize=(9, 4.4))
     for color, row in zip(COLORS, record.summary, strict=False):
         values = 100 * arrays[f"{row['model']}/accuracy_by_frame"].T
@@ -79,7 +82,7 @@ def accuracy_by_frame(record: Record, arrays: Arrays) -> Figure:
 
 
 def confusion(record: Record, arrays: Arrays) -> Figure:
-    """Test videos of each gesture taken for each other one, mean over seeds."""
+    """Draws the confusion matrix of each model on the test videos, mean over seeds."""
     figure = rows.confusion(record, arrays)
     for axes in figure.axes:
         axes.tick_params(axis="x", rotation=90)

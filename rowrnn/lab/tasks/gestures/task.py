@@ -1,6 +1,6 @@
-"""The task of telling gestures apart: its loss, its score and what is asked of a trained model.
+"""Classification of gestures: loss, score and evaluation.
 
-A model that sees single frames only gives logits of each frame; every other one gives logits after each frame.
+A model is evaluated after each frame, on all frames up to it; with `single_frames`, on each frame alone.
 """
 
 import jax
@@ -18,7 +18,16 @@ Model = VideoClassifier | FrameAverage
 
 
 def fixed_videos(seed: int, digits: Split, *, frames: int) -> Videos:
-    """Videos that are always the same: one of each image."""
+    """Generates a fixed set of videos, one of each image, with frames as uint8.
+
+    Args:
+        seed: seed of the random key.
+        digits: images of digits.
+        frames: number of frames of a video.
+
+    Raises:
+        InputError: if `frames` is below 1.
+    """
 
     def make(key: Array, digits: Split, numbers: Array) -> Videos:
         return gestures(key, digits.images[numbers % len(digits)], frames)
@@ -29,7 +38,7 @@ def fixed_videos(seed: int, digits: Split, *, frames: int) -> Videos:
 def logits_by_frame(
     model: Model, videos: Float[Array, "b t h w c"], *, single_frames: bool
 ) -> Float[Array, "b t classes"]:
-    """Logits after every frame; with `single_frames`, which a `FrameAverage` can give, of each one alone."""
+    """Returns the logits after every frame; with `single_frames`, those of a `FrameAverage` for every frame alone."""
     if single_frames and isinstance(model, FrameAverage):
         return model.logits_of_frames(videos)
     return model.logits_by_frame(videos)
@@ -38,9 +47,16 @@ def logits_by_frame(
 def loss(
     model: Model, batch: Split, key: Array, *, frames: int, single_frames: bool
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """Mean cross-entropy in nats over the frames of new videos of a batch of images.
+    """Returns the cross-entropy in nats, averaged over all frames of new videos.
 
-    Logits after the first frames can only guess, but from there the way back to what the gradient must change is short.
+    The first frames do not determine the gesture, but their losses give gradients that pass through few steps only.
+
+    Args:
+        model: the classifier.
+        batch: images of digits, of which new videos are made.
+        key: source of randomness of the videos.
+        frames: number of frames of a video.
+        single_frames: whether each frame is classified alone.
     """
     videos = gestures(key, batch.images, frames)
     logits = logits_by_frame(model, videos.frames, single_frames=single_frames)
@@ -50,24 +66,32 @@ def loss(
 
 
 def predict(model: Model, batch: Videos, *, single_frames: bool) -> Float[Array, "b t classes"]:
-    """Logits by frame of videos that are kept as bytes."""
+    """Returns the logits by frame of videos in uint8 or floating point."""
     return logits_by_frame(model, as_float(batch.frames), single_frames=single_frames)
 
 
 def correct(model: Model, batch: Videos, *, single_frames: bool) -> Float[Array, "b"]:
-    """1 where the class after the last frame is right, else 0; of single frames the share that is right."""
+    """Returns 1 for each video whose most probable class after the last frame is its label, else 0.
+
+    With `single_frames`, returns the share of correctly classified frames instead.
+    """
     right = predict(model, batch, single_frames=single_frames).argmax(axis=-1) == batch.labels[:, None]
     right = right.astype(jnp.float32)
     return right.mean(axis=1) if single_frames else right[:, -1]
 
 
 def accuracy_by_frame(logits: Float[np.ndarray, "seeds n t classes"], videos: Videos) -> Float[np.ndarray, "seeds t"]:
-    """Accuracy after, or of, each frame."""
+    """Computes the accuracy at each frame from logits by frame."""
     return (logits.argmax(axis=-1) == np.asarray(videos.labels)[None, :, None]).mean(axis=1)
 
 
 def classes_at(
     logits: Float[np.ndarray, "seeds n t classes"], frame: Int[np.ndarray, "seeds"]
 ) -> Int[np.ndarray, "seeds n"]:
-    """The most probable class at a frame of the videos, for each seed another."""
+    """Returns the most probable class of every video at a frame that is selected for each seed.
+
+    Args:
+        logits: logits by frame.
+        frame: index of the selected frame of each seed.
+    """
     return np.take_along_axis(logits.argmax(axis=-1), frame[:, None, None], axis=-1)[..., 0]

@@ -1,1 +1,1 @@
-"""Lines: handwritten digits side by side, read with CTC."""
+"""Lines: recognition of strings of handwritten digits with CTC."""

@@ -1,7 +1,7 @@
-"""Lines of handwriting: strings of digits set side by side, each line by a hand of its own.
+"""Lines of handwriting: images of several digits side by side, in a random style for each line.
 
-A hand has a size, a breadth, a slant, a pressure and a paper that is more or less dirty; its gaps differ from digit to
-digit, so that neighbours stand apart, touch or overlap, and so does the height at which a digit stands.
+A style consists of size, width, slant and brightness of the digits, and of noise in the background. The gap between
+neighbours, which may touch or overlap, and the vertical position vary from digit to digit.
 """
 
 from functools import partial
@@ -14,27 +14,28 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, Shaped
 from rowrnn.lab.data.dataset import as_float
 
 PITCH = 8
-"""Fewest columns from the middle of a digit to that of the next: two outputs of a reader with one output for every 4
-columns. A line of n digits so has at least 2·n outputs, and CTC needs at most 2·n - 1: one a digit, and a blank between
-two that are equal."""
-SIZE = (0.8, 1.0)  # height beside that of the digit's own image
-BREADTH = (0.85, 1.1)  # width beside the height
-SLANT = 0.25  # columns to the right for each row up, at most, to either side
-GAP = (-2.0, 5.0)  # columns between the ink of two digits
-MARGIN = (4.0, 8.0)  # columns before the first digit and behind the last
-WOBBLE = 2  # rows by which a digit stands higher or lower, at most
-PRESSURE = (0.6, 1.0)  # brightness beside that of the digit's own image
-NOISE = 0.15  # largest change of a pixel's brightness
-INK = 0.25  # brightness that counts as ink
+"""Smallest distance between the centres of neighbouring digits, in columns.
+
+A reader has one output for every 4 columns, so that a line of n digits has at least 2·n outputs. CTC needs at most
+2·n - 1: one for each digit, and a blank between equal neighbours."""
+SIZE = (0.8, 1.0)  # range of the height, relative to that of the digit's image
+BREADTH = (0.85, 1.1)  # range of the horizontal scale, relative to the vertical one
+SLANT = 0.25  # largest slant to either side, in columns per row
+GAP = (-2.0, 5.0)  # range of the gap between the ink of two digits, in columns
+MARGIN = (4.0, 8.0)  # range of the margin before the first and after the last digit, in columns
+WOBBLE = 2  # largest vertical offset of a digit, in rows
+PRESSURE = (0.6, 1.0)  # range of the brightness, relative to that of the digit's image
+NOISE = 0.15  # largest amplitude of the noise
+INK = 0.25  # brightness above which a pixel is ink
 
 
 class Lines(NamedTuple):
-    """Lines of digits, a pytree.
+    """A batch of lines of digits.
 
     Args:
-        images: `[b, h, w, 1]`, uint8 or floating point in [0, 1]; zero from the line's width on.
+        images: `[b, h, w, 1]`, uint8 or floating point in [0, 1]; zero to the right of each line's width.
         widths: number of columns of each line, `[b]`.
-        labels: digits from left to right, `[b, n]`; behind a line's last one -1.
+        labels: digits from left to right, `[b, n]`, padded with -1.
         lengths: number of digits of each line, `[b]`.
     """
 
@@ -45,7 +46,7 @@ class Lines(NamedTuple):
 
 
 class _Places(NamedTuple):
-    """Middles of digits `[b, n]` in columns; widths of lines, and how much narrower they are written, `[b]`."""
+    """The horizontal layout of lines: centres of digits in columns, `[b, n]`, widths and horizontal scales of lines."""
 
     middles: Array
     widths: Array
@@ -53,7 +54,7 @@ class _Places(NamedTuple):
 
 
 def paper_width(digits: int) -> int:
-    """Columns of the paper for lines of up to so many digits."""
+    """Returns the width of the images of lines of up to `digits` digits, in columns."""
     return 16 * digits + 16
 
 
@@ -66,24 +67,26 @@ def write(
     digits: tuple[int, int],
     room: int | None = None,
 ) -> Lines:
-    """New lines, their digits drawn from the images: each image once, then each once more, and so on, in random order.
+    """Generates lines of digits.
 
-    Of a line with fewer than the most digits, those that are too many are left out.
+    Digits are drawn from the images in random order, each image once before any is drawn again; some of them are not
+    used, as lines differ in length.
 
     Args:
-        key: all that is random.
-        images: images of single digits, `[n, h, w, 1]`, uint8 or in [0, 1].
-        labels: their digits.
+        key: source of randomness.
+        images: images of single digits, `[n, h, w, 1]`, uint8 or floating point in [0, 1].
+        labels: their digits, `[n]`.
         lines: number of lines.
-        digits: fewest and most digits of a line, each length as likely.
-        room: number of digits that the paper is for, at least the most; the most where not given.
+        digits: smallest and largest number of digits of a line; all lengths between them are equally likely.
+        room: number of digits for which the images are wide enough, at least the largest number; default: that number.
 
     Returns:
-        Lines on paper of `h` rows and `paper_width(room)` columns, images in [0, 1], with labels `[lines, most]`. A
-        line that would be longer is written narrower. Middles of digits are at least `PITCH` columns apart.
+        Lines with images of `h` rows and `paper_width(room)` columns, floating point in [0, 1]. A line that would
+        exceed its image is compressed horizontally. Centres of neighbouring digits are at least `PITCH` columns apart.
 
     Raises:
-        ValueError: if images have another form, or there is no line, digit or room.
+        ValueError: if a shape does not fit, `lines` or a number of digits is below 1, or `digits` and `room` are not in
+            ascending order.
     """
     images, labels = jnp.asarray(images), jnp.asarray(labels)
     if images.ndim != 4 or images.shape[-1] != 1 or labels.shape != images.shape[:1]:
@@ -132,7 +135,10 @@ def _between(key: Array, bounds: tuple[float, float], shape: tuple[int, ...]) ->
 
 
 def _extents(glyphs: Float[Array, "b n h w"]) -> Float[Array, "b n 2"]:
-    """Columns of ink left and right of the middle of each image; those of the image where it has no ink."""
+    """Returns how far the ink extends to the left and to the right of the centre of each image, in columns.
+
+    An image without ink counts as full of it.
+    """
     inked = glyphs.max(axis=2) > INK
     middle = inked.shape[-1] / 2
     left, right = inked.argmax(axis=-1), inked[..., ::-1].argmax(axis=-1)
@@ -148,14 +154,22 @@ def _places(
     gaps: Float[Array, "b m"],
     margins: Float[Array, "b 2"],
 ) -> _Places:
-    """Places of digits with so many columns between them, narrower where the line would leave paper of so many columns.
+    """Computes the horizontal layout of lines.
 
-    Absent digits stand far beyond the paper.
+    Absent digits are placed far to the right of the image.
+
+    Args:
+        extents: extents of the digits to the left and right of their centres, in columns.
+        present: which digits belong to their line.
+        lengths: number of digits of each line.
+        paper: width of the images, in columns.
+        gaps: columns between the ink of neighbouring digits.
+        margins: columns before the first and after the last digit.
     """
     left, right = extents[..., 0], extents[..., 1]
     lead = left[:, 0] + margins[:, 0]
     tail = _taken(right, lengths[:, None] - 1)[:, 0] + margins[:, 1]
-    beyond = jnp.maximum(right[:, :-1] + left[:, 1:] + gaps - PITCH, 0)  # what a step has above the fewest columns
+    beyond = jnp.maximum(right[:, :-1] + left[:, 1:] + gaps - PITCH, 0)  # distance of centres in excess of PITCH
     beyond = jnp.where(present[:, 1:], beyond, 0)
     least = (PITCH * (lengths - 1)).astype(jnp.float32)
     narrower = jnp.minimum(1, (paper - least) / (lead + tail + beyond.sum(axis=1)))
@@ -167,7 +181,7 @@ def _places(
 
 
 def _resized(glyphs: Float[Array, "b n h w"], size: Float[Array, "b"]) -> Float[Array, "b h n w"]:
-    """Images of another height about their middle row, by linear interpolation: one matrix product a line."""
+    """Scales digits vertically about their middle row by linear interpolation, as one matrix product for each line."""
     row = jnp.arange(glyphs.shape[2], dtype=jnp.float32)
     middle = (len(row) - 1) / 2
     source = (row[None, :] - middle) / size[:, None] + middle
@@ -183,13 +197,21 @@ def _set(
     slant: Float[Array, "b"],
     columns: int,
 ) -> Float[Array, "b h columns"]:
-    """Digits on paper of so many columns, slanted about the middle row, interpolated linearly along it.
+    """Renders lines of digits, scaled horizontally, slanted about the middle row and interpolated linearly along rows.
 
-    Where two overlap, the brighter is seen. Only neighbours do: the digits at odd places and those at even ones are set
-    apart, and of each of the two a pixel sees the one nearest to it.
+    Where two digits overlap, the maximum is taken. As only neighbours can overlap, two layers are rendered, of every
+    second digit each, and each pixel of a layer needs only the digit whose centre is nearest.
+
+    Args:
+        glyphs: images of the digits.
+        middles: their centres, in columns.
+        wobble: their vertical offsets, in rows.
+        breadth: horizontal scale of each line.
+        slant: slant of each line, in columns per row.
+        columns: width of the images.
     """
     b, height, digits, width = glyphs.shape
-    flat = jnp.pad(glyphs, ((0, 0), (0, 0), (0, 0), (1, 1))).reshape(b, -1)  # Beside a digit is nothing.
+    flat = jnp.pad(glyphs, ((0, 0), (0, 0), (0, 0), (1, 1))).reshape(b, -1)  # zeros left and right of a digit
     row, column = jnp.arange(height), jnp.arange(columns, dtype=jnp.float32) + 0.5
     lean = slant[:, None] * ((height - 1) / 2 - row.astype(jnp.float32))[None, :]
 

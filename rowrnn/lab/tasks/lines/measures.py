@@ -1,4 +1,4 @@
-"""Strings compared by edits: labels put in, left out or mistaken."""
+"""Measures of recognized strings of labels: edit distance, label error rate and alignment."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,18 @@ from jaxtyping import Int
 from rapidfuzz.distance import Levenshtein
 
 MISSING = -1
-"""In an alignment, what stands beside a label that only one string has."""
+"""Marks, in an alignment, a label that the other string does not have."""
 
 
 def edit_distances(readings: Sequence[Sequence[int]], truths: Sequence[Sequence[int]]) -> Int[np.ndarray, "n"]:
-    """Fewest labels to put in, leave out or change so that each reading becomes its truth (Levenshtein 1966).
+    """Computes the smallest number of insertions, deletions and substitutions between strings (Levenshtein 1966).
 
     Args:
-        readings: strings of labels.
-        truths: as many.
+        readings: recognized strings of labels.
+        truths: true strings, one for each.
 
     Raises:
-        ValueError: if there are not as many.
+        ValueError: if the numbers of strings differ.
     """
     if len(readings) != len(truths):
         raise ValueError(f"Each reading has a truth: {len(readings)} readings cannot meet {len(truths)} truths.")
@@ -26,11 +26,17 @@ def edit_distances(readings: Sequence[Sequence[int]], truths: Sequence[Sequence[
 
 
 def label_error_rate(readings: Sequence[Sequence[int]], truths: Sequence[Sequence[int]]) -> float:
-    """Edit distances summed over all strings, divided by the number of true labels (Graves et al. 2006, eq. 1, but of
-    all labels together, so that each counts alike in short strings and long ones).
+    """Computes the sum of the edit distances divided by the total number of true labels.
+
+    Graves et al. (2006, equation 1) average the rate of each string; here all labels have the same weight, in short
+    strings and in long ones.
+
+    Args:
+        readings: recognized strings of labels.
+        truths: true strings, one for each.
 
     Raises:
-        ValueError: as `edit_distances`, or if there is no true label.
+        ValueError: if the numbers of strings differ, or there is no true label.
     """
     labels = sum(map(len, truths))
     if labels == 0:
@@ -39,7 +45,11 @@ def label_error_rate(readings: Sequence[Sequence[int]], truths: Sequence[Sequenc
 
 
 def aligned(reading: Sequence[int], truth: Sequence[int]) -> Int[np.ndarray, "n 2"]:
-    """Two strings side by side in as few edits as can be: rows (label read, true label), -1 where one has none."""
+    """Aligns two strings with the smallest number of edits.
+
+    Returns:
+        Rows of recognized label and true label, `MISSING` where a string has none.
+    """
     rows: list[tuple[int, int]] = []
     for edit in Levenshtein.opcodes(reading, truth):
         read, true = reading[edit.src_start : edit.src_end], truth[edit.dest_start : edit.dest_end]

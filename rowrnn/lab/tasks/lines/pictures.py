@@ -1,8 +1,11 @@
-"""Readers of lines: what they say while they read, and how often they err in lines of each length.
+"""Figures of the lines experiment: lines with class probabilities, and label error rate by length.
 
-The arrays of a model are named `MODEL/…`: `error_by_length` `[n, seeds]`, the label error rate of lines of 1 to n
-digits; and of some lines `line_image` `[k, h, w, 1]`, `line_width` `[k]`, `line_probability` `[k, t, classes + 1]`, the
-blank last, and `line_aligned` `[k, m, 2]`, digits read beside true ones, -1 where one has none and -2 behind the line.
+The arrays of each model are named `MODEL/…`; those from the second on are of some test lines and the first seed:
+
+- `error_by_length` `[n, seeds]`: label error rate of lines of 1 to n digits.
+- `line_image` `[k, h, w, 1]` and `line_width` `[k]`: the lines.
+- `line_probability` `[k, t, classes + 1]`: probabilities at each step; the blank is last.
+- `line_aligned` `[k, m, 2]`: pairs of recognized and true digit, -1 where one is missing, padded with -2.
 """
 
 import matplotlib.pyplot as plt
@@ -19,13 +22,13 @@ WRONG = "crimson"
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
-    """Lines as each model reads them, and the error by length."""
+    """Draws some lines as each model reads them, and the label error rate by length."""
     read = {f"reading_{file_name(row['model'])}": reading(row["model"], arrays) for row in record.summary}
     return {**read, "error_by_length": error_by_length(record, arrays)}
 
 
 def error_by_length(record: Record, arrays: Arrays) -> Figure:
-    """Label error rate of lines of each length: mean and 95 % interval over seeds."""
+    """Draws the label error rate of lines of each length: mean and 95 % interval over seeds."""
     figure, axes = plt.subplots(figsize=(7.5, 4.4))
     protocol = record.protocol
     for color, row in zip(COLORS, record.summary, strict=False):
@@ -43,7 +46,7 @@ def error_by_length(record: Record, arrays: Arrays) -> Figure:
 
 
 def reading(model: str, arrays: Arrays) -> Figure:
-    """Lines, the probability of each digit at each step beneath them, what was read and what is true."""
+    """Draws some lines, and below each the class probabilities at each step, the recognized and the true digits."""
     images, widths, probabilities, sides = (
         arrays[f"{model}/line_{what}"] for what in ("image", "width", "probability", "aligned")
     )
@@ -66,7 +69,7 @@ def reading(model: str, arrays: Arrays) -> Figure:
 
 
 def _speak(axes: Axes, probability: np.ndarray, sides: np.ndarray, columns: float) -> None:
-    """Spikes of the classes, and under each other what was read and what is true."""
+    """Draws the probabilities of the classes, and above them the recognized and the true digits."""
     steps, scores = probability.shape
     middle = columns * (np.arange(steps) + 0.5)
     axes.fill_between(middle, probability[:, -1], color="0.9", linewidth=0, step="mid")
@@ -90,7 +93,15 @@ def _speak(axes: Axes, probability: np.ndarray, sides: np.ndarray, columns: floa
 
 
 def _places(read: np.ndarray, spoken: np.ndarray, columns: float) -> list[float]:
-    """Where to write: a label that was read at its spike, one that was left out between its neighbours."""
+    """Returns the horizontal positions of aligned labels.
+
+    A recognized label stands where the reader emits it, a missing one between its neighbours.
+
+    Args:
+        read: aligned labels, negative where one is missing.
+        spoken: columns at which the labels are emitted.
+        columns: columns of a step.
+    """
     places, following = [], 0
     for label in read:
         if label >= 0:

@@ -1,1 +1,1 @@
-"""Memory: a digit is shown, rows of nothing follow, and then it is asked for."""
+"""Memory: classification of a digit many rows after it was shown."""

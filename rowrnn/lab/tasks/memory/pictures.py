@@ -1,7 +1,8 @@
-"""How long cells remember: accuracy after each of `record.entries["delays"]`, and the vanishing gradient.
+"""Figures of the memory experiment: accuracy by delay, and gradient norms by row.
 
-The arrays of a model are named `MODEL/gradient/WHEN` `[rows]`: the norm of the loss's gradient with respect to each
-row, at the start and the end of training.
+The record's entry `delays` has the delays of the test. The arrays of each model are `MODEL/gradient/start` and
+`MODEL/gradient/end`, `[rows]`: the norm of the gradient of the loss with respect to each row, at the start and at the
+end of training.
 """
 
 import matplotlib.pyplot as plt
@@ -13,12 +14,12 @@ from rowrnn.lab.runs.record import Record
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
-    """Accuracy by delay and gradient by row."""
+    """Draws accuracy by delay and gradient norms by row."""
     return {"accuracy": accuracy(record), "gradients": gradients(record, arrays)}
 
 
 def accuracy(record: Record) -> Figure:
-    """Test accuracy after each delay: mean and 95 % interval over seeds."""
+    """Draws the test accuracy after each delay: mean and 95 % interval over seeds."""
     figure, axes = plt.subplots(figsize=(8, 4.5))
     protocol = record.protocol
     for color, row in zip(COLORS, record.summary, strict=False):
@@ -38,7 +39,7 @@ def accuracy(record: Record) -> Figure:
 
 
 def gradients(record: Record, arrays: Arrays) -> Figure:
-    """Norm of the loss's gradient with respect to each row, at the start of training and at its end."""
+    """Draws the norm of the gradient of the loss with respect to each row, before and after training."""
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
     for axes, when in zip(panels, ("start", "end"), strict=True):
         for color, row in zip(COLORS, record.summary, strict=False):

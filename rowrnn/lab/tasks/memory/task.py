@@ -1,4 +1,4 @@
-"""The task of remembering a digit over many rows: its model, loss and score, and gradients by row."""
+"""Classification of a digit after a delay: model, loss, score and gradient norms by row."""
 
 from typing import Any, NamedTuple
 
@@ -15,7 +15,13 @@ from rowrnn.recurrence.scan import scan
 
 
 class Questions(NamedTuple):
-    """Images, their labels, and after how many rows each is asked about."""
+    """A batch of images with labels and delays.
+
+    Args:
+        images: `[b, h, w, c]`.
+        labels: `[b]`.
+        delays: number of rows between the last row of each image and the answer, `[b]`.
+    """
 
     images: Any
     labels: Any
@@ -23,26 +29,44 @@ class Questions(NamedTuple):
 
 
 class Witness(nnx.Module):
-    """A cell, and a linear layer that tells the class from its last state."""
+    """Classifier of row sequences: a recurrent cell and a linear layer on its last state.
+
+    Args:
+        cell: the cell, whose state is an array or an `LSTMState`.
+        classes: number of classes.
+        rngs: source of the initial parameters.
+    """
 
     def __init__(self, cell: Cell, classes: int, *, rngs: nnx.Rngs) -> None:
         self.cell = cell
         self.head = nnx.Linear(cell.outputs, classes, rngs=rngs)
 
     def __call__(self, rows: Float[Array, "b t d"], lengths: Int[Array, "b"]) -> Float[Array, "b classes"]:
-        """Logits after the last of its rows."""
+        """Returns the logits after the last valid row.
+
+        Args:
+            rows: sequences of rows.
+            lengths: number of valid rows of each sequence.
+        """
         _, last = scan(self.cell, rows, lengths=lengths)
         return self.head(last.hidden if isinstance(last, LSTMState) else last)
 
 
 def fixed_delays(count: int, *, delay: int) -> Int[np.ndarray, "n"]:
-    """Delays up to `delay`, log-uniform and always the same."""
+    """Returns `count` delays between 0 and `delay`, log-uniformly distributed and the same in every call."""
     drawn = np.random.default_rng(0).uniform(0, np.log(delay + 2), count)
     return np.clip(np.exp(drawn).astype(np.int32) - 1, 0, delay)
 
 
 def delayed_rows(images: Array, key: Array, *, delay: int, noise: bool) -> Float[Array, "b t d"]:
-    """The rows of images and the rows that follow, blank or uniform noise: `[b, h + delay, w·c]`."""
+    """Returns the rows of images, followed by `delay` rows of zeros or uniform noise, `[b, h + delay, w·c]`.
+
+    Args:
+        images: `[b, h, w, c]`, uint8 or floating point in [0, 1].
+        key: source of the noise.
+        delay: number of rows that follow.
+        noise: whether they are noise in [0, 1).
+    """
     rows = as_float(images).reshape(*images.shape[:2], -1)
     blank = jnp.zeros((rows.shape[0], delay, rows.shape[2]))
     after = jax.random.uniform(key, blank.shape) if noise else blank
@@ -52,7 +76,15 @@ def delayed_rows(images: Array, key: Array, *, delay: int, noise: bool) -> Float
 def loss(
     model: Witness, batch: Any, key: Array, *, delay: int, noise: bool
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """Mean cross-entropy in nats after delays of up to `delay`, drawn log-uniformly."""
+    """Returns the mean cross-entropy in nats after random delays.
+
+    Args:
+        model: the classifier.
+        batch: images and labels.
+        key: source of randomness of delays and noise.
+        delay: longest delay, in rows; delays from 0 on are drawn log-uniformly.
+        noise: whether the rows after the image are noise instead of zeros.
+    """
     delay_key, noise_key = jax.random.split(key)
     drawn = jax.random.uniform(delay_key, (len(batch.images),), maxval=float(np.log(delay + 2)))
     delays = jnp.clip(jnp.exp(drawn).astype(jnp.int32) - 1, 0, delay)
@@ -63,14 +95,28 @@ def loss(
 
 
 def correct(model: Witness, batch: Questions, *, longest: int, noise: bool) -> Float[Array, "b"]:
-    """1 where the class after an image's delay, at most `longest`, is right, else 0."""
+    """Returns 1 for each image whose most probable class after its delay is its label, else 0.
+
+    Args:
+        model: the classifier.
+        batch: images with labels and delays.
+        longest: longest delay of the batch, or more.
+        noise: whether the rows after the image are noise instead of zeros.
+    """
     rows = delayed_rows(batch.images, jax.random.key(0), delay=longest, noise=noise)
     logits = model(rows, batch.images.shape[1] + batch.delays)
     return (logits.argmax(axis=-1) == batch.labels).astype(jnp.float32)
 
 
 def gradient_norms(model: Witness, batch: Any, *, delay: int, noise: bool) -> Float[Array, "b t"]:
-    """Norm of the gradient of each image's loss with respect to its rows, after so long a delay."""
+    """Returns the norm of the gradient of each image's cross-entropy with respect to each of its rows.
+
+    Args:
+        model: the classifier.
+        batch: images and labels.
+        delay: number of rows after each image.
+        noise: whether they are noise instead of zeros.
+    """
     rows = delayed_rows(batch.images, jax.random.key(0), delay=delay, noise=noise)
     lengths = jnp.full((len(rows),), rows.shape[1], jnp.int32)
 

@@ -1,1 +1,1 @@
-"""Moving digits: the next frames of two digits that bounce."""
+"""Moving digits: prediction of the next frames of a video of digits that bounce off the walls (Moving MNIST)."""

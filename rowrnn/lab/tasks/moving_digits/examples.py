@@ -1,37 +1,41 @@
-"""Moving MNIST: digits that fly over a square canvas at constant speed and bounce off its walls.
+"""Moving MNIST: videos of digits that move over a square canvas at constant speed and bounce off its walls.
 
-The protocol of Srivastava, Mansimov and Salakhutdinov (2015, "Unsupervised learning of video representations using
-LSTMs"), as their generator has it: the place of a digit is a point of the unit square, first drawn uniformly; its
-direction is uniform; in every frame, the first too, it goes a tenth of the square's side, and where it would leave the
-square it stops at the wall and turns that half of its velocity. Scaled to the rows and columns that the canvas leaves
-and cut to whole pixels, that is the digit's upper left corner. Where digits overlap, the brighter pixel is seen.
+The motion is that of the generator of Srivastava, Mansimov and Salakhutdinov (2015, "Unsupervised learning of video
+representations using LSTMs"). The position of a digit is a point of the unit square. Its initial value and the
+direction of the motion are drawn uniformly. In every frame, also before the first, it moves by a tenth of the square's
+side; where it would leave the square, it is clipped to the wall, and that component of its velocity is reversed. The
+upper left corner of the digit is this position, scaled to the range in which the digit is inside the canvas and
+truncated to whole pixels. Where digits overlap, the maximum is taken.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Shaped
 
-SIZE = 64  # pixels, of a side of the canvas
-SPEED = 0.1  # of the way that a digit has from wall to wall, per frame
+SIZE = 64  # side of the canvas, in pixels
+SPEED = 0.1  # distance per frame, as a fraction of the range in which a digit can move
 
 
 def moving_digits(
     key: Key[Array, ""], images: Shaped[Array, "b h w c"], *, digits: int = 2, frames: int = 20, size: int = SIZE
 ) -> Shaped[Array, "b t size size c"]:
-    """A video for every image: that digit and those that follow it in the batch, in random order and round again.
+    """Generates one video for each image; video i shows digit i and others of the batch.
+
+    The other digits are those that follow digit i in a random cyclic order of the batch.
 
     Args:
-        key: what is random of them.
+        key: source of randomness.
         images: digits `[b, h, w, c]`, uint8 or floating point.
         digits: number of digits in a video.
         frames: number of frames.
-        size: pixels of a side of the canvas.
+        size: side of the canvas, in pixels.
 
     Returns:
         Videos `[b, frames, size, size, c]` of the images' dtype and range.
 
     Raises:
-        ValueError: if images have another rank, there is no digit or no frame, or a digit is larger than the canvas.
+        ValueError: if images have another rank or an axis of length 0, `digits` or `frames` is below 1, or a digit is
+            larger than the canvas.
     """
     images = jnp.asarray(images)
     if images.ndim != 4 or 0 in images.shape:
@@ -58,13 +62,13 @@ def moving_digits(
 
 
 def paths(key: Key[Array, ""], count: int, frames: int, room: tuple[int, int]) -> Int[Array, "n t 2"]:
-    """Row and column of the upper left corner of so many digits in every frame, `[count, frames, 2]`.
+    """Draws the paths of digits: row and column of the upper left corner in every frame, `[count, frames, 2]`.
 
     Args:
-        key: what is random of them.
+        key: source of randomness.
         count: number of digits.
         frames: number of frames.
-        room: largest row and column.
+        room: largest row and largest column, in pixels.
     """
     place_key, angle_key = jax.random.split(key)
     place = jax.random.uniform(place_key, (count, 2))
@@ -74,7 +78,13 @@ def paths(key: Key[Array, ""], count: int, frames: int, room: tuple[int, int]) -
 
 
 def bounced(place: Float[Array, "n 2"], velocity: Float[Array, "n 2"], frames: int) -> Float[Array, "n t 2"]:
-    """Places in the unit square in every frame, `[n, frames, 2]`, the first of them a step after `place`."""
+    """Computes positions in the unit square in every frame, `[n, frames, 2]`.
+
+    Args:
+        place: positions one step before the first frame.
+        velocity: initial velocities, per frame; reversed at the walls.
+        frames: number of frames.
+    """
 
     def step(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
         place, velocity = carry

@@ -1,6 +1,6 @@
-"""How far predicted frames are from the true ones, as the benchmarks of video prediction count it.
+"""Measures of predicted video frames: squared error and structural similarity (SSIM).
 
-The conventions are those of OpenSTL (Tan et al. 2023), whose table names the published results on Moving MNIST.
+The conventions are those of OpenSTL (Tan et al. 2023), whose benchmark lists the published results on Moving MNIST.
 """
 
 from typing import Any
@@ -9,16 +9,18 @@ import numpy as np
 from jaxtyping import Float
 from skimage.metrics import structural_similarity
 
-WINDOW = 7  # pixels of a side
-DATA_RANGE = 2.0  # what scikit-image once took of floating-point images, and with it the published figures
+WINDOW = 7  # side of a window, in pixels
+DATA_RANGE = 2.0  # former default of scikit-image for floating-point images, which published values are based on
 
 
 def squared_error(predicted: Any, true: Any) -> Float[Any, "b t"]:
-    """Squared error of each frame, summed over its pixels in [0, 1]; "MSE per frame" is its mean.
+    """Computes the squared error of each frame, summed over its pixels.
+
+    The "MSE per frame" of publications is its mean over frames and videos.
 
     Args:
-        predicted: videos `[b, t, h, w, c]`, arrays of JAX or NumPy.
-        true: the same.
+        predicted: predicted videos `[b, t, h, w, c]` in [0, 1], floating-point arrays of JAX or NumPy.
+        true: true videos, likewise.
 
     Raises:
         ValueError: if the videos differ in shape or are not floating point.
@@ -28,13 +30,15 @@ def squared_error(predicted: Any, true: Any) -> Float[Any, "b t"]:
 
 
 def ssim(predicted: Any, true: Any, data_range: float = DATA_RANGE) -> Float[np.ndarray, "b t"]:
-    """Structural similarity of each frame (Wang et al. 2004) by scikit-image: windows of 7x7 pixels of equal weight.
+    """Computes the structural similarity (SSIM) of each frame (Wang et al. 2004).
+
+    It is computed by scikit-image with uniform windows of 7x7 pixels.
 
     Args:
-        predicted: videos `[b, t, h, w, c]` in [0, 1].
-        true: the same.
-        data_range: what the constants of the formula are relative to: 2 in published results on Moving MNIST; 1, the
-            range that the pixels have, gives lower figures.
+        predicted: predicted videos `[b, t, h, w, c]` in [0, 1], floating point.
+        true: true videos, likewise.
+        data_range: range of the pixels that the constants of the formula assume: 2 in published results on Moving
+            MNIST; 1, the actual range, gives lower values.
 
     Raises:
         ValueError: if the videos differ in shape or are not floating point, or frames are smaller than a window.

@@ -1,8 +1,11 @@
-"""What a forecaster of videos sees coming.
+"""Figures and animations of the moving_digits experiment: predicted frames, and error by frame.
 
-The arrays are `video` `[n, t, h, w, c]`, uint8, some test videos; of each model `MODEL/predicted`
-`[n, ahead, h, w, c]`, what its first seed predicts of them, and `MODEL/error` `[seeds, ahead]`, squared error by
-predicted frame, as `BASELINE/error` of each of `record.entries["baselines"]`.
+The arrays are:
+
+- `video` `[n, t, h, w, c]`, uint8: some test videos.
+- `MODEL/predicted` `[n, ahead, h, w, c]`: their last frames as the first seed of each model predicts them.
+- `MODEL/error` `[seeds, ahead]`: squared error of each predicted frame.
+- `BASELINE/error` `[1, ahead]`: the same for each baseline of the record's entry `baselines`.
 """
 
 import matplotlib.pyplot as plt
@@ -12,26 +15,29 @@ from matplotlib.figure import Figure
 from rowrnn.lab.report.style import COLORS, Arrays, band
 from rowrnn.lab.runs.record import Record
 
-FILMS = 3  # videos on a picture
-GIVEN, PREDICTED = (0.35, 0.55, 0.95), (0.95, 0.55, 0.2)  # colours of a frame's border
-SCALE = 2  # screen pixels of a pixel of an animation
+FILMS = 3  # videos in a figure
+GIVEN, PREDICTED = (0.35, 0.55, 0.95), (0.95, 0.55, 0.2)  # border colours of given and of predicted frames
+SCALE = 2  # factor by which the pixels of an animation are enlarged
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
-    """Films under the true ones, and the error by frame."""
+    """Draws true and predicted frames, and the error by frame."""
     return {"films": films(record, arrays), "error_by_frame": error_by_frame(record, arrays)}
 
 
 def animations(record: Record, arrays: Arrays) -> dict[str, np.ndarray]:
-    """The films in motion."""
+    """Renders true and predicted videos as animations, `[t, height, width, 3]`, uint8."""
     return {"films": moving(record, arrays)}
 
 
 def films(record: Record, arrays: Arrays) -> Figure:
-    """Some test videos, every second frame, and under them what each model predicts."""
+    """Draws the frames of some test videos, and below them the predictions of each model.
+
+    Of videos of more than 12 frames only every second frame is drawn.
+    """
     models, given = [row["model"] for row in record.summary], record.protocol["given"]
     videos = arrays["video"][:FILMS]
-    # Every second one of many, the last one given among them.
+    # Every second frame of a long video, including the last given one.
     frames = range(videos.shape[1])[(given - 1) % 2 :: 2] if videos.shape[1] > 12 else range(videos.shape[1])
     lines = len(videos) * (1 + len(models))
     figure, panels = plt.subplots(lines, len(frames), figsize=(0.95 * len(frames) + 0.9, 1.02 * lines), squeeze=False)
@@ -56,7 +62,7 @@ def films(record: Record, arrays: Arrays) -> Figure:
 
 
 def error_by_frame(record: Record, arrays: Arrays) -> Figure:
-    """Squared error of each predicted frame: mean and 95 % interval over seeds, and of the baselines."""
+    """Draws the squared error of each predicted frame: mean and 95 % interval over seeds, and that of the baselines."""
     figure, axes = plt.subplots(figsize=(7, 4.2))
     for color, model in zip(COLORS, [row["model"] for row in record.summary], strict=False):
         errors = arrays[f"{model}/error"].T
@@ -75,7 +81,7 @@ def error_by_frame(record: Record, arrays: Arrays) -> Figure:
 
 
 def moving(record: Record, arrays: Arrays) -> np.ndarray:
-    """Truth and predictions side by side, a video a line, `[t, height, width, 3]`, uint8."""
+    """Renders an animation, `[t, height, width, 3]`, uint8: a row for each video, a column for truth and each model."""
     models, given = [row["model"] for row in record.summary], record.protocol["given"]
     videos = arrays["video"][:FILMS]
     columns = [_bordered(videos / 255, len(videos[0]))]
@@ -89,7 +95,7 @@ def moving(record: Record, arrays: Arrays) -> np.ndarray:
 
 
 def _bordered(videos: np.ndarray, given: int) -> np.ndarray:
-    """Videos in colour, in borders that say which frames were given."""
+    """Converts videos to colour and adds a border whose colour distinguishes given from predicted frames."""
     colored = np.broadcast_to(videos, (*videos.shape[:-1], 3))
     padded = np.pad(colored, ((0, 0), (0, 0), (2, 2), (2, 2), (0, 0)))
     for frame in range(padded.shape[1]):

@@ -1,4 +1,4 @@
-"""The task of predicting where digits fly: its loss, its score, forecasts and their errors, and baselines."""
+"""Prediction of video frames: loss, score, forecasts and their errors, and baselines."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +14,9 @@ from rowrnn.lab.tasks.moving_digits.examples import moving_digits
 from rowrnn.lab.tasks.moving_digits.measures import squared_error, ssim
 from rowrnn.models.forecaster import Forecaster
 
-ENERGY = 100.0  # about the squared brightness of a digit: what the loss counts in
-VIDEOS = 50  # predicted at once, where they are many
-SIMILAR = 1_000  # videos whose similarity is taken, which takes long
+ENERGY = 100.0  # unit of the loss: about the sum of the squared pixels of a digit
+VIDEOS = 50  # videos predicted at a time
+SIMILAR = 1_000  # videos of which SSIM is computed, which is slow
 
 Frames = UInt8[Array | np.ndarray, "b t h w c"]
 
@@ -24,11 +24,23 @@ BASELINES: dict[str, Callable[[Array], Array]] = {
     "last frame held": lambda given: given[:, -1:],
     "mean of the frames given": lambda given: given.mean(axis=1, keepdims=True),
 }
-"""Forecasts without memory: the frames given to the one picture that is predicted for all that follow."""
+"""Baselines: functions of the given frames `[b, t, h, w, c]` to the frame `[b, 1, h, w, c]` predicted for all that
+follow."""
 
 
 def fixed_videos(seed: int, split: Split, count: int, *, digits: int, frames: int) -> Frames:
-    """Videos that are always the same: each starts from the next digit, and again from the first."""
+    """Generates a fixed set of videos, uint8.
+
+    Args:
+        seed: seed of the random key.
+        split: images of digits; video i contains digit i, modulo their number.
+        count: number of videos, at least 1.
+        digits: number of digits in a video.
+        frames: number of frames.
+
+    Raises:
+        InputError: if `digits` or `frames` is below 1, or the images are larger than the canvas.
+    """
 
     def make(key: Array, split: Split, numbers: Array) -> Frames:
         return moving_digits(key, split.images[numbers % len(split)], digits=digits, frames=frames)
@@ -37,14 +49,26 @@ def fixed_videos(seed: int, split: Split, count: int, *, digits: int, frames: in
 
 
 def training_videos(batch: Split, key: Array, *, digits: int, frames: int) -> Float[Array, "b t h w c"]:
-    """Videos that start from the digits of a batch."""
+    """Generates one video for each digit of a batch, floating point in [0, 1]."""
     return as_float(moving_digits(key, batch.images, digits=digits, frames=frames))
 
 
 def loss(
     model: Forecaster, batch: Split, key: Array, *, digits: int, given: int, ahead: int
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """Mean squared error of every frame after the first, and that of those to predict as a metric."""
+    """Returns the squared error of all frames after the first, averaged over frames and divided by `ENERGY`.
+
+    Args:
+        model: the forecaster.
+        batch: images of digits, of which new videos are made.
+        key: source of randomness of the videos.
+        digits: number of digits in a video.
+        given: number of given frames; each after the first is predicted from those before it.
+        ahead: number of frames to predict from the given ones.
+
+    Returns:
+        The loss, and the metric `mse`, the mean squared error of the last `ahead` frames, not divided.
+    """
     videos = training_videos(batch, key, digits=digits, frames=given + ahead)
     errors = squared_error(model.predictions(videos[:, :given], ahead), videos[:, 1:])
     mean = errors.mean() / ENERGY
@@ -52,7 +76,7 @@ def loss(
 
 
 def forecast(model: Any, videos: Frames, *, given: int, ahead: int) -> Float[Array, "b ahead h w c"]:
-    """The frames that follow those given."""
+    """Predicts the `ahead` frames that follow the first `given` frames of videos."""
 
     def of_one(video: Array) -> Array:
         return model(as_float(video[None, :given]), ahead)[0]
@@ -61,24 +85,35 @@ def forecast(model: Any, videos: Frames, *, given: int, ahead: int) -> Float[Arr
 
 
 def frame_errors(model: Any, videos: Frames, *, given: int, ahead: int) -> Float[Array, "b ahead"]:
-    """Squared error of each predicted frame."""
+    """Computes the squared error of each predicted frame, summed over pixels."""
     return squared_error(forecast(model, videos, given=given, ahead=ahead), as_float(videos[:, given:]))
 
 
 def negative_mse(model: Any, videos: Frames, *, given: int, ahead: int) -> Float[Array, "b"]:
-    """Minus the mean squared error of the predicted frames."""
+    """Returns the negative squared error of each video, averaged over its predicted frames."""
     return -frame_errors(model, videos, given=given, ahead=ahead).mean(axis=1)
 
 
 def similarity(predicted: Float[Array, "b ahead h w c"], videos: Frames, *, given: int) -> float:
-    """Mean SSIM of predicted frames."""
+    """Computes the mean SSIM of predicted frames.
+
+    Args:
+        predicted: predicted frames in [0, 1].
+        videos: true videos, of which the predicted frames are those after the first `given`.
+        given: number of given frames.
+    """
     return float(ssim(np.asarray(predicted), np.asarray(as_float(videos[:, given:]))).mean())
 
 
 def score_baselines(
     test: Frames, *, given: int, ahead: int
 ) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
-    """Scores of each baseline, and as `BASELINE/error` its errors by frame, `[1, ahead]`."""
+    """Evaluates the baselines on test videos.
+
+    Returns:
+        `mse_per_frame` and `ssim` of each baseline by name, and arrays for figures: `BASELINE/error`, the mean squared
+        error of each predicted frame, `[1, ahead]`.
+    """
     scores, arrays = {}, {}
     for name, picture in BASELINES.items():
 
