@@ -1,10 +1,5 @@
-# `make run` sets up and runs the main job; `make test` sets up, checks style and types, and passes the fast tests;
-# `make test-all` passes the slow tests too; `make test-interop` sets up torch and Keras and compares with them; `make
-# coverage` tells which lines no test runs; `make docs` builds the site into build/site; `make bench` measures speed
-# against all peers; `make cluster-demo` trains in one, two and four processes and compares them; `make soak` kills a run
-# 200 times and compares it with one that was left alone, then fuzzes every public function.
-#
-# Versions are those of constraints/newest.txt; of constraints/floor.txt, the oldest, where Python is 3.11.
+# CONTRIBUTING.md says what each target does. The versions are those of constraints/newest.txt or, for Python 3.11, of
+# constraints/floor.txt, the oldest.
 
 PYTHON ?= python3
 VENV ?= .venv

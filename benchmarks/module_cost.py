@@ -8,33 +8,32 @@ Both compute the same, are jitted and are called step by step. They are timed al
 
 import itertools
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from benchmark import open_benchmark
 from flax import nnx
 from layers import Case, jax_variants
-from rich.progress import track
 
 from rowrnn import CELLS, Rows
-from rowrnn.errors import InputError
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.live_table import terminal
-from rowrnn.lab.report.tables import plain_table
-from rowrnn.lab.runs.directory import Run
-from rowrnn.lab.runs.record import Record
+from rowrnn.lab.experiment.option_checks import Count
 from rowrnn.recurrence.array_form import Weights, recur
 from rowrnn.recurrence.fused import FusedPasses
 from rowrnn.recurrence.native import NativePasses, unavailable
 
 MODES = ("forward", "train")
 PROTOCOL = {
-    "module": "rowrnn.Rows, a module, as an argument of a jitted step",
-    "bare": "rowrnn.recurrence.array_form.recur on a tuple of arrays as an argument of a jitted step",
-    "forward": "all outputs; train: with a linear head, backward and Adam; all in float32 on images of 28x28",
-    "ratio": "median over rounds of module ÷ bare within a round",
+    "module": "milliseconds of a step that takes a rowrnn.Rows, a module, as an argument of a jitted function",
+    "bare": "the same with a tuple of arrays, computed by rowrnn.recurrence.array_form.recur",
+    "forward": "all outputs, float32, images of 28x28",
+    "train": "forward, backward and Adam, with a linear head on the last output, float32, images of 28x28",
+    "milliseconds": "median over rounds",
+    "ratio": "median over rounds of the time of the module ÷ that of the bare function",
 }
 
 
@@ -42,36 +41,25 @@ PROTOCOL = {
 class Options:
     """Times a module against the bare function of its arrays."""
 
-    batch: int = 128
+    batch: Count = 128
     """Images per step."""
-    hidden: int = 128
+    hidden: Count = 128
     """Hidden units."""
-    rounds: int = 21
+    rounds: Count = 21
     """Rounds; both are timed once in each."""
-    steps: int = 40
+    steps: Count = 40
     """Steps per round."""
     output: Path = Path("runs/module_cost")
     """Directory for results; if it is taken, the next free name is used."""
 
 
-def main(options: Options) -> None:
+def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Times LSTM and GRU, forward and training, and prints the table."""
-    for name in ("batch", "hidden", "rounds", "steps"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
-    console = terminal()
-    with Run(options.output) as run:
-        cases = list(itertools.product(("lstm", "gru"), MODES))
-        results: dict[str, Any] = {
-            "experiment": "module_cost",
-            **run.environment(),
-            "protocol": {**PROTOCOL, **asdict(options)},
-            "cases": [measure(cell, mode, options) for cell, mode in track(cases, "cases", console=console)],
-        }
-        results["table"] = table(results["cases"])
-        run.finish(Record.of(results))
-    console.print(plain_table(results["table"]))
-    console.print(f"In {run.directory}: results.json.")
+    cases: list[dict[str, Any]] = []
+    with open_benchmark("module_cost", PROTOCOL, options, chosen) as benchmark:
+        for cell, mode in benchmark.track(itertools.product(("lstm", "gru"), MODES)):
+            cases.append(measure(cell, mode, options))
+            benchmark.save(cases=cases, table=table(cases))
 
 
 def measure(cell: str, mode: str, options: Options) -> dict[str, Any]:

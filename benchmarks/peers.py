@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from typing import Any
 
 import layers
@@ -67,12 +66,6 @@ class Contender:
                 pipe.close()
         self.process.kill()
         self.process.wait()
-
-
-def missing(name: str) -> str:
-    """Returns the name of the package that a contender needs and that is not installed, or an empty string."""
-    package = name if name in ("torch", "keras") else ""
-    return package if package and find_spec(package) is None else ""
 
 
 def serve(variants_of: Callable[[Case], Iterator[Variant]], answers: Any) -> None:

@@ -13,26 +13,23 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import matplotlib
 import numpy as np
+from benchmark import check_installed, open_benchmark
 from layers import Case
-from peers import CONTENDERS, Contender, missing
-from rich.progress import Progress
+from peers import CONTENDERS, Contender
 
-from rowrnn.errors import InputError
 from rowrnn.lab.devices.mesh import cores
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.live_table import terminal
-from rowrnn.lab.experiment.option_checks import check_names
-from rowrnn.lab.report.tables import plain_table
-from rowrnn.lab.runs.directory import Run
-from rowrnn.lab.runs.record import Record, load_run
+from rowrnn.lab.experiment.option_checks import Count, KnownNames, Positive
+from rowrnn.lab.runs.record import load_run
 
 CELLS, BATCHES, HIDDEN = ("lstm", "gru"), (1, 32, 128, 512), (32, 128, 256)
 MODES = ("train", "forward")
@@ -42,11 +39,13 @@ PEERS = tuple(name for name in CONTENDERS if name not in ("rowrnn", "checkpoints
 PROTOCOL = {
     "train": "forward, backward and Adam of one layer and a linear head on its last output, float32",
     "forward": "all outputs of one layer, float32",
-    "checkpoints": "the state is kept after every √t steps only, and the steps between are computed anew",
-    "floor": "the matrix products of the same step and nothing else, in XLA, on one device or one a core, the faster; "
-    "code that keeps their results in the cache can be below it",
-    "ms": "median over rounds of the time of a step; spread: first and third quartile",
-    "memory_mib": "outputs and temporaries that XLA plans for; what native code takes besides is not in it",
+    "checkpoints": "rowrnn with the state kept after every √t steps only, and the steps between computed again in the "
+    "backward pass",
+    "floor": "the matrix products of the same step and nothing else, in XLA, on one device or on one per core, "
+    "whichever is faster; native code that keeps their results in the processor's cache can be faster still",
+    "ms": "milliseconds of a step, median over rounds",
+    "spreads": "first and third quartile over rounds of the milliseconds of a step",
+    "memory_mib": "outputs and temporaries that XLA plans for, without what native code allocates itself",
 }
 
 
@@ -54,22 +53,20 @@ PROTOCOL = {
 class Options:
     """Times one LSTM or GRU layer, and compares it with other libraries and with its bare matrix products."""
 
-    rounds: int = 7
+    rounds: Count = 7
     """Rounds; every contender is timed once in each."""
-    round_seconds: float = 0.15
+    round_seconds: Annotated[float, Positive()] = 0.15
     """Minimum seconds of a contender per round."""
-    least_steps: int = 8
+    least_steps: Count = 8
     """Minimum steps of a contender per round."""
-    threads: int = field(default_factory=cores)
+    threads: Count = field(default_factory=cores)
     """Threads of each contender."""
     output: Path = Path("runs/scan_speed")
     """Directory for results and figure; if it is taken, the next free name is used."""
-    peers: tuple[str, ...] = PEERS
+    peers: Annotated[tuple[str, ...], KnownNames(PEERS)] = PEERS
     """Libraries to compare with."""
     join: tuple[Path, ...] = ()
     """Finished runs to join instead of measuring; each number becomes the median over these runs."""
-    quick: bool = False
-    """Preset: four cases, three rounds."""
 
 
 PRESETS = {"quick": {"rounds": 3, "round_seconds": 0.05}}
@@ -84,50 +81,26 @@ def cases(quick: bool) -> list[Case]:
     return short + [Case(cell=cell, mode=mode, **LONG) for cell in CELLS for mode in MODES]
 
 
-def main(options: Options) -> None:
+def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Times all cases, saves the results after each, and prints the table."""
-    console = terminal()
-    check_names("peers", options.peers, PEERS)
-    for name in options.peers:
-        if package := missing(name):
-            raise InputError(f"{package} is not installed: pip install 'rowrnn[bench]', or choose others with --peers.")
-    names = ("rowrnn", "checkpoints", *options.peers, "floor")
-    peers = [] if options.join else [Contender(name, options.threads) for name in names]
+    check_installed("peers", options.peers)
     finished = [load_run(directory)[0].entries["cells"] for directory in options.join]
-    try:
-        with Run(options.output) as run, Progress(console=console) as progress:
-            results: dict[str, Any] = {
-                "experiment": "scan_speed",
-                **run.environment(),
-                "peer_versions": versions(),
-                "threads": options.threads,
-                "protocol": {
-                    **PROTOCOL,
-                    "rounds": options.rounds,
-                    "round_seconds": options.round_seconds,
-                    "least_steps": options.least_steps,
-                    "runs": max(1, len(finished)),
-                },
-                "cells": [],
-            }
-            for number, case in enumerate(progress.track(cases(options.quick), description="cases")):
-                row = joined([cells[number] for cells in finished]) if finished else measure(case, peers, options)
-                results["cells"].append(row)
-                results["summary"] = summary(results["cells"])
-                results["table"] = table(results["cells"])
-                run.save(Record.of(results))
-                progress.console.print(line(results["cells"][-1]))
-            run.finish(Record.of(results))
-            draw(results["cells"], run.directory / "ratios.png")
-        console.print(plain_table(results["table"]))
-        for row in results["summary"]:
-            means = ", ".join(f"{ratio:.2f} times {name}" for name, ratio in row["times_faster"].items())
-            console.print(f"{row['mode']}, geometric means: {means}, {row['floors']:.2f} floors;")
-            console.print(f"    least {row['least_times_faster']:.2f} times the fastest peer.")
-        console.print(f"In {run.directory}: results.json, ratios.png.")
-    finally:
-        for peer in peers:
-            peer.close()
+    names = () if finished else ("rowrnn", "checkpoints", *options.peers, "floor")
+    protocol = {**PROTOCOL, "runs": max(1, len(finished))}
+    entries = {"peer_versions": versions(), "threads": options.threads}
+    opened = open_benchmark("scan_speed", protocol, options, chosen, **entries)
+    rows: list[dict[str, Any]] = []
+    with opened as benchmark, ExitStack() as processes:
+        peers = [processes.enter_context(closing(Contender(name, options.threads))) for name in names]
+        for number, case in enumerate(benchmark.track(cases(chosen["quick"]))):
+            rows.append(joined([cells[number] for cells in finished]) if finished else measure(case, peers, options))
+            benchmark.save(cells=rows, summary=summary(rows), table=table(rows))
+            print(line(rows[-1]))
+        draw(rows, benchmark.run.directory / "ratios.png")
+    for row in summary(rows):
+        means = ", ".join(f"{ratio:.2f} times {name}" for name, ratio in row["times_faster"].items())
+        print(f"{row['mode']}, geometric means: {means}, {row['floors']:.2f} floors;")
+        print(f"    least {row['least_times_faster']:.2f} times the fastest peer.")
 
 
 def versions() -> dict[str, str]:

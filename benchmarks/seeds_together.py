@@ -8,31 +8,31 @@ start to end; both ways are timed alternately.
     python -m rowrnn publish runs/seeds_together   renews results/ and the pages from a finished run
 """
 
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import Progress
+from benchmark import open_benchmark
 
-from rowrnn.errors import InputError
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.live_table import terminal
-from rowrnn.lab.report.tables import plain_table
-from rowrnn.lab.runs.directory import Run
-from rowrnn.lab.runs.record import Record
+from rowrnn.lab.experiment.option_checks import Count, OptionalCount
 
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "mnist_rows.py"
 MODELS = {"lstm": "Row LSTM", "gru": "Row GRU"}
 PROTOCOL = {
-    "seconds": "median over rounds of the wall time of the processes, imports, compilation and pictures included",
-    "train_seconds": "the same of training alone",
-    "ratio": "median over rounds of together ÷ one after the other within a round",
+    "seconds": "wall time of whole processes with imports, compilation and pictures, median over rounds",
+    "train_seconds": "seconds of training alone, without imports, compilation and pictures, median over rounds",
+    "together": "one process that trains all seeds",
+    "one_by_one": "sum over processes that train one seed each",
+    "ratio": "median over rounds of the time together ÷ the time one by one",
 }
 
 
@@ -40,51 +40,34 @@ PROTOCOL = {
 class Options:
     """Times seeds trained together, and compares with one run for each seed."""
 
-    seeds: int = 5
+    seeds: Count = 5
     """Number of seeds."""
-    rounds: int = 3
+    rounds: Count = 3
     """Rounds; both ways are run once in each."""
-    epochs: int = 4
+    epochs: Count = 4
     """Epochs of each training."""
-    train_images: int | None = None
+    train_images: OptionalCount = None
     """Number of training images; default: all."""
     output: Path = Path("runs/seeds_together")
     """Directory for results; if it is taken, the next free name is used."""
-    quick: bool = False
-    """Preset: two seeds, one round, one epoch of 2,560 images."""
 
 
 PRESETS = {"quick": {"seeds": 2, "rounds": 1, "epochs": 1, "train_images": 2_560}}
 
 
-def main(options: Options) -> None:
+def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Runs all trainings, saves the results after each round of a model, and prints the table."""
-    for name in ("seeds", "rounds", "epochs"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
-    console = terminal()
-    with Run(options.output) as run, Progress(console=console) as progress:
-        results: dict[str, Any] = {
-            "experiment": "seeds_together",
-            **run.environment(),
-            "protocol": {**PROTOCOL, **asdict(options)},
-            "rounds": [],
-        }
-        rounds = [(number, model) for number in range(options.rounds) for model in MODELS]
-        for number, model in progress.track(rounds, description="rounds"):
-            ways = {"together": [range(options.seeds)], "one_by_one": [range(s, s + 1) for s in range(options.seeds)]}
+    ways = {"together": [range(options.seeds)], "one_by_one": [range(s, s + 1) for s in range(options.seeds)]}
+    rows: list[dict[str, Any]] = []
+    with open_benchmark("seeds_together", PROTOCOL, options, chosen) as benchmark:
+        for number, model in benchmark.track(itertools.product(range(options.rounds), MODELS)):
             row: dict[str, Any] = {"model": model, "round": number}
             # The order alternates, since the first one runs with colder caches.
             for way in list(ways)[:: -1 if number % 2 else 1]:
                 runs = [train(model, seeds, options) for seeds in ways[way]]
                 row[way] = {name: sum(seconds[name] for seconds in runs) for name in runs[0]}
-            results["rounds"].append(row)
-            results["summary"] = summary(results["rounds"])
-            results["table"] = table(results["summary"])
-            run.save(Record.of(results))
-        run.finish(Record.of(results))
-    console.print(plain_table(results["table"]))
-    console.print(f"In {run.directory}: results.json.")
+            rows.append(row)
+            benchmark.save(rounds=rows, summary=summary(rows), table=table(summary(rows)))
 
 
 def train(model: str, seeds: range, options: Options) -> dict[str, float]:

@@ -12,35 +12,30 @@ alternately in one process. A checkpoint, which a training saves after each epoc
 import io
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
+from benchmark import open_benchmark
 from flax import nnx
 from PIL import Image
-from rich.progress import Progress
 
 from rowrnn import CELLS
-from rowrnn.errors import InputError
 from rowrnn.lab.budget import solve_width
 from rowrnn.lab.data import Augmentation, Dataset
 from rowrnn.lab.data.load import load
 from rowrnn.lab.devices.mesh import one_device_per_core
 from rowrnn.lab.experiment.classification import classification_task
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.live_table import terminal
-from rowrnn.lab.experiment.option_checks import check_names
+from rowrnn.lab.experiment.option_checks import Count, KnownNames, OptionalCount
 from rowrnn.lab.experiment.placement import choices_of, devices_for
-from rowrnn.lab.report.tables import plain_table
-from rowrnn.lab.runs.directory import Run
-from rowrnn.lab.runs.record import Record
 from rowrnn.lab.training import Checkpoints, Recipe
 from rowrnn.lab.training import steps as steps_module
 from rowrnn.lab.training.steps import Steps, TrainState
@@ -49,12 +44,15 @@ from rowrnn.models import CNN, Classifier
 EPOCHS = 4  # of experiments/mnist_rows.py
 TITLES = {"lstm": "Row LSTM", "gru": "Row GRU", "cnn": "CNN"}
 PROTOCOL = {
-    "epoch_seconds": "medians over rounds of an epoch, its validation included",
-    "check": "median over rounds of epoch ÷ epoch without the check within a round, less one",
-    "checkpoint": "median seconds of a checkpoint ÷ those of an epoch; a training keeps one after each",
-    "streamed": "median over rounds of the throughput of a training of streamed images ÷ in memory: of its epochs the "
-    "first decodes every image, the others read them decoded",
-    "apart": "largest difference between weights after an epoch of streamed images and of images in memory",
+    "epoch_seconds": "of an epoch with its validation, median over rounds: as it is, without the check for finite "
+    "numbers, and with images on disk in the epoch that decodes them and in one that reads them decoded",
+    "check": "median over rounds of the time of an epoch ÷ that of an epoch without the check, minus 1",
+    "checkpoint": "median time of saving a checkpoint, which is done after each epoch, ÷ that of an epoch",
+    "streamed": f"median over rounds of the time of a training of {EPOCHS} epochs with images in memory ÷ that with "
+    "images on disk, which are decoded in the first epoch and read decoded in the others",
+    "weight_difference": "largest absolute difference between the weights after an epoch with images on disk and those "
+    "after an epoch with images in memory",
+    "images_per_second": "training images of all seeds ÷ seconds of an epoch, with images in memory",
 }
 
 
@@ -62,20 +60,18 @@ PROTOCOL = {
 class Options:
     """Times epochs with and without the check for finite numbers, checkpoints and data on disk."""
 
-    models: tuple[str, ...] = tuple(TITLES)
+    models: Annotated[tuple[str, ...], KnownNames(TITLES)] = tuple(TITLES)
     """Models to train: lstm, gru, cnn."""
-    params: int = 30_000
+    params: Count = 30_000
     """Parameter budget of each model."""
-    seeds: int = 4
+    seeds: Count = 4
     """Seeds of each model, trained together."""
-    images: int | None = None
+    images: OptionalCount = None
     """Number of images of the training set and of the test set; default: all."""
-    rounds: int = 5
+    rounds: Count = 5
     """Rounds; each kind of epoch is timed once in each."""
     output: Path = Path("runs/survival_cost")
     """Directory for results; if it is taken, the next free name is used."""
-    quick: bool = False
-    """Preset: the GRU, one round, 2,000 images."""
 
 
 PRESETS = {"quick": {"models": ("gru",), "rounds": 1, "images": 2_000}}
@@ -114,30 +110,17 @@ class MnistPng(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield number, {"image": file, "label": int(label)}
 
 
-def main(options: Options) -> None:
+def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Times every model, saves the results after each, and prints the table."""
     one_device_per_core()
-    for name in ("params", "seeds", "rounds"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1.")
-    check_names("models", options.models, TITLES)
-    console = terminal()
-    with Run(options.output) as run, tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
-        console.print("Writing MNIST as PNG files.")
+    cases: list[dict[str, Any]] = []
+    opened = open_benchmark("survival_cost", PROTOCOL, options, chosen)
+    with opened as benchmark, tempfile.TemporaryDirectory() as folder:
+        print("Writing MNIST as PNG files.")
         MnistPng(options.images, data_dir=folder).download_and_prepare(file_format="array_record")
-        results: dict[str, Any] = {
-            "experiment": "survival_cost",
-            **run.environment(),
-            "protocol": {**PROTOCOL, **asdict(options)},
-            "cases": [],
-        }
-        for name in progress.track(options.models, description="models"):
-            results["cases"].append(measure(name, Path(folder), options))
-            results["table"] = table(results["cases"])
-            run.save(Record.of(results))
-        run.finish(Record.of(results))
-    console.print(plain_table(results["table"]))
-    console.print(f"In {run.directory}: results.json.")
+        for name in benchmark.track(options.models):
+            cases.append(measure(name, Path(folder), options))
+            benchmark.save(cases=cases, table=table(cases))
 
 
 def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:
@@ -163,7 +146,7 @@ def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:
             started = time.perf_counter()
             checkpoints.save(number, 0, states["as it is"], {})
             saving.append(time.perf_counter() - started)
-    apart = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), states["decoded"].model, states["as it is"].model)
+    differences = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), states["decoded"].model, states["as it is"].model)
     normal = np.array(seconds["as it is"])
     streamed_seconds = np.array(seconds["decoding"]) + (EPOCHS - 1) * np.array(seconds["decoded"])
     return {
@@ -174,7 +157,7 @@ def measure(name: str, folder: Path, options: Options) -> dict[str, Any]:
         "check": float(np.median(normal / seconds["unchecked"])) - 1,
         "checkpoint": float(np.median(saving[2:]) / np.median(normal)),
         "streamed": float(np.median(EPOCHS * normal / streamed_seconds)),
-        "apart": max(map(float, jax.tree.leaves(apart))),
+        "weight_difference": max(map(float, jax.tree.leaves(differences))),
         "images_per_second": len(whole.train) * options.seeds / float(np.median(normal)),
     }
 

@@ -94,7 +94,7 @@ class ImageScan(nnx.Module):
         key: Key[Array, ""] | None = None,
         **options: Unpack[ScanOptions],
     ) -> tuple[Order, Outputs, State]:
-        """Runs the layer as `__call__` does; returns the order, outputs `[b·n, t, outputs]` as sequences, and the state."""
+        """Runs the layer as `__call__` does; returns order, outputs as sequences `[b·n, t, outputs]` and state."""
         images = jnp.asarray(images)
         if images.ndim != 4:
             raise ValueError(f"A batch of images has shape [b, h, w, c], not {list(images.shape)}.")

@@ -7,10 +7,10 @@ from tyro.extras import SubcommandApp
 
 from rowrnn.lab.draw import draw
 from rowrnn.lab.experiment.command_line import exit_on_error
-from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.report.publish import pages_of
 from rowrnn.lab.report.publish import publish as publish_run
 from rowrnn.lab.report.tables import plain_table, table
+from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.kept_models import export_kept
 from rowrnn.lab.runs.overview import overview
 from rowrnn.lab.runs.record import load_run

@@ -1,7 +1,8 @@
 """Figures and animations of a run, drawn from its record and arrays alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,7 +21,8 @@ from rowrnn.lab.tasks.lines import pictures as lines
 from rowrnn.lab.tasks.memory import pictures as memory
 from rowrnn.lab.tasks.moving_digits import pictures as moving_digits
 
-PICTURES: dict[str, Callable[[Record, Arrays], dict[str, Figure]]] = {
+Pictures = Callable[[Record, Any], Mapping[str, Figure]]
+PICTURES: dict[str, Pictures] = {
     "mnist_rows": rows.pictures,
     "directions": orders.pictures,
     "memory": memory.pictures,
@@ -34,11 +36,13 @@ ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = {"mov
 MILLISECONDS = 150  # that each frame of an animation is shown
 
 
-def draw(directory: Path) -> list[Path]:
+def draw(directory: Path, pictures: Pictures | None = None) -> list[Path]:
     """Draws the figures of a run as PNG and its animations as GIF, beside its results.
 
     Args:
         directory: directory of the run.
+        pictures: function of record and arrays that draws its figures, beside the learning curves; where not given,
+            that of `PICTURES`.
 
     Returns:
         The paths of the files.
@@ -50,8 +54,9 @@ def draw(directory: Path) -> list[Path]:
     paths: list[Path] = []
     with plt.rc_context(STYLE), plt.ioff():
         figures = learning_curves.pictures(record)
-        if arrays and record.summary and record.experiment in PICTURES:  # Else no model is finished.
-            figures |= PICTURES[record.experiment](record, arrays)
+        of_study = pictures or PICTURES.get(record.experiment)
+        if arrays and record.summary and of_study:  # Without a row no model is finished.
+            figures.update(of_study(record, arrays))
         for name, figure in figures.items():
             paths.append(directory / f"{name}.png")
             figure.savefig(paths[-1])

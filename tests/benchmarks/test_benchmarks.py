@@ -9,6 +9,8 @@ import sys
 import jax
 import pytest
 
+from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.record import Record
 from tests.helpers import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -88,9 +90,10 @@ def test_seeds_together_against_one_by_one():
     [
         ("scan_speed", ["--peers", "abacus"], "There is no 'abacus' for --peers"),
         ("time_to_accuracy", ["--libraries", "abacus"], "There is no 'abacus' for --libraries"),
+        ("seeds_together", ["--rounds", "0"], "--rounds is 0; expected at least 1."),
     ],
 )
-def test_unknown_contenders_are_refused(script, options, message, monkeypatch, capsys, tmp_path):
+def test_an_option_out_of_its_range_is_refused(script, options, message, monkeypatch, capsys, tmp_path):
     module = importlib.import_module(script)
     monkeypatch.setattr(sys, "argv", [script, *options, "--output", str(tmp_path / "run")])
     with pytest.raises(SystemExit) as ended:
@@ -107,7 +110,8 @@ def test_scan_speed_runs(monkeypatch, tmp_path):
 
     monkeypatch.setattr(scan_speed, "cases", lambda quick: [Case("gru", 4, 8, 3, 2, "train")])
     scan_speed.main(
-        scan_speed.Options(rounds=1, round_seconds=1e-4, least_steps=1, peers=("flax nnx",), output=tmp_path / "run")
+        scan_speed.Options(rounds=1, round_seconds=1e-4, least_steps=1, peers=("flax nnx",), output=tmp_path / "run"),
+        {"quick": False},
     )
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     (found,) = results["cells"]
@@ -129,12 +133,32 @@ def test_joined_runs_are_medians():
     assert (joined["batch"], joined["cell"], joined["variants"]) == (1, "lstm", {"torch": "a"})
 
 
+def test_a_benchmark_records_its_options_and_presets_and_prints_its_table(monkeypatch, capsys, tmp_path):
+    import scan_speed
+    from layers import Case
+
+    monkeypatch.setattr(scan_speed, "cases", lambda quick: [Case("lstm", 1, 32, 28, 28, "train")])
+    runs = tuple(tmp_path / name for name in "abc")
+    for directory, ours in zip(runs, (1.0, 5.0, 2.0), strict=True):
+        with Run(directory) as run:
+            run.finish(Record("scan_speed", entries={"cells": [row("lstm", "train", 1, ours, 4.0, 8.0, 1.0)]}))
+    scan_speed.main(scan_speed.Options(rounds=5, join=runs, output=tmp_path / "joined"), {"quick": True})
+    results = json.loads((tmp_path / "joined" / "results.json").read_text())
+    assert (results["experiment"], results["finished"], results["cells"][0]["rowrnn_ms"]) == ("scan_speed", True, 2.0)
+    assert results["protocol"].items() >= {**scan_speed.PROTOCOL, "rounds": 5, "quick": True, "runs": 3}.items()
+    assert results["table"] == [["", "batch 1"], ["LSTM 32, train", "2 ms, 2.00x"]]
+    assert {"command", "versions", "devices", "peer_versions", "threads", "summary"} <= set(results)
+    printed = capsys.readouterr().out
+    assert "2 ms, 2.00x" in printed
+    assert "ratios.png, results.json" in printed
+
+
 @pytest.mark.slow
 def test_time_to_accuracy_runs(tmp_path):
     import time_to_accuracy
 
     options = {"epochs": 1, "seeds": 1, "train_images": 256, "libraries": ("flax nnx",)}
-    time_to_accuracy.main(time_to_accuracy.Options(**options, output=tmp_path / "run"))
+    time_to_accuracy.main(time_to_accuracy.Options(**options, output=tmp_path / "run"), {"quick": False})
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [run["cell"] for run in results["runs"]] == ["lstm", "gru"]
     assert all(0.05 < run["final_accuracy"] < 1 and run["first_step_seconds"] > 0 for run in results["runs"])
@@ -146,7 +170,7 @@ def test_module_cost_runs(tmp_path):
 
     # Adam of optax multiplies floats by counts.
     with jax.numpy_dtype_promotion("standard"):
-        module_cost.main(module_cost.Options(batch=4, hidden=8, rounds=1, steps=1, output=tmp_path / "run"))
+        module_cost.main(module_cost.Options(batch=4, hidden=8, rounds=1, steps=1, output=tmp_path / "run"), {})
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [(case["cell"], case["mode"]) for case in results["cases"]] == [
         ("lstm", "forward"),
@@ -163,7 +187,7 @@ def test_seeds_together_runs(monkeypatch, tmp_path):
 
     monkeypatch.setattr(seeds_together, "MODELS", {"gru": "Row GRU"})
     tiny = {"seeds": 1, "rounds": 1, "epochs": 1, "train_images": 256}
-    seeds_together.main(seeds_together.Options(**tiny, output=tmp_path / "run"))
+    seeds_together.main(seeds_together.Options(**tiny, output=tmp_path / "run"), {"quick": False})
     (row,) = json.loads((tmp_path / "run" / "results.json").read_text())["summary"]
     assert row["seconds"]["ratio"] > 0
     assert row["train_seconds"]["together"] > 0
@@ -174,7 +198,7 @@ def test_stack_cost_runs(tmp_path):
     import stack_cost
 
     tiny = {"cells": ("gru",), "batch": 3, "hidden": 4, "steps": 5, "rounds": 1, "updates": 1}
-    stack_cost.main(stack_cost.Options(**tiny, output=tmp_path / "run"))
+    stack_cost.main(stack_cost.Options(**tiny, output=tmp_path / "run"), {})
     (case,) = json.loads((tmp_path / "run" / "results.json").read_text())["cases"]
     assert [row["feature"] for row in case["features"]] == list(stack_cost.FEATURES)
     assert all(row["ratio"] > 0 for row in case["features"])
@@ -188,6 +212,6 @@ def test_survival_cost_runs(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     subprocess.run(command, check=True, capture_output=True, timeout=300, env=environment)
     (case,) = json.loads((tmp_path / "run" / "results.json").read_text())["cases"]
-    assert case["apart"] == 0.0
+    assert case["weight_difference"] == 0.0
     assert set(case["epoch_seconds"]) == {"as it is", "unchecked", "decoding", "decoded"}
     assert min(case["streamed"], case["checkpoint"], case["images_per_second"]) > 0

@@ -395,7 +395,7 @@ def test_bad_input_is_one_paragraph_and_exit_code_2_and_leaves_nothing(tmp_path)
         ({"train_images": 0}, "--train-images is 0"),
         ({"data_memory": -1.0}, "--data-memory is -1.0; expected MiB of at least 0"),
         ({"dropout": 1.0}, "expected a dropout in"),
-        ({"learning_rate": -1.0}, "learning rate above 0"),
+        ({"learning_rate": -1.0}, "--learning-rate is -1.0; expected a number above 0"),
         ({"example": 10_000}, "from 0 to 9999"),
         ({"batch": 70_000}, "batch of 70000 is larger than the training set of 55000"),
         ({"batch": 200, "train_images": 100}, "batch of 200 is larger than the training set of 100"),

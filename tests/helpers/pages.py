@@ -11,7 +11,7 @@ from tests.helpers import ROOT
 PAGES = [*pages_of(ROOT), *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md"))]
 LIBRARY = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("index", "cells", "scan", "images", "layers")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("cells", "scan", "images", "layers")),
 ]
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

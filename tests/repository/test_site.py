@@ -37,11 +37,12 @@ def site(tmp_path_factory):
     return folder
 
 
-def test_the_reference_has_every_public_name(site):
+def test_the_reference_has_every_public_name_and_nothing_private(site):
     anchors = {
         name for page in (site / "api").glob("*.html") for name in re.findall(r'id="([\w.]+)"', page.read_text())
     }
     assert set(PUBLIC) <= anchors
+    assert not [name for name in anchors if re.search(r"\._[a-z]", name)]
 
 
 def test_every_picture_and_link_of_the_site_is_in_it(site):

@@ -22,8 +22,8 @@ from safetensors.numpy import load_file
 
 from rowrnn.errors import InputError
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.report.tables import plain_table
+from rowrnn.lab.report.terminal import terminal
 from tests.helpers import ROOT
 
 EXPERIMENT = ROOT / "experiments" / "mnist_rows.py"
@@ -39,14 +39,12 @@ class Options:
     """Numbers of processes; the others are compared with the first."""
     models: tuple[str, ...] = ("gru", "cnn")
     """Models to train, as the main job names them."""
-    quick: bool = False
-    """Preset: one and two processes, the GRU only."""
 
 
 PRESETS = {"quick": {"processes": (1, 2), "models": ("gru",)}}
 
 
-def main(options: Options) -> None:
+def main(options: Options, _: dict[str, bool]) -> None:
     """Trains in turn and prints the table."""
     if not options.processes or min(options.processes) < 1:
         raise InputError(f"--processes is {options.processes}; expected numbers of at least 1.")

@@ -1,7 +1,6 @@
 """The command line of an experiment: options, presets, resuming an interrupted run, and exit codes."""
 
 import dataclasses
-import json
 import os
 import signal
 import sys
@@ -17,27 +16,30 @@ import tyro
 from rowrnn.errors import InputError
 from rowrnn.lab.errors import Stopped, StorageError
 from rowrnn.lab.experiment.options import Unnamed, values_by_name, with_values
-from rowrnn.lab.runs.record import read_record, to_json
+from rowrnn.lab.runs.record import read_record
 
 Options = TypeVar("Options")
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the run can be resumed
 
 
-def run_experiment(options_class: type, main: Callable[[Any], None], presets: Mapping[str, Mapping[str, Any]]) -> None:
-    """Parses the command line and runs `main` with the options.
+def run_experiment(
+    options_class: type[Options],
+    main: Callable[[Options, dict[str, bool]], None],
+    presets: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Parses the command line and runs `main`.
 
     Args:
         options_class: a frozen dataclass.
-        main: function of the options.
+        main: function of the options and, for each preset, whether it was chosen.
         presets: option values of each preset; an option given beside a preset wins.
 
     Raises:
         SystemExit: with a message instead of a traceback, for the errors that `exit_on_error` lists.
     """
     with exit_on_error(Path(sys.argv[0]).name):
-        options, _ = parse(options_class, presets, sys.argv[1:])
-        main(options)
+        main(*parse(options_class, presets, sys.argv[1:]))
 
 
 def parse(
@@ -102,35 +104,25 @@ def _parsed(
 ) -> tuple[Options, dict[str, bool]]:
     command, default = _command(options_class, presets), options_class()
     given = tyro.cli(command, args=arguments)
-    chosen = [name for name in presets if _has_preset(given, name)]
+    chosen = [name for name in presets if getattr(given, name)]
     if len(chosen) > 1:
         raise InputError(f"Presets exclude each other: take one of --{' and --'.join(chosen)}.")
     for name in chosen:
-        own = {name: True} if hasattr(default, name) else {}
-        preset = command(options=with_values(default, **presets[name], **own))
+        preset = command(options=with_values(default, **presets[name]))
         given = tyro.cli(command, args=arguments, default=preset)
     return given.options, {name: name in chosen for name in presets}
 
 
 def _command(options_class: type, presets: Mapping[str, Mapping[str, Any]]) -> Any:
-    """Returns a dataclass of the options, with a flag for each preset that is not an option itself.
-
-    A script whose options include the name of a preset can read whether it was chosen.
-    """
-    names = {field.name for field in dataclasses.fields(options_class)}
+    """Returns a dataclass of the options, with a flag for each preset."""
     flags = [
         (name, Annotated[bool, tyro.conf.arg(help=f"Preset: {_in_words(values)}.")], dataclasses.field(default=False))
         for name, values in presets.items()
-        if name not in names
     ]
     options = ("options", Unnamed[options_class], dataclasses.field(default=options_class()))
     command = dataclasses.make_dataclass("Command", [options, *flags], frozen=True)
     command.__doc__ = options_class.__doc__
     return command
-
-
-def _has_preset(given: Any, name: str) -> bool:
-    return getattr(given if hasattr(given, name) else given.options, name)
 
 
 def _in_words(values: Mapping[str, Any]) -> str:
@@ -164,11 +156,4 @@ def _as_started(
     if record.experiment != experiment:
         raise InputError(f"{directory} is a run of {record.experiment}, not of {experiment}: resume it with that.")
     started, chosen = _parsed(options_class, presets, record.arguments)
-    now = json.loads(json.dumps(values_by_name(started), default=to_json))
-    for name, value in now.items():
-        if name not in ("output", *of_process) and record.protocol.get(name) != value:
-            raise InputError(
-                f"{directory} was started with --{name.replace('_', '-')} {record.protocol.get(name)}, which is "
-                f"{value} now: resume it with the version that it was started with."
-            )
     return with_values(started, output=directory, **of_process), chosen

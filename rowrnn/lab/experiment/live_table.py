@@ -1,8 +1,5 @@
-"""The live table of a training: one row for each model, renewed after every epoch; and the terminal that shows it."""
+"""The live table of a training: one row for each model, renewed after every epoch."""
 
-import codecs
-import io
-import sys
 from types import TracebackType
 
 from rich.console import Console
@@ -10,19 +7,6 @@ from rich.live import Live
 from rich.table import Table
 
 COLUMNS = ("model", "parameters", "epoch", "loss", "validation", "images/s", "time left")
-
-
-IN_ASCII = {"±": "+-", "…": "..."}
-
-
-def terminal() -> Console:
-    """Returns the console that scripts print to: as wide as the terminal, or 130 columns if the output is a file.
-
-    Characters that the output cannot encode are replaced by ASCII, so that a table prints in any locale.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="rowrnn.ascii")
-    return Console(width=None if sys.stdout.isatty() else 130)
 
 
 class LiveTable:
@@ -89,12 +73,3 @@ class LiveTable:
             self._live.update(table, refresh=True)
         else:
             self._console.print("  ".join(f"{name} {cell}" for name, cell in zip(COLUMNS, row, strict=True) if cell))
-
-
-def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return "".join(IN_ASCII.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
-
-
-codecs.register_error("rowrnn.ascii", _in_ascii)

@@ -1,6 +1,7 @@
 """Options of experiments, composed of groups; on the command line, the options of a group stand beside the others."""
 
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data import Augmentation, Dataset, Split
 from rowrnn.lab.data.load import load
 from rowrnn.lab.devices.processes import Machines
-from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.experiment.option_checks import AtLeast, Check, Count, OptionalCount, Positive, Probability
+from rowrnn.lab.report.terminal import terminal
+from rowrnn.lab.runs.record import read_record, to_json
 from rowrnn.lab.training import Recipe
 
 T = TypeVar("T")
@@ -143,6 +145,23 @@ def with_values(options: Any, **values: Any) -> Any:
     if values:
         raise TypeError(f"{type(options).__name__} has no {', '.join(values)}.")
     return dataclasses.replace(options, **changed)
+
+
+def check_as_started(directory: Path, experiment: str, options: Any) -> None:
+    """Checks that an interrupted run has these options, but for those of the processes.
+
+    Raises:
+        InputError: naming the first option that differs, or if the run is of another experiment or cannot be read.
+    """
+    record = read_record(directory)
+    if record.experiment != experiment:
+        raise InputError(f"{directory} is a run of {record.experiment}, not of {experiment}: resume it with that.")
+    for name, value in json.loads(json.dumps(values_by_name(options), default=to_json)).items():
+        if name not in ("output", "resume", "machines") and record.protocol.get(name) != value:
+            raise InputError(
+                f"{directory} was started with --{name.replace('_', '-')} {record.protocol.get(name)}, which is "
+                f"{value} now: resume it with the options and the version that it was started with."
+            )
 
 
 def check_options(options: Any) -> None:

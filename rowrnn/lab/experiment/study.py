@@ -1,10 +1,10 @@
 """A study, one question asked of several models trained alike, and the function that runs it."""
 
 import dataclasses
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -12,14 +12,15 @@ from jaxtyping import ArrayLike
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Dataset
-from rowrnn.lab.experiment.command_line import exit_on_error, parse
+from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.generation_cost import generation_share
-from rowrnn.lab.experiment.live_table import LiveTable, terminal
+from rowrnn.lab.experiment.live_table import LiveTable
 from rowrnn.lab.experiment.model_trial import PROTOCOL, train_contender
-from rowrnn.lab.experiment.options import TrainingOptions, check_options, values_by_name
+from rowrnn.lab.experiment.options import TrainingOptions, check_as_started, check_options, values_by_name
 from rowrnn.lab.report.columns import PARAMETERS, Column, model_table
 from rowrnn.lab.report.tables import table
+from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.kept_models import keep_model
@@ -79,6 +80,12 @@ class Study(ABC, Generic[Options]):
         """Returns a header and rows as text."""
         return model_table(self.heading, record.summary, self.columns)
 
+    def pictures(self, record: Record, arrays: Mapping[str, ArrayLike]) -> Mapping[str, Any]:
+        """Returns Matplotlib figures by the names of their files, beside the learning curves."""
+        from rowrnn.lab.draw import PICTURES  # Imported where used: Matplotlib takes long.
+
+        return PICTURES[self.name](record, arrays) if self.name in PICTURES else {}
+
 
 def run(study: type[Study[Options]], options_class: type[Options], presets: Mapping[str, Mapping[str, Any]]) -> None:
     """Runs a study from the command line; errors end it with their message and exit code.
@@ -88,30 +95,29 @@ def run(study: type[Study[Options]], options_class: type[Options], presets: Mapp
         options_class: its options, a frozen dataclass.
         presets: option values of each preset; an option given beside a preset wins.
     """
-    with exit_on_error(Path(sys.argv[0]).name):
-        options, preset = parse(options_class, presets, sys.argv[1:])
-        run_study(study, options, chosen=preset)
+    run_experiment(options_class, partial(run_study, study), presets)
 
 
-def run_study(
-    study: Callable[[Any, Dataset], Study[Any]], options: Any, *, chosen: Mapping[str, bool] | None = None
-) -> None:
+def run_study(study: type[Study[Any]], options: Any, chosen: Mapping[str, bool] | None = None) -> None:
     """Loads the data, trains and examines each contender, saves the results, prints the table and draws the figures.
 
     Args:
-        study: function of options and data to a study.
+        study: the study.
         options: the options of the study.
         chosen: for each preset, whether it was chosen; recorded in the protocol.
 
     Raises:
-        InputError: if an option is out of range or does not fit the data, no width meets a budget, two contenders have
-            one title, the output directory cannot be written, or it holds no run to resume.
+        InputError: if an option is out of range, does not fit the data or differs from that of the run to resume, no
+            width meets a budget, two contenders have one title, the output directory cannot be written, or there is no
+            run to resume.
         FloatingPointError: if a loss, a gradient or a weight is not finite.
         StorageError: if a checkpoint or the results cannot be written.
         Stopped: on Ctrl-C or SIGTERM, after the training is saved.
     """
     check_options(options)
     training: TrainingOptions = options.training
+    if training.resume is not None:
+        check_as_started(training.resume, study.name, options)
     asked = study(options, training.load())
     contenders = [(contender, contender.solve()) for contender in distinct(asked.contenders())]
     setting = asked.setting()
@@ -138,7 +144,7 @@ def run_study(
             console.print(f"{row['model']}: {row['computed_by']}; devices: {row['devices']}.")
         from rowrnn.lab.draw import draw  # Imported after training: Matplotlib takes long.
 
-        draw(run.directory)
+        draw(run.directory, asked.pictures)
         console.print(f"In {run.directory}: {', '.join(run.contents())}.")
 
 

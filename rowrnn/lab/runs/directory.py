@@ -22,18 +22,11 @@ from rowrnn.lab.devices.mesh import cores
 from rowrnn.lab.errors import Stopped, StorageError
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.process_usage import seconds_since_start
-from rowrnn.lab.runs.record import (
-    CHECKPOINTS,
-    CLAIM,
-    RESULTS,
-    TENSORBOARD,
-    Record,
-    load_run,
-    read_record,
-    resume_command,
-    write_arrays,
-    write_record,
-)
+from rowrnn.lab.runs.record import RESULTS, Record, load_run, read_record, write_arrays, write_record
+
+CLAIM = ".running"  # the file whose lock a running process holds
+CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tensorboard"
 
 PACKAGES = ("rowrnn", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -262,6 +255,26 @@ class Run:
             return here | {"resumed": []}
         before, again = self._before.flat(), {name: here[name] for name in ("started", "versions", "devices")}
         return {**{name: before[name] for name in here}, "resumed": [*before["resumed"], again]}
+
+
+def is_running(directory: Path) -> bool:
+    """Returns whether a process holds the lock of the run."""
+    try:
+        lock = os.open(directory / CLAIM, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+
+
+def resume_command(directory: Path, script: str) -> str:
+    """Returns the shell command that resumes an interrupted run."""
+    return shlex.join(["python", script, "--resume", str(directory)])
 
 
 def _tensorboard() -> Any:

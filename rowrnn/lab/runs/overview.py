@@ -5,7 +5,8 @@ from datetime import datetime
 from pathlib import Path
 
 from rowrnn.errors import InputError
-from rowrnn.lab.runs.record import RESULTS, Record, is_running, read_record, resume_command
+from rowrnn.lab.runs.directory import is_running, resume_command
+from rowrnn.lab.runs.record import RESULTS, Record, read_record
 
 HEADER = ("run", "state", "how far", "accuracy %", "started")
 UNITS = {"d": 86_400, "h": 3_600, "min": 60}

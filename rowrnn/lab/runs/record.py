@@ -1,14 +1,11 @@
-"""The record of a run: `results.json` and `arrays.npz`, and whether the run is still going.
+"""The record of a run: `results.json` and `arrays.npz`.
 
 Only this module reads and writes both files. In the JSON, the `entries` of a record and of a row stand beside their
 other fields.
 """
 
 import dataclasses
-import fcntl
 import json
-import os
-import shlex
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,9 +20,6 @@ from rowrnn.errors import InputError
 
 RESULTS = "results.json"
 ARRAYS = "arrays.npz"
-CLAIM = ".running"
-CHECKPOINTS = "checkpoints"
-TENSORBOARD = "tensorboard"
 
 SCHEMA = 1
 """Version of the file format. Files of version 0 have no number, but the same fields."""
@@ -192,26 +186,6 @@ def write_arrays(directory: Path, arrays: Mapping[str, ArrayLike]) -> None:
     """
     with whole_file(directory / ARRAYS) as path, path.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
-
-
-def is_running(directory: Path) -> bool:
-    """Returns whether a process holds the lock of the run."""
-    try:
-        lock = os.open(directory / CLAIM, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except OSError:
-        return True
-    finally:
-        os.close(lock)
-
-
-def resume_command(directory: Path, script: str) -> str:
-    """Returns the shell command that resumes an interrupted run."""
-    return shlex.join(["python", script, "--resume", str(directory)])
 
 
 def to_json(value: Any) -> Any:

@@ -1,7 +1,5 @@
 """Options composed of groups: by name, changed by name, checked by type; and presets on the command line."""
 
-import io
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,7 +8,6 @@ import pytest
 from rowrnn import lab
 from rowrnn.errors import InputError
 from rowrnn.lab.experiment.command_line import parse
-from rowrnn.lab.experiment.live_table import terminal
 from rowrnn.lab.experiment.options import check_options, values_by_name, with_values
 
 
@@ -95,11 +92,3 @@ def test_an_option_beside_a_preset_wins_in_a_group_too(arguments, expected, chos
     options, presets = parse(Options, PRESETS, arguments)
     assert options == expected
     assert presets == {"quick": chosen == "quick", "full": chosen == "full"}
-
-
-def test_what_the_output_cannot_encode_is_written_in_ascii(monkeypatch):
-    raw = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
-    terminal().print("98.00 ± 2.48 … é")
-    sys.stdout.flush()
-    assert raw.getvalue() == b"98.00 +- 2.48 ... ?\n"

@@ -8,9 +8,14 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from matplotlib.figure import Figure
 
 from rowrnn import lab
+from rowrnn.errors import InputError
+from rowrnn.lab.errors import Stopped, StorageError
+from rowrnn.lab.experiment import study
 from rowrnn.lab.experiment.options import with_values
+from rowrnn.lab.runs import kept_models
 from rowrnn.lab.tasks.classification.task import correct, cross_entropy
 
 
@@ -73,6 +78,70 @@ def test_a_study_of_ones_own_is_trained_saved_tabulated_and_drawn(tmp_path, caps
         assert set(arrays) == {"shared", "Budget 7950/bias", "Budget 8050/bias"}
     assert [path.name for path in (tmp_path / "run").glob("*.png")] == ["learning_curves.png"]
     assert "Budget 8050" in capsys.readouterr().out
+
+
+class Stopping(Mine):
+    """A study that is interrupted while its second model is examined."""
+
+    name = "stopping"
+    interrupted = True
+
+    def examine(self, trial):
+        if self.interrupted and trial.contender.about["asked"] == 8_050:
+            raise Stopped("Stopped by a test.")
+        return super().examine(trial)
+
+    def pictures(self, record, arrays):
+        figure = Figure()
+        figure.suptitle(str(len(arrays)))
+        return {"biases": figure}
+
+
+def test_a_resumed_study_keeps_what_it_had_and_goes_on_where_it_was(tmp_path, monkeypatch, standard_promotion):
+    run, other = tmp_path / "run", tmp_path / "other"
+    with pytest.raises(Stopped):
+        lab.run_study(Stopping, with_values(Options(), output=run))
+    before = json.loads((run / "results.json").read_text())
+    assert [row["model"] for row in before["summary"]] == ["Budget 7950"]
+
+    def broken(*_, **__):
+        raise InputError("broken")
+
+    # Whatever stops it before its first model is restored: nothing is lost.
+    with monkeypatch.context() as patched:
+        patched.setattr(study, "train_contender", broken)
+        with pytest.raises(InputError, match="broken"):
+            lab.run_study(Stopping, with_values(Options(), resume=run))
+    kept = json.loads((run / "results.json").read_text())
+    assert (kept["summary"], kept["curves"], kept["table"]) == (before["summary"], before["curves"], before["table"])
+    with pytest.raises(InputError, match=r"run was started with --epochs 2, which is 3 now"):
+        lab.run_study(Stopping, with_values(Options(), resume=run, epochs=3))
+    with pytest.raises(InputError, match=r"run is a run of stopping, not of mine"):
+        lab.run_study(Mine, with_values(Options(), resume=run))
+    monkeypatch.setattr(Stopping, "interrupted", False)
+    lab.run_study(Stopping, with_values(Options(), resume=run))
+    lab.run_study(Stopping, with_values(Options(), output=other))
+    resumed, whole = (json.loads((path / "results.json").read_text()) for path in (run, other))
+    assert (resumed["finished"], resumed["table"]) == (True, whole["table"])
+    assert [row["model"] for row in resumed["summary"]] == ["Budget 7950", "Budget 8050"]
+    assert (run / "biases.png").exists()
+
+
+def test_two_models_of_one_title_are_refused(tmp_path):
+    with pytest.raises(InputError, match="Two models have files named 'budget_7950', one of them 'Budget 7950'"):
+        lab.run_study(Mine, with_values(Options(budgets=(7_950, 7_950)), output=tmp_path / "run"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_while_a_model_is_kept_is_an_error_of_storage(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept_models, "save_file", full)
+    models = jax.tree.map(lambda a: a[None], OneLayer(6, 2, 1, nnx.Rngs(0)))
+    with pytest.raises(StorageError, match=r"The model 'A model' cannot be kept in .*models: .*No space left"):
+        kept_models.keep_model(tmp_path, "A model", models, np.zeros((1, 2, 3), np.float32))
+    assert list((tmp_path / "models").iterdir()) == []
 
 
 def test_a_contender_has_a_width_or_a_budget():

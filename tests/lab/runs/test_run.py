@@ -120,23 +120,21 @@ def test_a_save_that_fails_leaves_the_older_one(tmp_path):
 class Options:
     epochs: int = 5
     width: int = 7
-    full: bool = False
-    quick: bool = False
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], Options()),
-        (["--full"], Options(epochs=20, full=True)),
-        (["--full", "--epochs", "3"], Options(epochs=3, full=True)),
-        (["--width", "1", "--full"], Options(epochs=20, width=1, full=True)),
+        ([], (Options(), {"full": False})),
+        (["--full"], (Options(epochs=20), {"full": True})),
+        (["--full", "--epochs", "3"], (Options(epochs=3), {"full": True})),
+        (["--width", "1", "--full"], (Options(epochs=20, width=1), {"full": True})),
     ],
 )
 def test_an_option_beside_a_preset_wins(monkeypatch, arguments, expected):
     monkeypatch.setattr("sys.argv", ["experiment.py", *arguments])
     seen = []
-    run_experiment(Options, seen.append, {"full": {"epochs": 20}})
+    run_experiment(Options, lambda *given: seen.append(given), {"full": {"epochs": 20}})
     assert seen == [expected]
 
 
@@ -158,7 +156,7 @@ def test_a_divergence_is_a_message_and_exit_code_1(capsys):
 def test_an_input_error_is_one_paragraph_and_exit_code_2(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["experiment.py"])
 
-    def refuse(options):
+    def refuse(options, chosen):
         raise InputError("Nothing fits. Take less.")
 
     with pytest.raises(SystemExit) as caught:

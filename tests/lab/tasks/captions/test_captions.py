@@ -1,13 +1,11 @@
-"""Scenes against a reader of positions, beam search against every sentence, measures against their formulas."""
+"""Scenes against a reader of positions, measures against their formulas; the script, tiny."""
 
 import itertools
 import json
 import math
 from collections import Counter
 from functools import partial
-from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,8 +14,7 @@ import tyro
 from flax import nnx
 
 from experiments import captions as script
-from rowrnn import CELLS, lab
-from rowrnn.decoding.sentences import SpecialTokens, beam_search, greedy
+from rowrnn import lab
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Split, as_float
 from rowrnn.lab.data.load import load
@@ -26,10 +23,8 @@ from rowrnn.lab.tasks.captions import language as words_of
 from rowrnn.lab.tasks.captions import measures as metrics
 from rowrnn.lab.tasks.captions import task
 from rowrnn.models import Captioner
-from tests.helpers import problem
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-MARKS = SpecialTokens(words_of.PAD, words_of.BEGIN, words_of.END)
 
 
 # A reader of scenes, who knows where boxes lie and nothing of how they came there.
@@ -175,163 +170,6 @@ def test_text_and_back():
     assert words_of.decode(words_of.encode([longest])) == [longest]
 
 
-# Beam search.
-
-WORDS = 5  # pad, begin, end and two words
-LENGTH = 4
-
-
-def table_step(table):
-    """A model whose state numbers the beginning that was said: each has log-probabilities of its own."""
-
-    def step(state, said):
-        state = (state * WORDS + said) % len(table)
-        return state, table[state]
-
-    return step
-
-
-def every_sentence(table, state):
-    """All sentences with their log-probabilities, in float64, by going through every one."""
-    table = np.asarray(table, np.float64)
-    found = {}
-
-    def go(sentence, state, said, log_prob):
-        if sentence and (sentence[-1] == 2 or len(sentence) == LENGTH):
-            found[tuple(sentence)] = log_prob
-            return
-        state = (state * WORDS + said) % len(table)
-        for word in range(1, WORDS):  # Padding is never said.
-            go([*sentence, word], state, word, log_prob + table[state, word])
-
-    go([], state, 1, 0.0)
-    return found
-
-
-@pytest.fixture(scope="module")
-def table():
-    return jax.nn.log_softmax(2 * jax.random.normal(jax.random.key(3), (997, WORDS)))
-
-
-@pytest.mark.parametrize("power", [0.0, 0.7])
-def test_the_widest_beam_finds_the_best_of_all_sentences(table, power):
-    start = jnp.asarray([3, 500])
-    search = partial(beam_search, table_step(table), marks=SpecialTokens(0, 1, 2), longest=LENGTH)
-    result = jax.tree.map(np.asarray, jax.jit(partial(search, width=WORDS**LENGTH, length_power=power))(start))
-    for row, state in enumerate(start.tolist()):
-        expected = every_sentence(table, state)
-        ranked = sorted(expected, key=lambda sentence: -expected[sentence] / len(sentence) ** power)
-        for place, sentence in enumerate(ranked):
-            length = len(sentence)
-            assert result.words[row, place].tolist() == [*sentence, *[0] * (LENGTH - length)]
-            assert result.lengths[row, place] == length
-            assert result.log_probs[row, place] == pytest.approx(expected[sentence], abs=1e-5)
-        assert np.isneginf(result.log_probs[row, len(ranked) :]).all()
-
-
-def test_greedy_says_the_likeliest_word_each_time(table):
-    start = jnp.asarray([3, 500, 17, 996])
-    result = jax.tree.map(
-        np.asarray, jax.jit(partial(greedy, table_step(table), marks=SpecialTokens(0, 1, 2), longest=8))(start)
-    )
-    ends = set()
-    for row, state in enumerate(start.tolist()):
-        said, words, log_prob = 1, [], 0.0
-        while said != 2 and len(words) < 8:
-            state = (state * WORDS + said) % 997
-            said = 1 + int(np.asarray(table)[state, 1:].argmax())
-            words.append(said)
-            log_prob += float(table[state, said])
-        assert result.words[row].tolist() == words + [0] * (8 - len(words))
-        assert result.log_probs[row] == pytest.approx(log_prob, abs=1e-5)
-        assert result.lengths[row] == len(words)
-        ends.add(len(words))
-    assert len(ends) > 1  # Sentences of one batch end at different steps.
-
-
-# The model.
-
-
-def make_captioner(cell="lstm", seed=0, **options):
-    how: dict[str, Any] = {
-        "shape": (16, 24, 1),
-        "words": 7,
-        "longest": 6,
-        "marks": MARKS,
-        "channels": 6,
-        "embedding": 4,
-        **options,
-    }
-    return problem.randomized(lambda: Captioner(CELLS[cell], 5, **how, rngs=nnx.Rngs(0)), seed=seed)
-
-
-IMAGES = jax.random.uniform(jax.random.key(0), (3, 16, 24, 1))
-CAPTIONS = jnp.asarray([[4, 5, 6, 2, 0, 0], [3, 2, 0, 0, 0, 0], [6, 6, 5, 4, 3, 2]])
-logits = jax.jit(Captioner.logits)
-
-
-@pytest.mark.parametrize(("cell", "attention"), [("lstm", True), ("gru", False), ("lru", True)])
-def test_word_by_word_is_the_same_as_all_at_once(cell, attention):
-    model = make_captioner(cell, attention=attention)
-    whole = jax.nn.log_softmax(logits(model, IMAGES, CAPTIONS))
-    memory, state = jax.jit(Captioner.start)(model, IMAGES)
-    step, word = jax.jit(model.step), jnp.full((3,), words_of.BEGIN)
-    for turn in range(CAPTIONS.shape[1]):
-        state, log_probs = step(memory, state, word)
-        np.testing.assert_allclose(log_probs, whole[:, turn], atol=1e-5)
-        word = CAPTIONS[:, turn]
-
-
-def test_captions_of_a_batch_are_those_of_each_image():
-    # Images of such brightness that their captions differ in length.
-    model, images = make_captioner(seed=8), IMAGES * jnp.asarray([0.0, 1.0, 8.0])[:, None, None, None]
-    greedily, by_beam = jax.jit(Captioner.greedy), jax.jit(partial(Captioner.beam, width=3, length_power=1.0))
-    together = greedily(model, images), by_beam(model, images)
-    assert len(set(np.asarray(together[0].lengths).tolist())) > 1
-    for n in range(3):
-        alone = greedily(model, images[n : n + 1]), by_beam(model, images[n : n + 1])
-        chex.assert_trees_all_close(alone, jax.tree.map(lambda a, n=n: a[n : n + 1], together), atol=1e-4)
-    # Their log-probabilities are those of their words.
-    for sentences in (together[0], *(jax.tree.map(lambda a, k=k: a[:, k], together[1]) for k in range(3))):
-        of_words = np.asarray(jax.nn.log_softmax(logits(model, images, sentences.words)))
-        for n, (words, length) in enumerate(zip(sentences.words, sentences.lengths, strict=True)):
-            expected = sum(of_words[n, turn, words[turn]] for turn in range(length))
-            assert sentences.log_probs[n] == pytest.approx(expected, abs=1e-4)
-            assert words[length - 1] == words_of.END or length == 6
-            assert not words[length:].any()
-
-
-def test_attention_is_that_of_its_equations():
-    model = make_captioner()
-    memory, state = (
-        jax.tree.map(lambda a: np.asarray(a, np.float64), part) for part in jax.jit(Captioner.start)(model, IMAGES)
-    )
-    shares = np.asarray(jax.jit(Captioner.attention)(model, IMAGES, CAPTIONS))
-    assert shares.shape == (3, 6, 2, 3)
-    # The first word: one step of the cell from the first state, by its own test's equations.
-    _, hidden = model.cell(jax.tree.map(jnp.float32, state), model.embedding(jnp.full((3,), words_of.BEGIN)))
-    question = np.asarray(model.question(hidden), np.float64)
-    of_first = np.asarray(logits(model, IMAGES, CAPTIONS))[:, 0]
-    for n in range(3):
-        score = np.array([question[n].dot(place) for place in memory[n]]) / math.sqrt(6)
-        share = np.exp(score - score.max())
-        share /= share.sum()
-        np.testing.assert_allclose(shares[n, 0].reshape(-1), share, atol=1e-5)
-        seen = np.concatenate([share.dot(memory[n]), np.asarray(hidden[n])])
-        features = np.tanh(seen.dot(np.asarray(model.combined.kernel)) + np.asarray(model.combined.bias))
-        of_words = features.dot(np.asarray(model.head.kernel)) + np.asarray(model.head.bias)
-        np.testing.assert_allclose(of_first[n], of_words, rtol=1e-4, atol=1e-4)
-
-
-def test_a_blind_model_sees_nothing_and_dropout_needs_a_key():
-    blind, seeing = make_captioner(blind=True, dropout=0.5), make_captioner(dropout=0.5)
-    other = 1 - IMAGES
-    np.testing.assert_array_equal(logits(blind, IMAGES, CAPTIONS), logits(blind, other, CAPTIONS))
-    whole = logits(seeing, IMAGES, CAPTIONS)
-    assert not np.allclose(whole, logits(seeing, other, CAPTIONS))
-    assert not np.allclose(whole, logits(seeing, IMAGES, CAPTIONS, key=jax.random.key(0)))
-
-
 # Measures.
 
 
@@ -374,28 +212,6 @@ def test_each_thing_that_a_caption_says_is_judged_by_itself():
         (lambda: words_of.encode(["<end>"]), InputError, "'<end>' in '<end>' is no word here"),
         (lambda: words_of.encode(["a " * 23]), InputError, "has 23 words; at most 22 are expected"),
         (lambda: words_of.encode([]), InputError, "no caption to encode"),
-        (
-            lambda: make_captioner().logits(IMAGES, jnp.zeros((3, 7), jnp.int32)),
-            ValueError,
-            r"at most 6 words.*\[3, 7\]",
-        ),
-        (lambda: make_captioner().logits(IMAGES, CAPTIONS[:2]), ValueError, "one for each image"),
-        (
-            lambda: make_captioner()(IMAGES[:, :15]),
-            ValueError,
-            r"images \[b, 16, 24, 1\], not float32 of shape \[3, 15",
-        ),
-        (lambda: make_captioner().logits(IMAGES, CAPTIONS + 1), ValueError, "from 0 to 6; these run from 1 to 7"),
-        (lambda: make_captioner()(IMAGES[:0]), ValueError, "at least one image; the batch is empty"),
-        (lambda: make_captioner(attention=False).attention(IMAGES, CAPTIONS), ValueError, "no attention to show"),
-        (lambda: make_captioner(marks=SpecialTokens(0, 1, 7)), ValueError, r"0 to 6, not \(0, 1, 7\)"),
-        (lambda: make_captioner(dropout=1.0), ValueError, "dropout is a probability"),
-        (lambda: make_captioner(channels=0), ValueError, "at least one of everything"),
-        (
-            lambda: beam_search(lambda state, said: (state, state), IMAGES, MARKS, 3, width=0),
-            ValueError,
-            "width and a longest sentence of at least 1, not 0",
-        ),
         (lambda: metrics.bleu4([], []), ValueError, "at least one"),
         (lambda: metrics.slots(["a"], ["a", "a"]), ValueError, "there are 1 and 2"),
         (lambda: scenes_of((0, 28, 28, 1), 0), ValueError, "at least one"),

@@ -1,6 +1,5 @@
-"""Lines of handwriting: how they are made, read and decoded; the experiment, tiny."""
+"""Lines of handwriting: how they are made, learned and scored; the experiment, tiny."""
 
-import itertools
 import json
 from functools import partial
 
@@ -12,7 +11,7 @@ import tyro
 from flax import nnx
 
 from experiments import lines as script
-from rowrnn import GRU, LSTM, lab
+from rowrnn import GRU, lab
 from rowrnn.decoding import ctc
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Augmentation, Split
@@ -23,6 +22,7 @@ from rowrnn.lab.tasks.lines.measures import aligned, edit_distances, label_error
 from rowrnn.lab.tasks.lines.task import augment_each, ctc_loss, exact, training_lines
 from rowrnn.models.line_reader import LineReader, strips
 from tests.helpers import shapes7
+from tests.helpers.ctc_paths import LENGTHS, SHORT, all_strings
 
 BARS = np.zeros((6, 28, 28, 1), np.uint8)
 for k in range(6):
@@ -69,11 +69,6 @@ def test_ctc_has_steps_enough_for_every_line(mnist):
         needed = ctc.steps_needed(made.labels, made.lengths)
         np.testing.assert_array_equal(needed, 2 * 12 - 1)
         assert (strips(made.widths) >= needed).all()
-
-
-def test_steps_needed_are_labels_and_repetitions():
-    labels = np.array([[3, 3, 3, -1], [1, 2, 1, 2], [5, -1, -1, -1], [7, 7, 8, 8]])
-    np.testing.assert_array_equal(ctc.steps_needed(labels, np.array([3, 4, 1, 4])), [5, 4, 1, 6])
 
 
 def test_digits_stand_in_the_order_of_their_labels(monkeypatch):
@@ -142,223 +137,6 @@ def test_what_no_line_is_made_of(images, how, message):
 # Readers.
 
 
-def reader(cell, channels=(2, 3, 4, 3, 4), **how):
-    made = LineReader(12, 3, 5, cell=cell, channels=channels, **how, rngs=nnx.Rngs(0))
-    # Biases of zero would hide what padding lets through.
-    key = jax.random.key(1)
-    return jax.tree.map(lambda a: a + 0.3 * jax.random.normal(key, a.shape) if a.ndim == 1 else a, made)
-
-
-@pytest.mark.parametrize(("cell", "both_ways"), [(GRU, True), (LSTM, False), (None, False)])
-def test_a_ragged_batch_is_its_lines_one_by_one(cell, both_ways):
-    model = reader(cell, both_ways=both_ways)
-    images = jax.random.normal(jax.random.key(2), (3, 12, 18, 1))  # what lies beyond a width is no zero
-    widths = np.array([18, 5, 1])
-    read = jax.jit(type(model).__call__)
-
-    def second(images):
-        scores = model(images, widths)
-        return jnp.square(scores[1, :2]).sum(), scores
-
-    gradient, together = jax.jit(jax.grad(second, has_aux=True))(images)
-    assert together.shape == (3, 5, 4)
-    assert np.abs(gradient[1, :, :5]).max() > 0
-    assert not np.asarray(gradient[1, :, 5:]).any()
-    for image, width, scores in zip(images, widths, together, strict=True):
-        alone = read(model, image[None, :, :width])[0]
-        assert len(alone) == -(-width // 4)
-        np.testing.assert_allclose(scores[: len(alone)], alone, atol=1e-5)
-
-
-@pytest.mark.parametrize(("cell", "channels"), [(GRU, (2, 3, 4)), (LSTM, (2, 3, 4, 3, 4))])
-def test_a_line_followed_strip_by_strip_is_the_whole_line(cell, channels):
-    model = reader(cell, channels, both_ways=False)
-    images = jax.random.normal(jax.random.key(3), (2, 12, 20, 1))
-    begin, step, read = (jax.jit(f) for f in (LineReader.initial_state, LineReader.step, LineReader.__call__))
-    state, said = begin(model, images[:, :, :4]), []
-    for left in range(0, 20, 4):
-        state, scores = step(model, state, images[:, :, left : left + 4])
-        said.append(scores)
-    np.testing.assert_allclose(np.stack(said, axis=1), read(model, images), atol=1e-5)
-
-
-@pytest.mark.usefixtures("standard_promotion")
-def test_strips_of_half_precision_are_followed_in_a_loop():
-    model = reader(GRU, both_ways=False)
-    strips = jax.random.normal(jax.random.key(2), (3, 2, 12, 4, 1), jnp.bfloat16)
-    _, scores = jax.jit(lambda strips: jax.lax.scan(model.step, model.initial_state(strips[0]), strips))(strips)
-    whole = jnp.concatenate(list(strips.astype(jnp.float32)), axis=2)
-    np.testing.assert_allclose(jnp.swapaxes(scores, 0, 1), model(whole), rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("channels", [(2, 3, 4), (2, 3, 4, 3), (2, 3, 4, 3, 4)])
-def test_a_reader_is_its_convolutions_and_layers_in_numpy(channels):
-    model = reader(None, channels)
-    image = np.random.default_rng(0).normal(size=(12, 8))
-    x = image[:, :, None]
-    strides = (*((2, 2), (2, 2), (2, 1), (1, 1))[: len(channels) - 1], (1, 1))
-    for convolution, norm, (down, right) in zip(model.convolutions, (None, *model.norms), strides, strict=True):
-        kernel, bias = (np.asarray(a[...], np.float64) for a in (convolution.kernel, convolution.bias))
-        last = convolution is model.convolutions[-1]  # over all rows that are left
-        high, around = (len(x), 0) if last else (3, 1)
-        padded = np.pad(x, ((around, around), (3 - right, 0), (0, 0)))
-        rows, columns = 1 if last else -(-x.shape[0] // down), -(-x.shape[1] // right)
-        out = np.zeros((rows, columns, len(bias)))
-        for r, c in np.ndindex(rows, columns):
-            window = padded[down * r : down * r + high, right * c : right * c + 3]
-            out[r, c] = np.einsum("ijk,ijko->o", window, kernel) + bias
-        if norm:
-            spread = np.sqrt(out.var(axis=-1, keepdims=True) + 1e-2)
-            normal = (out - out.mean(axis=-1, keepdims=True)) / spread
-            out = normal * np.asarray(norm.scale[...]) + np.asarray(norm.bias[...])
-        x = np.maximum(out, 0)
-    between, head = model.layer, model.head
-    hidden = np.maximum(x[0] @ np.asarray(between.kernel[...]) + np.asarray(between.bias[...]), 0)
-    expected = hidden @ np.asarray(head.kernel[...]) + np.asarray(head.bias[...])
-    np.testing.assert_allclose(model(jnp.asarray(image, jnp.float32)[None, :, :, None])[0], expected, atol=1e-4)
-
-
-def test_dropout_is_for_training():
-    model = reader(GRU, dropout=0.5)
-    images = jax.random.normal(jax.random.key(3), (1, 12, 8, 1))
-    quiet, one, two = model(images), *(model(images, key=jax.random.key(k)) for k in (0, 1))
-    assert np.abs(np.asarray(one - two)).max() > 1e-3
-    np.testing.assert_array_equal(quiet, model(images))
-
-
-WIDE = np.zeros((2, 12, 8, 1), np.float32)
-
-
-@pytest.mark.parametrize(
-    ("images", "widths", "message"),
-    [
-        (WIDE[..., 0], None, r"takes floating-point images \[b, 12, w, 1\]"),
-        (WIDE[:, :11], None, r"not float32 of shape \[2, 11, 8, 1\]"),
-        (WIDE[:, :, :0], None, r"b and columns at least 1, not float32 of shape \[2, 12, 0, 1\]"),
-        (WIDE.astype(np.uint8), None, "not uint8"),
-        (WIDE, [8, 0], "1 to 8 columns wide; the widths run from 0 to 8. Leave out empty lines"),
-        (WIDE, [9, 8], "the widths run from 8 to 9"),
-        (WIDE, [8], r"one integer for each of 2 lines, not int32 of shape \[1\]"),
-        (WIDE, [8.0, 7.0], "one integer for each of 2 lines, not float"),
-    ],
-)
-def test_lines_that_cannot_be_read(images, widths, message):
-    widths = None if widths is None else np.array(widths)
-    with pytest.raises(ValueError, match=message):
-        reader(GRU)(images, widths)
-
-
-def test_strips_that_cannot_be_followed():
-    strip = jnp.zeros((1, 12, 4, 1))
-    with pytest.raises(ValueError, match="a cell that reads from the left: make it with a cell and both_ways=False"):
-        reader(GRU).initial_state(strip)
-    with pytest.raises(ValueError, match=r"images \[b, 12, 4, 1\]"):
-        reader(GRU, both_ways=False).initial_state(strip[:, :, :3])
-    with pytest.raises(ValueError, match="at least one row, class, unit and channel of each of 3 or more convolutions"):
-        LineReader(12, 0, 5, cell=GRU, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="dropout is a probability"):
-        reader(GRU, dropout=1.0)
-
-
-# Decoders, against all paths.
-
-
-def collapsed(path, blank):
-    return tuple(label for label, _ in itertools.groupby(path) if label != blank)
-
-
-def all_strings(logits):
-    """Log-probability of every string of `[t, scores]`, by its paths one by one, in float64."""
-    logits = np.asarray(logits, np.float64)
-    log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    steps, scores = logits.shape
-    strings = {}
-    for path in itertools.product(range(scores), repeat=steps):
-        string = collapsed(path, scores - 1)
-        strings[string] = np.logaddexp(strings.get(string, -np.inf), sum(log_probs[range(steps), path]))
-    return strings
-
-
-SHORT = np.random.default_rng(0).normal(size=(6, 5, 3)).astype(np.float32)
-LENGTHS = np.array([5, 5, 4, 3, 2, 1])
-
-
-def test_the_best_path_is_that_of_all_paths():
-    logits, lengths = 2 * SHORT, LENGTHS
-    read = jax.tree.map(np.asarray, ctc.best_path(logits, lengths))
-    for number, steps in enumerate(lengths):
-        scores = logits[number, :steps].astype(np.float64)
-        log_probs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-        paths = list(itertools.product(range(3), repeat=steps))
-        values = [sum(log_probs[range(steps), path]) for path in paths]
-        string = collapsed(paths[int(np.argmax(values))], 2)
-        assert tuple(read.labels[number, : read.lengths[number]]) == string
-        assert (read.labels[number, read.lengths[number] :] == -1).all()
-        np.testing.assert_allclose(read.log_probability[number], max(values), rtol=1e-5)
-
-
-def test_a_wide_beam_finds_the_best_of_all_strings():
-    read = jax.tree.map(np.asarray, ctc.beam_search(SHORT, LENGTHS, beam=70))
-    differ = 0
-    for number, steps in enumerate(LENGTHS):
-        strings = all_strings(SHORT[number, :steps])
-        best = max(strings, key=lambda string: strings[string])
-        assert tuple(read.labels[number, : read.lengths[number]]) == best
-        assert (read.labels[number, read.lengths[number] :] == -1).all()
-        np.testing.assert_allclose(read.log_probability[number], strings[best], rtol=1e-5)
-        differ += collapsed(SHORT[number, :steps].argmax(axis=1), 2) != best
-    assert differ  # Where the best path led to the best string everywhere, this has shown nothing.
-
-
-def test_a_beam_needs_a_blank_between_labels_that_repeat():
-    # Step by step 0, blank, 0 is nearly certain: "00"; without the blank the zeros are one.
-    sure = 8 * np.eye(2, dtype=np.float32)
-    read = ctc.beam_search(jnp.asarray(np.stack([sure[[0, 1, 0]], sure[[0, 0, 0]]])), beam=2)
-    np.testing.assert_array_equal(read.labels, [[0, 0, -1], [0, -1, -1]])
-    np.testing.assert_array_equal(read.lengths, [2, 1])
-
-
-def searched_with_a_dictionary(probabilities, beam):
-    """The algorithm of Hannun et al. (2014): probabilities of prefixes that end in a blank and that do not."""
-    blank = probabilities.shape[1] - 1
-    prefixes = {(): (1.0, 0.0)}
-    for of_step in probabilities:
-        then: dict = {}
-
-        def add(prefix, ends_blank, ends_label, then=then):
-            before = then.get(prefix, (0.0, 0.0))
-            then[prefix] = (before[0] + ends_blank, before[1] + ends_label)
-
-        for prefix, (ends_blank, ends_label) in prefixes.items():
-            add(prefix, (ends_blank + ends_label) * of_step[blank], 0.0)
-            for label in range(blank):
-                if prefix and prefix[-1] == label:
-                    add(prefix, 0.0, ends_label * of_step[label])
-                    add((*prefix, label), 0.0, ends_blank * of_step[label])
-                else:
-                    add((*prefix, label), 0.0, (ends_blank + ends_label) * of_step[label])
-        prefixes = dict(sorted(then.items(), key=lambda item: -sum(item[1]))[:beam])
-    best = max(prefixes, key=lambda prefix: sum(prefixes[prefix]))
-    return list(best), sum(prefixes[best])
-
-
-@pytest.mark.parametrize("beam", [2, 5])
-def test_a_narrow_beam_keeps_the_best_prefixes(beam):
-    logits = 2 * np.random.default_rng(8).normal(size=(12, 9, 4))
-    read = jax.tree.map(np.asarray, ctc.beam_search(jnp.asarray(logits, jnp.float32), beam=beam))
-    for n, scores in enumerate(logits):
-        probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-        best, probability = searched_with_a_dictionary(probabilities, beam)
-        assert read.labels[n, : read.lengths[n]].tolist() == best
-        assert read.log_probability[n] == pytest.approx(np.log(probability), abs=1e-4)
-
-
-def test_a_narrow_beam_is_sure_of_less():
-    wide, narrow = (ctc.beam_search(SHORT, beam=beam).log_probability for beam in (70, 2))
-    assert (np.asarray(narrow) <= np.asarray(wide) + 1e-5).all()
-    assert (np.asarray(narrow) < np.asarray(wide) - 1e-3).any()
-
-
 def test_the_loss_is_the_sum_over_all_paths():
     labels, lengths = np.array([[0, 0], [0, 1], [1, -1], [0, -1], [1, 0], [1, -1]]), np.array([2, 2, 1, 1, 2, 1])
     lines = Lines(jnp.zeros((6, 12, 20, 1)), *map(jnp.asarray, (4 * LENGTHS - 3, labels, lengths)))
@@ -374,28 +152,6 @@ def test_exact_is_all_labels_and_no_more():
     labels = np.array([[0, 1], [0, -1], [0, 1]])
     lines = Lines(jnp.zeros((3, 12, 16, 1)), np.array([16, 8, 16]), labels, np.array([2, 1, 2]))
     np.testing.assert_array_equal(exact(lambda images, widths: logits, lines), [1, 1, 0])
-
-
-@pytest.mark.parametrize("decode", [ctc.best_path, ctc.beam_search])
-@pytest.mark.parametrize(
-    ("logits", "lengths", "message"),
-    [
-        (SHORT[0], None, r"have the shape \[b, t, classes \+ 1\]"),
-        (SHORT[:, :0], None, "at least one step"),
-        (SHORT[..., :1], None, "one class beside the blank"),
-        (SHORT, [5, 5, 4, 3, 2, 0], "lengths from 1 to 5; these run from 0 to 5. Leave out empty lines"),
-        (SHORT, [6, 5, 4, 3, 2, 1], "these run from 1 to 6"),
-        (SHORT, [5], "one length for each of 6 lines"),
-    ],
-)
-def test_what_cannot_be_decoded(decode, logits, lengths, message):
-    with pytest.raises(ValueError, match=message):
-        decode(logits, None if lengths is None else np.array(lengths))
-
-
-def test_a_beam_of_nothing():
-    with pytest.raises(ValueError, match="keeps at least 1 prefix, not 0"):
-        ctc.beam_search(SHORT, beam=0)
 
 
 # Errors are edits.

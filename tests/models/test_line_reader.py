@@ -1,0 +1,128 @@
+"""The reader of lines against NumPy, line by line and strip by strip."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rowrnn import GRU, LSTM
+from rowrnn.models.line_reader import LineReader
+
+
+def reader(cell, channels=(2, 3, 4, 3, 4), **how):
+    made = LineReader(12, 3, 5, cell=cell, channels=channels, **how, rngs=nnx.Rngs(0))
+    # Biases of zero would hide what padding lets through.
+    key = jax.random.key(1)
+    return jax.tree.map(lambda a: a + 0.3 * jax.random.normal(key, a.shape) if a.ndim == 1 else a, made)
+
+
+@pytest.mark.parametrize(("cell", "both_ways"), [(GRU, True), (LSTM, False), (None, False)])
+def test_a_ragged_batch_is_its_lines_one_by_one(cell, both_ways):
+    model = reader(cell, both_ways=both_ways)
+    images = jax.random.normal(jax.random.key(2), (3, 12, 18, 1))  # what lies beyond a width is no zero
+    widths = np.array([18, 5, 1])
+    read = jax.jit(type(model).__call__)
+
+    def second(images):
+        scores = model(images, widths)
+        return jnp.square(scores[1, :2]).sum(), scores
+
+    gradient, together = jax.jit(jax.grad(second, has_aux=True))(images)
+    assert together.shape == (3, 5, 4)
+    assert np.abs(gradient[1, :, :5]).max() > 0
+    assert not np.asarray(gradient[1, :, 5:]).any()
+    for image, width, scores in zip(images, widths, together, strict=True):
+        alone = read(model, image[None, :, :width])[0]
+        assert len(alone) == -(-width // 4)
+        np.testing.assert_allclose(scores[: len(alone)], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(("cell", "channels"), [(GRU, (2, 3, 4)), (LSTM, (2, 3, 4, 3, 4))])
+def test_a_line_followed_strip_by_strip_is_the_whole_line(cell, channels):
+    model = reader(cell, channels, both_ways=False)
+    images = jax.random.normal(jax.random.key(3), (2, 12, 20, 1))
+    begin, step, read = (jax.jit(f) for f in (LineReader.initial_state, LineReader.step, LineReader.__call__))
+    state, said = begin(model, images[:, :, :4]), []
+    for left in range(0, 20, 4):
+        state, scores = step(model, state, images[:, :, left : left + 4])
+        said.append(scores)
+    np.testing.assert_allclose(np.stack(said, axis=1), read(model, images), atol=1e-5)
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_strips_of_half_precision_are_followed_in_a_loop():
+    model = reader(GRU, both_ways=False)
+    strips = jax.random.normal(jax.random.key(2), (3, 2, 12, 4, 1), jnp.bfloat16)
+    _, scores = jax.jit(lambda strips: jax.lax.scan(model.step, model.initial_state(strips[0]), strips))(strips)
+    whole = jnp.concatenate(list(strips.astype(jnp.float32)), axis=2)
+    np.testing.assert_allclose(jnp.swapaxes(scores, 0, 1), model(whole), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [(2, 3, 4), (2, 3, 4, 3), (2, 3, 4, 3, 4)])
+def test_a_reader_is_its_convolutions_and_layers_in_numpy(channels):
+    model = reader(None, channels)
+    image = np.random.default_rng(0).normal(size=(12, 8))
+    x = image[:, :, None]
+    strides = (*((2, 2), (2, 2), (2, 1), (1, 1))[: len(channels) - 1], (1, 1))
+    for convolution, norm, (down, right) in zip(model.convolutions, (None, *model.norms), strides, strict=True):
+        kernel, bias = (np.asarray(a[...], np.float64) for a in (convolution.kernel, convolution.bias))
+        last = convolution is model.convolutions[-1]  # over all rows that are left
+        high, around = (len(x), 0) if last else (3, 1)
+        padded = np.pad(x, ((around, around), (3 - right, 0), (0, 0)))
+        rows, columns = 1 if last else -(-x.shape[0] // down), -(-x.shape[1] // right)
+        out = np.zeros((rows, columns, len(bias)))
+        for r, c in np.ndindex(rows, columns):
+            window = padded[down * r : down * r + high, right * c : right * c + 3]
+            out[r, c] = np.einsum("ijk,ijko->o", window, kernel) + bias
+        if norm:
+            spread = np.sqrt(out.var(axis=-1, keepdims=True) + 1e-2)
+            normal = (out - out.mean(axis=-1, keepdims=True)) / spread
+            out = normal * np.asarray(norm.scale[...]) + np.asarray(norm.bias[...])
+        x = np.maximum(out, 0)
+    between, head = model.layer, model.head
+    hidden = np.maximum(x[0] @ np.asarray(between.kernel[...]) + np.asarray(between.bias[...]), 0)
+    expected = hidden @ np.asarray(head.kernel[...]) + np.asarray(head.bias[...])
+    np.testing.assert_allclose(model(jnp.asarray(image, jnp.float32)[None, :, :, None])[0], expected, atol=1e-4)
+
+
+def test_dropout_is_for_training():
+    model = reader(GRU, dropout=0.5)
+    images = jax.random.normal(jax.random.key(3), (1, 12, 8, 1))
+    quiet, one, two = model(images), *(model(images, key=jax.random.key(k)) for k in (0, 1))
+    assert np.abs(np.asarray(one - two)).max() > 1e-3
+    np.testing.assert_array_equal(quiet, model(images))
+
+
+WIDE = np.zeros((2, 12, 8, 1), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("images", "widths", "message"),
+    [
+        (WIDE[..., 0], None, r"takes floating-point images \[b, 12, w, 1\]"),
+        (WIDE[:, :11], None, r"not float32 of shape \[2, 11, 8, 1\]"),
+        (WIDE[:, :, :0], None, r"b and columns at least 1, not float32 of shape \[2, 12, 0, 1\]"),
+        (WIDE.astype(np.uint8), None, "not uint8"),
+        (WIDE, [8, 0], "1 to 8 columns wide; the widths run from 0 to 8. Leave out empty lines"),
+        (WIDE, [9, 8], "the widths run from 8 to 9"),
+        (WIDE, [8], r"one integer for each of 2 lines, not int32 of shape \[1\]"),
+        (WIDE, [8.0, 7.0], "one integer for each of 2 lines, not float"),
+    ],
+)
+def test_lines_that_cannot_be_read(images, widths, message):
+    widths = None if widths is None else np.array(widths)
+    with pytest.raises(ValueError, match=message):
+        reader(GRU)(images, widths)
+
+
+def test_strips_that_cannot_be_followed():
+    strip = jnp.zeros((1, 12, 4, 1))
+    with pytest.raises(ValueError, match="a cell that reads from the left: make it with a cell and both_ways=False"):
+        reader(GRU).initial_state(strip)
+    with pytest.raises(ValueError, match=r"images \[b, 12, 4, 1\]"):
+        reader(GRU, both_ways=False).initial_state(strip[:, :, :3])
+    with pytest.raises(ValueError, match="at least one row, class, unit and channel of each of 3 or more convolutions"):
+        LineReader(12, 0, 5, cell=GRU, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="dropout is a probability"):
+        reader(GRU, dropout=1.0)
