@@ -83,7 +83,8 @@ def cases(quick: bool) -> list[Case]:
 
 def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Times all cases, saves the results after each, and prints the table."""
-    check_installed("peers", options.peers)
+    if not options.join:
+        check_installed("peers", options.peers)
     finished = [load_run(directory)[0].entries["cells"] for directory in options.join]
     names = () if finished else ("rowrnn", "checkpoints", *options.peers, "floor")
     protocol = {**PROTOCOL, "runs": max(1, len(finished))}

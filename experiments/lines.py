@@ -80,13 +80,6 @@ class Options:
     """Lines of each of the two test sets."""
     training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions(epochs=12, seeds=2, batch=160, learning_rate=6e-3)
 
-    def __post_init__(self) -> None:
-        if len(self.channels) < FEWEST_CONVOLUTIONS or min(self.channels) < 1:
-            given = " ".join(map(str, self.channels))
-            raise InputError(
-                f"--channels are {given}; expected at least {FEWEST_CONVOLUTIONS} numbers, at least 1 each."
-            )
-
 
 PRESETS = {
     "quick": {
@@ -114,6 +107,14 @@ class Lines(lab.Study[Options]):
         self.validation = fixed_lines(1, data.validation, options.validation_lines, digits=as_long)
         self.test = fixed_lines(2, data.test, options.test_lines, digits=as_long)
         self.long = fixed_lines(3, data.test, options.test_lines, digits=longer)
+
+    @classmethod
+    def check(cls, options: Options) -> None:
+        if len(options.channels) < FEWEST_CONVOLUTIONS or min(options.channels) < 1:
+            given = " ".join(map(str, options.channels))
+            raise InputError(
+                f"--channels are {given}; expected at least {FEWEST_CONVOLUTIONS} numbers, at least 1 each."
+            )
 
     def contenders(self) -> list[lab.Contender]:
         options = self.options

@@ -71,10 +71,6 @@ class Options:
         epochs=4, seeds=1, batch=8, learning_rate=6e-3, train_images=6_000
     )
 
-    def __post_init__(self) -> None:
-        if self.patch < 1 or self.patch % 2 or SIZE % self.patch:
-            raise InputError(f"--patch is {self.patch}; expected an even number that divides the canvas of {SIZE}.")
-
 
 PRESETS = {
     "quick": {
@@ -112,6 +108,11 @@ class MovingDigits(lab.Study[Options]):
         self.validation = fixed_videos(1, data.validation, options.validation_videos, **frames)
         self.test = fixed_videos(2, data.test, options.test_videos, **frames)
         self.training_videos = partial(training_videos, **frames)
+
+    @classmethod
+    def check(cls, options: Options) -> None:
+        if options.patch % 2 or SIZE % options.patch:
+            raise InputError(f"--patch is {options.patch}; expected an even number that divides the canvas of {SIZE}.")
 
     def contenders(self) -> list[lab.Contender]:
         task = lab.Task(

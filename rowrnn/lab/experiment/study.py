@@ -64,6 +64,14 @@ class Study(ABC, Generic[Options]):
         self.options = options
         self.data = data
 
+    @classmethod
+    def check(cls, options: Options) -> None:
+        """Checks options beyond the ranges in their types, before the data is loaded.
+
+        Raises:
+            InputError: if they do not fit.
+        """
+
     @abstractmethod
     def contenders(self) -> Sequence[Contender]:
         """Returns the models that compete, in the order of their training."""
@@ -115,6 +123,7 @@ def run_study(study: type[Study[Any]], options: Any, chosen: Mapping[str, bool] 
         Stopped: on Ctrl-C or SIGTERM, after the training is saved.
     """
     check_options(options)
+    study.check(options)
     training: TrainingOptions = options.training
     if training.resume is not None:
         check_as_started(training.resume, study.name, options)

@@ -27,7 +27,7 @@ class OneLayer(nnx.Module):
         self.idle = nnx.Param(jax.numpy.zeros(width))
 
     def __call__(self, images, *, key=None):
-        return self.layer(images.reshape(len(images), -1)) + 0 * self.idle[...].sum()
+        return self.layer(images.reshape(images.shape[0], -1)) + 0 * self.idle[...].sum()
 
 
 @dataclass(frozen=True)

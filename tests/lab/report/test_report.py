@@ -199,7 +199,8 @@ def test_runs_of_one_experiment_share_a_table(run, tmp_path):
     alone = markdown(results())
     assert readme.read_text() == page.format(table=alone)
     with Run(tmp_path / "late") as late:
-        late.finish(results("toy").replace(summary=[{**results().summary[0], "model": "Row GRU"}]))
+        rows = [{**results().summary[0], "model": "Row GRU"}]
+        late.finish(results("toy").replace(summary=rows, table=model_table("model", rows, MnistRows.columns)))
     (folder / "stray.json").write_text("{")
     publish(late.directory, [readme], folder, "late")
     header, rule, *rows = alone.splitlines()

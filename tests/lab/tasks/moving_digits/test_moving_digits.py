@@ -23,6 +23,10 @@ from rowrnn.lab.tasks.moving_digits.task import fixed_videos
 # ---- data
 
 
+def make_video(t, shape=(8, 12, 1), seed=0):
+    return np.random.default_rng(seed).uniform(size=(2, t, *shape)).astype(np.float32)
+
+
 def test_digits_bounce_as_in_a_loop():
     rng = np.random.default_rng(0)
     place = rng.uniform(size=(50, 2)).astype(np.float32)
