@@ -5,6 +5,7 @@ with the leading axis `n`, and the previous words, and returns the log-probabili
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -67,7 +68,7 @@ def beam_search(
 
     Sentences, ended or not, are ranked by `log_prob / length ** length_power` (Wu et al. 2016, equation 14, without its
     constants). An ended sentence stays in the beam as long as its rank is among the best. A width of 1 is greedy
-    decoding.
+    decoding. Outside of `jax.jit` every call is compiled anew.
 
     Args:
         step: the model.
@@ -82,6 +83,11 @@ def beam_search(
     """
     if width < 1 or longest < 1:
         raise ValueError(f"A beam needs a width and a longest sentence of at least 1, not {width} and {longest}.")
+    # Compiled for this call, since `step` may hold arrays that change; of a loop alone JAX would keep every program.
+    return jax.jit(partial(_search, step, marks, longest, width, length_power), inline=True)(state)
+
+
+def _search(step: Step, marks: SpecialTokens, longest: int, width: int, length_power: float, state: State) -> Sentences:
     b = jax.tree.leaves(state)[0].shape[0]
     # At first all entries of the beam are equal: only one may count.
     first = jnp.broadcast_to(jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf)[None], (b, width))

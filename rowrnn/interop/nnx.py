@@ -59,13 +59,13 @@ def from_nnx(cell: Any) -> Any:
     for name, function, expected in (("activation_fn", "tanh", _TANH), ("gate_fn", "sigmoid", _SIGMOID)):
         if getattr(cell, name, expected[0]) not in expected:
             raise InputError(f"This {type(cell).__name__} has another {name} than {function}, which cells here have.")
-    sizes = cell.in_features, cell.hidden_features
     if isinstance(cell, nnx.LSTMCell):
         inputs = cell.ii, cell.if_, cell.ig, cell.io
         recurrent = cell.hi, cell.hf, cell.hg, cell.ho
         return cell_of(
             LSTM,
-            *sizes,
+            cell.in_features,
+            cell.hidden_features,
             input_kernel=np.concatenate([np.asarray(dense.kernel[...]) for dense in inputs], axis=1),
             recurrent_kernel=np.concatenate([np.asarray(dense.kernel[...]) for dense in recurrent], axis=1),
             bias=np.concatenate([np.asarray(dense.bias) for dense in recurrent]),
@@ -83,7 +83,7 @@ def from_nnx(cell: Any) -> Any:
     }
     if found is GRU:
         arrays["candidate_bias"] = np.zeros(cell.hidden_features, arrays["bias"].dtype)
-    return cell_of(found, *sizes, **arrays)
+    return cell_of(found, cell.in_features, cell.hidden_features, **arrays)
 
 
 def to_nnx(cell: Any) -> nnx.RNNCellBase:

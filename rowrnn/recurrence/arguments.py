@@ -78,20 +78,20 @@ def as_lengths(lengths: Integers, x: Array) -> Lengths:
             values are unknown, such a length acts as the nearest bound.
         TypeError: if lengths are not integers.
     """
-    lengths = as_array(lengths)
+    array = as_array(lengths)
     # Values are known outside transformations only; inside, a length outside [0, t] acts as the nearest bound.
-    known = None if isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
+    known = None if isinstance(array, jax.core.Tracer) else np.asarray(array)
     batch, steps = x.shape[:2]
-    if jnp.shape(lengths) != (batch,):
-        raise ValueError(f"scan expected one length for each of {batch} sequences, [{batch}], not {shape(lengths)}.")
-    if not jnp.issubdtype(jnp.result_type(lengths), jnp.integer):
-        raise TypeError(f"scan expected integer lengths and was given {jnp.result_type(lengths)}.")
+    if jnp.shape(array) != (batch,):
+        raise ValueError(f"scan expected one length for each of {batch} sequences, [{batch}], not {shape(array)}.")
+    if not jnp.issubdtype(jnp.result_type(array), jnp.integer):
+        raise TypeError(f"scan expected integer lengths and was given {jnp.result_type(array)}.")
     if known is not None and batch and not ((known >= 0) & (known <= steps)).all():
         raise ValueError(
             f"scan expected lengths between 0 and t = {steps}, the number of steps; they run from "
             f"{known.min()} to {known.max()}. Cut the lengths or pad the sequences."
         )
-    return jnp.asarray(lengths).astype(jnp.int32)  # A narrower dtype may overflow.
+    return jnp.asarray(array).astype(jnp.int32)  # A narrower dtype may overflow.
 
 
 def as_step_mask(name: str, marks: Booleans, x: Array) -> Bool[Array, "b t"]:
@@ -106,14 +106,14 @@ def as_step_mask(name: str, marks: Booleans, x: Array) -> Bool[Array, "b t"]:
         ValueError: if the shape is not `[b, t]`.
         TypeError: if the dtype is not boolean.
     """
-    marks = as_array(marks)
-    if jnp.shape(marks) != x.shape[:2]:
+    array = as_array(marks)
+    if jnp.shape(array) != x.shape[:2]:
         raise ValueError(
-            f"scan expected {name} of shape [b, t] = {list(x.shape[:2])}, a boolean for each step, not {shape(marks)}."
+            f"scan expected {name} of shape [b, t] = {list(x.shape[:2])}, a boolean for each step, not {shape(array)}."
         )
-    if jnp.result_type(marks) != jnp.bool_:
-        raise TypeError(f"scan expected {name} of booleans and was given {jnp.result_type(marks)}.")
-    return jnp.asarray(marks)
+    if jnp.result_type(array) != jnp.bool_:
+        raise TypeError(f"scan expected {name} of booleans and was given {jnp.result_type(array)}.")
+    return jnp.asarray(array)
 
 
 def valid_steps(

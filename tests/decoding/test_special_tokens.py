@@ -1,5 +1,6 @@
 """Sentences whose padding, begin and end share a word, as T5's and GPT-2's do, against every sentence gone through."""
 
+import gc
 import math
 from functools import partial
 from typing import Any
@@ -107,3 +108,18 @@ def test_the_first_word_need_not_be_one_that_the_model_scores():
     said = greedy(lambda state, word: (state, table[word]), jnp.zeros((1, 1)), SpecialTokens(0, 3, 2), LONGEST)
     assert said.words[0].tolist() == [1, 2, 0, 0]
     assert said.log_probs[0] == pytest.approx(math.log(0.7) + math.log(0.5), abs=1e-6)
+
+
+def test_searches_outside_of_jit_keep_no_programs():
+    def programs():
+        gc.collect()
+        return len(jax.devices()[0].client.live_executables())
+
+    def search():
+        table = jnp.zeros((WORDS, WORDS))
+        greedy(lambda state, word: (state, table[word]), jnp.zeros((1, 1)), TOKENS["all differ"], LONGEST)
+
+    search()
+    before = programs()
+    search()
+    assert programs() == before

@@ -211,7 +211,7 @@ def both(make=make_cell, **options):
         (lambda: Stack([make_cell("gru")], connection="residual"), "have no residual connections"),
         (lambda: Stack([both(), make_cell("gru", features=10)]), "have one direction, or all have both"),
         (lambda: Stack([make_cell("gru"), make_cell("lstm", features=5)]), "cells of one class and size"),
-        (lambda: Stack([Stack([make_cell("gru")])]), "have one direction, or all have both"),
+        (lambda: Stack([Stack([make_cell("gru")])]), "torch has no Stack: give a cell, .*, or a Stack of Recurrent"),
     ],
 )
 def test_layers_torch_does_not_have(layer, message):

@@ -16,7 +16,7 @@ from rowrnn.interop import from_keras, from_linen, from_nnx, to_keras
 from rowrnn.models import Classifier
 from rowrnn.models.captioner import Captioner
 from rowrnn.recurrence.scan import scan
-from rowrnn.sequence import Bidirectional, Recurrent, Stack
+from rowrnn.sequence import Bidirectional, Recurrent
 from tests.helpers import oracle
 from tests.helpers.problem import BATCH, FEATURES, HIDDEN, STEPS, make_cell, randomized
 
@@ -155,9 +155,8 @@ def captioner(rngs):
         lambda rngs: ImageScan(GRU(4, 5, rngs=rngs)),
         lambda rngs: ReNet(1, 5, rngs=rngs),
         lambda rngs: nnx.RNN(nnx.GRUCell(4, 5, rngs=rngs)),
-        lambda rngs: Stack([Stack([GRU(4, 5, rngs=rngs)])]),
     ],
-    ids=["Captioner", "Classifier", "ImageScan", "ReNet", "RNN", "Stack"],
+    ids=["Captioner", "Classifier", "ImageScan", "ReNet", "RNN"],
 )
 def test_a_model_that_holds_a_cell_is_no_layer_of_torch(make, request, tmp_path):
     name = request.node.callspec.id

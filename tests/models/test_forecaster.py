@@ -41,6 +41,18 @@ def test_frame_by_frame_is_the_whole(kind):
     assert np.ptp(np.asarray(whole)) > 0.1
 
 
+def test_a_second_call_outside_of_jit_compiles_nothing():
+    model, video, compiled = make_model(), jnp.asarray(make_video()), []
+    other = 1 - video
+    model.predictions(video, 3)
+    jax.monitoring.register_event_duration_secs_listener(lambda event, duration_secs, **_: compiled.append(event))
+    try:
+        model.predictions(other, 3)
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert not [name for name in compiled if "backend_compile" in name]
+
+
 def test_no_prediction_sees_its_own_frame():
     model, video = make_model(), make_video()
     changed = video.copy()

@@ -1,6 +1,7 @@
 """Which backend a scan takes, and what is said about it."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -73,8 +74,9 @@ def test_explain_refuses_what_scan_refuses(x, options, error, message):
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_explain_takes_cells_of_rowrnn_alone():
+    cell: Any = nnx.GRUCell(FEATURES, HIDDEN, rngs=nnx.Rngs(0))
     with pytest.raises(TypeError, match=r"explain takes cells of rowrnn, not flax.nnx.*GRUCell"):
-        explain(nnx.GRUCell(FEATURES, HIDDEN, rngs=nnx.Rngs(0)), zeros(BATCH, STEPS, FEATURES))
+        explain(cell, zeros(BATCH, STEPS, FEATURES))
 
 
 @needs_compiler

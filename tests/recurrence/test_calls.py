@@ -1,12 +1,14 @@
 """How `scan` is called: outside of `jax.jit` too, with what a user has at hand, and what it says where it cannot."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from rowrnn import GRU, LSTM, MinGRU, RowLSTM, default_backend, scan
+from rowrnn import GRU, LSTM, MinGRU, Recurrent, RowLSTM, default_backend, scan
 from rowrnn.recurrence.arguments import check_cell
 
 X = np.linspace(-1, 1, 3 * 4 * 2, dtype=np.float32).reshape(3, 4, 2)
@@ -33,6 +35,22 @@ def test_a_call_outside_of_jit_is_traced_once(kind, backend):
         jax.monitoring.clear_event_listeners()
     assert len(traced) == first
     assert not [name for name in compiled if "backend_compile" in name]
+
+
+def test_a_state_or_zoneout_is_not_traced_again():
+    traced = []
+
+    class Counting(GRU):
+        def project(self, x):
+            traced.append(x.shape)
+            return super().project(x)
+
+    cell = Counting(2, 5, rngs=nnx.Rngs(0))
+    for call in (partial(scan, cell, initial_state=jnp.ones((3, 5))), Recurrent(cell, zoneout=0.1)):
+        call(X)
+        first = len(traced)
+        call(X + 1)
+        assert len(traced) == first
 
 
 def test_lengths_and_marks_are_lists_too():
