@@ -8,6 +8,7 @@ from jaxtyping import Array, DTypeLike, Float
 from rowrnn.cells.cell import Cell, row
 from rowrnn.cells.convolution import convolve
 from rowrnn.cells.gated import GRU, LSTM, apply_dropout
+from rowrnn.sharding import reshape_examples, with_split_axis_first
 
 Maps = Float[Array, "*b h w c"]
 GateMaps = Float[Array, "*b h w gates"]
@@ -78,5 +79,9 @@ class ConvGRU(ConvCell, GRU):
 
 def _same(x: Maps, kernel: Float[Array, "kh kw c gates"]) -> GateMaps:
     padding = tuple((side // 2, side // 2) for side in kernel.shape[:2])
-    maps = convolve(x.reshape(-1, *x.shape[-3:]), kernel, (1, 1), padding)
-    return maps.reshape(*x.shape[:-1], kernel.shape[-1])
+
+    def product(x: Maps) -> GateMaps:
+        maps = convolve(reshape_examples(x, (-1, *x.shape[-3:])), kernel, (1, 1), padding)
+        return reshape_examples(maps, (*x.shape[:-1], kernel.shape[-1]))
+
+    return with_split_axis_first(product, x, x.ndim - 3)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from rowrnn.recurrence.sharding import vary_alike
+from rowrnn.sharding import place_examples, vary_alike
 
 NOTHING = -1
 """Padding after a string's last label."""
@@ -105,12 +105,7 @@ def beam_search(logits: ArrayLike, lengths: ArrayLike | None = None, *, beam: in
 # Compiled, so that calls outside `jax.jit` are not traced each time.
 @partial(jax.jit, static_argnames="beam", inline=True)
 def _search_lines(log_probs: Float[Array, "b t scores"], valid: Bool[Array, "b t"], *, beam: int) -> Reading:
-    return jax.vmap(lambda log_probs, valid: _search(log_probs, valid, beam))(log_probs, valid)
-
-
-def _search(log_probs: Float[Array, "t scores"], valid: Bool[Array, "t"], beam: int) -> Reading:
-    """Searches one sequence with a loop over steps; the beam has a fixed shape."""
-    steps, _ = log_probs.shape
+    batch, steps, _ = log_probs.shape
     first = jnp.arange(beam) == 0
     start = _Beam(
         labels=jnp.full((beam, steps), NOTHING, jnp.int32),
@@ -118,6 +113,12 @@ def _search(log_probs: Float[Array, "t scores"], valid: Bool[Array, "t"], beam: 
         blank=jnp.where(first, 0.0, NEVER).astype(log_probs.dtype),
         label=jnp.full((beam,), NEVER, log_probs.dtype),
     )
+    starts = jax.tree.map(lambda a: jnp.broadcast_to(a[None], (batch, *a.shape)), start)
+    return jax.vmap(_search)(place_examples(starts, log_probs), log_probs, valid)
+
+
+def _search(start: _Beam, log_probs: Float[Array, "t scores"], valid: Bool[Array, "t"]) -> Reading:
+    """Searches one sequence with a loop over steps; the beam has a fixed shape."""
 
     def step(now: _Beam, inputs: tuple[Array, Array]) -> tuple[_Beam, None]:
         of_step, is_valid = inputs
@@ -193,4 +194,5 @@ def _checked(logits: ArrayLike, lengths: ArrayLike | None) -> tuple[Float[Array,
     # Sums over many steps need float32 at least: in bfloat16 the search returns other strings.
     if jnp.issubdtype(logits.dtype, jnp.floating) and jnp.finfo(logits.dtype).bits < 32:
         logits = logits.astype(jnp.float32)
-    return jax.nn.log_softmax(logits, axis=-1), jnp.arange(steps)[None, :] < within[:, None]
+    valid = jnp.arange(steps)[None, :] < within[:, None]
+    return jax.nn.log_softmax(logits, axis=-1), place_examples(valid, logits)

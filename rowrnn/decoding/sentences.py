@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from rowrnn.recurrence.sharding import vary_alike
+from rowrnn.sharding import place_examples, reshape_examples, vary_alike
 
 State = PyTree[Array]
 Step = Callable[[State, Int[Array, "n"]], tuple[State, Float[Array, "n words"]]]
@@ -81,7 +81,8 @@ def beam_search(
     """
     if width < 1 or longest < 1:
         raise ValueError(f"A beam needs a width and a longest sentence of at least 1, not {width} and {longest}.")
-    b = jax.tree.leaves(state)[0].shape[0]
+    examples = jax.tree.leaves(state)[0]
+    b = examples.shape[0]
     # At first all entries of the beam are equal: only one may count.
     first = jnp.broadcast_to(jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf)[None], (b, width))
     sentences = Sentences(jnp.full((b, width, longest), marks.pad), first, jnp.zeros((b, width), jnp.int32))
@@ -90,9 +91,9 @@ def beam_search(
 
     def advance(carry: tuple[State, Array, Array, Sentences], turn: Array) -> tuple[Any, None]:
         state, said, ended, sentences = carry
-        state, log_probs = step(state, said.reshape(b * width))
+        state, log_probs = step(state, reshape_examples(said, (b * width,)))
         words = log_probs.shape[-1]
-        log_probs = log_probs.reshape(b, width, words)
+        log_probs = place_examples(reshape_examples(log_probs, (b, width, words)), examples)
         # After its end a sentence is padded with log-probability 0; before, padding that is not the end is excluded.
         padding = (jnp.arange(words) == marks.pad)[None, None]
         before = log_probs if marks.pad == marks.end else jnp.where(padding, -jnp.inf, log_probs)
@@ -100,15 +101,17 @@ def beam_search(
         log_probs = sentences.log_probs[..., None] + log_probs
         lengths = sentences.lengths[..., None] + jnp.where(ended, 0, 1)[..., None]
         rank = log_probs / lengths.astype(log_probs.dtype) ** length_power
-        _, best = jax.lax.top_k(rank.reshape(b, width * words), width)
+        _, best = jax.lax.top_k(reshape_examples(rank, (b, width * words)), width)
         parent, word = best // words, best % words
-        state = jax.tree.map(lambda a: _chosen(a.reshape(b, width, *a.shape[1:]), parent).reshape(a.shape), state)
-        log_probs = jnp.take_along_axis(log_probs.reshape(b, width * words), best, axis=1)
+        by_beam = jax.tree.map(lambda a: reshape_examples(a, (b, width, *a.shape[1:])), state)
+        state = jax.tree.map(lambda a, like: reshape_examples(_chosen(a, parent), like.shape), by_beam, state)
+        log_probs = jnp.take_along_axis(reshape_examples(log_probs, (b, width * words)), best, axis=1)
         so_far = _chosen(sentences.words, parent).at[:, :, turn].set(word)
         ended = _chosen(ended, parent) | (word == marks.end)
         return (state, word, ended, Sentences(so_far, log_probs, _chosen(lengths[..., 0], parent))), None
 
-    start = vary_alike((repeated(state, width), said, ended, sentences))
+    state, *rest = place_examples((state, said, ended, sentences), examples)
+    start = vary_alike((repeated(state, width), *rest))
     (*_, sentences), _ = jax.lax.scan(advance, start, jnp.arange(longest))
     return sentences
 
@@ -117,7 +120,12 @@ def repeated(tree: State, width: int) -> State:
     """Repeats each entry of the leading axis `width` times, `[b, ...] → [b·width, ...]`, for the steps of a beam
     search.
     """
-    return jax.tree.map(lambda a: jnp.repeat(a, width, axis=0), tree)
+
+    def repeat(a: Array) -> Array:
+        wide = jnp.broadcast_to(a[:, None], (a.shape[0], width, *a.shape[1:]))
+        return reshape_examples(wide, (a.shape[0] * width, *a.shape[1:]))
+
+    return jax.tree.map(repeat, tree)
 
 
 def _chosen(array: Array, parent: Int[Array, "b width"]) -> Array:

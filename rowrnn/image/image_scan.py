@@ -12,6 +12,7 @@ from rowrnn.image.orders import ORDERS, Order
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
+from rowrnn.sharding import place_examples
 from rowrnn.typing import Integers, Outputs, State
 
 Grid = Float[Array, "b gh gw k"]
@@ -90,7 +91,8 @@ class ImageScan(nnx.Module):
         key: Key[Array, ""] | None = None,
         **options: Unpack[ScanOptions],
     ) -> tuple[Order, Outputs, State]:
-        """Runs the layer as `__call__` does; returns the order, outputs `[b·n, t, outputs]` as sequences, and the state."""
+        """Runs the layer as `__call__` does; returns the order, the outputs of sequences, `[b·n, t, outputs]`, and the
+        state."""
         images = jnp.asarray(images)
         if images.ndim != 4:
             raise ValueError(f"A batch of images has shape [b, h, w, c], not {list(images.shape)}.")
@@ -98,7 +100,7 @@ class ImageScan(nnx.Module):
         mask = None
         if heights is not None or widths is not None:
             within, mask = order.valid(heights, widths, images.shape[0])
-            images = zero_where_invalid(images, within)
+            images = zero_where_invalid(images, place_examples(within, images))
         if "mask" in options:
             raise ValueError("An ImageScan makes its mask of heights and widths; give these.")
         outputs, state = self.layer(order.sequences(images), initial_state=initial_state, key=key, mask=mask, **options)

@@ -4,6 +4,7 @@ Without the compiled library (`rowrnn.recurrence.native_library`), "auto" select
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -29,7 +30,7 @@ from rowrnn.recurrence.array_form import (
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtype_of
 from rowrnn.recurrence.fused import FusedPasses
 from rowrnn.recurrence.native_library import TARGETS, unavailable
-from rowrnn.recurrence.sharding import shape_varying_as, vary_alike
+from rowrnn.sharding import batch_axes, shape_varying_as, vary_alike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,18 +161,16 @@ def _over_batch(call: Callable[..., Any], of_batch: PyTree, by_step: PyTree, wei
 def _batch_axes(x: Array) -> tuple[str, ...]:
     """Returns the mesh axes over which examples are split.
 
-    These are the automatic axes and those along which `x` is sharded explicitly, as far as they divide the examples.
+    These are the explicit axes along which `x` is sharded, in their order and whatever their size, as `shard_map`
+    demands, and then the automatic axes that divide the examples.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    examples, axes = x.shape[0], []
-    given = jax.typeof(x).sharding.spec
-    given = given[0] if given else None
+    mesh, axes = jax.sharding.get_abstract_mesh(), batch_axes(x)
+    examples = x.shape[0] // math.prod(mesh.shape[name] for name in axes)
     for name, kind, size in zip(mesh.axis_names, mesh.axis_types, mesh.axis_sizes, strict=True):
-        explicit = name in (given if isinstance(given, tuple) else (given,))
-        if (explicit or kind == AxisType.Auto) and size > 1 and examples % size == 0:
-            axes.append(name)
+        if kind == AxisType.Auto and size > 1 and examples % size == 0:
+            axes = *axes, name
             examples //= size
-    return tuple(axes)
+    return axes
 
 
 def _run(cell: Cell, call: ScanCall) -> Result:

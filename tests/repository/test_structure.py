@@ -15,10 +15,10 @@ PACKAGE = ROOT / "rowrnn"
 
 # From the bottom up: a room imports from those before its own group only.
 ORDER = [
-    {"typing", "errors", "atomic_file"},
-    {"cells"},
+    {"typing", "errors", "atomic_file", "sharding"},
+    {"cells", "decoding"},
     {"recurrence"},
-    {"sequence", "program", "decoding"},
+    {"sequence", "program"},
     {"image", "interop"},
     {"models"},
     {"__init__"},

@@ -1,5 +1,6 @@
 """Sharding helpers: arrays that vary inside `jax.shard_map`, and arrays on a mesh with explicit axes."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -34,15 +35,38 @@ def summed_over_batch(a: Array, b: Array) -> P | None:
     return P(_spec(a)[-1], _spec(b)[-1]) if _is_explicit(b) else None
 
 
+def batch_axes(array: Array) -> tuple[str, ...]:
+    """Returns the explicit mesh axes over which the first axis of an array is split, in order."""
+    first = _spec(array)[0] if _is_explicit(array) else None
+    return first if isinstance(first, tuple) else () if first is None else (first,)
+
+
 def reshape_examples(array: Array, shape: tuple[Any, ...]) -> Array:
     """Reshapes an array whose first axis consists of whole examples before and after, and keeps that axis' sharding."""
-    spec = P(_spec(array)[0], *[None] * (len(shape) - 1)) if _is_explicit(array) else None
-    return jnp.reshape(array, shape, out_sharding=spec)
+    return jnp.reshape(array, shape, out_sharding=_first_axis_as(array, len(shape)) if _is_explicit(array) else None)
+
+
+def place_examples(tree: Tree, x: Array) -> Tree:
+    """Reshards the arrays `[b, ...]` of a tree so that every example lies where that of `x` does.
+
+    This is for meshes with explicit axes, where arrays that meet in a loop or a selection need one sharding; elsewhere
+    the tree is returned unchanged.
+    """
+    return jax.tree.map(lambda a: jax.reshard(a, _first_axis_as(x, jnp.ndim(a))), tree) if _is_explicit(x) else tree
 
 
 def placed_as(array: Array, like: Array) -> Array:
     """Reshards `array` to the sharding of `like` on a mesh with explicit axes; elsewhere returns it unchanged."""
     return jax.reshard(array, jax.typeof(like).sharding) if _is_explicit(like) else array
+
+
+def with_split_axis_first(f: Callable[[Array], Array], x: Array, axes: int) -> Array:
+    """Computes `f(x)`, where `f` maps over the first `axes` axes of `x`, with that of them first that is split.
+
+    Only the outermost of several axes may be split where `f` merges them on a mesh with explicit axes.
+    """
+    split = next((axis for axis in range(axes) if _spec(x)[axis] is not None), 0) if _is_explicit(x) else 0
+    return jnp.moveaxis(f(jnp.moveaxis(x, split, 0)), 0, split)
 
 
 def _varying(array: Array) -> frozenset[str]:
@@ -56,6 +80,11 @@ def _vary(array: Array, axes: frozenset[str]) -> Array:
 
 def _is_explicit(array: Array) -> bool:
     return AxisType.Explicit in jax.typeof(array).sharding.mesh.axis_types
+
+
+def _first_axis_as(x: Array, ndim: int) -> NamedSharding:
+    """Returns the sharding of arrays of `ndim` axes whose first axis is split as that of `x` and no other is."""
+    return NamedSharding(jax.typeof(x).sharding.mesh, P(_spec(x)[0], *[None] * (ndim - 1)))
 
 
 def _spec(array: Array) -> P:
