@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from rowrnn.sharding import place_examples, vary_alike
+from rowrnn.recurrence.sharding import place_examples, vary_alike
 
 NOTHING = -1
 """Padding after a string's last label."""

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from rowrnn.sharding import place_examples, reshape_examples, vary_alike
+from rowrnn.recurrence.sharding import place_examples, reshape_examples, vary_alike
 
 State = PyTree[Array]
 Step = Callable[[State, Int[Array, "n"]], tuple[State, Float[Array, "n words"]]]

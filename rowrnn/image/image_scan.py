@@ -11,8 +11,8 @@ from rowrnn.cells import Cell
 from rowrnn.image.orders import ORDERS, Order
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
+from rowrnn.recurrence.sharding import place_examples
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
-from rowrnn.sharding import place_examples
 from rowrnn.typing import Integers, Outputs, State
 
 Grid = Float[Array, "b gh gw k"]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from rowrnn.sharding import reshape_examples
+from rowrnn.recurrence.sharding import reshape_examples
 from rowrnn.typing import Integers
 
 HOLE = -1

@@ -39,7 +39,7 @@ from rowrnn.recurrence.array_form import (
     run_on_arrays,
 )
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, no_rounding_reason
-from rowrnn.sharding import summed_over_batch
+from rowrnn.recurrence.sharding import summed_over_batch
 
 Arrays = tuple[Array, ...]
 Activated = tuple[Array, Array | None, Arrays]

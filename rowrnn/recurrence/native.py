@@ -30,7 +30,7 @@ from rowrnn.recurrence.array_form import (
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtype_of
 from rowrnn.recurrence.fused import FusedPasses
 from rowrnn.recurrence.native_library import TARGETS, unavailable
-from rowrnn.sharding import batch_axes, shape_varying_as, vary_alike
+from rowrnn.recurrence.sharding import batch_axes, shape_varying_as, vary_alike
 
 
 @dataclasses.dataclass(frozen=True)

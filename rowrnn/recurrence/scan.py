@@ -21,7 +21,7 @@ from rowrnn.recurrence.backend import Backend, ScanCall, dtype_of
 from rowrnn.recurrence.backend_choice import choose
 from rowrnn.recurrence.masking import forward_fill, permute_steps, valid_first_permutation, zero_where_invalid
 from rowrnn.recurrence.segments import run_in_segments
-from rowrnn.sharding import place_examples, vary_alike
+from rowrnn.recurrence.sharding import place_examples, vary_alike
 from rowrnn.typing import Booleans, Integers, Outputs, State
 
 

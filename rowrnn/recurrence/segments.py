@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from rowrnn.recurrence.backend import Result, ScanCall
-from rowrnn.sharding import reshape_examples
+from rowrnn.recurrence.sharding import reshape_examples
 
 
 def run_in_segments(run: Callable[[ScanCall], Result], call: ScanCall, steps: int) -> Result:

@@ -10,8 +10,8 @@ from jaxtyping import Array, ArrayLike, Key
 from rowrnn.cells import Cell, GatedCell
 from rowrnn.recurrence.arguments import check_cell, check_rate, check_sequence
 from rowrnn.recurrence.scan import ScanOptions, scan
+from rowrnn.recurrence.sharding import place_examples
 from rowrnn.sequence.noise import NoisyCell, split_key
-from rowrnn.sharding import place_examples
 from rowrnn.typing import Outputs, State
 
 

@@ -24,8 +24,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("where", [on_mesh, in_shard_map])
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(("name", "where"), [*((name, on_mesh) for name in LAYERS), ("pixels", in_shard_map)])
 def test_images_on_a_mesh_are_read_as_on_one_device(name, where):
     make, sizes = LAYERS[name]
     images = np.random.default_rng(1).normal(size=(BATCH, 3, 4, 1)).astype(np.float32)

@@ -14,28 +14,28 @@ from tests.helpers import oracle
 from tests.helpers.meshes import assert_same, in_shard_map, make_mesh, on_mesh, with_gradients
 
 BATCH, STEPS, FEATURES, HIDDEN = 4, 5, 3, 6
-LOOPS = [
-    *((kind, backend) for kind in ("lstm", "gru") for backend in ("plain", "fused", "auto")),
-    ("elman", "fused"),
-    ("lru", "plain"),
-    ("lru", "fused"),
-    ("lru", "parallel"),
-    ("min_gru", "parallel"),
-]
 LENGTHS = np.asarray([4, 0, 5, 2], np.int32)
 GAPS = np.asarray([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 1, 1, 0, 1], [0, 0, 0, 0, 0]], bool)
 EPISODES = np.asarray([[1, 0, 0, 1, 0], [0, 0, 1, 0, 0], [0, 1, 1, 1, 1], [0, 0, 0, 0, 1]], bool)
 # What is given beside x, and the other options.
 CALLS = {
     "ragged, reverse, from a state": ({"lengths": LENGTHS, "initial_state": True}, {"reverse": True}),
-    "gaps": ({"mask": GAPS}, {"hold_outputs": True, "checkpoint_every": 2}),
-    "episodes, ragged": ({"resets": EPISODES, "lengths": LENGTHS}, {"return_states": True}),
+    "gaps": ({"mask": GAPS}, {"hold_outputs": True}),
+    "episodes, ragged": ({"resets": EPISODES, "lengths": LENGTHS}, {"return_states": True, "checkpoint_every": 2}),
 }
+RAGGED, GAPPED, EPISODIC = CALLS
 CASES = [
-    *((kind, backend, "ragged, reverse, from a state") for kind, backend in LOOPS),
-    *((kind, backend, "gaps") for kind, backend in LOOPS if kind in ("gru", "lru")),
-    ("lstm", "plain", "episodes, ragged"),
-    ("lru", "parallel", "episodes, ragged"),
+    *((kind, backend, RAGGED) for kind in ("lstm", "gru") for backend in ("fused", "auto")),
+    ("lstm", "plain", RAGGED),
+    ("elman", "fused", RAGGED),
+    ("lru", "fused", RAGGED),
+    ("min_gru", "parallel", RAGGED),
+    ("gru", "plain", GAPPED),
+    ("gru", "fused", GAPPED),
+    ("lstm", "auto", GAPPED),
+    ("lru", "parallel", GAPPED),
+    ("lstm", "plain", EPISODIC),
+    ("lru", "parallel", EPISODIC),
 ]
 
 
@@ -87,12 +87,11 @@ def test_a_scan_on_a_mesh_is_the_scan_on_one_device(kind, backend, call, where):
     ids=["one device", "a whole batch", "swapped axes", "automatic axes"],
 )
 def test_a_scan_on_any_mesh_is_the_scan_on_one_device(mesh, spec):
-    case = "lstm", "auto", "ragged, reverse, from a state"
+    case = "lstm", "auto", RAGGED
     assert_same(on_mesh(*problem(*case), make_mesh(*mesh), spec), on_one_device(*case))
 
 
-@pytest.mark.parametrize("where", [on_mesh, in_shard_map])
-@pytest.mark.parametrize("kind", [ConvLSTM, ConvGRU])
+@pytest.mark.parametrize(("kind", "where"), [(ConvLSTM, on_mesh), (ConvGRU, on_mesh), (ConvGRU, in_shard_map)])
 def test_maps_on_a_mesh_are_those_on_one_device(kind, where):
     def run(cell, x, lengths):
         return scan(cell, x, lengths=lengths)

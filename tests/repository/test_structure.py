@@ -15,10 +15,10 @@ PACKAGE = ROOT / "rowrnn"
 
 # From the bottom up: a room imports from those before its own group only.
 ORDER = [
-    {"typing", "errors", "atomic_file", "sharding"},
-    {"cells", "decoding"},
+    {"typing", "errors", "atomic_file"},
+    {"cells"},
     {"recurrence"},
-    {"sequence", "program"},
+    {"sequence", "program", "decoding"},
     {"image", "interop"},
     {"models"},
     {"__init__"},

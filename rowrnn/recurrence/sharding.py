@@ -1,6 +1,5 @@
 """Sharding helpers: arrays that vary inside `jax.shard_map`, and arrays on a mesh with explicit axes."""
 
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -58,15 +57,6 @@ def place_examples(tree: Tree, x: Array) -> Tree:
 def placed_as(array: Array, like: Array) -> Array:
     """Reshards `array` to the sharding of `like` on a mesh with explicit axes; elsewhere returns it unchanged."""
     return jax.reshard(array, jax.typeof(like).sharding) if _is_explicit(like) else array
-
-
-def with_split_axis_first(f: Callable[[Array], Array], x: Array, axes: int) -> Array:
-    """Computes `f(x)`, where `f` maps over the first `axes` axes of `x`, with that of them first that is split.
-
-    Only the outermost of several axes may be split where `f` merges them on a mesh with explicit axes.
-    """
-    split = next((axis for axis in range(axes) if _spec(x)[axis] is not None), 0) if _is_explicit(x) else 0
-    return jnp.moveaxis(f(jnp.moveaxis(x, split, 0)), 0, split)
 
 
 def _varying(array: Array) -> frozenset[str]:
