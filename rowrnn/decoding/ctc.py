@@ -194,5 +194,5 @@ def _checked(logits: ArrayLike, lengths: ArrayLike | None) -> tuple[Float[Array,
     # Sums over many steps need float32 at least: in bfloat16 the search returns other strings.
     if jnp.issubdtype(logits.dtype, jnp.floating) and jnp.finfo(logits.dtype).bits < 32:
         logits = logits.astype(jnp.float32)
-    valid = jnp.arange(steps)[None, :] < within[:, None]
-    return jax.nn.log_softmax(logits, axis=-1), place_examples(valid, logits)
+    log_probs = jax.nn.log_softmax(logits, axis=-1)
+    return log_probs, place_examples(jnp.arange(steps)[None, :] < within[:, None], logits)

@@ -110,8 +110,8 @@ def beam_search(
         ended = _chosen(ended, parent) | (word == marks.end)
         return (state, word, ended, Sentences(so_far, log_probs, _chosen(lengths[..., 0], parent))), None
 
-    state, *rest = place_examples((state, said, ended, sentences), examples)
-    start = vary_alike((repeated(state, width), *rest))
+    state, said, ended, sentences = place_examples((state, said, ended, sentences), examples)
+    start = vary_alike((repeated(state, width), said, ended, sentences))
     (*_, sentences), _ = jax.lax.scan(advance, start, jnp.arange(longest))
     return sentences
 

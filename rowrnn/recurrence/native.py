@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType
+from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, PyTree
 
@@ -153,7 +153,8 @@ def _over_batch(call: Callable[..., Any], of_batch: PyTree, by_step: PyTree, wei
         return *results, jax.tree.map(lambda a: jax.lax.psum(a, axes), sums)
 
     specs = P(axes), P(None, axes), P()
-    return jax.shard_map(on_device, in_specs=specs, out_specs=specs, axis_names=set(axes), check_vma=False)(
+    mesh = _mesh_of(of_batch[0])
+    return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=specs, axis_names=set(axes), check_vma=False)(
         of_batch, by_step, weights
     )
 
@@ -164,13 +165,18 @@ def _batch_axes(x: Array) -> tuple[str, ...]:
     These are the explicit axes along which `x` is sharded, in their order and whatever their size, as `shard_map`
     demands, and then the automatic axes that divide the examples.
     """
-    mesh, axes = jax.sharding.get_abstract_mesh(), batch_axes(x)
+    mesh, axes = _mesh_of(x), batch_axes(x)
     examples = x.shape[0] // math.prod(mesh.shape[name] for name in axes)
     for name, kind, size in zip(mesh.axis_names, mesh.axis_types, mesh.axis_sizes, strict=True):
         if kind == AxisType.Auto and size > 1 and examples % size == 0:
             axes = *axes, name
             examples //= size
     return axes
+
+
+def _mesh_of(x: Array) -> AbstractMesh:
+    """Returns the mesh on which `x` is split explicitly, else that of `jax.set_mesh`."""
+    return jax.typeof(x).sharding.mesh if batch_axes(x) else jax.sharding.get_abstract_mesh()
 
 
 def _run(cell: Cell, call: ScanCall) -> Result:

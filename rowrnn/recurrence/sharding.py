@@ -74,7 +74,9 @@ def _is_explicit(array: Array) -> bool:
 
 def _first_axis_as(x: Array, ndim: int) -> NamedSharding:
     """Returns the sharding of arrays of `ndim` axes whose first axis is split as that of `x` and no other is."""
-    return NamedSharding(jax.typeof(x).sharding.mesh, P(_spec(x)[0], *[None] * (ndim - 1)))
+    # Outside `jax.jit` the devices of an array are those of its own mesh, whether or not `jax.set_mesh` names it.
+    placed: Any = jax.typeof(x) if isinstance(x, jax.core.Tracer) else x
+    return NamedSharding(placed.sharding.mesh, P(_spec(x)[0], *[None] * (ndim - 1)))
 
 
 def _spec(array: Array) -> P:

@@ -1,6 +1,7 @@
 """Scans on a mesh: on axes that are Explicit, as those of `jax.make_mesh` are, or Auto, and inside `jax.shard_map`."""
 
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ LENGTHS = np.asarray([4, 0, 5, 2], np.int32)
 GAPS = np.asarray([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 1, 1, 0, 1], [0, 0, 0, 0, 0]], bool)
 EPISODES = np.asarray([[1, 0, 0, 1, 0], [0, 0, 1, 0, 0], [0, 1, 1, 1, 1], [0, 0, 0, 0, 1]], bool)
 # What is given beside x, and the other options.
-CALLS = {
+CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "ragged, reverse, from a state": ({"lengths": LENGTHS, "initial_state": True}, {"reverse": True}),
     "gaps": ({"mask": GAPS}, {"hold_outputs": True}),
     "episodes, ragged": ({"resets": EPISODES, "lengths": LENGTHS}, {"return_states": True, "checkpoint_every": 2}),
