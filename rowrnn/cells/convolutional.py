@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, DTypeLike, Float
 
 from rowrnn.cells.cell import Cell, row
@@ -78,5 +81,12 @@ class ConvGRU(ConvCell, GRU):
 
 def _same(x: Maps, kernel: Float[Array, "kh kw c gates"]) -> GateMaps:
     padding = tuple((side // 2, side // 2) for side in kernel.shape[:2])
-    maps = convolve(x.reshape(-1, *x.shape[-3:]), kernel, (1, 1), padding)
-    return maps.reshape(*x.shape[:-1], kernel.shape[-1])
+    # On a mesh with explicit axes only the first of axes that are merged may be split.
+    names = jax.typeof(x).sharding.spec[:-3]
+    split = next((axis for axis, name in enumerate(names) if name is not None), None)
+    if split is not None:
+        x = jnp.moveaxis(x, split, 0)
+    kept = [None if split is None else P(names[split], *[None] * (ndim - 1)) for ndim in (4, x.ndim)]
+    x, shape = jnp.reshape(x, (-1, *x.shape[-3:]), out_sharding=kept[0]), (*x.shape[:-1], kernel.shape[-1])
+    maps = jnp.reshape(convolve(x, kernel, (1, 1), padding), shape, out_sharding=kept[1])
+    return maps if split is None else jnp.moveaxis(maps, 0, split)

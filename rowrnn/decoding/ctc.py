@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from rowrnn.recurrence.arguments import as_array
-from rowrnn.recurrence.sharding import vary_alike
+from rowrnn.recurrence.sharding import place_examples, vary_alike
 from rowrnn.typing import Integers
 
 NOTHING = -1
@@ -107,12 +107,7 @@ def beam_search(logits: ArrayLike, lengths: Integers | None = None, *, beam: int
 # Compiled, so that calls outside `jax.jit` are not traced each time.
 @partial(jax.jit, static_argnames="beam", inline=True)
 def _search_lines(log_probs: Float[Array, "b t scores"], valid: Bool[Array, "b t"], *, beam: int) -> Reading:
-    return jax.vmap(lambda log_probs, valid: _search(log_probs, valid, beam))(log_probs, valid)
-
-
-def _search(log_probs: Float[Array, "t scores"], valid: Bool[Array, "t"], beam: int) -> Reading:
-    """Searches one sequence with a loop over steps; the beam has a fixed shape."""
-    steps, _ = log_probs.shape
+    batch, steps, _ = log_probs.shape
     first = jnp.arange(beam) == 0
     start = _Beam(
         labels=jnp.full((beam, steps), NOTHING, jnp.int32),
@@ -120,6 +115,12 @@ def _search(log_probs: Float[Array, "t scores"], valid: Bool[Array, "t"], beam: 
         blank=jnp.where(first, 0.0, NEVER).astype(log_probs.dtype),
         label=jnp.full((beam,), NEVER, log_probs.dtype),
     )
+    starts = jax.tree.map(lambda a: jnp.broadcast_to(a[None], (batch, *a.shape)), start)
+    return jax.vmap(_search)(place_examples(starts, log_probs), log_probs, valid)
+
+
+def _search(start: _Beam, log_probs: Float[Array, "t scores"], valid: Bool[Array, "t"]) -> Reading:
+    """Searches one sequence with a loop over steps; the beam has a fixed shape."""
 
     def step(now: _Beam, inputs: tuple[Array, Array]) -> tuple[_Beam, None]:
         of_step, is_valid = inputs
@@ -194,4 +195,5 @@ def _checked(logits: ArrayLike, lengths: Integers | None) -> tuple[Float[Array, 
     # Sums over many steps need float32 at least: in bfloat16 the search returns other strings.
     if jnp.issubdtype(logits.dtype, jnp.floating) and jnp.finfo(logits.dtype).bits < 32:
         logits = logits.astype(jnp.float32)
-    return jax.nn.log_softmax(logits, axis=-1), jnp.arange(steps)[None, :] < within[:, None]
+    log_probs = jax.nn.log_softmax(logits, axis=-1)
+    return log_probs, place_examples(jnp.arange(steps)[None, :] < within[:, None], logits)

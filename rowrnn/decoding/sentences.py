@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from rowrnn.recurrence.sharding import vary_alike
+from rowrnn.recurrence.sharding import place_examples, reshape_examples, vary_alike
 
 State = PyTree[Array]
 Step = Callable[[State, Int[Array, "n"]], tuple[State, Float[Array, "n words"]]]
@@ -88,7 +88,8 @@ def beam_search(
 
 
 def _search(step: Step, marks: SpecialTokens, longest: int, width: int, length_power: float, state: State) -> Sentences:
-    b = jax.tree.leaves(state)[0].shape[0]
+    examples = jax.tree.leaves(state)[0]
+    b = examples.shape[0]
     # At first all entries of the beam are equal: only one may count.
     first = jnp.broadcast_to(jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf)[None], (b, width))
     sentences = Sentences(jnp.full((b, width, longest), marks.pad), first, jnp.zeros((b, width), jnp.int32))
@@ -97,14 +98,15 @@ def _search(step: Step, marks: SpecialTokens, longest: int, width: int, length_p
 
     def advance(carry: tuple[State, Array, Array, Sentences], turn: Array) -> tuple[Any, None]:
         state, said, ended, sentences = carry
-        state, log_probs = step(state, said.reshape(b * width))
+        state, log_probs = step(state, reshape_examples(said, (b * width,)))
         words = log_probs.shape[-1]
         if not (0 <= marks.pad < words and 0 <= marks.end < words):
             raise ValueError(
                 f"Padding and end are words that the model scores, 0 to {words - 1}, not {marks.pad} and {marks.end}."
             )
         # Sums over many words need float32 at least.
-        log_probs = log_probs.reshape(b, width, words).astype(np.promote_types(log_probs.dtype, np.float32))
+        log_probs = log_probs.astype(np.promote_types(log_probs.dtype, np.float32))
+        log_probs = place_examples(reshape_examples(log_probs, (b, width, words)), examples)
         # After its end a sentence is padded with log-probability 0; before, padding that is not the end is excluded.
         padding = (jnp.arange(words) == marks.pad)[None, None]
         before = log_probs if marks.pad == marks.end else jnp.where(padding, -jnp.inf, log_probs)
@@ -112,14 +114,16 @@ def _search(step: Step, marks: SpecialTokens, longest: int, width: int, length_p
         log_probs = sentences.log_probs[..., None] + log_probs
         lengths = sentences.lengths[..., None] + jnp.where(ended, 0, 1)[..., None]
         rank = log_probs / lengths.astype(log_probs.dtype) ** length_power
-        _, best = jax.lax.top_k(rank.reshape(b, width * words), width)
+        _, best = jax.lax.top_k(reshape_examples(rank, (b, width * words)), width)
         parent, word = best // words, best % words
-        state = jax.tree.map(lambda a: _chosen(a.reshape(b, width, *a.shape[1:]), parent).reshape(a.shape), state)
-        log_probs = jnp.take_along_axis(log_probs.reshape(b, width * words), best, axis=1)
+        by_beam = jax.tree.map(lambda a: reshape_examples(a, (b, width, *a.shape[1:])), state)
+        state = jax.tree.map(lambda a, like: reshape_examples(_chosen(a, parent), like.shape), by_beam, state)
+        log_probs = jnp.take_along_axis(reshape_examples(log_probs, (b, width * words)), best, axis=1)
         so_far = _chosen(sentences.words, parent).at[:, :, turn].set(word)
         ended = _chosen(ended, parent) | (word == marks.end)
         return (state, word, ended, Sentences(so_far, log_probs, _chosen(lengths[..., 0], parent))), None
 
+    state, said, ended, sentences = place_examples((state, said, ended, sentences), examples)
     start = vary_alike((repeated(state, width), said, ended, sentences))
     (*_, sentences), _ = jax.lax.scan(advance, start, jnp.arange(longest))
     return sentences
@@ -129,7 +133,12 @@ def repeated(tree: State, width: int) -> State:
     """Repeats each entry of the leading axis `width` times, `[b, ...] → [b·width, ...]`, for the steps of a beam
     search.
     """
-    return jax.tree.map(lambda a: jnp.repeat(a, width, axis=0), tree)
+
+    def repeat(a: Array) -> Array:
+        wide = jnp.broadcast_to(a[:, None], (a.shape[0], width, *a.shape[1:]))
+        return reshape_examples(wide, (a.shape[0] * width, *a.shape[1:]))
+
+    return jax.tree.map(repeat, tree)
 
 
 def _chosen(array: Array, parent: Int[Array, "b width"]) -> Array:

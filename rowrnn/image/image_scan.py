@@ -12,6 +12,7 @@ from rowrnn.image.orders import ORDERS, Order
 from rowrnn.recurrence.arguments import check_cell
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
+from rowrnn.recurrence.sharding import place_examples
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
 from rowrnn.typing import Integers, Outputs, State
 
@@ -102,7 +103,7 @@ class ImageScan(nnx.Module):
         mask = None
         if heights is not None or widths is not None:
             within, mask = order.valid(heights, widths, images.shape[0])
-            images = zero_where_invalid(images, within)
+            images = zero_where_invalid(images, place_examples(within, images))
         if "mask" in options:
             raise ValueError("An ImageScan makes its mask of heights and widths; give these.")
         outputs, state = self.layer(order.sequences(images), initial_state=initial_state, key=key, mask=mask, **options)

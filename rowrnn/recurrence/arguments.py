@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, DTypeLike, PyTree
 
 from rowrnn.cells import Cell
+from rowrnn.recurrence.sharding import place_examples
 from rowrnn.typing import Booleans, Integers, Lengths, State
 
 
@@ -91,7 +92,8 @@ def as_lengths(lengths: Integers, x: Array) -> Lengths:
             f"scan expected lengths between 0 and t = {steps}, the number of steps; they run from "
             f"{known.min()} to {known.max()}. Cut the lengths or pad the sequences."
         )
-    return jnp.asarray(array).astype(jnp.int32)  # A narrower dtype may overflow.
+    # A narrower dtype may overflow.
+    return place_examples(jnp.asarray(array).astype(jnp.int32), x)
 
 
 def as_step_mask(name: str, marks: Booleans, x: Array) -> Bool[Array, "b t"]:
@@ -113,7 +115,7 @@ def as_step_mask(name: str, marks: Booleans, x: Array) -> Bool[Array, "b t"]:
         )
     if jnp.result_type(array) != jnp.bool_:
         raise TypeError(f"scan expected {name} of booleans and was given {jnp.result_type(array)}.")
-    return jnp.asarray(array)
+    return place_examples(jnp.asarray(array), x)
 
 
 def valid_steps(

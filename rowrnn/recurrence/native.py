@@ -4,13 +4,14 @@ Without the compiled library (`rowrnn.recurrence.native_library`), "auto" select
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType
+from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, PyTree
 
@@ -29,7 +30,7 @@ from rowrnn.recurrence.array_form import (
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtype_of
 from rowrnn.recurrence.fused import FusedPasses
 from rowrnn.recurrence.native_library import TARGETS, unavailable
-from rowrnn.recurrence.sharding import shape_varying_as, vary_alike
+from rowrnn.recurrence.sharding import batch_axes, shape_varying_as, vary_alike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +153,8 @@ def _over_batch(call: Callable[..., Any], of_batch: PyTree, by_step: PyTree, wei
         return *results, jax.tree.map(lambda a: jax.lax.psum(a, axes), sums)
 
     specs = P(axes), P(None, axes), P()
-    return jax.shard_map(on_device, in_specs=specs, out_specs=specs, axis_names=set(axes), check_vma=False)(
+    mesh = _mesh_of(of_batch[0])
+    return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=specs, axis_names=set(axes), check_vma=False)(
         of_batch, by_step, weights
     )
 
@@ -160,18 +162,21 @@ def _over_batch(call: Callable[..., Any], of_batch: PyTree, by_step: PyTree, wei
 def _batch_axes(x: Array) -> tuple[str, ...]:
     """Returns the mesh axes over which examples are split.
 
-    These are the automatic axes and those along which `x` is sharded explicitly, as far as they divide the examples.
+    These are the explicit axes along which `x` is sharded, in their order and whatever their size, as `shard_map`
+    demands, and then the automatic axes that divide the examples.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    examples, axes = x.shape[0], []
-    given = jax.typeof(x).sharding.spec
-    given = given[0] if given else None
+    mesh, axes = _mesh_of(x), batch_axes(x)
+    examples = x.shape[0] // math.prod(mesh.shape[name] for name in axes)
     for name, kind, size in zip(mesh.axis_names, mesh.axis_types, mesh.axis_sizes, strict=True):
-        explicit = name in (given if isinstance(given, tuple) else (given,))
-        if (explicit or kind == AxisType.Auto) and size > 1 and examples % size == 0:
-            axes.append(name)
+        if kind == AxisType.Auto and size > 1 and examples % size == 0:
+            axes = *axes, name
             examples //= size
-    return tuple(axes)
+    return axes
+
+
+def _mesh_of(x: Array) -> AbstractMesh:
+    """Returns the mesh on which `x` is split explicitly, else that of `jax.set_mesh`."""
+    return jax.typeof(x).sharding.mesh if batch_axes(x) else jax.sharding.get_abstract_mesh()
 
 
 def _run(cell: Cell, call: ScanCall) -> Result:

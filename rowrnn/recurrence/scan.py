@@ -21,7 +21,7 @@ from rowrnn.recurrence.backend import Backend, ScanCall, dtype_of
 from rowrnn.recurrence.backend_choice import choose
 from rowrnn.recurrence.masking import forward_fill, permute_steps, valid_first_permutation, zero_where_invalid
 from rowrnn.recurrence.segments import run_in_segments
-from rowrnn.recurrence.sharding import vary_alike
+from rowrnn.recurrence.sharding import place_examples, vary_alike
 from rowrnn.typing import Booleans, Integers, Outputs, State
 
 
@@ -117,9 +117,8 @@ def scan(
 def _compute(
     cell: Cell, call: ScanCall, *, backend: Backend, hold_outputs: bool, checkpoint_every: int | None
 ) -> tuple[Outputs, State]:
-    cell, call = vary_alike((cell, call))
-    if call.state is None:
-        call = dataclasses.replace(call, state=zero_state(cell, call))
+    state = zero_state(cell, call) if call.state is None else call.state
+    cell, call = vary_alike((cell, dataclasses.replace(call, state=place_examples(state, call.x))))
     valid, before_first = call.valid, None
     if call.resets is not None and call.reverse:
         # In reverse the state is set to zero before the step that precedes an episode's first step.

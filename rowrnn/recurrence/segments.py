@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from rowrnn.recurrence.backend import Result, ScanCall
+from rowrnn.recurrence.sharding import reshape_examples
 
 
 def run_in_segments(run: Callable[[ScanCall], Result], call: ScanCall, steps: int) -> Result:
@@ -20,10 +21,10 @@ def run_in_segments(run: Callable[[ScanCall], Result], call: ScanCall, steps: in
     count = t // steps
 
     def cut(a: Array) -> Array:
-        return jnp.swapaxes(a[:, : count * steps].reshape(b, count, steps, *a.shape[2:]), 0, 1)
+        return jnp.swapaxes(reshape_examples(a[:, : count * steps], (b, count, steps, *a.shape[2:])), 0, 1)
 
     def joined(a: Array) -> Array:
-        return jnp.swapaxes(a, 0, 1).reshape(b, count * steps, *a.shape[3:])
+        return reshape_examples(jnp.swapaxes(a, 0, 1), (b, count * steps, *a.shape[3:]))
 
     def segment(state: Any, by_step: Any) -> tuple[Any, Any]:
         x, valid, resets = by_step

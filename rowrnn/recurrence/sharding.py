@@ -34,10 +34,24 @@ def summed_over_batch(a: Array, b: Array) -> P | None:
     return P(_spec(a)[-1], _spec(b)[-1]) if _is_explicit(b) else None
 
 
+def batch_axes(array: Array) -> tuple[str, ...]:
+    """Returns the explicit mesh axes over which the first axis of an array is split, in order."""
+    first = _spec(array)[0] if _is_explicit(array) else None
+    return first if isinstance(first, tuple) else () if first is None else (first,)
+
+
 def reshape_examples(array: Array, shape: tuple[Any, ...]) -> Array:
     """Reshapes an array whose first axis consists of whole examples before and after, and keeps that axis' sharding."""
-    spec = P(_spec(array)[0], *[None] * (len(shape) - 1)) if _is_explicit(array) else None
-    return jnp.reshape(array, shape, out_sharding=spec)
+    return jnp.reshape(array, shape, out_sharding=_first_axis_as(array, len(shape)) if _is_explicit(array) else None)
+
+
+def place_examples(tree: Tree, x: Array) -> Tree:
+    """Reshards the arrays `[b, ...]` of a tree so that every example lies where that of `x` does.
+
+    This is for meshes with explicit axes, where arrays that meet in a loop or a selection need one sharding; elsewhere
+    the tree is returned unchanged.
+    """
+    return jax.tree.map(lambda a: jax.reshard(a, _first_axis_as(x, jnp.ndim(a))), tree) if _is_explicit(x) else tree
 
 
 def placed_as(array: Array, like: Array) -> Array:
@@ -56,6 +70,13 @@ def _vary(array: Array, axes: frozenset[str]) -> Array:
 
 def _is_explicit(array: Array) -> bool:
     return AxisType.Explicit in jax.typeof(array).sharding.mesh.axis_types
+
+
+def _first_axis_as(x: Array, ndim: int) -> NamedSharding:
+    """Returns the sharding of arrays of `ndim` axes whose first axis is split as that of `x` and no other is."""
+    # Outside `jax.jit` the devices of an array are those of its own mesh, whether or not `jax.set_mesh` names it.
+    placed: Any = jax.typeof(x) if isinstance(x, jax.core.Tracer) else x
+    return NamedSharding(placed.sharding.mesh, P(_spec(x)[0], *[None] * (ndim - 1)))
 
 
 def _spec(array: Array) -> P:

@@ -11,6 +11,7 @@ from rowrnn.cells import Cell, GatedCell
 from rowrnn.recurrence.arguments import check_cell, check_rate, check_sequence
 from rowrnn.recurrence.backend import ScanCall
 from rowrnn.recurrence.scan import ScanOptions, scan, zero_state
+from rowrnn.recurrence.sharding import place_examples
 from rowrnn.sequence.noise import NoisyCell, split_key
 from rowrnn.typing import Outputs, State
 
@@ -137,4 +138,5 @@ class Recurrent(nnx.Module):
                 if hold_key is not None:
                     hold = jax.random.bernoulli(jax.random.fold_in(hold_key, number), hold)
                 holds.append(hold.astype(x.dtype))
+        keep, holds = place_examples((keep, holds), x)
         return jnp.concatenate([x, *holds], axis=-1), NoisyCell(self.cell, keep, [hold.shape[-1] for hold in holds])
