@@ -6,7 +6,7 @@ VENV ?= .venv
 CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; print("constraints/" + ("floor" if sys.version_info < (3, 12) else "newest") + ".txt")')
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
 .PHONY: run test test-all test-interop coverage check docs bench cluster-demo soak clean
 

@@ -96,13 +96,7 @@ class Gestures(lab.Study[Options]):
 
     def __init__(self, options: Options, data: lab.Dataset) -> None:
         super().__init__(options, data)
-        some = options.test_images
-        self.validation = fixed_videos(1, data.validation.first(some), frames=options.frames)
-        self.test = fixed_videos(2, data.test.first(some), frames=options.frames)
-        if not np.isin(self.test.labels, list(REVERSED)).any():
-            raise InputError(f"{len(self.test.labels)} test videos show no pair of gestures: take more --test-images.")
-        # The first test video of each gesture is drawn in the figures.
-        _, self.film = np.unique(np.asarray(self.test.labels), return_index=True)
+        self.validation = fixed_videos(1, data.validation.first(options.test_images), frames=options.frames)
 
     def contenders(self) -> list[lab.Contender]:
         return [
@@ -131,6 +125,11 @@ class Gestures(lab.Study[Options]):
         return VideoClassifier(cnn, CELLS[name](options.features, width, rngs=rngs), classes, rngs=rngs)
 
     def setting(self) -> lab.Setting:
+        self.test = fixed_videos(2, self.data.test.first(self.options.test_images), frames=self.options.frames)
+        if not np.isin(self.test.labels, list(REVERSED)).any():
+            raise InputError(f"{len(self.test.labels)} test videos show no pair of gestures: take more --test-images.")
+        # The first test video of each gesture is drawn in the figures.
+        _, self.film = np.unique(np.asarray(self.test.labels), return_index=True)
         film = Videos(*(np.asarray(array)[self.film] for array in self.test))
         entries = {"gestures": list(GESTURES), "paired": len(REVERSED)}
         return lab.Setting(entries, {"film/frames": film.frames, "film/labels": film.labels})

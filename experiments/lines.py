@@ -103,10 +103,7 @@ class Lines(lab.Study[Options]):
 
     def __init__(self, options: Options, data: lab.Dataset) -> None:
         super().__init__(options, data)
-        as_long, longer = (1, options.digits), (options.long, options.long)
-        self.validation = fixed_lines(1, data.validation, options.validation_lines, digits=as_long)
-        self.test = fixed_lines(2, data.test, options.test_lines, digits=as_long)
-        self.long = fixed_lines(3, data.test, options.test_lines, digits=longer)
+        self.validation = fixed_lines(1, data.validation, options.validation_lines, digits=(1, options.digits))
 
     @classmethod
     def check(cls, options: Options) -> None:
@@ -139,6 +136,12 @@ class Lines(lab.Study[Options]):
         return LineReader(
             self.data.shape[0], self.data.classes, width, cell=cell, both_ways=both_ways, **how, rngs=rngs
         )
+
+    def setting(self) -> lab.Setting:
+        options, test = self.options, self.data.test
+        self.test = fixed_lines(2, test, options.test_lines, digits=(1, options.digits))
+        self.long = fixed_lines(3, test, options.test_lines, digits=(options.long, options.long))
+        return lab.Setting()
 
     def examine(self, trial: lab.Trial) -> lab.Examined:
         truths, long_truths = strings(self.test), strings(self.long)

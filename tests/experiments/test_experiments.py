@@ -343,6 +343,7 @@ def test_the_options_are_in_the_record_by_name(finished):
     assert (results["protocol"]["params"], results["protocol"]["quick"]) == (6000, False)
 
 
+@pytest.mark.slow
 def test_a_table_is_printed_where_the_output_knows_ascii_only(finished):
     directory, *_ = finished
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
@@ -352,6 +353,7 @@ def test_a_table_is_printed_where_the_output_knows_ascii_only(finished):
     assert "learning_curves.png" in printed
 
 
+@pytest.mark.slow
 def test_an_experiment_trains_on_the_devices_of_a_process_where_jax_already_runs(data_dir, tmp_path):
     program = f"""
 import jax, jax.numpy as jnp

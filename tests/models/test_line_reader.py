@@ -52,7 +52,7 @@ def test_a_line_followed_strip_by_strip_is_the_whole_line(cell, channels):
 
 @pytest.mark.usefixtures("standard_promotion")
 def test_strips_of_half_precision_are_followed_in_a_loop():
-    model = reader(GRU, both_ways=False)
+    model = reader(GRU, (2, 3, 4), both_ways=False)
     strips = jax.random.normal(jax.random.key(2), (3, 2, 12, 4, 1), jnp.bfloat16)
     _, scores = jax.jit(lambda strips: jax.lax.scan(model.step, model.initial_state(strips[0]), strips))(strips)
     whole = jnp.concatenate(list(strips.astype(jnp.float32)), axis=2)

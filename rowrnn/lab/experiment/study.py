@@ -81,7 +81,7 @@ class Study(ABC, Generic[Options]):
         """Examines a trained model."""
 
     def setting(self) -> Setting:
-        """Returns the record entries and arrays that all models share."""
+        """Returns the record entries and arrays that all models share; called once the widths are known."""
         return Setting()
 
     def table(self, record: Record) -> list[list[str]]:
