@@ -128,7 +128,7 @@ class Captions(lab.Study[Options]):
             shape=(CANVAS, CANVAS, 1),
             words=len(WORDS),
             longest=LONGEST,
-            marks=SpecialTokens(PAD, BEGIN, END),
+            tokens=SpecialTokens(PAD, BEGIN, END),
             channels=options.channels,
             embedding=options.embedding,
             attention=options.attention,

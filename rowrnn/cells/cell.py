@@ -45,7 +45,7 @@ class Cell(nnx.Module):
     def project(self, x: Float[Array, "*b d"]) -> Projected:
         """Computes the input half of every gate for all steps at once: `[..., d] → [..., gates·hidden]`."""
         product = x @ self.input_kernel[...]
-        return product + row(self.bias[...], product)
+        return product + expand_leading(self.bias[...], product)
 
     def gates(self, state: State, projected: Projected) -> dict[str, Hidden]:
         """Computes the activations of all gates, each `[..., hidden]`, by name.
@@ -79,6 +79,6 @@ class Cell(nnx.Module):
         return self.initial_state(self.project(jnp.zeros(input_shape, self.bias.dtype)))
 
 
-def row(vector: Inexact[Array, "k"], like: Inexact[Array, "*b k"]) -> Inexact[Array, "*one k"]:
+def expand_leading(vector: Inexact[Array, "k"], like: Inexact[Array, "*b k"]) -> Inexact[Array, "*one k"]:
     """Reshapes a vector `[k]` to `[1, ..., 1, k]`, to broadcast with `like` without implicit rank promotion."""
     return vector.reshape((1,) * (like.ndim - 1) + vector.shape)

@@ -8,7 +8,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, DTypeLike, Float
 
-from rowrnn.cells.cell import Cell, row
+from rowrnn.cells.cell import Cell, expand_leading
 from rowrnn.cells.convolution import convolve
 from rowrnn.cells.gated import GRU, LSTM, apply_dropout
 
@@ -50,7 +50,7 @@ class ConvCell(Cell):
         gates·hidden]`.
         """
         product = _same(x, self.input_kernel[...])
-        return product + row(self.bias[...], product)
+        return product + expand_leading(self.bias[...], product)
 
     def recur(self, hidden: Maps, dropout_mask: Maps | None = None) -> GateMaps:
         """Computes the recurrent half of every gate: `[..., h, w, hidden] → [..., h, w, gates·hidden]`."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
-from rowrnn.cells.cell import Cell, row
+from rowrnn.cells.cell import Cell, expand_leading
 from rowrnn.typing import Hidden, Output, Projected, State
 
 
@@ -167,7 +167,7 @@ class GRU(GatedCell):
         x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)
         h_r, h_z, h_n = jnp.split(self.recur(state, dropout_mask), 3, axis=-1)
         reset, update = nnx.sigmoid(x_r + h_r), nnx.sigmoid(x_z + h_z)
-        candidate = jnp.tanh(x_n + reset * (h_n + row(self.candidate_bias[...], h_n)))
+        candidate = jnp.tanh(x_n + reset * (h_n + expand_leading(self.candidate_bias[...], h_n)))
         return {"reset": reset, "update": update, "candidate": candidate}
 
     def step(self, state: State, projected: Projected, dropout_mask: Output | None = None) -> tuple[State, Output]:

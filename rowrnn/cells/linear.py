@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Inexact
 
-from rowrnn.cells.cell import Cell, row
+from rowrnn.cells.cell import Cell, expand_leading
 from rowrnn.typing import Hidden, Output, Projected, State
 
 Coefficient = Inexact[Array, "*b hidden"]
@@ -121,7 +121,7 @@ class RGLRU(LinearCell):
 
     def coefficients(self, projected: Projected) -> tuple[Hidden, Hidden]:
         recurrence, write, candidate = jnp.split(projected, 3, axis=-1)
-        log_decay = -8 * row(nnx.softplus(self.decay[...]), write) * nnx.sigmoid(recurrence)
+        log_decay = -8 * expand_leading(nnx.softplus(self.decay[...]), write) * nnx.sigmoid(recurrence)
         # 1 − a² without cancellation; positive, since the square root has no gradient at 0.
         room = jnp.maximum(-jnp.expm1(2 * log_decay), jnp.finfo(log_decay.dtype).tiny)
         return jnp.exp(log_decay), jnp.sqrt(room) * nnx.sigmoid(write) * candidate
@@ -194,6 +194,6 @@ class LRU(LinearCell):
         radius = jnp.exp(-rate)
         # 1 − |λ|² without cancellation; positive, since the square root has no gradient at 0.
         room = jnp.sqrt(jnp.maximum(-jnp.expm1(-2 * rate), jnp.finfo(dtype).tiny))
-        drive = self.units(row(jnp.concatenate([room, room]), projected) * projected.astype(dtype))
+        drive = self.units(expand_leading(jnp.concatenate([room, room]), projected) * projected.astype(dtype))
         turned = jax.lax.complex(radius * jnp.cos(phase), radius * jnp.sin(phase))
-        return jnp.broadcast_to(row(turned, drive), drive.shape), drive
+        return jnp.broadcast_to(expand_leading(turned, drive), drive.shape), drive

@@ -7,7 +7,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float
 
-from rowrnn.cells.cell import row
+from rowrnn.cells.cell import expand_leading
 from rowrnn.cells.gated import GRU, LSTM, GatedCell, LSTMState, apply_dropout, lerp, orthogonal_blocks
 from rowrnn.typing import Hidden, Output, Projected, State
 
@@ -26,7 +26,7 @@ class PeepholeLSTM(LSTM):
 
     def gates(self, state: LSTMState, projected: Projected, dropout_mask: Output | None = None) -> dict[str, Hidden]:
         i, f, g, o = jnp.split(projected + self.recur(state.hidden, dropout_mask), 4, axis=-1)
-        p_i, p_f, p_o = (row(p, g) for p in self.peephole[...])
+        p_i, p_f, p_o = (expand_leading(p, g) for p in self.peephole[...])
         i, f, g = nnx.sigmoid(i + p_i * state.cell), nnx.sigmoid(f + p_f * state.cell), jnp.tanh(g)
         o = nnx.sigmoid(o + p_o * (f * state.cell + i * g))
         return {"input": i, "forget": f, "cell": g, "output": o}
@@ -83,7 +83,7 @@ class LayerNormCell(GatedCell):
 
     def project(self, x: Float[Array, "*b d"]) -> Projected:
         product = _normalised(x @ self.input_kernel[...], self.input_scale[...], self.hidden)
-        return product + row(self.bias[...], product)
+        return product + expand_leading(self.bias[...], product)
 
     def recur(self, hidden: Output, dropout_mask: Output | None = None) -> Projected:
         return _normalised(super().recur(hidden, dropout_mask), self.recurrent_scale[...], self.hidden)
@@ -104,7 +104,7 @@ class LayerNormLSTM(LayerNormCell, LSTM):
 
     def _shown(self, gate: Hidden, cell: Hidden) -> Output:
         normal = _normalised(cell, self.cell_scale[...], self.hidden)
-        return super()._shown(gate, normal + row(self.cell_bias[...], normal))
+        return super()._shown(gate, normal + expand_leading(self.cell_bias[...], normal))
 
 
 class LayerNormGRU(LayerNormCell, GRU):
@@ -148,4 +148,4 @@ def _normalised(x: Float[Array, "*b k"], scale: Float[Array, "k"], hidden: int) 
     blocks = wide.reshape(*x.shape[:-1], x.shape[-1] // hidden, hidden)
     centred = blocks - blocks.mean(axis=-1, keepdims=True)
     normal = centred * lax.rsqrt((centred * centred).mean(axis=-1, keepdims=True) + 1e-5)
-    return normal.reshape(x.shape).astype(x.dtype) * row(scale, x)
+    return normal.reshape(x.shape).astype(x.dtype) * expand_leading(scale, x)

@@ -45,24 +45,24 @@ class Sentences(NamedTuple):
     lengths: Int[Array, "*b"]
 
 
-def greedy(step: Step, state: State, marks: SpecialTokens, longest: int) -> Sentences:
+def greedy(step: Step, state: State, tokens: SpecialTokens, longest: int) -> Sentences:
     """Decodes greedily: chooses the most probable word at each step, until the end or `longest` words.
 
     Args:
         step: the model.
         state: state before the first word, with the leading axis `b`.
-        marks: special tokens.
+        tokens: special tokens.
         longest: maximum number of words of a sentence including its end; longer sentences are cut and have no end.
 
     Raises:
         ValueError: if `longest` is below 1, or `pad` or `end` is no word that the model scores.
     """
-    best = beam_search(step, state, marks, longest, width=1)
+    best = beam_search(step, state, tokens, longest, width=1)
     return jax.tree.map(lambda a: a[:, 0], best)
 
 
 def beam_search(
-    step: Step, state: State, marks: SpecialTokens, longest: int, *, width: int, length_power: float = 0.0
+    step: Step, state: State, tokens: SpecialTokens, longest: int, *, width: int, length_power: float = 0.0
 ) -> Sentences:
     """Decodes by beam search and returns the best `width` sentences, best first.
 
@@ -73,7 +73,7 @@ def beam_search(
     Args:
         step: the model.
         state: state before the first word, with the leading axis `b`.
-        marks: special tokens.
+        tokens: special tokens.
         longest: maximum number of words of a sentence including its end; longer sentences are cut and have no end.
         width: number of sentences kept at each step; if fewer exist, the remaining ones have log-probability -inf.
         length_power: 0 ranks by log-probability, 1 by log-probability per word.
@@ -84,32 +84,34 @@ def beam_search(
     if width < 1 or longest < 1:
         raise ValueError(f"A beam needs a width and a longest sentence of at least 1, not {width} and {longest}.")
     # Compiled for this call, since `step` may hold arrays that change; of a loop alone JAX would keep every program.
-    return jax.jit(partial(_search, step, marks, longest, width, length_power), inline=True)(state)
+    return jax.jit(partial(_search, step, tokens, longest, width, length_power), inline=True)(state)
 
 
-def _search(step: Step, marks: SpecialTokens, longest: int, width: int, length_power: float, state: State) -> Sentences:
+def _search(
+    step: Step, tokens: SpecialTokens, longest: int, width: int, length_power: float, state: State
+) -> Sentences:
     examples = jax.tree.leaves(state)[0]
     b = examples.shape[0]
     # At first all entries of the beam are equal: only one may count.
     first = jnp.broadcast_to(jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf)[None], (b, width))
-    sentences = Sentences(jnp.full((b, width, longest), marks.pad), first, jnp.zeros((b, width), jnp.int32))
-    said = jnp.full((b, width), marks.begin)
+    sentences = Sentences(jnp.full((b, width, longest), tokens.pad), first, jnp.zeros((b, width), jnp.int32))
+    said = jnp.full((b, width), tokens.begin)
     ended = jnp.zeros((b, width), bool)
 
     def advance(carry: tuple[State, Array, Array, Sentences], turn: Array) -> tuple[Any, None]:
         state, said, ended, sentences = carry
         state, log_probs = step(state, reshape_examples(said, (b * width,)))
         words = log_probs.shape[-1]
-        if not (0 <= marks.pad < words and 0 <= marks.end < words):
+        if not (0 <= tokens.pad < words and 0 <= tokens.end < words):
             raise ValueError(
-                f"Padding and end are words that the model scores, 0 to {words - 1}, not {marks.pad} and {marks.end}."
+                f"Padding and end are words that the model scores, 0 to {words - 1}, not {tokens.pad} and {tokens.end}."
             )
         # Sums over many words need float32 at least.
         log_probs = log_probs.astype(np.promote_types(log_probs.dtype, np.float32))
         log_probs = place_examples(reshape_examples(log_probs, (b, width, words)), examples)
         # After its end a sentence is padded with log-probability 0; before, padding that is not the end is excluded.
-        padding = (jnp.arange(words) == marks.pad)[None, None]
-        before = log_probs if marks.pad == marks.end else jnp.where(padding, -jnp.inf, log_probs)
+        padding = (jnp.arange(words) == tokens.pad)[None, None]
+        before = log_probs if tokens.pad == tokens.end else jnp.where(padding, -jnp.inf, log_probs)
         log_probs = jnp.where(ended[..., None], jnp.where(padding, 0.0, -jnp.inf), before)
         log_probs = sentences.log_probs[..., None] + log_probs
         lengths = sentences.lengths[..., None] + jnp.where(ended, 0, 1)[..., None]
@@ -120,7 +122,7 @@ def _search(step: Step, marks: SpecialTokens, longest: int, width: int, length_p
         state = jax.tree.map(lambda a, like: reshape_examples(_chosen(a, parent), like.shape), by_beam, state)
         log_probs = jnp.take_along_axis(reshape_examples(log_probs, (b, width * words)), best, axis=1)
         so_far = _chosen(sentences.words, parent).at[:, :, turn].set(word)
-        ended = _chosen(ended, parent) | (word == marks.end)
+        ended = _chosen(ended, parent) | (word == tokens.end)
         return (state, word, ended, Sentences(so_far, log_probs, _chosen(lengths[..., 0], parent))), None
 
     state, said, ended, sentences = place_examples((state, said, ended, sentences), examples)

@@ -38,7 +38,7 @@ class Captioner(nnx.Module):
         shape: height, width and channels of an image.
         words: size of the vocabulary.
         longest: maximum number of words of a caption, including its end.
-        marks: special tokens.
+        tokens: special tokens.
         channels: number of channels of the feature map.
         embedding: size of a word's embedding.
         attention: whether the decoder uses attention.
@@ -58,7 +58,7 @@ class Captioner(nnx.Module):
         shape: tuple[int, int, int],
         words: int,
         longest: int,
-        marks: SpecialTokens,
+        tokens: SpecialTokens,
         channels: int = 64,
         embedding: int = 32,
         attention: bool = True,
@@ -71,10 +71,10 @@ class Captioner(nnx.Module):
                 f"A Captioner needs at least one of everything, not images of {list(shape)}, {words} words, captions "
                 f"of {longest}, {channels} channels and an embedding of {embedding}."
             )
-        if not all(0 <= mark < words for mark in marks):
-            raise ValueError(f"Marks are words of the vocabulary, 0 to {words - 1}, not {tuple(marks)}.")
+        if not all(0 <= token < words for token in tokens):
+            raise ValueError(f"Special tokens are words of the vocabulary, 0 to {words - 1}, not {tuple(tokens)}.")
         check_rate("dropout", dropout)
-        self.shape, self.longest, self.marks, self.blind = tuple(shape), longest, marks, blind
+        self.shape, self.longest, self.tokens, self.blind = tuple(shape), longest, tokens, blind
         quarter, half = -(-channels // 4), -(-channels // 2)
         self.convolutions = nnx.List(
             [
@@ -175,7 +175,7 @@ class Captioner(nnx.Module):
         Args:
             memory: feature map from `start`, `[b, positions, channels]`.
             state: state from `start` or from the previous step.
-            word: previous words, integers `[b]`; the first is `marks.begin`.
+            word: previous words, integers `[b]`; the first is `tokens.begin`.
 
         Returns:
             The next state and log-probabilities of the next word, `[b, words]`.
@@ -193,7 +193,7 @@ class Captioner(nnx.Module):
             ValueError: if images have another shape or dtype, or the batch is empty.
         """
         memory, state = self.start(images)
-        return greedy(partial(self.step, memory), state, self.marks, self.longest)
+        return greedy(partial(self.step, memory), state, self.tokens, self.longest)
 
     @partial(jax.jit, static_argnames=("width", "length_power"), inline=True)
     def beam(self, images: Images, width: int, *, length_power: float = 0.0) -> Sentences:
@@ -215,7 +215,7 @@ class Captioner(nnx.Module):
         memory, state = self.start(images)
         # All hypotheses share the feature map: it is not part of the state, which beam search reorders.
         step = partial(self.step, repeated(memory, width))
-        return beam_search(step, state, self.marks, self.longest, width=width, length_power=length_power)
+        return beam_search(step, state, self.tokens, self.longest, width=width, length_power=length_power)
 
     def _read(self, images: Images, captions: Captions) -> tuple[Memory, Any]:
         """Returns the feature map and the decoder's outputs `[b, t, outputs]`, each from the words before it."""
@@ -232,7 +232,7 @@ class Captioner(nnx.Module):
             raise ValueError(
                 f"Words are numbers from 0 to {words - 1}; these run from {captions.min()} to {captions.max()}."
             )
-        begin = jnp.full_like(captions[:, :1], self.marks.begin)
+        begin = jnp.full_like(captions[:, :1], self.tokens.begin)
         before = jnp.concatenate([begin, captions[:, :-1]], axis=1)
         outputs, _ = scan(self.cell, self.embedding(before), initial_state=state)
         return memory, outputs

@@ -57,8 +57,8 @@ def regardless(state, word):
 @pytest.mark.parametrize("width", [1, 2])
 def test_sentences_on_a_mesh_are_those_on_one_device(step, width, where):
     def decode(chooses, rest):
-        state, marks = {"chooses": chooses, "rest": rest}, SpecialTokens(0, 1, 2)
-        return greedy(step, state, marks, 3) if width == 1 else beam_search(step, state, marks, 3, width=width)
+        state, tokens = {"chooses": chooses, "rest": rest}, SpecialTokens(0, 1, 2)
+        return greedy(step, state, tokens, 3) if width == 1 else beam_search(step, state, tokens, 3, width=width)
 
     states, rest = jnp.asarray([[0.0], [1.0], [1.0], [0.0]]), jnp.arange(BATCH)
     expected = decode(states, rest)

@@ -48,7 +48,7 @@ def table():
 @pytest.mark.parametrize("power", [0.0, 0.7])
 def test_the_widest_beam_finds_the_best_of_all_sentences(table, power):
     start = jnp.asarray([3, 500])
-    search = partial(beam_search, table_step(table), marks=SpecialTokens(0, 1, 2), longest=LENGTH)
+    search = partial(beam_search, table_step(table), tokens=SpecialTokens(0, 1, 2), longest=LENGTH)
     result = jax.tree.map(np.asarray, jax.jit(partial(search, width=WORDS**LENGTH, length_power=power))(start))
     for row, state in enumerate(start.tolist()):
         expected = every_sentence(table, state)
@@ -64,7 +64,7 @@ def test_the_widest_beam_finds_the_best_of_all_sentences(table, power):
 def test_greedy_says_the_likeliest_word_each_time(table):
     start = jnp.asarray([3, 500, 17, 996])
     result = jax.tree.map(
-        np.asarray, jax.jit(partial(greedy, table_step(table), marks=SpecialTokens(0, 1, 2), longest=8))(start)
+        np.asarray, jax.jit(partial(greedy, table_step(table), tokens=SpecialTokens(0, 1, 2), longest=8))(start)
     )
     ends = set()
     for row, state in enumerate(start.tolist()):

@@ -26,60 +26,60 @@ TOKENS = {
 WORDS, LONGEST = 4, 4
 
 
-@pytest.mark.parametrize("marks", TOKENS.values(), ids=TOKENS)
-def test_greedy_says_cat_and_ends(marks):
+@pytest.mark.parametrize("tokens", TOKENS.values(), ids=TOKENS)
+def test_greedy_says_cat_and_ends(tokens):
     """After cat the end is the likeliest word, after any other word cat, both of probability 0.7."""
     table = jnp.log(jnp.asarray([[0.1, 0.1, 0.1, 0.7]] * 3 + [[0.1, 0.1, 0.7, 0.1]]))
-    said = greedy(lambda state, word: (state, table[word]), jnp.zeros((1, 1)), marks, LONGEST)
-    assert said.words[0].tolist() == [3, 2, marks.pad, marks.pad]
+    said = greedy(lambda state, word: (state, table[word]), jnp.zeros((1, 1)), tokens, LONGEST)
+    assert said.words[0].tolist() == [3, 2, tokens.pad, tokens.pad]
     assert said.lengths[0] == 2
     assert said.log_probs[0] == pytest.approx(2 * math.log(0.7), abs=1e-6)
 
 
-def every_sentence(table, marks):
+def every_sentence(table, tokens):
     """All sentences with their log-probabilities in float64, each word's read off the table at the word before."""
     found = {}
 
     def go(sentence, last, log_prob):
-        if sentence and (sentence[-1] == marks.end or len(sentence) == LONGEST):
+        if sentence and (sentence[-1] == tokens.end or len(sentence) == LONGEST):
             found[tuple(sentence)] = log_prob
             return
         for word in range(WORDS):
-            if word != marks.pad or word == marks.end:
+            if word != tokens.pad or word == tokens.end:
                 go([*sentence, word], word, log_prob + table[last, word])
 
-    go([], marks.begin, 0.0)
+    go([], tokens.begin, 0.0)
     return found
 
 
-@pytest.mark.parametrize("marks", TOKENS.values(), ids=TOKENS)
-def test_the_widest_beam_finds_every_sentence(marks):
+@pytest.mark.parametrize("tokens", TOKENS.values(), ids=TOKENS)
+def test_the_widest_beam_finds_every_sentence(tokens):
     table = np.log(np.random.default_rng(0).dirichlet(np.ones(WORDS), WORDS))
     weights = jnp.asarray(table, jnp.float32)
-    search = partial(beam_search, lambda state, word: (state, weights[word]), jnp.zeros((1, 1)), marks, LONGEST)
+    search = partial(beam_search, lambda state, word: (state, weights[word]), jnp.zeros((1, 1)), tokens, LONGEST)
     result = jax.tree.map(np.asarray, search(width=WORDS**LONGEST))
-    expected = every_sentence(table, marks)
+    expected = every_sentence(table, tokens)
     count = len(expected)
     assert (np.diff(result.log_probs[0, :count]) <= 0).all()
     assert np.isneginf(result.log_probs[0, count:]).all()
     found = {}
     arrays = (a[0, :count] for a in (result.words, result.lengths, result.log_probs))
     for words, length, log_prob in zip(*arrays, strict=True):
-        assert (words[length:] == marks.pad).all()
+        assert (words[length:] == tokens.pad).all()
         found[tuple(words[:length].tolist())] = log_prob
     assert found == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("marks", TOKENS.values(), ids=TOKENS)
-def test_a_captioner_ends_its_captions(marks):
-    sizes = {"shape": (8, 8, 1), "words": WORDS, "longest": LONGEST, "marks": marks, "channels": 4}
+@pytest.mark.parametrize("tokens", TOKENS.values(), ids=TOKENS)
+def test_a_captioner_ends_its_captions(tokens):
+    sizes = {"shape": (8, 8, 1), "words": WORDS, "longest": LONGEST, "tokens": tokens, "channels": 4}
     model = Captioner(GRU, 5, **sizes, rngs=nnx.Rngs(0))
     # A head that says the end, whatever is seen.
     head: Any = model.head
     head.bias[...] = jnp.asarray([0.0, 0.0, 9.0, 0.0])
     images = jax.random.uniform(jax.random.key(0), (2, 8, 8, 1))
     for said in (model.greedy(images), jax.tree.map(lambda a: a[:, 0], model.beam(images, 2))):
-        assert said.words.tolist() == [[2, marks.pad, marks.pad, marks.pad]] * 2
+        assert said.words.tolist() == [[2, tokens.pad, tokens.pad, tokens.pad]] * 2
         assert said.lengths.tolist() == [1, 1]
         log_probs = jax.nn.log_softmax(model.logits(images, said.words))[:, 0, 2]
         np.testing.assert_allclose(said.log_probs, log_probs, rtol=0, atol=1e-5)
@@ -95,11 +95,11 @@ def test_log_probabilities_of_half_precision_are_added_up_in_float32(dtype):
     assert said.log_probs[0] == pytest.approx(length * float(fifth[0, 0]), rel=1e-5)
 
 
-@pytest.mark.parametrize("marks", [SpecialTokens(-1, 1, 2), SpecialTokens(0, 1, 4)], ids=["pad", "end"])
-def test_padding_and_end_are_words_that_the_model_scores(marks):
+@pytest.mark.parametrize("tokens", [SpecialTokens(-1, 1, 2), SpecialTokens(0, 1, 4)], ids=["pad", "end"])
+def test_padding_and_end_are_words_that_the_model_scores(tokens):
     table = jnp.zeros((WORDS, WORDS))
-    with pytest.raises(ValueError, match=f"words that the model scores, 0 to 3, not {marks.pad} and {marks.end}"):
-        greedy(lambda state, word: (state, table[word]), jnp.zeros((1, 1)), marks, LONGEST)
+    with pytest.raises(ValueError, match=f"words that the model scores, 0 to 3, not {tokens.pad} and {tokens.end}"):
+        greedy(lambda state, word: (state, table[word]), jnp.zeros((1, 1)), tokens, LONGEST)
 
 
 def test_the_first_word_need_not_be_one_that_the_model_scores():

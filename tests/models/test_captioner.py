@@ -16,7 +16,7 @@ from rowrnn.decoding.sentences import SpecialTokens
 from rowrnn.models import Captioner
 from tests.helpers import problem
 
-MARKS = SpecialTokens(pad=0, begin=1, end=2)
+TOKENS = SpecialTokens(pad=0, begin=1, end=2)
 
 
 def make_captioner(cell="lstm", seed=0, **options):
@@ -24,7 +24,7 @@ def make_captioner(cell="lstm", seed=0, **options):
         "shape": (16, 24, 1),
         "words": 7,
         "longest": 6,
-        "marks": MARKS,
+        "tokens": TOKENS,
         "channels": 6,
         "embedding": 4,
         **options,
@@ -42,7 +42,7 @@ def test_word_by_word_is_the_same_as_all_at_once(cell, attention):
     model = make_captioner(cell, attention=attention)
     whole = jax.nn.log_softmax(logits(model, IMAGES, CAPTIONS))
     memory, state = jax.jit(Captioner.start)(model, IMAGES)
-    step, word = jax.jit(model.step), jnp.full((3,), MARKS.begin)
+    step, word = jax.jit(model.step), jnp.full((3,), TOKENS.begin)
     for turn in range(CAPTIONS.shape[1]):
         state, log_probs = step(memory, state, word)
         np.testing.assert_allclose(log_probs, whole[:, turn], atol=1e-5)
@@ -64,7 +64,7 @@ def test_captions_of_a_batch_are_those_of_each_image():
         for n, (words, length) in enumerate(zip(sentences.words, sentences.lengths, strict=True)):
             expected = sum(of_words[n, turn, words[turn]] for turn in range(length))
             assert sentences.log_probs[n] == pytest.approx(expected, abs=1e-4)
-            assert words[length - 1] == MARKS.end or length == 6
+            assert words[length - 1] == TOKENS.end or length == 6
             assert not words[length:].any()
 
 
@@ -76,7 +76,7 @@ def test_attention_is_that_of_its_equations():
     shares = np.asarray(jax.jit(Captioner.attention)(model, IMAGES, CAPTIONS))
     assert shares.shape == (3, 6, 2, 3)
     # The first word: one step of the cell from the first state, by its own test's equations.
-    _, hidden = model.cell(jax.tree.map(jnp.float32, state), model.embedding(jnp.full((3,), MARKS.begin)))
+    _, hidden = model.cell(jax.tree.map(jnp.float32, state), model.embedding(jnp.full((3,), TOKENS.begin)))
     question = np.asarray(model.question(hidden), np.float64)
     of_first = np.asarray(logits(model, IMAGES, CAPTIONS))[:, 0]
     for n in range(3):
@@ -114,7 +114,7 @@ def test_a_blind_model_sees_nothing_and_dropout_needs_a_key():
         (lambda: make_captioner().logits(IMAGES, CAPTIONS + 1), "from 0 to 6; these run from 1 to 7"),
         (lambda: make_captioner()(IMAGES[:0]), "at least one image; the batch is empty"),
         (lambda: make_captioner(attention=False).attention(IMAGES, CAPTIONS), "no attention to show"),
-        (lambda: make_captioner(marks=SpecialTokens(0, 1, 7)), r"0 to 6, not \(0, 1, 7\)"),
+        (lambda: make_captioner(tokens=SpecialTokens(0, 1, 7)), r"0 to 6, not \(0, 1, 7\)"),
         (lambda: make_captioner(dropout=1.0), "dropout is a probability"),
         (lambda: make_captioner(channels=0), "at least one of everything"),
     ],

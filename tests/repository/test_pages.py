@@ -10,7 +10,7 @@ from flax import nnx
 
 import rowrnn.__main__
 from rowrnn.cells import CELLS, ProjectedLSTM
-from rowrnn.lab.report.publish import tables, with_table
+from rowrnn.lab.report.publish import results_shown, with_table
 from rowrnn.lab.runs.record import read_results
 from tests.helpers import ROOT
 from tests.helpers.pages import BLOCK, PAGES, blocks, name_of, text_of
@@ -52,7 +52,7 @@ def test_a_target_of_make_that_pages_name_exists(target):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_tables_and_pictures_are_the_committed_results(page):
     text = text_of(page)
-    for name in (name for names in tables(text) for name in names):
+    for name in (name for names in results_shown(text) for name in names):
         if name == "the features":
             continue
         record = read_results(RESULTS / f"{name}.json")
@@ -64,15 +64,15 @@ def test_tables_and_pictures_are_the_committed_results(page):
 
 def test_every_committed_result_is_shown():
     texts = [text_of(page) for page in PAGES]
-    shown = {name for text in texts for names in tables(text) for name in names}
+    shown = {name for text in texts for names in results_shown(text) for name in names}
     assert {path.stem for path in RESULTS.glob("*.json")} <= shown
     for picture in (*RESULTS.glob("*.png"), *RESULTS.glob("*.gif")):
         assert any(f"results/{picture.name})" in text for text in texts), picture
 
 
 def test_the_main_tables_stand_where_they_are_looked_for():
-    assert ["mnist_rows"] in tables(text_of(ROOT / "README.md"))
-    assert ["lines_lstm", "lines_gru"] in tables(text_of(ROOT / "docs" / "experiments" / "lines.md"))
+    assert ["mnist_rows"] in results_shown(text_of(ROOT / "README.md"))
+    assert ["lines_lstm", "lines_gru"] in results_shown(text_of(ROOT / "docs" / "experiments" / "lines.md"))
 
 
 def test_every_link_leads_to_a_file():

@@ -125,7 +125,7 @@ def make_frame_cnn(shape, channels, features):
 
 def captioner(**sizes):
     given: dict[str, Any] = {"shape": (8, 8, 1), "words": 6, "longest": 4, "channels": 4, "embedding": 2, **sizes}
-    return Captioner(CELLS["gru"], 2, marks=SpecialTokens(0, 1, 2), **given, rngs=rngs())
+    return Captioner(CELLS["gru"], 2, tokens=SpecialTokens(0, 1, 2), **given, rngs=rngs())
 
 
 CAPTIONER = captioner()

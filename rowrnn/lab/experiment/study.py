@@ -140,7 +140,7 @@ def run_study(study: type[Study[Any]], options: Any, chosen: Mapping[str, bool] 
         with LiveTable(console, training.epochs) as live:
             for contender, width in contenders:
                 trial = train_contender(contender, width, training, run, live)
-                examined, title = examine(asked, trial), contender.title
+                examined, title = with_generation_share(asked, trial), contender.title
                 record = extended(record, trial, examined)
                 record = record.replace(table=asked.table(record))
                 arrays |= {f"{title}/{name}": array for name, array in examined.arrays.items()}
@@ -173,7 +173,7 @@ def distinct(contenders: Sequence[Contender]) -> Sequence[Contender]:
     return contenders
 
 
-def examine(study: Study[Any], trial: Trial) -> Examined:
+def with_generation_share(study: Study[Any], trial: Trial) -> Examined:
     """Examines a model, and measures the share of the training time that generating its examples takes."""
     share = {}
     if trial.contender.generate is not None:

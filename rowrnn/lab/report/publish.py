@@ -40,7 +40,7 @@ def publish(directory: Path, pages: Sequence[Path], folder: Path, name: str | No
     if not record.finished:
         raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
     texts = {page: _text(page) for page in pages}
-    if not any(name in names for text in texts.values() for names in tables(text)):
+    if not any(name in names for text in texts.values() for names in results_shown(text)):
         raise InputError(
             f"There is no place for the table: expected the marks <!-- {name} --> and <!-- /{name} --> in one of "
             f"{', '.join(map(str, pages)) or 'the --pages'}. Write them, or give the --name of those that are there."
@@ -67,7 +67,7 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, partial)
 
 
-def tables(text: str) -> list[list[str]]:
+def results_shown(text: str) -> list[list[str]]:
     """Returns the tables of a page, each as the list of the results that it shows."""
     return [names.split(" + ") for _, names, _ in TABLE.findall(text)]
 
