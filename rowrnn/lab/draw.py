@@ -55,7 +55,8 @@ def draw(directory: Path, pictures: Pictures | None = None) -> list[Path]:
     with plt.rc_context(STYLE), plt.ioff():
         figures = learning_curves.pictures(record)
         of_study = pictures or PICTURES.get(record.experiment)
-        if arrays and record.summary and of_study:  # Without a row no model is finished.
+        # Without a row no model is finished; those of `PICTURES` are drawn of arrays.
+        if of_study and record.summary and (arrays or pictures):
             figures.update(of_study(record, arrays))
         for name, figure in figures.items():
             paths.append(directory / f"{name}.png")

@@ -1,5 +1,6 @@
 """A table of all runs in a folder: progress, accuracy, age, and the commands that resume them."""
 
+import shlex
 import time
 from datetime import datetime
 from pathlib import Path
@@ -19,14 +20,19 @@ def overview(folder: Path) -> tuple[list[list[str]], list[str]]:
         folder: folder that contains the directories of the runs.
 
     Returns:
-        A header and a row for each run, the argument of `plain_table`; and for each interrupted run the command that
-        resumes it.
+        A header and a row for each run, those that cannot be read last, the argument of `plain_table`; and for each
+        interrupted run the command that resumes it.
 
     Raises:
-        InputError: if there is no run in the folder, or one of them cannot be read.
+        InputError: if there is no run in the folder.
     """
-    runs = [(path.parent, read_record(path.parent)) for path in sorted(folder.glob(f"*/{RESULTS}"))]
-    if not runs:
+    runs, unreadable = [], []
+    for path in sorted(folder.glob(f"*/{RESULTS}")):
+        try:
+            runs.append((path.parent, read_record(path.parent)))
+        except InputError:
+            unreadable.append([path.parent.name, "unreadable", "", "", ""])
+    if not runs and not unreadable:
         raise InputError(f"There is no run in {folder}. Name the folder in which the directories of runs lie.")
     runs.sort(key=lambda run: run[1].started or "", reverse=True)
     states = [_state(*run) for run in runs]
@@ -35,11 +41,17 @@ def overview(folder: Path) -> tuple[list[list[str]], list[str]]:
         for (path, record), state in zip(runs, states, strict=True)
     ]
     commands = [
-        resume_command(path, f"experiments/{record.experiment}.py")
+        resume_command(path, _script(record))
         for (path, record), state in zip(runs, states, strict=True)
         if state == "interrupted" and "resume" in record.protocol
     ]
-    return [list(HEADER), *table], commands
+    return [list(HEADER), *table, *unreadable], commands
+
+
+def _script(record: Record) -> str:
+    """Returns the script that a run was started with, the second word of its command."""
+    words = shlex.split(record.entries.get("command", ""))
+    return words[1] if len(words) > 1 else f"experiments/{record.experiment}.py"
 
 
 def _state(path: Path, record: Record) -> str:

@@ -17,6 +17,7 @@ from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.report.style import band
 from rowrnn.lab.report.tables import markdown, table
 from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.overview import overview
 from rowrnn.lab.runs.record import SCHEMA, Record, read_record, read_results
 
 
@@ -268,3 +269,21 @@ def test_a_directory_without_a_run_is_refused(tmp_path):
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(InputError, match="holds no readable run"):
         draw(tmp_path)
+
+
+def test_a_run_that_cannot_be_read_hides_no_other(tmp_path):
+    command = "python elsewhere/mine.py --epochs 3"
+    with Run(tmp_path / "mine") as run:
+        run.save(results("mine").replace(protocol={"seeds": 3, "resume": None}, entries={"command": command}))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "results.json").write_text("{")
+    (_, *rows), commands = overview(tmp_path)
+    assert [row[:2] for row in rows] == [["mine", "interrupted"], ["broken", "unreadable"]]
+    assert commands == [f"python elsewhere/mine.py --resume {tmp_path / 'mine'}"]
+
+
+def test_a_study_without_arrays_draws_its_own_pictures(tmp_path):
+    with Run(tmp_path / "run") as run:
+        run.finish(results("mine"))
+    drawn = draw(run.directory, lambda record, arrays: {"mine": Figure()})
+    assert [path.name for path in drawn] == ["learning_curves.png", "mine.png"]
