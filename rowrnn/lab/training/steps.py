@@ -194,7 +194,7 @@ class Steps:
 
     def _loss_and_metrics(self, model: Any, batch: Batch, key: Array) -> tuple[Array, Metrics]:
         loss, metrics = self._loss(model, batch, key)
-        return loss, {"loss": loss, **metrics}
+        return loss, {**metrics, "loss": loss}
 
     def _order_of_seed(self, key: Array, epoch: Array) -> Int[Array, "steps b"]:
         order_key, _ = jax.random.split(jax.random.fold_in(key, epoch))

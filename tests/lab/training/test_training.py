@@ -363,6 +363,14 @@ def test_steps_that_are_not_finite_are_skipped_up_to_a_limit():
         fit_line(None, poisoned("data"), epochs=2, train=marked(3), max_skipped_steps=1, **ALONE)
 
 
+def test_a_metric_of_the_task_does_not_stand_in_for_the_loss():
+    def named(model, batch, key):
+        return squared(model, batch, key)[0], {"loss": jnp.full((), -7.0)}
+
+    task, keys = Task(named, closeness, examples(8), examples(3)), jax.random.split(jax.random.key(0), 1)
+    assert (fit(line, task, Recipe(1, 4), keys).epochs[0].metrics["loss"] > 0).all()
+
+
 def test_arrays_of_different_lengths_are_refused():
     x, y = examples(10)
     task = Task(squared, closeness, (x, y[:9]), examples(3))
