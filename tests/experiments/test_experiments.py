@@ -189,7 +189,7 @@ def test_ctrl_c_keeps_where_the_training_was(interrupted):
     command = [sys.executable, "-m", "rowrnn", "runs", str(directory.parent)]
     listed = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "COLUMNS": "120"})
     assert "interrupted" in listed.stdout
-    assert f"Go on with: python experiments/mnist_rows.py --resume {directory}" in listed.stdout
+    assert f"Go on with: python {SCRIPT} --resume {directory}" in listed.stdout
 
 
 @pytest.mark.slow

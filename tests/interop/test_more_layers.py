@@ -143,7 +143,7 @@ def test_a_layer_over_rows_is_saved_as_its_cell(tmp_path):
 
 
 def captioner(rngs):
-    sizes: Any = {"shape": (8, 8, 1), "words": 4, "longest": 3, "marks": SpecialTokens(0, 1, 2)}
+    sizes: Any = {"shape": (8, 8, 1), "words": 4, "longest": 3, "tokens": SpecialTokens(0, 1, 2)}
     return Captioner(GRU, 5, **sizes, rngs=rngs)
 
 
