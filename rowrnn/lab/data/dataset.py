@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from rowrnn.errors import InputError
+from rowrnn.saving.preprocessing import Preprocessing
 
 VALIDATION = 5_000
 VALIDATION_SEED = 0
@@ -68,6 +69,7 @@ class Dataset:
         source: a description of where the arrays came from.
         checksum: SHA-256 of the arrays in order: training images, labels, test images, labels; None where not all of
             them were read.
+        preprocessing: how an image becomes one of this set; None for floating-point arrays, whose origin is not known.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Dataset:
     test: Split
     source: str
     checksum: str | None
+    preprocessing: Preprocessing | None = None
 
     @property
     def classes(self) -> int:
@@ -101,6 +104,7 @@ class Dataset:
             "train": len(self.train),
             "validation": len(self.validation),
             "test": len(self.test),
+            "preprocessing": self.preprocessing,
         }
 
     @classmethod
@@ -111,10 +115,12 @@ class Dataset:
         test: tuple[np.ndarray, np.ndarray],
         class_names: tuple[str, ...],
         source: str = "arrays in memory",
+        validation: tuple[np.ndarray, np.ndarray] | None = None,
+        preprocessing: Preprocessing | None = None,
     ) -> "Dataset":
-        """Checks arrays, splits off a validation set and puts all splits on the default device.
+        """Checks arrays, splits off a validation set if there is none, and puts all splits on the default device.
 
-        The validation split is 5,000 examples, or a tenth (at least one) of a training set below 50,000, drawn
+        The validation split is then 5,000 examples, or a tenth (at least one) of a training set below 50,000, drawn
         without replacement by a fixed seed: the same for every run.
 
         Args:
@@ -123,28 +129,37 @@ class Dataset:
             test: the same for the test set.
             class_names: names of the classes, in the order of the labels.
             source: a description of where the arrays came from.
+            validation: the same for a validation set of its own.
+            preprocessing: how an image becomes one of this set; for uint8 images, where not given, one that brings it
+                to their size.
 
         Raises:
-            InputError: if an array has another rank or dtype, a split is empty, training and test images differ in
+            InputError: if an array has another rank or dtype, a split is empty, the images of two splits differ in
                 size, an image has NaN or infinite values, a label is outside the classes, or there is only one training
                 image.
         """
-        for split, (images, labels) in {"training": train, "test": test}.items():
+        given = {"training": train, "validation": validation, "test": test}
+        splits = {split: arrays for split, arrays in given.items() if arrays is not None}
+        for split, (images, labels) in splits.items():
             check_examples(name, split, images, labels, len(class_names))
-        check_sizes(name, train[0].shape[1:], test[0].shape[1:])
+            check_sizes(name, train[0].shape[1:], images.shape[1:], split)
         checksum = hashlib.sha256()
-        for array in (*train, *test):
+        for array in (array for arrays in splits.values() for array in arrays):
             checksum.update(np.ascontiguousarray(array).data)
         images, labels = train
-        validation_part, train_part = held_out(name, len(images))
+        if validation is None:
+            validation_part, train_part = held_out(name, len(images))
+            validation = images[validation_part], labels[validation_part]
+            images, labels = images[train_part], labels[train_part]
         return cls(
             name=name,
             class_names=class_names,
-            train=on_device(images[train_part], labels[train_part]),
-            validation=on_device(images[validation_part], labels[validation_part]),
+            train=on_device(images, labels),
+            validation=on_device(*validation),
             test=on_device(*test),
             source=source,
             checksum=checksum.hexdigest(),
+            preprocessing=preprocessing or of_arrays(images),
         )
 
 
@@ -202,17 +217,25 @@ def held_out(name: str, examples: int) -> tuple[np.ndarray, np.ndarray]:
     return validation_part, train_part
 
 
-def check_sizes(name: str, train: tuple[int, ...], test: tuple[int, ...]) -> None:
-    """Checks that training and test images have the same size `(h, w, c)`.
+def check_sizes(name: str, train: tuple[int, ...], other: tuple[int, ...], split: str = "test") -> None:
+    """Checks that the images of another split have the size `(h, w, c)` of the training images.
 
     Raises:
         InputError: if they differ.
     """
-    if train != test:
+    if train != other:
         raise InputError(
-            f"The images of {name!r} are {list(train)} in the training set and {list(test)} in the test set; expected "
-            "one height, width and number of channels."
+            f"The images of {name!r} are {list(train)} in the training set and {list(other)} in the {split} set; "
+            "expected one height, width and number of channels."
         )
+
+
+def of_arrays(images: np.ndarray) -> Preprocessing | None:
+    """Returns the preprocessing that brings a picture to the size and channels of uint8 images; None for others."""
+    _, height, width, channels = images.shape
+    if images.dtype != np.uint8 or channels not in (1, 3):
+        return None
+    return Preprocessing((height, width), channels=channels)
 
 
 def _check_images(name: str, split: str, images: np.ndarray) -> None:

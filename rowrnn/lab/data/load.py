@@ -1,41 +1,83 @@
-"""Loading of a data set by its name."""
+"""Loading of images with classes by the name of a data set, or from a person's own files."""
 
 from pathlib import Path
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data.dataset import Dataset
+from rowrnn.lab.data.listing import Listing
+from rowrnn.lab.data.memory_budget import memory_budget
 from rowrnn.lab.data.mnist import load_bundled
+from rowrnn.lab.data.shaping import Shaping
+
+HUB = "hf:"
+ARRAYS = (".npz", ".npy")
 
 
-def load(name: str, data_dir: str | Path | None = None, budget: int | None = None) -> Dataset:
-    """Loads an image classification data set.
+def load(
+    name: str,
+    data_dir: str | Path | None = None,
+    budget: int | None = None,
+    *,
+    shaping: Shaping | None = None,
+    label: str = "label",
+    split_by: str | None = None,
+) -> Dataset:
+    """Loads a data set of images with classes.
 
     Args:
-        name: "mnist", bundled with the package, or any image classification set of TensorFlow Datasets (TFDS).
+        name: "mnist", bundled with the package; a folder or a file of own data (see `rowrnn.lab.data.sources`); "hf:NAME"
+            of the Hugging Face hub; or any image classification set of TensorFlow Datasets (TFDS).
         data_dir: TFDS directory to read from, or to prepare the set in; the default of TFDS where not given. With a
             `data_dir`, "mnist" too is read from there.
-        budget: bytes of memory for the training images of a TFDS set (see
-            `rowrnn.lab.data.on_disk.tfds.load_tfds`); larger sets stay on disk and are read during training.
+        budget: bytes of memory for the training images; larger sets stay on disk and are read during training.
+        shaping: how own pictures are made alike; by themselves where not given.
+        label: column of the classes of own pictures.
+        split_by: column whose values stay together where own pictures are split.
 
     Raises:
-        InputError: if the name is a path or unknown (similar names are suggested), or if the set cannot be prepared
-            here, is not an image classification set, or has arrays that a `Dataset` cannot hold.
+        InputError: if the name is unknown (similar names are suggested), own files are in no known layout or have no
+            classes, a set cannot be prepared here, is not an image classification set, or has arrays that a `Dataset`
+            cannot hold.
     """
-    if _is_path(name):
-        raise InputError(
-            f"A data set is found by its name, and {name!r} is a path. Expected 'mnist', or name[/config][:version] of "
-            "a set of TensorFlow Datasets, as 'fashion_mnist'; the folder where it is prepared is data_dir."
-        )
     if name == "mnist" and data_dir is None:
         return load_bundled()
+    if name.endswith(ARRAYS):
+        from rowrnn.lab.data.sources.arrays import load_arrays
+
+        return load_arrays(Path(name).expanduser())
+    if is_own(name):
+        from rowrnn.lab.data.labelled import dataset_of
+
+        allowed = memory_budget() if budget is None else budget
+        return dataset_of(load_listing(name, split_by), shaping or Shaping(), allowed, label=label)
     from rowrnn.lab.data.on_disk.tfds import load_tfds  # Imported only where used: TFDS takes seconds to import.
 
     return load_tfds(name, None if data_dir is None else Path(data_dir), budget)
 
 
-def _is_path(name: str) -> bool:
-    """Returns whether a name is meant as a path; `emnist/letters` is none where TFDS has prepared that set."""
-    if name.startswith((".", "/", "~")):
+def load_listing(name: str, split_by: str | None = None) -> Listing:
+    """Lists the examples of own data.
+
+    Args:
+        name: a folder, or "hf:NAME" of the Hugging Face hub.
+        split_by: column whose values stay together where the data is split.
+
+    Raises:
+        InputError: if there is nothing of that name, or it is in no known layout.
+    """
+    if not name:
+        raise InputError("Name the data: a folder of pictures, of clips or of parquet tables, or hf:NAME of the hub.")
+    from rowrnn.lab.data.sources.open import open_listing  # Imported only where used: it imports readers of tables.
+
+    return open_listing(name, split_by=split_by)
+
+
+def is_own(name: str) -> bool:
+    """Returns whether a name stands for own data: a path, or a name of the hub.
+
+    `emnist/letters` is no path where TFDS has prepared that set.
+    """
+    if name.startswith((".", "/", "~", HUB)) or "://" in name:
         return True
     path = Path(name)
-    return ("/" in name or "\\" in name) and path.exists() and not any(path.glob("*/features.json"))
+    return path.exists() and not any(path.glob("*/features.json"))

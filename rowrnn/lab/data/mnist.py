@@ -11,8 +11,10 @@ import numpy as np
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data.dataset import Dataset
+from rowrnn.saving.preprocessing import Preprocessing
 
 FILE = Path(__file__).with_name("mnist.npz")
+SIZE = (28, 28)
 SHA256 = "39b9b1ffaa0ba4d8995a616551f0966941fe02a3fe79ba4a9db7373db16d53ad"
 
 
@@ -36,4 +38,5 @@ def load_bundled(file: Path = FILE) -> Dataset:
         train = arrays["train_images"][..., None], arrays["train_labels"]
         test = arrays["test_images"][..., None], arrays["test_labels"]
     digits = tuple(str(digit) for digit in range(10))
-    return Dataset.from_arrays("mnist", train, test, digits, source=f"bundled {file.name}, SHA-256 {SHA256}")
+    source, preprocessing = f"bundled {file.name}, SHA-256 {SHA256}", Preprocessing(SIZE, channels=1, like_mnist=True)
+    return Dataset.from_arrays("mnist", train, test, digits, source, preprocessing=preprocessing)

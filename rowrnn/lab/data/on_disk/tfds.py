@@ -9,19 +9,19 @@ import sys
 from collections.abc import Generator
 from pathlib import Path
 
-import jax
 import numpy as np
-import psutil
 import tensorflow_datasets as tfds
 
 from rowrnn.errors import InputError
-from rowrnn.lab.data.dataset import Dataset, check_examples, check_sizes, held_out, on_device
+from rowrnn.lab.data.dataset import Dataset, check_examples, check_sizes, held_out, of_arrays, on_device
+from rowrnn.lab.data.memory_budget import memory_budget
 from rowrnn.lab.data.on_disk.decoded import Decoded
 from rowrnn.lab.data.on_disk.silence import reason, silence
 from rowrnn.lab.data.on_disk.stream import Stream
 from rowrnn.lab.devices.exchange import all_gather_scalar
 
 ANY_VERSION = "*.*.*"
+VALIDATION_SPLITS = ("validation", "val", "valid", "dev")
 HELD_OUT_PARTS = 6
 HELD_OUT_SEED = 0
 
@@ -29,8 +29,10 @@ HELD_OUT_SEED = 0
 def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Dataset:
     """Loads a set of TensorFlow Datasets, and prepares it first if it is not in the directory yet.
 
-    The test set is the split 'test', else 'validation', else a sixth of 'train' drawn by a fixed seed. Training images
-    larger than the budget stay on disk; the examples and their order are the same. `Dataset.source` says which applies.
+    The test set is the split 'test', else 'validation' (or 'val', 'valid', 'dev'), else a sixth of 'train' drawn by a
+    fixed seed. The validation set is the split of that name where there is a split 'test' too, else it is taken from the
+    training set. Training images larger than the budget stay on disk; the examples and their order are the same.
+    `Dataset.source` says which applies.
 
     Args:
         name: TFDS name, `name[/config][:version]`. Without a version, the newest prepared one.
@@ -52,34 +54,39 @@ def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Da
         _prepare(name, builder, folder)
         builder = _open(name, folder)  # Another process may have prepared it meanwhile.
     _check_format(name, builder, folder)
-    train, test, chosen = _streams(name, builder, keys)
+    train, validation, test, chosen = _streams(name, builder, keys)
     config = f" config {builder.info.config_name}" if builder.info.config_name else ""
     class_names = tuple(builder.info.features[keys[1]].names)
     source = f"TFDS {builder.info.name}:{builder.info.version}{config}, {chosen}"
     # All processes must decide alike.
-    allowed = all_gather_scalar(float(_budget() if budget is None else budget)).min()
+    allowed = all_gather_scalar(float(memory_budget() if budget is None else budget)).min()
     if train.nbytes <= allowed:
-        return Dataset.from_arrays(name, train.arrays(), test.arrays(), class_names, source)
+        official = None if validation is None else validation.arrays()
+        return Dataset.from_arrays(name, train.arrays(), test.arrays(), class_names, source, official)
     source += f"; training images streamed, {train.nbytes / 2**20:,.1f} MiB where {allowed / 2**20:,.1f} are allowed"
-    return _streamed(name, train, test, class_names, source, folder)
+    return _streamed(name, train, validation, test, class_names, source, folder)
 
 
 def _streamed(
-    name: str, train: Stream, test: Stream, class_names: tuple[str, ...], source: str, folder: Path
+    name: str, train: Stream, official: Stream | None, test: Stream, class_names: tuple[str, ...], source: str, folder: Path
 ) -> Dataset:
     """Makes the data set of `Dataset.from_arrays` from the same examples, with the training images left on disk."""
-    validation_part, train_part = held_out(name, len(train))
-    validation, tested = train.at(validation_part).arrays(), test.arrays()
+    rest = train
+    if official is None:
+        validation_part, train_part = held_out(name, len(train))
+        official, rest = train.at(validation_part), train.at(train_part)
+    validation, tested = official.arrays(), test.arrays()
     for split, examples in {"validation": validation, "test": tested}.items():
         check_examples(name, split, *examples, len(class_names))
-    check_sizes(name, train.images.shape[1:], test.images.shape[1:])
-    rest = train.at(train_part)
+        check_sizes(name, train.images.shape[1:], examples[0].shape[1:], split)
     try:
         examples = Decoded(rest, folder)
     except OSError as error:
         examples = rest
         source += f", and decoded at every reading, since {folder} has no room for them decoded ({error.strerror})"
-    return Dataset(name, class_names, examples, on_device(*validation), on_device(*tested), source, checksum=None)
+    return Dataset(
+        name, class_names, examples, on_device(*validation), on_device(*tested), source, None, of_arrays(tested[0])
+    )
 
 
 def _has_tensorflow() -> bool:
@@ -230,8 +237,11 @@ def _check_format(name: str, builder: tfds.core.DatasetBuilder, folder: Path) ->
         )
 
 
-def _streams(name: str, builder: tfds.core.DatasetBuilder, keys: tuple[str, str]) -> tuple[Stream, Stream, str]:
-    """Returns the training examples, the test examples, and a description of where the test examples came from.
+def _streams(
+    name: str, builder: tfds.core.DatasetBuilder, keys: tuple[str, str]
+) -> tuple[Stream, Stream | None, Stream, str]:
+    """Returns the training examples, those of a validation split beside a test split, the test examples, and a
+    description of where they came from.
 
     Raises:
         InputError: if there is no split 'train', or a split cannot be read.
@@ -243,17 +253,16 @@ def _streams(name: str, builder: tfds.core.DatasetBuilder, keys: tuple[str, str]
             f"The data set {name!r} has no split 'train', only {sorted(present)}; choose a set or config that has one."
         )
     train = Stream(name, builder, "train", keys)
-    for split in ("test", "validation"):
-        if split in present:
-            return train, Stream(name, builder, split, keys), f"test from split {split!r}"
+    validation = next((split for split in VALIDATION_SPLITS if split in present), None)
+    if "test" in present:
+        test = Stream(name, builder, "test", keys)
+        if validation is None:
+            return train, None, test, "test from split 'test'"
+        words = f"validation from split {validation!r}, test from split 'test'"
+        return train, Stream(name, builder, validation, keys), test, words
+    if validation is not None:
+        return train, None, Stream(name, builder, validation, keys), f"test from split {validation!r}"
     order = np.random.default_rng(HELD_OUT_SEED).permutation(len(train))
     test, rest = np.split(order, [len(train) // HELD_OUT_PARTS])
     words = f"test from split 'train': {len(test)} of {len(train)} examples, drawn by seed {HELD_OUT_SEED}"
-    return train.at(rest), train.at(test), words
-
-
-def _budget() -> int:
-    """Returns the bytes that training images may take: half of a device's memory, an eighth of a CPU's free memory."""
-    # On a CPU loading makes copies: of the arrays read, and of the validation examples split off.
-    stats = jax.local_devices()[0].memory_stats()
-    return stats["bytes_limit"] // 2 if stats else psutil.virtual_memory().available // 8
+    return train.at(rest), None, train.at(test), words

@@ -1,0 +1,70 @@
+"""How pictures of any size and colour are made alike: what was asked for, and what the pictures themselves decide."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from rowrnn.saving.preprocessing import Preprocessing
+
+KEPT_SIDE = 96  # pixels; pictures of one size with longer sides are made smaller
+LONGER_SIDE = 64  # pixels that the longer side gets then
+LOOKED_AT = 200  # pictures whose sizes and colours decide
+MULTIPLE = 4  # of pixels, so that two layers of patches fit
+
+Fit = Literal["pad", "stretch", "crop"]
+Picture = UInt8[np.ndarray, "h w c"]
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """How pictures are to be made alike.
+
+    Args:
+        size: height and width in pixels; where not given, the pictures decide. A width of 0 is left free.
+        fit: how a picture of another shape is brought to that size.
+        channels: whether pictures are grey or in colour; with "auto", grey where all that are looked at are.
+        like_mnist: whether the digit of a picture is found and centred as MNIST's are, in 28x28 grey pixels.
+    """
+
+    size: tuple[int, int] | None = None
+    fit: Fit = "pad"
+    channels: Literal["auto", "grey", "colour"] = "auto"
+    like_mnist: bool = False
+
+    def decide(self, pictures: Sequence[Picture]) -> Preprocessing:
+        """Returns the preprocessing of a data set, of which these are some pictures `[h, w, c]`.
+
+        Pictures of one size, of which no side is above 96 pixels, keep it; others get the median of their aspects, with
+        a longer side of 64 pixels. Padding has the median value of the pictures' borders.
+        """
+        if self.like_mnist:
+            return Preprocessing((28, 28), channels=1, like_mnist=True)
+        grey = {"grey": True, "colour": False, "auto": all(picture.shape[2] == 1 for picture in pictures)}[self.channels]
+        return Preprocessing(
+            size_of(pictures) if self.size is None else (self.size[0], self.size[1] or None),
+            fit=self.fit,
+            channels=1 if grey else 3,
+            background=border_of(pictures),
+        )
+
+
+def size_of(pictures: Sequence[Picture]) -> tuple[int, int]:
+    """Returns the height and width that pictures are brought to where none is asked for."""
+    sizes = {picture.shape[:2] for picture in pictures}
+    height, width = next(iter(sizes))
+    if len(sizes) == 1 and max(height, width) <= KEPT_SIDE:
+        return height, width
+    aspect = float(np.median([picture.shape[1] / picture.shape[0] for picture in pictures]))
+    longer = min(LONGER_SIDE, int(np.median([max(picture.shape[:2]) for picture in pictures])))
+    shorter = longer * min(aspect, 1 / aspect)
+    sides = tuple(max(MULTIPLE, MULTIPLE * round(side / MULTIPLE)) for side in (shorter, longer))
+    return (sides[0], sides[1]) if aspect >= 1 else (sides[1], sides[0])
+
+
+def border_of(pictures: Sequence[Picture]) -> int:
+    """Returns the median grey value of the borders of pictures."""
+    borders = [edge for picture in pictures for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1])]
+    return int(np.median(np.concatenate([edge.mean(axis=1) for edge in borders])))

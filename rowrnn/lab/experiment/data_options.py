@@ -1,0 +1,64 @@
+"""Options of experiments that say which data is read, and how its pictures are made alike."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from rowrnn.errors import InputError
+from rowrnn.lab.data import Dataset
+from rowrnn.lab.data.listing import Listing
+from rowrnn.lab.data.load import load, load_listing
+from rowrnn.lab.data.shaping import Shaping
+from rowrnn.lab.experiment.option_checks import AtLeast
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which data is read, and how its pictures are made alike."""
+
+    data: str = "mnist"
+    """The data: mnist, bundled; a folder of pictures, of clips or of parquet tables; a file of arrays, .npz; the name of a
+    set of TensorFlow Datasets; or hf:NAME of the Hugging Face hub."""
+    data_dir: Path | None = None
+    """Directory of TensorFlow Datasets; its own default where not given."""
+    data_memory: Annotated[float | None, AtLeast(0, "MiB of ")] = None
+    """Most MiB that training images may take in memory; those of a larger set are read from disk meanwhile. Half of a
+    device's memory where not given, on a CPU an eighth of what is free."""
+    size: tuple[int, int] | None = None
+    """Height and width that pictures are brought to, in pixels; 0 leaves the width of lines free. Where not given, that of
+    the pictures if all have the same, at most 96, else one that keeps their usual shape."""
+    fit: Literal["pad", "stretch", "crop"] = "pad"
+    """How a picture of another shape is brought to that size: padded, stretched, or cropped at the longer side."""
+    channels: Literal["auto", "grey", "colour"] = "auto"
+    """Whether pictures are read in grey or in colour; auto takes grey where all are grey."""
+    like_mnist: bool = False
+    """Find the digit of every picture, make it light on dark, and centre it in 28x28 as MNIST's are."""
+    split_by: str | None = None
+    """Column whose values stay together where splits are drawn, as writer."""
+    label_column: str = "label"
+    """Column of the class of a picture."""
+    text_column: str = "text"
+    """Column of the text of a picture."""
+
+    def load(self) -> Dataset:
+        """Loads images with classes.
+
+        Raises:
+            InputError: if they are unknown, cannot be read, or have no classes.
+        """
+        budget = None if self.data_memory is None else int(self.data_memory * 2**20)
+        return load(self.data, self.data_dir, budget, shaping=self.shaping(), label=self.label_column, split_by=self.split_by)
+
+    def listing(self) -> Listing:
+        """Lists the examples of own data.
+
+        Raises:
+            InputError: if there are none, or they are in no known layout.
+        """
+        return load_listing(self.data, self.split_by)
+
+    def shaping(self) -> Shaping:
+        """Returns how pictures are made alike."""
+        if self.size is not None and (self.size[0] < 1 or self.size[1] < 0):
+            raise InputError(f"--size is {' '.join(map(str, self.size))}; expected a height and a width in pixels.")
+        return Shaping(self.size, self.fit, self.channels, self.like_mnist)

@@ -1,0 +1,1 @@
+"""Training on a person's own files: one study a task, with defaults for small data."""

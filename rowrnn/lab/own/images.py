@@ -1,0 +1,88 @@
+"""Learns to tell own images apart: one model of a folder of images with classes.
+
+    rowrnn train images FOLDER
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from flax import nnx
+
+from rowrnn import CELLS, ReNet
+from rowrnn.lab.data import Augmentation, as_float
+from rowrnn.lab.experiment.classification import CLASSIFIER_PROTOCOL, classification_task, score_classifier
+from rowrnn.lab.experiment.contender import Contender, Examined, Trial
+from rowrnn.lab.experiment.data_options import DataOptions
+from rowrnn.lab.experiment.option_checks import Count, KnownNames
+from rowrnn.lab.experiment.options import Group, Regularization, TrainingOptions
+from rowrnn.lab.experiment.study import Study
+from rowrnn.lab.report.columns import PARAMETERS, score_column
+from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.tasks.classification.measures import area_under_curve, balanced_accuracy
+from rowrnn.lab.tasks.classification.task import examine
+from rowrnn.models import CNN, Classifier, ScanClassifier
+
+MODELS = {"gru": "Row GRU", "lstm": "Row LSTM", "renet": "ReNet", "cnn": "CNN"}
+RENET_PATCH = (2, 2)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Trains a model that tells the classes of own images apart."""
+
+    model: Annotated[str, KnownNames(MODELS)] = "gru"
+    """Model: gru and lstm read row by row, renet from all four sides; cnn sees the whole image."""
+    params: Count = 100_000
+    """Parameter budget, met within 3 %; the width follows from it."""
+    regularization: Group[Regularization] = Regularization(
+        dropout=0.2, augmentation=Augmentation(shift=2.0, rotation=8.0, zoom=0.1, shear=0.1)
+    )
+    training: Group[TrainingOptions] = TrainingOptions(
+        epochs=60, seeds=1, batch=32, learning_rate=4e-3, averaging=0.99, patience=12, source=DataOptions(data="")
+    )
+
+
+PRESETS: dict[str, dict[str, Any]] = {"quick": {"params": 20_000, "epochs": 2}}
+
+
+class OwnImages(Study[Options]):
+    """One classifier of own images."""
+
+    name = "train images"
+    protocol = CLASSIFIER_PROTOCOL | {
+        "balanced_accuracy": "mean over classes of the share of its test images that are answered right",
+        "auc": "area under the receiver operating characteristic, of two classes",
+    }
+    columns = (
+        score_column("test\naccuracy %"),
+        score_column("balanced\naccuracy %", "balanced_accuracy"),
+        PARAMETERS,
+    )
+
+    def contenders(self) -> list[Contender]:
+        options = self.options
+        task = classification_task(self.data, options.regularization.augmentation)
+        return [Contender(options.model, MODELS[options.model], self.build, task, budget=options.params)]
+
+    def build(self, width: int, rngs: nnx.Rngs) -> nnx.Module:
+        """Builds the model with `width` hidden units, or for a CNN, channels."""
+        name, dropout = self.options.model, self.options.regularization.dropout
+        (height, columns, channels), classes = self.data.shape, self.data.classes
+        if name == "cnn":
+            return CNN((height, columns, channels), width, classes, dropout=dropout, rngs=rngs)
+        if name == "renet":
+            first = ReNet(channels, -(-width // 2), RENET_PATCH, rngs=rngs)
+            layers = [first, ReNet(first.outputs, width, RENET_PATCH, rngs=rngs)]
+            return ScanClassifier(layers, classes, pooling="mean", dropout=dropout, rngs=rngs)
+        return Classifier(CELLS[name](columns * channels, width, rngs=rngs), classes, dropout=dropout, rngs=rngs)
+
+    def examine(self, trial: Trial) -> Examined:
+        test = self.data.test
+        scores, logits = score_classifier(trial, test)
+        labels, answers = np.asarray(test.labels), logits.argmax(axis=-1)
+        scores["balanced_accuracy"] = interval([balanced_accuracy(labels, of_seed) for of_seed in answers])
+        if self.data.classes == 2:
+            margins = logits[..., 1] - logits[..., 0]
+            scores["auc"] = interval([area_under_curve(labels, of_seed) for of_seed in margins])
+        return Examined(scores, examine(logits, test), (as_float(test.images[:1]),))

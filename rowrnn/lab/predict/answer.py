@@ -1,0 +1,79 @@
+"""An answer about one file, and tables of answers for people and for programs."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+UNSURE_BELOW = 0.7
+"""Probability below which an answer is marked as unsure."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says about one file.
+
+    Args:
+        file: name of the file.
+        answer: the class, or the text.
+        probability: of the answer, by the model.
+        others: the next most probable answers, with their probabilities.
+        error: why there is no answer; empty where there is one.
+        details: further values for programs, by name.
+    """
+
+    file: str
+    answer: str = ""
+    probability: float = 0.0
+    others: Sequence[tuple[str, float]] = ()
+    error: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def unsure(self, below: float = UNSURE_BELOW) -> bool:
+        """Returns whether there is an answer whose probability is below a bound."""
+        return not self.error and self.probability < below
+
+    def flat(self, below: float = UNSURE_BELOW) -> dict[str, Any]:
+        """Returns the answer as a dict for JSON."""
+        if self.error:
+            return {"file": self.file, "error": self.error}
+        return {
+            "file": self.file,
+            "answer": self.answer,
+            "probability": self.probability,
+            "unsure": self.unsure(below),
+            "others": dict(self.others),
+            **self.details,
+        }
+
+
+def rows_of(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> list[list[str]]:
+    """Returns a header and a row for each answer, the argument of `plain_table`."""
+    rows = [["file", "answer", "sure %", "", "or"]]
+    for answer in answers:
+        if answer.error:
+            rows.append([answer.file, "", "", answer.error, ""])
+            continue
+        others = ", ".join(f"{name} {100 * probability:.1f}" for name, probability in answer.others)
+        mark = "unsure" if answer.unsure(below) else ""
+        rows.append([answer.file, answer.answer, f"{100 * answer.probability:.1f}", mark, others])
+    return rows
+
+
+def as_json(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> str:
+    """Returns the answers as JSON, one object a line."""
+    return "".join(f"{json.dumps(answer.flat(below), ensure_ascii=False)}\n" for answer in answers)
+
+
+def as_csv(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> str:
+    """Returns the answers as CSV with a header: file, answer, probability, unsure, error."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["file", "answer", "probability", "unsure", "error"])
+    for answer in answers:
+        unsure = "" if answer.error else str(answer.unsure(below)).lower()
+        probability = "" if answer.error else f"{answer.probability:.6f}"
+        table.writerow([answer.file, answer.answer, probability, unsure, answer.error])
+    return text.getvalue()

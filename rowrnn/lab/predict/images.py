@@ -1,0 +1,50 @@
+"""Answers about images: the class of each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from rowrnn.errors import InputError
+from rowrnn.lab.data.listing import Item
+from rowrnn.lab.data.pictures import read_picture
+from rowrnn.lab.predict.answer import Answer
+from rowrnn.saving.card import Card
+
+BATCH = 64  # images at a time
+OTHERS = 2  # further answers that are told
+
+
+def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
+    """Returns the class of each picture; one that cannot be read gets an answer with the error."""
+    answers: dict[str, Answer] = {}
+    readable, pictures = [], []
+    for item in items:
+        try:
+            pictures.append(card.preprocessing.to_bytes(read_picture(item)[None])[0])
+            readable.append(item)
+        except InputError as error:
+            answers[item.name] = Answer(item.name, error=str(error))
+    for item, of_item in zip(readable, probabilities(model, card, pictures), strict=True):
+        best = np.argsort(-of_item, kind="stable")
+        names = [(card.classes[place], float(of_item[place])) for place in best]
+        details = {"probabilities": dict(zip(card.classes, of_item.tolist(), strict=True))}
+        answers[item.name] = Answer(item.name, *names[0], tuple(names[1 : 1 + OTHERS]), details=details)
+    return [answers[item.name] for item in items]
+
+
+def probabilities(model: Any, card: Card, pictures: Sequence[np.ndarray]) -> Float[np.ndarray, "n classes"]:
+    """Returns the probability of every class for pictures as the model sees them, uint8 `[h, w, c]` of one size."""
+    if not pictures:
+        return np.zeros((0, len(card.classes)), np.float32)
+    size = min(BATCH, len(pictures))
+    ask = jax.jit(lambda model, images: jax.nn.softmax(model(card.preprocessing.to_floats(images))))
+    found = []
+    for start in range(0, len(pictures), size):
+        batch = np.stack(pictures[start : start + size])
+        spare = np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)  # one shape is compiled once
+        found.append(np.asarray(ask(model, jnp.asarray(np.concatenate([batch, spare]))))[: len(batch)])
+    return np.concatenate(found)
