@@ -25,7 +25,7 @@ TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the run can be resumed
 
 def run_experiment(
     options_class: type[Options],
-    main: Callable[[Options, dict[str, bool]], None],
+    main: Callable[[Options, dict[str, bool]], object],
     presets: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Parses the command line and runs `main`.
