@@ -98,10 +98,12 @@ class Stopping(Mine):
         return {"biases": figure}
 
 
-def test_a_resumed_study_keeps_what_it_had_and_goes_on_where_it_was(tmp_path, monkeypatch, standard_promotion):
+def test_a_resumed_study_keeps_what_it_had_and_goes_on_where_it_was(tmp_path, monkeypatch, standard_promotion, capsys):
     run, other = tmp_path / "run", tmp_path / "other"
     with pytest.raises(Stopped):
         lab.run_study(Stopping, with_values(Options(), output=run))
+    call = f"the same call, with resume=Path({str(run)!r}) in its TrainingOptions"
+    assert f"Go on with: {call}" in capsys.readouterr().err
     before = json.loads((run / "results.json").read_text())
     assert [row["model"] for row in before["summary"]] == ["Budget 7950"]
 

@@ -272,14 +272,26 @@ def test_a_directory_without_a_run_is_refused(tmp_path):
 
 
 def test_a_run_that_cannot_be_read_hides_no_other(tmp_path):
-    command = "python elsewhere/mine.py --epochs 3"
-    with Run(tmp_path / "mine") as run:
-        run.save(results("mine").replace(protocol={"seeds": 3, "resume": None}, entries={"command": command}))
+    interrupted(tmp_path / "mine", "python elsewhere/mine.py --epochs 3")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "results.json").write_text("{")
-    (_, *rows), commands = overview(tmp_path)
+    (_, *rows), again = overview(tmp_path)
     assert [row[:2] for row in rows] == [["mine", "interrupted"], ["broken", "unreadable"]]
-    assert commands == [f"python elsewhere/mine.py --resume {tmp_path / 'mine'}"]
+    assert again == [f"python elsewhere/mine.py --resume {tmp_path / 'mine'}"]
+
+
+@pytest.mark.parametrize(
+    "command", ["python -c", "python ''", "python '/a path/ipykernel_launcher.py' -f kernel.json", "python bin/pytest"]
+)
+def test_a_run_without_a_script_goes_on_by_the_same_call(tmp_path, command):
+    interrupted(tmp_path / "run", command)
+    _, again = overview(tmp_path)
+    assert again == [f"the same call, with resume=Path({str(tmp_path / 'run')!r}) in its TrainingOptions"]
+
+
+def interrupted(directory, command):
+    with Run(directory) as run:
+        run.save(results("mine").replace(protocol={"seeds": 3, "resume": None}, entries={"command": command}))
 
 
 def test_a_study_without_arrays_draws_its_own_pictures(tmp_path):
