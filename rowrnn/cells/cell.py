@@ -20,6 +20,7 @@ class Cell(nnx.Module):
 
     Raises:
         ValueError: if `features` or `hidden` is not positive.
+        TypeError: if `rngs` is a seed or a key.
     """
 
     gate_names: ClassVar[tuple[str, ...]]
@@ -31,6 +32,11 @@ class Cell(nnx.Module):
             raise ValueError(
                 f"{type(self).__name__} needs at least one feature and one hidden unit, "
                 f"not features={features} and hidden={hidden}."
+            )
+        if not isinstance(rngs, nnx.Rngs):
+            raise TypeError(
+                f"{type(self).__name__} takes random streams, rngs=nnx.Rngs(0), not {type(rngs).__name__}: "
+                "nnx.Rngs makes them of a seed or a key."
             )
         self.features = features
         self.hidden = hidden

@@ -27,12 +27,14 @@ class Order:
 
     Args:
         size: height and width of the image.
-        pixels: `[n, t, p]`: the numbers (row by row) of the p pixels in each of t steps of n sequences; -1 for no
-            pixel.
-        places: `[gh, gw]`: the number (sequence by sequence) of the step whose output is at each place of the grid.
+        pixels: `[n, t, p]`: which p pixels are read in each of t steps of each of n sequences. The pixel in row i and
+            column j has the number i·width + j; where a step has fewer than p pixels, -1 fills it up.
+        places: `[gh, gw]`: which step's output lies at each place of the grid. Step i of sequence s has the number
+            s·t + i.
 
     Raises:
-        ValueError: if a pixel is outside the image, or a place has the number of a step that does not exist.
+        ValueError: if an array has another number of axes, a pixel is outside the image, or a place has the number of a
+            step that does not exist.
     """
 
     size: tuple[int, int]
@@ -40,6 +42,8 @@ class Order:
     places: Int[np.ndarray, "gh gw"]
 
     def __post_init__(self) -> None:
+        _check_axes("pixels", self.pixels, ("sequences", "steps", "pixels of a step"), "one sequence is pixels[None]")
+        _check_axes("places", self.places, ("height", "width"), "a grid of one column is places[:, None]")
         _check_numbers("pixels", self.pixels, HOLE, self.size[0] * self.size[1])
         _check_numbers("places", self.places, 0, self.pixels.shape[0] * self.pixels.shape[1])
 
@@ -124,6 +128,13 @@ class Order:
     def _check(self, size: tuple[int, int]) -> None:
         if size != self.size:
             raise ValueError(f"This order is for images of {self.size[0]}x{self.size[1]}, not {size[0]}x{size[1]}.")
+
+
+def _check_axes(name: str, numbers: np.ndarray, axes: tuple[str, ...], advice: str) -> None:
+    if numbers.ndim != len(axes):
+        raise ValueError(
+            f"The {name} of an order have the shape [{', '.join(axes)}], not {list(numbers.shape)}: {advice}."
+        )
 
 
 def _check_numbers(name: str, numbers: np.ndarray, first: int, end: int) -> None:

@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import GRU, Cell
 from rowrnn.image.image_scan import Grid, ImageScan
+from rowrnn.recurrence.arguments import check_cell_class
 from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence import Bidirectional
 from rowrnn.sequence.noise import split_key
@@ -28,6 +29,9 @@ class ReNet(nnx.Module):
         cell: a class of `rowrnn.cells`.
         rngs: random streams; the initial parameters use "params".
         options: further arguments of the cell.
+
+    Raises:
+        TypeError: if `cell` is not a class of cells.
     """
 
     def __init__(
@@ -40,6 +44,8 @@ class ReNet(nnx.Module):
         rngs: nnx.Rngs,
         **options: Any,
     ) -> None:
+        check_cell_class("ReNet", cell)
+
         def both(features: int) -> Bidirectional:
             return Bidirectional(*(cell(features, hidden, rngs=rngs, **options) for _ in range(2)))
 

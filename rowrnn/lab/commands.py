@@ -26,10 +26,10 @@ def list_runs(folder: tyro.conf.Positional[Path] = Path("runs")) -> None:
     Args:
         folder: where the directories of runs lie.
     """
-    rows, commands = overview(folder)
+    rows, interrupted = overview(folder)
     terminal().print(plain_table(rows))
-    for command in commands:
-        print(f"Go on with: {command}")
+    for again in interrupted:
+        print(f"Go on with: {again}")
     print("Draw a run again with: python -m rowrnn draw RUN")
 
 

@@ -32,6 +32,20 @@ def check_cell(caller: str, cell: Any) -> None:
     raise TypeError(f"{caller} takes cells of rowrnn, not {given}: {advice}.")
 
 
+def check_cell_class(caller: str, cell: Any) -> None:
+    """Raises TypeError unless `cell` is a class derived from `rowrnn.Cell`.
+
+    Args:
+        caller: name of the function or layer that makes the cells, for the message.
+        cell: what it was given.
+    """
+    if not (isinstance(cell, type) and issubclass(cell, Cell)):
+        given = repr(cell) if isinstance(cell, str | type) else f"an object of {type(cell).__name__}"
+        raise TypeError(
+            f"{caller} takes a class of cells, such as rowrnn.GRU, not {given}: rowrnn.CELLS has classes by name."
+        )
+
+
 def check_rate(name: str, rate: float) -> None:
     """Raises ValueError unless `rate` is in [0, 1)."""
     if not 0 <= rate < 1:

@@ -9,7 +9,14 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import Cell
-from rowrnn.recurrence.arguments import check_cell, check_rate, check_sequence, per_layer_states, valid_steps
+from rowrnn.recurrence.arguments import (
+    check_cell,
+    check_cell_class,
+    check_rate,
+    check_sequence,
+    per_layer_states,
+    valid_steps,
+)
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence.bidirectional import Bidirectional
@@ -158,7 +165,9 @@ def stack(
 
     Raises:
         ValueError: if a size is not positive, `merge` or `connection` is unknown, or `dropout` is not in [0, 1).
+        TypeError: if `cell` is not a class of cells.
     """
+    check_cell_class("stack", cell)
     made: list[Recurrent | Bidirectional] = []
     for _ in range(layers):
         width = features if not made else made[-1].outputs + (features if connection == "skip" else 0)

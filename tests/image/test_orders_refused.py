@@ -37,6 +37,19 @@ def test_numbers_outside_the_image(pixels, places, message):
         Order((4, 4), pixels, places)
 
 
+@pytest.mark.parametrize(
+    ("pixels", "places", "message"),
+    [
+        (NUMBERS, np.arange(4)[:, None], r"pixels of .* \[sequences, steps, pixels of a step\], not \[4, 4\]: one"),
+        (NUMBERS[None], np.arange(4), r"places of an order have the shape \[height, width\], not \[4\]: a grid"),
+    ],
+    ids=["pixels", "places"],
+)
+def test_maps_of_another_number_of_axes(pixels, places, message, unchecked_types):
+    with pytest.raises(ValueError, match=message):
+        Order((4, 4), pixels, places)
+
+
 def test_an_order_in_place_of_its_function():
     order = orders.permuted(4, 4)
     with pytest.raises(TypeError, match=r"a function \(height, width\) → Order, not Order: for images of one"):

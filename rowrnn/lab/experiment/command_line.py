@@ -15,8 +15,7 @@ import tyro
 
 from rowrnn.errors import InputError
 from rowrnn.lab.errors import Stopped, StorageError
-from rowrnn.lab.experiment.options import Unnamed, values_by_name, with_values
-from rowrnn.lab.runs.record import read_record
+from rowrnn.lab.experiment.options import Unnamed, record_to_resume, values_by_name, with_values
 
 Options = TypeVar("Options")
 
@@ -25,7 +24,7 @@ TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the run can be resumed
 
 def run_experiment(
     options_class: type[Options],
-    main: Callable[[Options, dict[str, bool]], None],
+    main: Callable[[Options, dict[str, bool]], object],
     presets: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Parses the command line and runs `main`.
@@ -150,10 +149,8 @@ def _as_started(
     if options != with_values(options_class(), **of_process):
         raise InputError("--resume takes its options from the run: give it alone, or with those of the processes.")
     directory = given["resume"]
-    record, experiment = read_record(directory), Path(sys.argv[0]).stem
+    record = record_to_resume(directory, Path(sys.argv[0]).stem)
     if record.arguments is None:
         raise InputError(f"{directory} was written by a version that could not resume: start it anew.")
-    if record.experiment != experiment:
-        raise InputError(f"{directory} is a run of {record.experiment}, not of {experiment}: resume it with that.")
     started, chosen = _parsed(options_class, presets, record.arguments)
     return with_values(started, output=directory, **of_process), chosen

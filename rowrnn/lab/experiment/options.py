@@ -18,7 +18,7 @@ from rowrnn.lab.data.load import load
 from rowrnn.lab.devices.processes import Machines
 from rowrnn.lab.experiment.option_checks import AtLeast, Check, Count, OptionalCount, Positive, Probability
 from rowrnn.lab.report.terminal import terminal
-from rowrnn.lab.runs.record import read_record, to_json
+from rowrnn.lab.runs.record import Record, read_record, to_json
 from rowrnn.lab.training import Recipe
 
 T = TypeVar("T")
@@ -147,15 +147,25 @@ def with_values(options: Any, **values: Any) -> Any:
     return dataclasses.replace(options, **changed)
 
 
+def record_to_resume(directory: Path, experiment: str) -> Record:
+    """Returns the record of an interrupted run.
+
+    Raises:
+        InputError: if the run is of another experiment or cannot be read.
+    """
+    record = read_record(directory)
+    if record.experiment != experiment:
+        raise InputError(f"{directory} is a run of {record.experiment}, not of {experiment}: resume it with that.")
+    return record
+
+
 def check_as_started(directory: Path, experiment: str, options: Any) -> None:
     """Checks that an interrupted run has these options, but for those of the processes.
 
     Raises:
         InputError: naming the first option that differs, or if the run is of another experiment or cannot be read.
     """
-    record = read_record(directory)
-    if record.experiment != experiment:
-        raise InputError(f"{directory} is a run of {record.experiment}, not of {experiment}: resume it with that.")
+    record = record_to_resume(directory, experiment)
     for name, value in json.loads(json.dumps(values_by_name(options), default=to_json)).items():
         if name not in ("output", "resume", "machines") and record.protocol.get(name) != value:
             raise InputError(

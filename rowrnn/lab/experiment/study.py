@@ -106,7 +106,7 @@ def run(study: type[Study[Options]], options_class: type[Options], presets: Mapp
     run_experiment(options_class, partial(run_study, study), presets)
 
 
-def run_study(study: type[Study[Any]], options: Any, chosen: Mapping[str, bool] | None = None) -> None:
+def run_study(study: type[Study[Any]], options: Any, chosen: Mapping[str, bool] | None = None) -> Path:
     """Loads the data, trains and examines each contender, saves the results, prints the table and draws the figures.
 
     Args:
@@ -114,10 +114,15 @@ def run_study(study: type[Study[Any]], options: Any, chosen: Mapping[str, bool] 
         options: the options of the study.
         chosen: for each preset, whether it was chosen; recorded in the protocol.
 
+    Returns:
+        The directory of the run, which `rowrnn.lab.runs.record.load_run` reads; in a process that is not the first of
+        several, a temporary one that is removed.
+
     Raises:
         InputError: if an option is out of range, does not fit the data or differs from that of the run to resume, no
             width meets a budget, two contenders have one title, the output directory cannot be written, or there is no
             run to resume.
+        TypeError: if the study's `examine` does not return `Examined`.
         FloatingPointError: if a loss, a gradient or a weight is not finite.
         StorageError: if a checkpoint or the results cannot be written.
         Stopped: on Ctrl-C or SIGTERM, after the training is saved.
@@ -155,6 +160,7 @@ def run_study(study: type[Study[Any]], options: Any, chosen: Mapping[str, bool] 
 
         draw(run.directory, asked.pictures)
         console.print(f"In {run.directory}: {', '.join(run.contents())}.")
+    return run.directory
 
 
 def distinct(contenders: Sequence[Contender]) -> Sequence[Contender]:
@@ -174,11 +180,20 @@ def distinct(contenders: Sequence[Contender]) -> Sequence[Contender]:
 
 
 def with_generation_share(study: Study[Any], trial: Trial) -> Examined:
-    """Examines a model, and measures the share of the training time that generating its examples takes."""
+    """Examines a model, and measures the share of the training time that generating its examples takes.
+
+    Raises:
+        TypeError: if `examine` does not return `Examined`.
+    """
     share = {}
     if trial.contender.generate is not None:
         share["generation_share"] = generation_share(trial, study.options.training)
     examined = study.examine(trial)
+    if not isinstance(examined, Examined):
+        raise TypeError(
+            f"{type(study).__name__}.examine returned {type(examined).__name__}; expected lab.Examined: return "
+            "lab.Examined(scores)."
+        )
     return dataclasses.replace(examined, scores={**share, **examined.scores})
 
 

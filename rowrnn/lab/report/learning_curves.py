@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
@@ -33,11 +34,15 @@ def learning_curves(record: Record) -> Figure:
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter("{x:g}")
-    # The error falls by a decade or two, the loss by more: only the error has room for minor labels.
-    left.yaxis.set_minor_formatter("")
-    if is_accuracy:
-        right.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5), numticks=20))
-    right.yaxis.set_minor_formatter("{x:g}")
-    right.tick_params(axis="y", which="minor", labelsize=7)
+        if axes.get_yscale() == "log":
+            _label_between_decades(axes)
     right.legend(loc="upper left", bbox_to_anchor=(1.02, 1))  # beside the axes: there may be many curves
     return figure
+
+
+def _label_between_decades(axes: Axes) -> None:
+    """Labels ticks between powers of ten, where there is room: few epochs may lie between two of these."""
+    bottom, top = axes.get_ylim()
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5), numticks=20))
+    axes.yaxis.set_minor_formatter("{x:g}" if top < 1000 * bottom else "")
+    axes.tick_params(axis="y", which="minor", labelsize=7)

@@ -98,8 +98,10 @@ class Run:
             finished = f"what was finished is in {self.directory / RESULTS}" if saved else "nothing was finished"
             ended = "Interrupted" if issubclass(kind, KeyboardInterrupt | Stopped) else "Ended by an error"
             print(f"{ended}: {finished}.", file=sys.stderr)
-            if resumable and not issubclass(kind, InputError | FloatingPointError):
-                print(f"Go on with: {resume_command(self.directory, sys.argv[0])}", file=sys.stderr)
+            record = self._record or self._before
+            if record and resumable and not issubclass(kind, InputError | FloatingPointError):
+                again = how_to_resume(self.directory, record.experiment, sys.argv[0])
+                print(f"Go on with: {again}", file=sys.stderr)
         (self.directory / CLAIM).unlink(missing_ok=True)
         os.close(self._lock)
         self._remove_empty()
@@ -272,9 +274,18 @@ def is_running(directory: Path) -> bool:
         os.close(lock)
 
 
-def resume_command(directory: Path, script: str) -> str:
-    """Returns the shell command that resumes an interrupted run."""
-    return shlex.join(["python", script, "--resume", str(directory)])
+def how_to_resume(directory: Path, experiment: str, script: str) -> str:
+    """Returns what resumes an interrupted run: a shell command, or in words the call that started it.
+
+    Args:
+        directory: directory of the run.
+        experiment: name of its experiment.
+        script: first word of `sys.argv`; the script of the experiment, if the run was not started by a call in a
+            notebook, a test or another program.
+    """
+    if Path(script).stem == experiment:
+        return shlex.join(["python", script, "--resume", str(directory)])
+    return f"the same call, with resume=Path({str(directory)!r}) in its TrainingOptions"
 
 
 def _tensorboard() -> Any:

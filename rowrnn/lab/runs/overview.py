@@ -1,4 +1,4 @@
-"""A table of all runs in a folder: progress, accuracy, age, and the commands that resume them."""
+"""A table of all runs in a folder: progress, accuracy, age, and what resumes them."""
 
 import shlex
 import time
@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rowrnn.errors import InputError
-from rowrnn.lab.runs.directory import is_running, resume_command
+from rowrnn.lab.runs.directory import how_to_resume, is_running
 from rowrnn.lab.runs.record import RESULTS, Record, read_record
 
 HEADER = ("run", "state", "how far", "accuracy %", "started")
@@ -21,7 +21,7 @@ def overview(folder: Path) -> tuple[list[list[str]], list[str]]:
 
     Returns:
         A header and a row for each run, those that cannot be read last, the argument of `plain_table`; and for each
-        interrupted run the command that resumes it.
+        interrupted run what resumes it.
 
     Raises:
         InputError: if there is no run in the folder.
@@ -40,12 +40,12 @@ def overview(folder: Path) -> tuple[list[list[str]], list[str]]:
         [path.name, state, _how_far(record), _accuracy(record), _age(record)]
         for (path, record), state in zip(runs, states, strict=True)
     ]
-    commands = [
-        resume_command(path, _script(record))
+    again = [
+        how_to_resume(path, record.experiment, _script(record))
         for (path, record), state in zip(runs, states, strict=True)
         if state == "interrupted" and "resume" in record.protocol
     ]
-    return [list(HEADER), *table, *unreadable], commands
+    return [list(HEADER), *table, *unreadable], again
 
 
 def _script(record: Record) -> str:

@@ -65,7 +65,8 @@ class Mine(lab.Study[Options]):
 def test_a_study_of_ones_own_is_trained_saved_tabulated_and_drawn(tmp_path, capsys):
     options = with_values(Options(), output=tmp_path / "run")
     with jax.numpy_dtype_promotion("standard"):  # Schedules of optax multiply floats by step counts.
-        lab.run_study(Mine, options, chosen={"quick": False})
+        directory = lab.run_study(Mine, options, chosen={"quick": False})
+    assert directory == tmp_path / "run"
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert (results["experiment"], results["finished"], results["shared"]) == ("mine", True, [1, 2])
     assert results["protocol"].items() >= {"budgets": [7_950, 8_050], "epochs": 2, "quick": False}.items()
@@ -97,10 +98,12 @@ class Stopping(Mine):
         return {"biases": figure}
 
 
-def test_a_resumed_study_keeps_what_it_had_and_goes_on_where_it_was(tmp_path, monkeypatch, standard_promotion):
+def test_a_resumed_study_keeps_what_it_had_and_goes_on_where_it_was(tmp_path, monkeypatch, standard_promotion, capsys):
     run, other = tmp_path / "run", tmp_path / "other"
     with pytest.raises(Stopped):
         lab.run_study(Stopping, with_values(Options(), output=run))
+    call = f"the same call, with resume=Path({str(run)!r}) in its TrainingOptions"
+    assert f"Go on with: {call}" in capsys.readouterr().err
     before = json.loads((run / "results.json").read_text())
     assert [row["model"] for row in before["summary"]] == ["Budget 7950"]
 
@@ -131,6 +134,21 @@ def test_two_models_of_one_title_are_refused(tmp_path):
     with pytest.raises(InputError, match="Two models have files named 'budget_7950', one of them 'Budget 7950'"):
         lab.run_study(Mine, with_values(Options(budgets=(7_950, 7_950)), output=tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []
+
+
+class Scored(Mine):
+    """A study whose `examine` returns scores alone."""
+
+    def examine(self, trial):
+        return {"test_accuracy": lab.interval([0.5])}
+
+
+def test_scores_that_are_not_in_an_examined_are_refused(unchecked_types):
+    options = Options()
+    contender = lab.Contender("one", "One", OneLayer, lab.Task(None, None, None, None), width=1)
+    trial = lab.Trial(contender, None, {}, None, (), None)
+    with pytest.raises(TypeError, match=r"Scored.examine returned dict; expected lab.Examined: return"):
+        study.with_generation_share(Scored(options, None), trial)
 
 
 def test_a_full_disk_while_a_model_is_kept_is_an_error_of_storage(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from experiments.mnist_rows import MnistRows
 from rowrnn.errors import InputError
 from rowrnn.lab.draw import draw
 from rowrnn.lab.report.columns import model_table
+from rowrnn.lab.report.learning_curves import learning_curves
 from rowrnn.lab.report.publish import pages_of, publish
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.report.style import band
@@ -121,6 +123,27 @@ def test_a_curve_has_its_values_in_sight_and_gaps_where_there_are_none():
     corners = [np.asarray(path.vertices) for path in shade.get_paths()]
     assert [(x.min(), x.max()) for x, _ in (c.T for c in corners)] == [(0, 1), (3, 4)]
     assert corners[0].max() == pytest.approx(2.5 + 6.353, abs=1e-3)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_the_curves_of_few_epochs_have_numbers_on_both_axes(epochs):
+    falling = np.array([0.49, 0.21, 0.15])[:epochs, None]
+    curves = {
+        model: {"loss": factor * falling, "validation_accuracy": 1 - factor * falling / 5}
+        for model, factor in (("Row LSTM", 1.0), ("CNN", 0.6))
+    }
+    figure = learning_curves(results().replace(curves=curves))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        assert labels_in_view(axes.xaxis) == {str(number) for number in range(1, epochs + 1)}
+        assert len(labels_in_view(axes.yaxis)) >= 2
+    plt.close(figure)
+
+
+def labels_in_view(axis):
+    first, last = axis.get_view_interval()
+    ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+    return {tick.label1.get_text() for tick in ticks if first <= tick.get_loc() <= last} - {""}
 
 
 def test_pictures_are_those_that_the_arrays_allow(tmp_path):
@@ -272,14 +295,26 @@ def test_a_directory_without_a_run_is_refused(tmp_path):
 
 
 def test_a_run_that_cannot_be_read_hides_no_other(tmp_path):
-    command = "python elsewhere/mine.py --epochs 3"
-    with Run(tmp_path / "mine") as run:
-        run.save(results("mine").replace(protocol={"seeds": 3, "resume": None}, entries={"command": command}))
+    interrupted(tmp_path / "mine", "python elsewhere/mine.py --epochs 3")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "results.json").write_text("{")
-    (_, *rows), commands = overview(tmp_path)
+    (_, *rows), again = overview(tmp_path)
     assert [row[:2] for row in rows] == [["mine", "interrupted"], ["broken", "unreadable"]]
-    assert commands == [f"python elsewhere/mine.py --resume {tmp_path / 'mine'}"]
+    assert again == [f"python elsewhere/mine.py --resume {tmp_path / 'mine'}"]
+
+
+@pytest.mark.parametrize(
+    "command", ["python -c", "python ''", "python '/a path/ipykernel_launcher.py' -f kernel.json", "python bin/pytest"]
+)
+def test_a_run_without_a_script_goes_on_by_the_same_call(tmp_path, command):
+    interrupted(tmp_path / "run", command)
+    _, again = overview(tmp_path)
+    assert again == [f"the same call, with resume=Path({str(tmp_path / 'run')!r}) in its TrainingOptions"]
+
+
+def interrupted(directory, command):
+    with Run(directory) as run:
+        run.save(results("mine").replace(protocol={"seeds": 3, "resume": None}, entries={"command": command}))
 
 
 def test_a_study_without_arrays_draws_its_own_pictures(tmp_path):
