@@ -71,7 +71,7 @@ def data_dir(tmp_path_factory):
 def finished(data_dir, tmp_path_factory):
     """A run of all three models on a TFDS set of seven classes with colour images of 12x20 pixels."""
     directory = tmp_path_factory.mktemp("run") / "run"
-    code, output, errors = run("--dataset", "shapes7", "--data-dir", data_dir, "--output", directory, *TINY)
+    code, output, errors = run("--data", "shapes7", "--data-dir", data_dir, "--output", directory, *TINY)
     assert code == 0, errors
     return directory, output, json.loads((directory / "results.json").read_text())
 
@@ -108,7 +108,7 @@ def test_results_say_what_was_done(finished):
         assert row["model"] in output
     assert set(results["versions"]) >= {"python", "jax", "flax", "rowrnn"}
     assert len(results["devices"]) == 2
-    assert "--dataset shapes7" in results["command"]
+    assert "--data shapes7" in results["command"]
     assert results["protocol"]["epochs"] == 2
 
 
@@ -139,7 +139,7 @@ def test_every_picture_is_there(finished):
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_from_disk_too(finished, data_dir, tmp_path):
     _, _, results = finished
-    arguments = ("--models", "gru", "--dataset", "shapes7", "--data-dir", data_dir, "--output", tmp_path / "again")
+    arguments = ("--models", "gru", "--data", "shapes7", "--data-dir", data_dir, "--output", tmp_path / "again")
     code, output, errors = run(*arguments, *TINY, "--data-memory", "0.1")
     assert code == 0, errors
     assert "training images streamed, 0.2 MiB where 0.1 are allowed" in output
@@ -168,7 +168,7 @@ def interrupt(process, sign, *signals):
 def interrupted(data_dir, tmp_path_factory):
     """A run that was asked to stop in its second model."""
     directory = tmp_path_factory.mktemp("interrupted") / "run"
-    arguments = ("--models", "gru", "lstm", "--dataset", "shapes7", "--data-dir", data_dir, "--tensorboard")
+    arguments = ("--models", "gru", "lstm", "--data", "shapes7", "--data-dir", data_dir, "--tensorboard")
     process = start(*arguments, "--output", directory, *TINY, "--epochs", "14")
     code, _, errors = interrupt(process, "Row LSTM.* loss ", signal.SIGINT)
     assert code == 75, errors
@@ -244,7 +244,7 @@ def test_a_trained_model_is_exported_from_the_run(finished, data_dir, tmp_path):
 
 def run_script(name, data_dir, output, *arguments):
     (study, script), printed = STUDIES[name], io.StringIO()
-    common = ("--dataset", "shapes7", "--data-dir", str(data_dir), "--output", str(output))
+    common = ("--data", "shapes7", "--data-dir", str(data_dir), "--output", str(output))
     options = tyro.cli(script.Options, args=[*common, *arguments])
     # Schedules of optax multiply floats by step counts.
     with contextlib.redirect_stdout(printed), jax.numpy_dtype_promotion("standard"):
@@ -327,7 +327,7 @@ def test_wrong_options_of_the_others(name, wrong, message, tmp_path, monkeypatch
 def test_help_explains_every_option():
     code, output, _ = run("--help")
     assert code == 0
-    for name in ("--params", "--epochs", "--dataset", "--data-dir", "--quick", "--full", "--rotation"):
+    for name in ("--params", "--epochs", "--data", "--data-dir", "--quick", "--full", "--rotation"):
         assert name in output
     assert "Parameter budget" in output
     # The help of a preset is made of its values.
@@ -360,7 +360,7 @@ import jax, jax.numpy as jnp
 devices = jnp.ones(1).devices()
 from experiments.mnist_rows import MnistRows, Options
 from rowrnn import lab
-training = lab.TrainingOptions(epochs=1, seeds=1, batch=16, dataset="shapes7", data_dir={str(data_dir)!r})
+training = lab.TrainingOptions(epochs=1, seeds=1, batch=16, source=lab.DataOptions("shapes7", {str(data_dir)!r}))
 lab.run_study(MnistRows, Options(models=("gru",), hidden=4, training=training))
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -388,7 +388,7 @@ def test_bad_input_is_one_paragraph_and_exit_code_2_and_leaves_nothing(tmp_path)
         ({"models": ("LSTM",)}, "Did you mean 'lstm'"),
         ({"models": ()}, "--models is empty; expected some of elman"),
         ({"models": ("gru", "cnn", "gru")}, "--models has 'gru' twice; expected each once"),
-        ({"dataset": "mnits"}, "Did you mean .*'mnist'"),
+        ({"data": "mnits"}, "Did you mean .*'mnist'"),
         ({"hidden": 0}, "--hidden is 0; expected at least 1"),
         ({"channels": -3}, "--channels is -3"),
         ({"epochs": 0}, "--epochs is 0"),

@@ -27,7 +27,7 @@ def test_two_processes_train_what_one_trains(tmp_path):
 
 def test_two_processes_read_from_disk_what_one_holds(tmp_path):
     shapes7.prepare(tmp_path)
-    what = ("--models", "gru", "--dataset", "shapes7", "--data-dir", str(tmp_path), "--params", "6000")
+    what = ("--models", "gru", "--data", "shapes7", "--data-dir", str(tmp_path), "--params", "6000")
     how = ("--epochs", "2", "--seeds", "1", "--batch", "10", "--dropout", "0", "--shift", "0")
     cluster.finish(cluster.start(1, *what, *how, "--output", str(tmp_path / "held")))
     # A process with room for the images does as the one without.

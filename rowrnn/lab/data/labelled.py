@@ -1,18 +1,14 @@
 """Own pictures with classes as a data set: decoded once, made alike, in memory or left on disk."""
 
-import copy
-import math
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 
 from rowrnn.lab.data.dataset import Dataset, Split, on_device
-from rowrnn.lab.data.decoded_cache import decoded
-from rowrnn.lab.data.listing import Item, Listing
+from rowrnn.lab.data.listing import Listing
 from rowrnn.lab.data.pictures import read_picture
 from rowrnn.lab.data.shaping import LOOKED_AT, Shaping
-from rowrnn.saving.preprocessing import Preprocessing
 
 
 class Kept:
@@ -71,7 +67,9 @@ def dataset_of(listing: Listing, shaping: Shaping, budget: int, *, label: str = 
     streamed = train.nbytes > budget
     source = listing.source
     if streamed:
-        source += f"; training images read from disk, {train.nbytes / 2**20:,.1f} MiB where {budget / 2**20:,.1f} are allowed"
+        source += (
+            f"; training images read from disk, {train.nbytes / 2**20:,.1f} MiB where {budget / 2**20:,.1f} are allowed"
+        )
     return Dataset(
         name=listing.name,
         class_names=names,

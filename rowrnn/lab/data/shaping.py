@@ -42,7 +42,9 @@ class Shaping:
         """
         if self.like_mnist:
             return Preprocessing((28, 28), channels=1, like_mnist=True)
-        grey = {"grey": True, "colour": False, "auto": all(picture.shape[2] == 1 for picture in pictures)}[self.channels]
+        grey = {"grey": True, "colour": False, "auto": all(picture.shape[2] == 1 for picture in pictures)}[
+            self.channels
+        ]
         return Preprocessing(
             size_of(pictures) if self.size is None else (self.size[0], self.size[1] or None),
             fit=self.fit,

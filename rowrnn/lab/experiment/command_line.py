@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -16,6 +17,7 @@ import tyro
 from rowrnn.errors import InputError
 from rowrnn.lab.errors import Stopped, StorageError
 from rowrnn.lab.experiment.options import Unnamed, record_to_resume, values_by_name, with_values
+from rowrnn.lab.runs.started import Started
 
 Options = TypeVar("Options")
 
@@ -26,6 +28,9 @@ def run_experiment(
     options_class: type[Options],
     main: Callable[[Options, dict[str, bool]], object],
     presets: Mapping[str, Mapping[str, Any]],
+    *,
+    name: str | None = None,
+    started: Started | None = None,
 ) -> None:
     """Parses the command line and runs `main`.
 
@@ -33,16 +38,24 @@ def run_experiment(
         options_class: a frozen dataclass.
         main: function of the options and, for each preset, whether it was chosen.
         presets: option values of each preset; an option given beside a preset wins.
+        name: name of the experiment; that of its script where not given.
+        started: the command line; that of the process where not given.
 
     Raises:
         SystemExit: with a message instead of a traceback, for the errors that `exit_on_error` lists.
     """
-    with exit_on_error(Path(sys.argv[0]).name):
-        main(*parse(options_class, presets, sys.argv[1:]))
+    started = started or Started.of_process()
+    *_, last = started.program
+    with exit_on_error(Path(last).name):
+        main(*parse(options_class, presets, started.arguments, name or Path(last).stem, shlex.join(started.program)))
 
 
 def parse(
-    options_class: type[Options], presets: Mapping[str, Mapping[str, Any]], arguments: Sequence[str]
+    options_class: type[Options],
+    presets: Mapping[str, Mapping[str, Any]],
+    arguments: Sequence[str],
+    experiment: str = "",
+    program: str | None = None,
 ) -> tuple[Options, dict[str, bool]]:
     """Parses the command line.
 
@@ -53,6 +66,8 @@ def parse(
         options_class: a frozen dataclass.
         presets: option values of each preset; an option given beside a preset wins.
         arguments: arguments of the command line.
+        experiment: name of the experiment, which a run to resume must be of.
+        program: what the help calls the program.
 
     Returns:
         The options, and for each preset whether it was chosen.
@@ -60,9 +75,9 @@ def parse(
     Raises:
         InputError: if two presets are given, an option is given beside `--resume`, or the run cannot be resumed.
     """
-    options, chosen = _parsed(options_class, presets, arguments)
+    options, chosen = _parsed(options_class, presets, arguments, program)
     if values_by_name(options).get("resume") is not None:
-        options, chosen = _as_started(options_class, presets, options)
+        options, chosen = _as_started(options_class, presets, options, experiment)
     return options, chosen
 
 
@@ -99,16 +114,19 @@ def _leave(code: int) -> NoReturn:
 
 
 def _parsed(
-    options_class: type[Options], presets: Mapping[str, Mapping[str, Any]], arguments: Sequence[str]
+    options_class: type[Options],
+    presets: Mapping[str, Mapping[str, Any]],
+    arguments: Sequence[str],
+    program: str | None = None,
 ) -> tuple[Options, dict[str, bool]]:
     command, default = _command(options_class, presets), options_class()
-    given = tyro.cli(command, args=arguments)
+    given = tyro.cli(command, args=arguments, prog=program)
     chosen = [name for name in presets if getattr(given, name)]
     if len(chosen) > 1:
         raise InputError(f"Presets exclude each other: take one of --{' and --'.join(chosen)}.")
     for name in chosen:
         preset = command(options=with_values(default, **presets[name]))
-        given = tyro.cli(command, args=arguments, default=preset)
+        given = tyro.cli(command, args=arguments, default=preset, prog=program)
     return given.options, {name: name in chosen for name in presets}
 
 
@@ -137,7 +155,7 @@ def _in_words(values: Mapping[str, Any]) -> str:
 
 
 def _as_started(
-    options_class: type[Options], presets: Mapping[str, Mapping[str, Any]], options: Any
+    options_class: type[Options], presets: Mapping[str, Mapping[str, Any]], options: Any, experiment: str
 ) -> tuple[Options, dict[str, bool]]:
     """Returns the options that the run was started with.
 
@@ -149,7 +167,7 @@ def _as_started(
     if options != with_values(options_class(), **of_process):
         raise InputError("--resume takes its options from the run: give it alone, or with those of the processes.")
     directory = given["resume"]
-    record = record_to_resume(directory, Path(sys.argv[0]).stem)
+    record = record_to_resume(directory, experiment)
     if record.arguments is None:
         raise InputError(f"{directory} was written by a version that could not resume: start it anew.")
     started, chosen = _parsed(options_class, presets, record.arguments)

@@ -17,16 +17,16 @@ class DataOptions:
     """Which data is read, and how its pictures are made alike."""
 
     data: str = "mnist"
-    """The data: mnist, bundled; a folder of pictures, of clips or of parquet tables; a file of arrays, .npz; the name of a
-    set of TensorFlow Datasets; or hf:NAME of the Hugging Face hub."""
+    """The data: mnist, bundled; a folder of pictures, of clips or of parquet tables; a file of arrays, .npz; the name of
+    a set of TensorFlow Datasets; or hf:NAME of the Hugging Face hub."""
     data_dir: Path | None = None
     """Directory of TensorFlow Datasets; its own default where not given."""
     data_memory: Annotated[float | None, AtLeast(0, "MiB of ")] = None
     """Most MiB that training images may take in memory; those of a larger set are read from disk meanwhile. Half of a
     device's memory where not given, on a CPU an eighth of what is free."""
     size: tuple[int, int] | None = None
-    """Height and width that pictures are brought to, in pixels; 0 leaves the width of lines free. Where not given, that of
-    the pictures if all have the same, at most 96, else one that keeps their usual shape."""
+    """Height and width that pictures are brought to, in pixels; 0 leaves the width of lines free. Where not given, that
+    of the pictures if all have the same, at most 96, else one that keeps their usual shape."""
     fit: Literal["pad", "stretch", "crop"] = "pad"
     """How a picture of another shape is brought to that size: padded, stretched, or cropped at the longer side."""
     channels: Literal["auto", "grey", "colour"] = "auto"
@@ -47,7 +47,9 @@ class DataOptions:
             InputError: if they are unknown, cannot be read, or have no classes.
         """
         budget = None if self.data_memory is None else int(self.data_memory * 2**20)
-        return load(self.data, self.data_dir, budget, shaping=self.shaping(), label=self.label_column, split_by=self.split_by)
+        return load(
+            self.data, self.data_dir, budget, shaping=self.shaping(), label=self.label_column, split_by=self.split_by
+        )
 
     def listing(self) -> Listing:
         """Lists the examples of own data.

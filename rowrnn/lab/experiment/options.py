@@ -14,8 +14,8 @@ from jaxtyping import Array, Key
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Augmentation, Dataset, Split
-from rowrnn.lab.data.load import load
 from rowrnn.lab.devices.processes import Machines
+from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import AtLeast, Check, Count, OptionalCount, Positive, Probability
 from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.record import Record, read_record, to_json
@@ -45,13 +45,7 @@ class TrainingOptions:
     """Peak learning rate of AdamW."""
     weight_decay: Annotated[float, AtLeast(0)] = 1e-2
     """Decoupled weight decay of matrices and kernels."""
-    dataset: str = "mnist"
-    """Data set: mnist is bundled; any other image classification set comes from TensorFlow Datasets."""
-    data_dir: Path | None = None
-    """Directory of TensorFlow Datasets; its own default where not given."""
-    data_memory: Annotated[float | None, AtLeast(0, "MiB of ")] = None
-    """Most MiB that training images of a TFDS set may take; those of a larger set are read from disk meanwhile. Half
-    of a device's memory where not given, on a CPU an eighth of what is free."""
+    source: Group[DataOptions] = DataOptions()
     train_images: OptionalCount = None
     """Train on so many images only; all where not given."""
     output: Path | None = None
@@ -68,17 +62,23 @@ class TrainingOptions:
     machines: Unnamed[Machines] = Machines()
     """Processes that train together."""
 
-    def load(self) -> Dataset:
-        """Joins the other processes and loads the data set, cut to `train_images`; prints if images stay on disk.
+    def join(self) -> None:
+        """Joins the other processes.
 
         Raises:
-            InputError: if the seed is out of range, the processes do not join, or the data set is unknown or cannot be
-                read.
+            InputError: if the seed is out of range, or the processes do not join.
         """
         if not 0 <= self.seed < 2**32 - self.seeds:
             raise InputError(f"--seed {self.seed} is out of range; expected one from 0 to 2^32.")
         self.machines.join()
-        data = load(self.dataset, self.data_dir, None if self.data_memory is None else int(self.data_memory * 2**20))
+
+    def load(self) -> Dataset:
+        """Loads images with classes, cut to `train_images`; prints their source if images stay on disk.
+
+        Raises:
+            InputError: if the data is unknown, cannot be read, or has no classes.
+        """
+        data = self.source.load()
         if not isinstance(data.train, Split):
             terminal().print(f"{data.source}.")
         return dataclasses.replace(data, train=data.train.first(self.train_images))

@@ -26,6 +26,8 @@ from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.kept_models import keep_model
 from rowrnn.lab.runs.process_usage import peak_memory
 from rowrnn.lab.runs.record import Record
+from rowrnn.lab.runs.started import Started
+from rowrnn.saving.card import Card
 
 Options = TypeVar("Options")
 
@@ -65,6 +67,15 @@ class Study(ABC, Generic[Options]):
         self.data = data
 
     @classmethod
+    def load(cls, options: Any) -> Any:
+        """Loads the data that the options name; by default images with classes.
+
+        Raises:
+            InputError: if it is unknown, cannot be read, or is of another kind.
+        """
+        return options.training.load()
+
+    @classmethod
     def check(cls, options: Options) -> None:
         """Checks options beyond the ranges in their types, before the data is loaded.
 
@@ -79,6 +90,16 @@ class Study(ABC, Generic[Options]):
     @abstractmethod
     def examine(self, trial: Trial) -> Examined:
         """Examines a trained model."""
+
+    def training(self) -> TrainingOptions:
+        """Returns the training options, which may follow from the data too; by default those given."""
+        options: Any = self.options
+        return options.training
+
+    def card(self, trial: Trial) -> Card | None:
+        """Returns the card of a trained model, which says what was done to its inputs; by default there is none."""
+        del trial
+        return None
 
     def setting(self) -> Setting:
         """Returns the record entries and arrays that all models share; called once the widths are known."""
@@ -95,24 +116,38 @@ class Study(ABC, Generic[Options]):
         return PICTURES[self.name](record, arrays) if self.name in PICTURES else {}
 
 
-def run(study: type[Study[Options]], options_class: type[Options], presets: Mapping[str, Mapping[str, Any]]) -> None:
+def run(
+    study: type[Study[Options]],
+    options_class: type[Options],
+    presets: Mapping[str, Mapping[str, Any]],
+    started: Started | None = None,
+) -> None:
     """Runs a study from the command line; errors end it with their message and exit code.
 
     Args:
         study: the study.
         options_class: its options, a frozen dataclass.
         presets: option values of each preset; an option given beside a preset wins.
+        started: the command line; that of the process where not given.
     """
-    run_experiment(options_class, partial(run_study, study), presets)
+    main = partial(run_study, study, started=started)
+    run_experiment(options_class, main, presets, name=study.name, started=started)
 
 
-def run_study(study: type[Study[Any]], options: Any, chosen: Mapping[str, bool] | None = None) -> Path:
+def run_study(
+    study: type[Study[Any]],
+    options: Any,
+    chosen: Mapping[str, bool] | None = None,
+    *,
+    started: Started | None = None,
+) -> Path:
     """Loads the data, trains and examines each contender, saves the results, prints the table and draws the figures.
 
     Args:
         study: the study.
         options: the options of the study.
         chosen: for each preset, whether it was chosen; recorded in the protocol.
+        started: the command that started it; that of the process where not given.
 
     Returns:
         The directory of the run, which `rowrnn.lab.runs.record.load_run` reads; in a process that is not the first of
@@ -132,12 +167,15 @@ def run_study(study: type[Study[Any]], options: Any, chosen: Mapping[str, bool] 
     training: TrainingOptions = options.training
     if training.resume is not None:
         check_as_started(training.resume, study.name, options)
-    asked = study(options, training.load())
+    training.join()
+    asked = study(options, study.load(options))
+    training = asked.training()
     contenders = [(contender, contender.solve()) for contender in distinct(asked.contenders())]
     setting = asked.setting()
     console = terminal()
     output = training.resume or training.output or Path("runs") / asked.name
-    with Run(output, resume=training.resume is not None, tensorboard=training.tensorboard) as run:
+    resume, tensorboard = training.resume is not None, training.tensorboard
+    with Run(output, resume=resume, tensorboard=tensorboard, started=started) as run:
         protocol = {**PROTOCOL, **asked.protocol, **values_by_name(options), **(chosen or {})}
         entries = {**run.environment(), **setting.entries}
         record = Record.of({"experiment": asked.name, "data": asked.data.describe(), "protocol": protocol, **entries})

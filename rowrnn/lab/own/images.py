@@ -1,8 +1,9 @@
 """Learns to tell own images apart: one model of a folder of images with classes.
 
-    rowrnn train images FOLDER
+rowrnn train images FOLDER
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,7 +12,12 @@ from flax import nnx
 
 from rowrnn import CELLS, ReNet
 from rowrnn.lab.data import Augmentation, as_float
-from rowrnn.lab.experiment.classification import CLASSIFIER_PROTOCOL, classification_task, score_classifier
+from rowrnn.lab.experiment.classification import (
+    CLASSIFIER_PROTOCOL,
+    classification_task,
+    classifier_card,
+    score_classifier,
+)
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import Count, KnownNames
@@ -22,6 +28,7 @@ from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.tasks.classification.measures import area_under_curve, balanced_accuracy
 from rowrnn.lab.tasks.classification.task import examine
 from rowrnn.models import CNN, Classifier, ScanClassifier
+from rowrnn.saving.card import Card
 
 MODELS = {"gru": "Row GRU", "lstm": "Row LSTM", "renet": "ReNet", "cnn": "CNN"}
 RENET_PATCH = (2, 2)
@@ -49,7 +56,7 @@ PRESETS: dict[str, dict[str, Any]] = {"quick": {"params": 20_000, "epochs": 2}}
 class OwnImages(Study[Options]):
     """One classifier of own images."""
 
-    name = "train images"
+    name = "train_images"
     protocol = CLASSIFIER_PROTOCOL | {
         "balanced_accuracy": "mean over classes of the share of its test images that are answered right",
         "auc": "area under the receiver operating characteristic, of two classes",
@@ -59,6 +66,11 @@ class OwnImages(Study[Options]):
         score_column("balanced\naccuracy %", "balanced_accuracy"),
         PARAMETERS,
     )
+
+    def training(self) -> TrainingOptions:
+        """Returns the training options, with batches that a small set can fill."""
+        given = self.options.training
+        return dataclasses.replace(given, batch=min(given.batch, len(self.data.train)))
 
     def contenders(self) -> list[Contender]:
         options = self.options
@@ -76,6 +88,9 @@ class OwnImages(Study[Options]):
             layers = [first, ReNet(first.outputs, width, RENET_PATCH, rngs=rngs)]
             return ScanClassifier(layers, classes, pooling="mean", dropout=dropout, rngs=rngs)
         return Classifier(CELLS[name](columns * channels, width, rngs=rngs), classes, dropout=dropout, rngs=rngs)
+
+    def card(self, trial: Trial) -> Card | None:
+        return classifier_card(self.data, trial)
 
     def examine(self, trial: Trial) -> Examined:
         test = self.data.test

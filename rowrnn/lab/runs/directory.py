@@ -3,7 +3,6 @@
 import fcntl
 import os
 import platform
-import shlex
 import shutil
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from rowrnn.lab.errors import Stopped, StorageError
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.process_usage import seconds_since_start
 from rowrnn.lab.runs.record import RESULTS, Record, load_run, read_record, write_arrays, write_record
+from rowrnn.lab.runs.started import Started, how_to_resume
 
 CLAIM = ".running"  # the file whose lock a running process holds
 CHECKPOINTS = "checkpoints"
@@ -38,14 +38,18 @@ class Run:
         directory: where to write. If it is not empty, the run uses the next free name: `directory-2`, `directory-3`, ….
         resume: resume the interrupted run in the directory instead.
         tensorboard: write the values passed to `epoch` for TensorBoard too.
+        started: the command that started it; that of the process where not given.
 
     Raises:
         InputError: if tensorboardX is missing; on entry, if the directory cannot be written, or holds no interrupted
             run to resume.
     """
 
-    def __init__(self, directory: Path, *, resume: bool = False, tensorboard: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, resume: bool = False, tensorboard: bool = False, started: Started | None = None
+    ) -> None:
         self.directory = directory
+        self._started = started or Started.of_process()
         self._resume = resume
         self._made: list[Path] = []
         self._before: Record | None = None
@@ -100,8 +104,7 @@ class Run:
             print(f"{ended}: {finished}.", file=sys.stderr)
             record = self._record or self._before
             if record and resumable and not issubclass(kind, InputError | FloatingPointError):
-                again = how_to_resume(self.directory, record.experiment, sys.argv[0])
-                print(f"Go on with: {again}", file=sys.stderr)
+                print(f"Go on with: {how_to_resume(self.directory, record)}", file=sys.stderr)
         (self.directory / CLAIM).unlink(missing_ok=True)
         os.close(self._lock)
         self._remove_empty()
@@ -245,8 +248,8 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """Returns command, start time, versions and devices, for a resumed run those of its start."""
         here = {
-            "command": shlex.join(["python", *sys.argv]),
-            "arguments": sys.argv[1:],
+            "command": str(self._started),
+            "arguments": list(self._started.arguments),
             "started": self._now,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             "platform": f"{platform.system()} {platform.machine()}",
@@ -272,20 +275,6 @@ def is_running(directory: Path) -> bool:
         return True
     finally:
         os.close(lock)
-
-
-def how_to_resume(directory: Path, experiment: str, script: str) -> str:
-    """Returns what resumes an interrupted run: a shell command, or in words the call that started it.
-
-    Args:
-        directory: directory of the run.
-        experiment: name of its experiment.
-        script: first word of `sys.argv`; the script of the experiment, if the run was not started by a call in a
-            notebook, a test or another program.
-    """
-    if Path(script).stem == experiment:
-        return shlex.join(["python", script, "--resume", str(directory)])
-    return f"the same call, with resume=Path({str(directory)!r}) in its TrainingOptions"
 
 
 def _tensorboard() -> Any:

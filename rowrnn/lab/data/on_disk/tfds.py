@@ -68,7 +68,13 @@ def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Da
 
 
 def _streamed(
-    name: str, train: Stream, official: Stream | None, test: Stream, class_names: tuple[str, ...], source: str, folder: Path
+    name: str,
+    train: Stream,
+    official: Stream | None,
+    test: Stream,
+    class_names: tuple[str, ...],
+    source: str,
+    folder: Path,
 ) -> Dataset:
     """Makes the data set of `Dataset.from_arrays` from the same examples, with the training images left on disk."""
     rest = train

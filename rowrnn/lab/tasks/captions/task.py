@@ -29,7 +29,7 @@ def check_digits(data: Dataset) -> None:
     if height != width or channels != 1 or data.classes > len(language.DIGITS):
         raise InputError(
             f"Scenes are made of square grey images of at most {len(language.DIGITS)} classes, not of {data.classes} "
-            f"classes of {height}x{width}x{channels} in {data.name}. Take --dataset mnist."
+            f"classes of {height}x{width}x{channels} in {data.name}. Take --data mnist."
         )
 
 

@@ -185,7 +185,7 @@ def data_dir(tmp_path_factory):
 @pytest.mark.slow
 def test_the_script(data_dir, tmp_path):
     """Colour images of 12x20 pixels in videos of three frames."""
-    common = ("--dataset", "shapes7", "--data-dir", str(data_dir), "--output", str(tmp_path / "run"))
+    common = ("--data", "shapes7", "--data-dir", str(data_dir), "--output", str(tmp_path / "run"))
     what = ("--models", "min_gru", "frame", "--params", "2500", "--channels", "2", "--features", "8")
     how = ("--frames", "3", "--epochs", "1", "--seeds", "2", "--batch", "16", "--test-images", "60")
     with jax.numpy_dtype_promotion("standard"):  # Schedules of optax multiply floats by step counts.

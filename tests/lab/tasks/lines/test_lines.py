@@ -271,7 +271,7 @@ def test_wrong_options(wrong, message, tmp_path, monkeypatch):
 
 def test_images_in_colour_make_no_lines(tmp_path):
     shapes7.prepare(tmp_path / "tfds")
-    what = ("--models", "forward", "--params", "3100", "--dataset", "shapes7")
+    what = ("--models", "forward", "--params", "3100", "--data", "shapes7")
     with pytest.raises(InputError, match="images of one channel"):
         run(tmp_path, *what, "--data-dir", str(tmp_path / "tfds"))
     assert not (tmp_path / "run").exists()

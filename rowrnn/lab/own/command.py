@@ -1,0 +1,31 @@
+"""The command `rowrnn train TASK DATA`."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from rowrnn.lab.experiment.study import run
+from rowrnn.lab.runs.started import Started
+
+TASKS: Mapping[str, tuple[str, str]] = {
+    "images": ("OwnImages", "tells the classes of images apart"),
+    "lines": ("OwnLines", "reads lines of text"),
+    "clips": ("OwnClips", "tells the classes of clips apart"),
+    "captions": ("OwnCaptions", "describes images in words"),
+}
+"""The study of each task, in the module of the task's name, and what its model does."""
+
+
+def train(task: str, arguments: Sequence[str]) -> None:
+    """Trains a model of a task.
+
+    Args:
+        task: one of `TASKS`.
+        arguments: the data, unless a run is resumed, and options.
+    """
+    module: Any = import_module(f"rowrnn.lab.own.{task}")
+    study, _ = TASKS[task]
+    if arguments and not arguments[0].startswith("-"):
+        arguments = ["--data", *arguments]
+    started = Started(("rowrnn", "train", task), tuple(arguments))
+    run(getattr(module, study), module.Options, module.PRESETS, started)
