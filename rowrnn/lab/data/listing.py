@@ -1,0 +1,138 @@
+"""What a data set holds, before anything is decoded: its items, where they lie, and what is known of each."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rowrnn.errors import InputError
+
+OPTIONS = {"label": "--label-column", "text": "--text-column"}
+# What the items of a task are, and the column that it learns from.
+TASKS = {
+    "images": ("pictures", "label"),
+    "lines": ("pictures", "text"),
+    "captions": ("pictures", "text"),
+    "clips": ("clips", "label"),
+    "boxes": ("pictures", "objects"),
+    "masks": ("pictures", "mask"),
+}
+
+
+class Unreadable(InputError):
+    """Error for a file that is damaged or is no picture or clip that can be read."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One example where it lies.
+
+    Args:
+        name: its path below the data set, or "train-00000-of-00001.parquet, row 17": for messages and answers.
+        path: a file, or a folder of frames; None where the bytes are in a table.
+        content: a function that returns its bytes; None where there is a path.
+        columns: its annotations: "label" is the name of a class, "text" a string or a list of strings, "objects" boxes
+            and their categories, "mask" a path; others as the data set names them.
+        version: what changes with the content, for items without a path.
+    """
+
+    name: str
+    path: Path | None = None
+    content: Callable[[], bytes] | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    version: tuple[Any, ...] = ()
+
+    def read(self) -> bytes:
+        """Returns the bytes of the file.
+
+        Raises:
+            Unreadable: if it cannot be read.
+        """
+        try:
+            if self.content is not None:
+                return self.content()
+            if self.path is not None:
+                return self.path.read_bytes()
+        except OSError as error:
+            raise Unreadable(f"{self.name} cannot be read ({error.strerror or error}).") from error
+        raise InputError(f"{self.name} has neither a path nor content; an item has one of them.")
+
+    def fingerprint(self) -> tuple[Any, ...]:
+        """Returns what changes when the file does: names, sizes and modification times; `version` without a path."""
+        if self.path is None:
+            return (self.name, *self.version)
+        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        stats = ((file, os.stat(file)) for file in files)
+        return (str(self.path), *((file.name, stat.st_size, stat.st_mtime_ns) for file, stat in stats))
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The items of a data set by split.
+
+    Args:
+        name: the folder or the name that it was opened by.
+        splits: items of "train", "validation" and "test", none empty.
+        source: a description of the layout, where each split came from, and what was left out.
+        classes: names of the classes in the order of their numbers; empty where no item has a label.
+        media: what the files are: "pictures", "clips", or both for GIFs.
+    """
+
+    name: str
+    splits: Mapping[str, Sequence[Item]]
+    source: str
+    classes: tuple[str, ...] = ()
+    media: tuple[str, ...] = ("pictures",)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the annotations that items have."""
+        return tuple(dict.fromkeys(name for items in self.splits.values() for item in items for name in item.columns))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks that can be learnt from these items, of `TASKS`."""
+        return tuple(task for task in TASKS if not self._unfit(task))
+
+    def check(self, task: str) -> None:
+        """Checks that a task can be learnt from these items.
+
+        Raises:
+            InputError: if the files are of another kind, the column that the task learns from is missing or not what
+                the task expects, or there is only one class.
+        """
+        problem = self._unfit(task)
+        if problem:
+            tasks = self.tasks
+            also = f" It would do for {' or '.join(map(repr, tasks))}." if tasks else ""
+            raise InputError(problem + also)
+
+    def _unfit(self, task: str) -> str:
+        """Returns why a task cannot be learnt from these items; "" where it can."""
+        medium, column = TASKS[task]
+        if medium not in self.media:
+            return f"{self.name} holds {' and '.join(self.media)}; the task {task!r} needs {medium}."
+        if column not in (columns := self.columns):
+            return self._without(column, columns)
+        if column == "label" and len(self.classes) < 2:
+            return f"All items of {self.name} have the label {self.classes[0]!r}; expected at least two classes."
+        if column == "text":
+            return self._unfit_texts(task)
+        return ""
+
+    def _without(self, column: str, columns: Sequence[str]) -> str:
+        has = ", ".join(columns) or "none"
+        option = f" Name another by {OPTIONS[column]}." if column in OPTIONS and columns else ""
+        folders = " Or put each class into a folder of its own." if column == "label" and not columns else ""
+        return f"{self.name} has no column {column!r}; its columns: {has}.{option}{folders}"
+
+    def _unfit_texts(self, task: str) -> str:
+        for item in (item for items in self.splits.values() for item in items):
+            text = item.columns["text"]
+            texts = text if isinstance(text, list | tuple) else [text]
+            if not texts or not all(isinstance(text, str) for text in texts):
+                return f"The text of {item.name} is {text!r}; expected a string, or a list of them."
+            if task == "lines" and not isinstance(text, str):
+                return f"{item.name} has {len(texts)} texts; the task 'lines' needs one a picture."
+        return ""

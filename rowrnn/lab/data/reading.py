@@ -1,0 +1,82 @@
+"""Reading of many items in threads, in their order; those that cannot be read are told apart."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rowrnn.errors import InputError
+from rowrnn.lab.data.listing import Item, Unreadable
+
+AT_ONCE = 32  # items a thread reads in a row: a picture of 28x28 takes less time than handing it over
+MOST_UNREADABLE = 0.01
+NAMED = 5
+
+T = TypeVar("T")
+
+
+def read_all(items: Sequence[Item], read: Callable[[Item], T], doing: str = "Reading") -> Iterator[T | Unreadable]:
+    """Reads items in threads and yields, in their order, what was read of each, or the error of an unreadable one.
+
+    A bar on the standard error, where that is a terminal, shows how many are read.
+
+    Args:
+        items: what to read.
+        read: a function of an item that raises `Unreadable` where its file is damaged.
+        doing: what is done, for the bar.
+    """
+
+    def some(part: Sequence[Item]) -> list[T | Unreadable]:
+        return [_attempt(read, item) for item in part]
+
+    threads = min(32, os.cpu_count() or 1) + 1
+    parts = (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        bar = progress.add_task(doing, total=len(items))
+        waiting: deque[Future[list[T | Unreadable]]] = deque(
+            pool.submit(some, part) for part in islice(parts, 2 * threads)
+        )
+        try:
+            while waiting:
+                results = waiting.popleft().result()
+                waiting.extend(pool.submit(some, part) for part in islice(parts, 1))
+                progress.advance(bar, len(results))
+                yield from results
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _attempt(read: Callable[[Item], T], item: Item) -> T | Unreadable:
+    try:
+        return read(item)
+    except Unreadable as error:
+        return error
+
+
+def check_unreadable(errors: Sequence[Unreadable], total: int) -> str:
+    """Returns a sentence that counts and names unreadable files; "" where there are none.
+
+    Raises:
+        InputError: if they are more than 1 % of all, or all.
+    """
+    if not errors:
+        return ""
+    named = " ".join(str(error) for error in errors[:NAMED])
+    more = f" And {len(errors) - NAMED:,} more." if len(errors) > NAMED else ""
+    if len(errors) > MOST_UNREADABLE * total:
+        raise InputError(
+            f"{len(errors):,} of {total:,} files cannot be read, more than {MOST_UNREADABLE:.0%}: {named}{more} Mend "
+            "these files or take them out."
+        )
+    return f"WARNING: {len(errors):,} of {total:,} files left out, which cannot be read: {named}{more}"

@@ -1,0 +1,135 @@
+"""Splits: which one a folder or a file belongs to, and those that a data set lacks."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rowrnn.errors import InputError
+from rowrnn.lab.data.listing import Item
+from rowrnn.lab.data.sources.found import Found
+
+NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "eval"),
+    "test": ("test", "testing"),
+}
+SEED = 0
+PART = 0.1  # of the training items, for each split that is missing
+
+
+def split_of(name: str) -> str | None:
+    """Returns the split that a name begins with, as "train" for "train-00000-of-00001"; None for other names."""
+    first, *_ = [*filter(None, re.split(r"[^a-z]+", name.lower())), ""]
+    return next((split for split, names in NAMES.items() if first in names), None)
+
+
+def by_split(paths: Sequence[Path], place: Path) -> dict[str, Path]:
+    """Returns the folders that are splits, by split; empty unless one is for training.
+
+    Raises:
+        InputError: if two are the same split, or there are others but none for training.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        split = next((split for split, names in NAMES.items() if path.name.lower() in names), None)
+        if split in found:
+            raise InputError(f"{found[split]} and {path} are both the split {split!r}; expected one folder a split.")
+        if split is not None:
+            found[split] = path
+    if found and "train" not in found and len(found) == len(paths):
+        raise InputError(f"{place} has the splits {', '.join(sorted(found))}, but no folder 'train' to train on.")
+    return {split: found[split] for split in NAMES if split in found} if "train" in found else {}
+
+
+def completed(found: Found, split_by: str | None) -> Found:
+    """Takes the validation and test splits that are missing from the training items, by a fixed seed.
+
+    A tenth each, at least one item, in the proportions of the classes where items have a label.
+
+    Args:
+        found: items of a layout.
+        split_by: a column whose equal values stay in one split, as "writer"; items are drawn one by one where None.
+
+    Raises:
+        InputError: if nothing is left for training, there is no such column, or no split is missing to be drawn by it.
+    """
+    splits = {split: found.splits[split] for split in NAMES if found.splits.get(split)}
+    if "train" not in splits:
+        raise InputError(f"{found.place} has no items to train on, only {', '.join(splits) or 'empty splits'}.")
+    missing = [split for split in NAMES if split not in splits]
+    if split_by is not None and not missing:
+        raise InputError(f"{found.place} has its own splits {', '.join(splits)}; leave --split-by out.")
+    if not missing:
+        return replace(found, splits=splits)
+    train = splits["train"]
+    if len(train) <= len(missing):
+        raise InputError(
+            f"{found.place} has {len(train)} training items; expected at least {len(missing) + 1}, since one each is "
+            f"taken for {' and '.join(missing)}."
+        )
+    parts = _drawn(train, len(missing)) if split_by is None else _drawn_by(found.place, train, len(missing), split_by)
+    for split, part in zip(["train", *missing], parts, strict=True):
+        splits[split] = [train[index] for index in sorted(part)]
+    how = "in the proportions of the classes" if "label" in train[0].columns else "at random"
+    how = how if split_by is None else f"with all items of one {split_by!r} together"
+    note = f"{' and '.join(missing)} taken from the training items, a tenth each, {how}, by seed {SEED}"
+    return replace(found, splits={split: splits[split] for split in NAMES}, notes=[*found.notes, note])
+
+
+def _drawn(items: Sequence[Item], parts: int) -> list[list[int]]:
+    """Returns the indices for training, and of each further part.
+
+    Each item of a class of n has a place (i + u) / n between 0 and 1 in a random order, u being uniform for each class;
+    the lowest places of all classes are the first part, the next ones the second, so that each has its proportions.
+    """
+    rng = np.random.default_rng(SEED)
+    classes: dict[object, list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        classes[item.columns.get("label")].append(index)
+    places: list[tuple[float, int]] = []
+    for indices in classes.values():
+        count, offset = len(indices), rng.uniform()
+        order = rng.permutation(indices).tolist()
+        # The only item of a class is for training.
+        places += [((i + offset) / count if count > 1 or len(classes) == 1 else 1.0, at) for i, at in enumerate(order)]
+    order = [index for _, index in sorted(places)]
+    size = max(1, round(PART * len(items)))
+    return [order[parts * size :], *(order[part * size : (part + 1) * size] for part in range(parts))]
+
+
+def _drawn_by(place: str, items: Sequence[Item], parts: int, column: str) -> list[list[int]]:
+    """Returns the indices for training, and of each further part, whole groups of equal values together."""
+    if any(item.columns.get(column) is None for item in items):
+        known = ", ".join(dict.fromkeys(name for item in items for name in item.columns)) or "none"
+        raise InputError(
+            f"{place} cannot be split by {column!r}, which some or all items lack; its columns: {known}. Choose one "
+            "that every item has by --split-by."
+        )
+    sizes = Counter(str(item.columns[column]) for item in items)
+    if len(sizes) <= parts:
+        raise InputError(
+            f"{place} cannot be split by {column!r}, which has {len(sizes)} different values; expected at least "
+            f"{parts + 1}, one for each split."
+        )
+    names = sorted(sizes)
+    order = [names[index] for index in np.random.default_rng(SEED).permutation(len(names))]
+    target = max(1, round(PART * len(items)))
+    part_of: dict[str, int] = {}
+    for part in range(1, parts + 1):
+        filled = 0
+        for name in order:
+            if name not in part_of and filled + sizes[name] / 2 <= target:
+                part_of[name] = part
+                filled += sizes[name]
+        if not filled:  # All groups are large: the smallest is the part.
+            part_of[min((name for name in order if name not in part_of), key=lambda name: sizes[name])] = part
+    if len(part_of) == len(sizes):
+        raise InputError(f"No value of {column!r} of {place} is left for training; there are too few items.")
+    groups: list[list[int]] = [[] for _ in range(parts + 1)]
+    for index, item in enumerate(items):
+        groups[part_of.get(str(item.columns[column]), 0)].append(index)
+    return groups
