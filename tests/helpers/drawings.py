@@ -124,7 +124,8 @@ def draw(digit: int, strokes: Sequence[Stroke], style: Style) -> tuple[int, Imag
     for stroke in strokes:
         points = [
             (
-                scale * width * (left + (right - left) * x) + style.slant * scale * height * (lower - upper) * (0.5 - y),
+                scale * width * (left + (right - left) * x)
+                + style.slant * scale * height * (lower - upper) * (0.5 - y),
                 scale * height * (upper + (lower - upper) * y),
             )
             for x, y in stroke

@@ -44,39 +44,60 @@ class Kept:
         return Split(np.asarray(self._images[wanted]), self._labels[wanted])
 
 
-def dataset_of(listing: Listing, shaping: Shaping, budget: int, *, label: str = "label") -> Dataset:
+def dataset_of(listing: Listing, shaping: Shaping, budget: int) -> Dataset:
     """Makes a data set of own pictures with classes.
 
     Args:
         listing: the pictures.
         shaping: how they are made alike.
         budget: bytes that the training images may take in memory; those of a larger set stay on disk.
-        label: column of the classes.
 
     Raises:
-        InputError: if the listing has no such column, has one class only, or too many pictures cannot be read.
+        InputError: if the listing has no labels or one class only, or more than 1 % of the pictures cannot be read.
     """
-    names = listing.classes_of(label)
-    preprocessing = shaping.decide([read_picture(item) for item in spread(listing.splits["train"], LOOKED_AT)])
-    places = {name: place for place, name in enumerate(names)}
-    images, labels = {}, {}
+    listing.check("images")
+    preprocessing = shaping.decide(some_pictures(listing.splits["train"]))
+    places = {name: place for place, name in enumerate(listing.classes)}
+    images, labels, words = {}, {}, [listing.source]
     for split, items in listing.splits.items():
-        images[split], kept = decoded_pictures(items, preprocessing)
-        labels[split] = np.array([places[items[number].columns[label]] for number in kept], np.int32)
+        arrays = decoded(items, partial(shaped, preprocessing), repr(preprocessing), f"Decoding {split}")
+        images[split] = arrays.stacked()
+        labels[split] = np.array([places[items[number].columns["label"]] for number in arrays.kept], np.int32)
+        words += [arrays.words] if arrays.words else []
     train = images["train"]
     streamed = train.nbytes > budget
-    source = listing.source
     if streamed:
-        source += (
-            f"; training images read from disk, {train.nbytes / 2**20:,.1f} MiB where {budget / 2**20:,.1f} are allowed"
-        )
+        taken, allowed = train.nbytes / 2**20, budget / 2**20
+        words.append(f"Training images are read from disk: {taken:,.1f} MiB, where {allowed:,.1f} are allowed.")
     return Dataset(
         name=listing.name,
-        class_names=names,
+        class_names=listing.classes,
         train=Kept(train, labels["train"]) if streamed else on_device(train, labels["train"]),
         validation=on_device(images["validation"], labels["validation"]),
         test=on_device(images["test"], labels["test"]),
-        source=source,
+        source=" ".join(words),
         checksum=None,
         preprocessing=preprocessing,
     )
+
+
+def shaped(preprocessing: Preprocessing, item: Item) -> UInt8[np.ndarray, "h w c"]:
+    """Reads a picture as a model sees it."""
+    return preprocessing.to_bytes(read_picture(item)[None])[0]
+
+
+def some_pictures(items: Sequence[Item]) -> list[UInt8[np.ndarray, "h w c"]]:
+    """Reads at most 200 pictures, evenly spread over the items; unreadable ones are left out.
+
+    Raises:
+        InputError: if none of them can be read.
+    """
+    found, error = [], None
+    for item in items[:: max(1, len(items) // LOOKED_AT)][:LOOKED_AT]:
+        try:
+            found.append(read_picture(item))
+        except Unreadable as unreadable:
+            error = unreadable
+    if not found:
+        raise error or InputError("There is no picture.")
+    return found

@@ -1,9 +1,12 @@
 """Loading of images with classes by the name of a data set, or from a person's own files."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from rowrnn.errors import InputError
-from rowrnn.lab.data.dataset import Dataset
+from rowrnn.lab.data.dataset import Dataset, parted
 from rowrnn.lab.data.listing import Listing
 from rowrnn.lab.data.memory_budget import memory_budget
 from rowrnn.lab.data.mnist import load_bundled
@@ -13,14 +16,28 @@ HUB = "hf:"
 ARRAYS = (".npz", ".npy")
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Columns of own data; where not given, they are found by their usual names.
+
+    Args:
+        label: the class of a picture or clip.
+        text: the text of a picture.
+        split_by: what keeps items together where splits are drawn, as "writer".
+    """
+
+    label: str | None = None
+    text: str | None = None
+    split_by: str | None = None
+
+
 def load(
     name: str,
     data_dir: str | Path | None = None,
     budget: int | None = None,
     *,
     shaping: Shaping | None = None,
-    label: str = "label",
-    split_by: str | None = None,
+    columns: Columns = Columns(),
 ) -> Dataset:
     """Loads a data set of images with classes.
 
@@ -31,8 +48,7 @@ def load(
             `data_dir`, "mnist" too is read from there.
         budget: bytes of memory for the training images; larger sets stay on disk and are read during training.
         shaping: how own pictures are made alike; by themselves where not given.
-        label: column of the classes of own pictures.
-        split_by: column whose values stay together where own pictures are split.
+        columns: columns of own data.
 
     Raises:
         InputError: if the name is unknown (similar names are suggested), own files are in no known layout or have no
@@ -42,25 +58,23 @@ def load(
     if name == "mnist" and data_dir is None:
         return load_bundled()
     if name.endswith(ARRAYS):
-        from rowrnn.lab.data.sources.arrays import load_arrays
-
-        return load_arrays(Path(name).expanduser())
+        return _of_arrays(name)
     if is_own(name):
         from rowrnn.lab.data.labelled import dataset_of
 
         allowed = memory_budget() if budget is None else budget
-        return dataset_of(load_listing(name, split_by), shaping or Shaping(), allowed, label=label)
+        return dataset_of(load_listing(name, columns), shaping or Shaping(), allowed)
     from rowrnn.lab.data.on_disk.tfds import load_tfds  # Imported only where used: TFDS takes seconds to import.
 
     return load_tfds(name, None if data_dir is None else Path(data_dir), budget)
 
 
-def load_listing(name: str, split_by: str | None = None) -> Listing:
+def load_listing(name: str, columns: Columns = Columns()) -> Listing:
     """Lists the examples of own data.
 
     Args:
         name: a folder, or "hf:NAME" of the Hugging Face hub.
-        split_by: column whose values stay together where the data is split.
+        columns: its columns.
 
     Raises:
         InputError: if there is nothing of that name, or it is in no known layout.
@@ -69,7 +83,7 @@ def load_listing(name: str, split_by: str | None = None) -> Listing:
         raise InputError("Name the data: a folder of pictures, of clips or of parquet tables, or hf:NAME of the hub.")
     from rowrnn.lab.data.sources.open import open_listing  # Imported only where used: it imports readers of tables.
 
-    return open_listing(name, split_by=split_by)
+    return open_listing(name, split_by=columns.split_by, label_column=columns.label, text_column=columns.text)
 
 
 def is_own(name: str) -> bool:
@@ -81,3 +95,25 @@ def is_own(name: str) -> bool:
         return True
     path = Path(name)
     return path.exists() and not any(path.glob("*/features.json"))
+
+
+def _of_arrays(name: str) -> Dataset:
+    """Makes a data set of the arrays of a file; splits that are missing are taken from the training examples."""
+    from rowrnn.lab.data.sources.arrays import read_arrays  # Imported only where used.
+
+    splits = read_arrays(name)
+    lacking = [split for split, arrays in splits.items() if "labels" not in arrays]
+    if lacking:
+        raise InputError(f"{name} has no labels for {', '.join(lacking)}; expected an array of them, as y_train.")
+    pairs = {split: (_with_channels(arrays["images"]), arrays["labels"].squeeze()) for split, arrays in splits.items()}
+    words = f"{name}: {', '.join(pairs)}"
+    if "test" not in pairs:
+        pairs["train"], pairs["test"] = parted(*pairs["train"])
+        words += f"; test taken from train, {len(pairs['test'][1])} examples drawn by a fixed seed"
+    classes = 1 + max(int(labels.max()) for _, labels in pairs.values() if labels.size)
+    names = tuple(map(str, range(classes)))
+    return Dataset.from_arrays(name, pairs["train"], pairs["test"], names, words, pairs.get("validation"))
+
+
+def _with_channels(images: np.ndarray) -> np.ndarray:
+    return images[..., None] if images.ndim == 3 else images

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Dataset
 from rowrnn.lab.data.listing import Listing
-from rowrnn.lab.data.load import load, load_listing
+from rowrnn.lab.data.load import Columns, load, load_listing
 from rowrnn.lab.data.shaping import Shaping
 from rowrnn.lab.experiment.option_checks import AtLeast
 
@@ -17,8 +17,8 @@ class DataOptions:
     """Which data is read, and how its pictures are made alike."""
 
     data: str = "mnist"
-    """The data: mnist, bundled; a folder of pictures, of clips or of parquet tables; a file of arrays, .npz; the name of
-    a set of TensorFlow Datasets; or hf:NAME of the Hugging Face hub."""
+    """The data: mnist, bundled; a folder of pictures, of clips or of parquet tables; a file of arrays, .npz; the name
+    of a set of TensorFlow Datasets; or hf:NAME of the Hugging Face hub."""
     data_dir: Path | None = None
     """Directory of TensorFlow Datasets; its own default where not given."""
     data_memory: Annotated[float | None, AtLeast(0, "MiB of ")] = None
@@ -35,10 +35,10 @@ class DataOptions:
     """Find the digit of every picture, make it light on dark, and centre it in 28x28 as MNIST's are."""
     split_by: str | None = None
     """Column whose values stay together where splits are drawn, as writer."""
-    label_column: str = "label"
-    """Column of the class of a picture."""
-    text_column: str = "text"
-    """Column of the text of a picture."""
+    label_column: str | None = None
+    """Column of the class of a picture or clip; found by its usual name where not given."""
+    text_column: str | None = None
+    """Column of the text of a picture; found by its usual name where not given."""
 
     def load(self) -> Dataset:
         """Loads images with classes.
@@ -47,9 +47,7 @@ class DataOptions:
             InputError: if they are unknown, cannot be read, or have no classes.
         """
         budget = None if self.data_memory is None else int(self.data_memory * 2**20)
-        return load(
-            self.data, self.data_dir, budget, shaping=self.shaping(), label=self.label_column, split_by=self.split_by
-        )
+        return load(self.data, self.data_dir, budget, shaping=self.shaping(), columns=self.columns())
 
     def listing(self) -> Listing:
         """Lists the examples of own data.
@@ -57,7 +55,11 @@ class DataOptions:
         Raises:
             InputError: if there are none, or they are in no known layout.
         """
-        return load_listing(self.data, self.split_by)
+        return load_listing(self.data, self.columns())
+
+    def columns(self) -> Columns:
+        """Returns the columns of own data."""
+        return Columns(self.label_column, self.text_column, self.split_by)
 
     def shaping(self) -> Shaping:
         """Returns how pictures are made alike."""

@@ -30,7 +30,7 @@ def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Da
     """Loads a set of TensorFlow Datasets, and prepares it first if it is not in the directory yet.
 
     The test set is the split 'test', else 'validation' (or 'val', 'valid', 'dev'), else a sixth of 'train' drawn by a
-    fixed seed. The validation set is the split of that name where there is a split 'test' too, else it is taken from the
+    fixed seed. The validation set is the split of that name beside a split 'test', else it is taken from the
     training set. Training images larger than the budget stay on disk; the examples and their order are the same.
     `Dataset.source` says which applies.
 
