@@ -42,12 +42,15 @@ def noisy(model, batch, key):
     return squared(model, (x + 0.1 * jax.random.normal(key, x.shape), y), key)
 
 
-def fit_line(checkpoints, loss=noisy, seeds=2, epochs=3, train=None, max_skipped_steps=0, **options):
-    """80 examples in batches of 4: 20 steps an epoch, of which the first 8 are the first chunk."""
+def fit_line(checkpoints, loss=noisy, seeds=2, epochs=3, train=None, score=closeness, recipe=None, **options):
+    """80 examples in batches of 4: 20 steps an epoch, of which the first 8 are the first chunk.
+
+    `recipe` are further fields of the recipe.
+    """
     keys = jax.vmap(jax.random.key)(jnp.arange(seeds, dtype=jnp.uint32))
-    recipe = Recipe(epochs, batch_size=4, max_skipped_steps=max_skipped_steps)
     train = examples(80) if train is None else train
-    return fit(line, Task(loss, closeness, train, examples(9, 1)), recipe, keys, checkpoints=checkpoints, **options)
+    task = Task(loss, score, train, examples(9, 1))
+    return fit(line, task, Recipe(epochs, batch_size=4, **recipe or {}), keys, checkpoints=checkpoints, **options)
 
 
 def stop():

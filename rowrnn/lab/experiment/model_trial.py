@@ -88,7 +88,7 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
         parameters=size,
         width=width,
         seeds=options.seeds,
-        epochs=options.epochs,
+        epochs=len(fitted.epochs),
         skipped_steps=fitted.skipped,
         train_seconds=float(seconds.sum()),
         compile_seconds=fitted.compile_seconds,
@@ -96,7 +96,7 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
         memory_mib=fitted.memory_bytes / 2**20,
         devices=fitted.devices,
         computed_by=computed_by(choices),
-        entries={**contender.about, f"validation_{task.measure}": interval(best)},
+        entries={**contender.about, f"validation_{task.measure}": interval(best), "best_epoch": fitted.best_epochs},
     )
     # A training that was finished before an interruption is not compiled again.
     first_step = ready[0] + seconds[0] / steps if ready else None

@@ -35,6 +35,12 @@ class TrainingOptions:
 
     epochs: Count = 4
     """Passes over the training set."""
+    patience: OptionalCount = None
+    """End training after so many epochs in which no seed's validation score became better; where not given, train for
+    all epochs."""
+    averaging: Probability = 0.0
+    """Decay, such as 0.999, of a moving average of the weights over the steps, which is scored and kept instead of the
+    weights themselves; 0 for no averaging."""
     seeds: Count = 4
     """Models of each kind, trained together, each from its own seed."""
     seed: int = 0
@@ -95,6 +101,8 @@ class TrainingOptions:
             self.learning_rate,
             weight_decay=self.weight_decay,
             max_skipped_steps=self.max_skipped_steps,
+            averaging=self.averaging,
+            patience=self.patience,
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Int, Key
 
 from rowrnn.errors import InputError
 from rowrnn.lab.devices.exchange import all_gather_scalar, block_until_ready, gather
@@ -52,7 +52,7 @@ class Fit(NamedTuple):
 
     Args:
         models: the weights with the best validation score of each seed, with a leading axis of seeds.
-        epochs: results of every epoch.
+        epochs: results of every epoch; fewer than the recipe's if training ended early.
         skipped: number of steps that each seed skipped because the loss or a gradient was not finite.
         compile_seconds: time to compile the steps, not part of any epoch's `seconds`.
         memory_bytes: memory that XLA plans for the steps on all devices: data, state and temporaries.
@@ -65,6 +65,12 @@ class Fit(NamedTuple):
     compile_seconds: float
     memory_bytes: int
     devices: dict[str, int]
+
+    @property
+    def best_epochs(self) -> Int[np.ndarray, "seeds"]:
+        """Number of the epoch whose weights each seed keeps: that of the best score, the latest of equals."""
+        scores = _scores(self.epochs)
+        return len(scores) - scores[::-1].argmax(axis=0)
 
     def seconds_to(self, score: float) -> float | None:
         """Returns the training seconds until the mean validation score over seeds reached `score`, else None."""
@@ -115,11 +121,13 @@ def fit(
         steps = Steps(init, task, recipe, keys, devices)
         resumed = None if checkpoints is None else _resumed(checkpoints, steps)
         state, progress = resumed or (steps.begin(), Progress())
-        if len(progress.epoch_seconds) < recipe.epochs:
+        epochs = _epochs(state, progress)
+        if not _finished(epochs, recipe):
             progress.compile_seconds, progress.memory_bytes = steps.compile(), steps.memory()
             on_compiled()
         chunk = steps.per_epoch if checkpoints is None else FIRST_CHUNK
-        for number in range(len(progress.epoch_seconds) + 1, recipe.epochs + 1):
+        while not _finished(epochs, recipe):
+            number = len(epochs) + 1
             examples = steps.open(number, progress.steps)
             while progress.steps < steps.per_epoch:
                 first, last = progress.steps, min(progress.steps + chunk, steps.per_epoch)
@@ -139,14 +147,15 @@ def fit(
             block_until_ready(finite)
             _check_weights(gather(finite), number)
             progress.conclude(time.perf_counter() - started)
-            on_epoch(_epochs(state, progress)[-1])
+            epochs = _epochs(state, progress)
+            on_epoch(epochs[-1])
             if checkpoints is not None:
                 _save(checkpoints, steps, state, progress, _requested(interruption))
         if checkpoints is not None and (stop := _requested(interruption)):
             raise _stopped(stop, progress)  # The signal came while the last checkpoint was written.
     return Fit(
         state.best_model if jax.process_count() == 1 else gather(state.best_model),
-        _epochs(state, progress),
+        epochs,
         gather(state.skipped),
         progress.compile_seconds,
         progress.memory_bytes,
@@ -215,6 +224,20 @@ def _epochs(state: TrainState, progress: Progress) -> list[Epoch]:
         Epoch(number + 1, {name: curve[:, number] for name, curve in curves.items()}, scores[:, number], seconds)
         for number, seconds in enumerate(progress.epoch_seconds)
     ]
+
+
+def _finished(epochs: Sequence[Epoch], recipe: Recipe) -> bool:
+    """Returns whether all epochs are done, or no seed has reached a better score in the last `patience` epochs."""
+    if len(epochs) >= recipe.epochs or recipe.patience is None or not epochs:
+        return len(epochs) >= recipe.epochs
+    improved = 1 + _scores(epochs).argmax(axis=0).max()  # an equal score is no better one
+    return bool(len(epochs) - improved >= recipe.patience)
+
+
+def _scores(epochs: Sequence[Epoch]) -> Float[np.ndarray, "epochs seeds"]:
+    """Returns the validation scores; one that is not a number is worse than all others."""
+    scores = np.stack([epoch.score for epoch in epochs])
+    return np.where(np.isnan(scores), -np.inf, scores)
 
 
 def _check_faults(

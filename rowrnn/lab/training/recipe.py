@@ -26,6 +26,11 @@ class Recipe:
         clip_norm: largest global norm of a gradient.
         max_skipped_steps: steps whose loss or gradient is not finite that each seed may leave out before its training
             stops; one that is left out changes neither weights nor optimizer.
+        averaging: decay of an exponential moving average of the weights over the steps, from equal weights in the first
+            steps (bias-corrected as Adam's means, Kingma & Ba 2015); the averaged weights are then those that are
+            scored, selected and returned. 0 for no averaging.
+        patience: number of epochs without a better validation score of any seed after which training ends early. The
+            learning rate still follows the schedule of all `epochs`. None for no early end.
 
     Raises:
         InputError: if a number is out of its range.
@@ -38,6 +43,8 @@ class Recipe:
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
     max_skipped_steps: int = 0
+    averaging: float = 0.0
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "clip_norm"):
@@ -52,6 +59,10 @@ class Recipe:
             )
         if self.max_skipped_steps < 0:
             raise InputError(f"A training needs a number of steps to skip of at least 0, not {self.max_skipped_steps}.")
+        if not 0 <= self.averaging < 1:
+            raise InputError(f"A training needs a decay of averaged weights in [0, 1), not {self.averaging}.")
+        if self.patience is not None and self.patience < 1:
+            raise InputError(f"A training needs a patience of at least 1 epoch, not {self.patience}.")
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         """Returns AdamW with clipping and the learning rate schedule for a number of steps."""

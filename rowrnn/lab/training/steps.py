@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -37,7 +38,8 @@ class TrainState(NamedTuple):
     Args:
         model: weights.
         optimizer: state of the optimizer.
-        best_model: weights after the epoch with the best validation score.
+        average: moving average of the weights; empty without averaging.
+        best_model: weights, averaged with averaging, after the epoch with the best validation score.
         best_score: that score.
         curves: mean metrics and validation score of each finished epoch; zero for the epochs to come.
         metrics: sums over the steps of this epoch that were not skipped.
@@ -50,6 +52,7 @@ class TrainState(NamedTuple):
 
     model: Any
     optimizer: Any
+    average: Any
     best_model: Any
     best_score: Float[Array, "*seeds"]
     curves: dict[str, Float[Array, "*seeds epochs"]]
@@ -180,6 +183,7 @@ class Steps:
         return TrainState(
             model=model,
             optimizer=self._optimizer.init(model),
+            average=jax.tree.map(jnp.copy, model) if self._recipe.averaging else (),
             best_model=jax.tree.map(jnp.copy, model),  # a donated state must not contain an array twice
             best_score=best_score,
             curves={
@@ -219,9 +223,12 @@ class Steps:
             (_, metrics), gradient = of_model(state.model, batch, jax.random.fold_in(steps_key, step))
             faulty = _not_finite(metrics, gradient)
             updates, optimizer = self._optimizer.update(gradient, state.optimizer, state.model)
+            model = jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.model, updates)
+            steps_before = (epoch - 1) * self.per_epoch + step - state.skipped
             taken = state._replace(
-                model=jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.model, updates),
+                model=model,
                 optimizer=optimizer,
+                average=self._averaged(state.average, model, steps_before + 1),
                 metrics={name: a + metrics[name].mean().astype(a.dtype) for name, a in state.metrics.items()},
                 taken=state.taken + 1,
             )
@@ -232,15 +239,29 @@ class Steps:
         _, state = jax.lax.while_loop(goes_on, step, (first, state))
         return state
 
+    def _averaged(self, average: Any, model: Any, steps: Array) -> Any:
+        """Returns the average of the weights after a number of steps, the newest included.
+
+        With decay d, the bias-corrected average after n steps is the one before, moved toward the weights by
+        (1 - d) / (1 - d^n): the whole way after the first step.
+        """
+        if not self._recipe.averaging:
+            return average
+        decay = np.float32(self._recipe.averaging)
+        share = (1 - decay) / -jnp.expm1(steps.astype(jnp.float32) * np.log(decay))
+        moved = optax.incremental_update(model, average, share)
+        return jax.tree.map(lambda a, p: a.astype(p.dtype), moved, model)
+
     def _conclude_seed(self, state: TrainState, epoch: Array, validation: Batch) -> tuple[TrainState, Array]:
-        reached = jnp.mean(map_batches(partial(self._score, state.model), validation)).astype(state.best_score.dtype)
+        model = state.average if self._recipe.averaging else state.model
+        reached = jnp.mean(map_batches(partial(self._score, model), validation)).astype(state.best_score.dtype)
         # Ties go to the later epoch, whose learning rate is lower.
         better = reached >= state.best_score
         means = {name: a / jnp.maximum(state.taken, 1).astype(a.dtype) for name, a in state.metrics.items()}
         shown = {**means, SCORE: reached}
         finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.model)]).all()
         state = state._replace(
-            best_model=jax.tree.map(partial(jnp.where, better), state.model, state.best_model),
+            best_model=jax.tree.map(partial(jnp.where, better), model, state.best_model),
             best_score=jnp.where(better, reached, state.best_score),
             curves={name: curve.at[epoch - 1].set(shown[name]) for name, curve in state.curves.items()},
             metrics=jax.tree.map(jnp.zeros_like, state.metrics),

@@ -61,22 +61,36 @@ def rate(step, steps):
     return 0.05 * 0.5 * (1 + np.cos(np.pi * (step - rise) / (steps - rise)))
 
 
-def test_a_full_batch_training_equals_a_numpy_loop():
+def moving_average(models, decay):
+    """The mean of models with the weights decay^0 for the newest, decay^1 for the one before it, and so on."""
+    shares = decay ** np.arange(len(models))[::-1]
+    return {name: np.average([model[name] for model in models], axis=0, weights=shares) for name in models[0]}
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.7])
+def test_a_full_batch_training_equals_a_numpy_loop(averaging):
     # With one batch an epoch the order of the examples does not matter, so that the loop needs no random numbers.
-    train, recipe = examples(4), Recipe(8, 4, 0.05, 0.25, 0.1, 0.5)
+    train, recipe = examples(4), Recipe(8, 4, 0.05, 0.25, 0.1, 0.5, averaging=averaging)
     keys = jax.random.split(jax.random.key(3), 2)
     result = fit(line, Task(squared, closeness, train, examples(3, 1)), recipe, keys)
     for seed, key in enumerate(keys):
         model = {name: np.asarray(value, np.float64) for name, value in line(jax.random.fold_in(key, 0)).items()}
-        moments, (x, y) = {}, (np.asarray(array, np.float64) for array in train)
+        moments, models, (x, y) = {}, [], (np.asarray(array, np.float64) for array in train)
+        scored = []
         for step in range(8):
             residual = x @ model["w"] + model["b"] - y
             assert result.epochs[step].metrics["loss"][seed] == pytest.approx((residual**2).mean(), rel=1e-5)
             gradient = {"w": 2 * x.T @ residual / 4, "b": 2 * residual.mean(axis=0)}
             model = adamw(model, gradient, moments, step + 1, rate(step, 8))
+            models.append(model)
+            scored.append(moving_average(models, averaging) if averaging else model)
             vx, vy = examples(3, 1)
-            score = -((vx @ model["w"] + model["b"] - vy) ** 2).mean()
+            score = -((vx @ scored[-1]["w"] + scored[-1]["b"] - vy) ** 2).mean()
             assert result.epochs[step].score[seed] == pytest.approx(score, rel=1e-5)
+        best = np.argmax([epoch.score[seed] for epoch in result.epochs])
+        assert result.best_epochs[seed] == best + 1
+        for name, kept in result.models.items():
+            np.testing.assert_allclose(kept[seed], scored[best][name], rtol=1e-5)
 
 
 def test_every_epoch_sees_another_permutation_and_leaves_out_the_incomplete_batch():
@@ -115,6 +129,46 @@ def test_the_weights_of_the_best_epoch_are_kept():
     scores = [epoch.score[0] for epoch in result.epochs]
     assert scores[0] > scores[-1]
     assert result.models["w"][0] == pytest.approx(scores[0])
+    assert result.best_epochs.tolist() == [1]
+
+
+def test_training_ends_when_no_seed_becomes_better():
+    # The score of the first seed is best after epoch 2 of 12, that of the other after epoch 4; both stay as they are.
+    def loss(model, batch, key):
+        return jnp.mean(batch) - model["epoch"], {}
+
+    def score(model, batch):
+        return jnp.broadcast_to(-jnp.maximum(model["best"] - model["epoch"], 0.0), batch.shape)
+
+    def fit_with(patience):
+        return fit(
+            lambda key: {"epoch": jnp.zeros(()), "best": jnp.where(jax.random.bernoulli(key), 0.015, 0.035)},
+            # Weights that no gradient reaches stay; the other grows by the learning rate, 0.01, in each epoch's step.
+            Task(loss, score, jnp.ones(4), jnp.ones(3)),
+            Recipe(12, 4, 0.01, warmup=0.0, weight_decay=0.0, patience=patience),
+            keys,
+        )
+
+    keys = jax.random.split(jax.random.key(0), 2)
+    ends = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, 0)))(keys)
+    assert sorted(ends.tolist()) == [False, True]
+    whole = fit_with(None)
+    assert len(whole.epochs) == 12
+    improved = np.stack([epoch.score for epoch in whole.epochs]).argmax(axis=0) + 1
+    assert len(set(improved.tolist())) == 2
+    for patience in (1, 3):
+        cut = fit_with(patience)
+        assert len(cut.epochs) == improved.max() + patience
+        for one, other in zip(cut.epochs, whole.epochs, strict=False):
+            chex.assert_trees_all_equal((one.metrics, one.score), (other.metrics, other.score))
+        # Equal scores are no improvement, but of equals the latest weights are kept.
+        assert cut.best_epochs.tolist() == [len(cut.epochs)] * 2
+
+
+def test_a_score_that_is_not_a_number_is_no_improvement():
+    scores = [(0.5, np.nan), (np.nan, 0.1), (0.5, 0.2), (0.4, np.nan)]
+    epochs = [Epoch(n, {}, np.array(of_seeds), 1.0) for n, of_seeds in enumerate(scores, 1)]
+    assert Fit(None, epochs, np.zeros(2), 0.0, 0, {}).best_epochs.tolist() == [3, 3]
 
 
 def rows_problem():
@@ -212,17 +266,28 @@ def test_seconds_until_the_mean_over_seeds_reached_a_score():
     assert [fitted.seconds_to(score) for score in (0.6, 0.65, 0.9, 0.95)] == [10, 30, 60, None]
 
 
-def test_a_resumed_training_is_one_that_was_never_interrupted(tmp_path):
-    whole = fit_line(None)
+def constant(model, batch):
+    """A score that training does not change."""
+    del model
+    return jnp.zeros(len(batch[0]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"recipe": {"averaging": 0.9}}, {"epochs": 9, "score": constant, "recipe": {"averaging": 0.9, "patience": 2}}],
+    ids=["plain", "averaging", "averaging and patience"],
+)
+def test_a_resumed_training_is_one_that_was_never_interrupted(tmp_path, options):
+    whole = fit_line(None, **options)
     checkpoints = Checkpoints(tmp_path)
-    assert [interrupted(checkpoints) for _ in range(4)] == [(0, 8), (0, 16), (1, 0), (1, 8)]
+    assert [interrupted(checkpoints, **options) for _ in range(4)] == [(0, 8), (0, 16), (1, 0), (1, 8)]
     seen = []
-    resumed = fit_line(checkpoints, on_epoch=lambda epoch: seen.append(epoch.number))
+    resumed = fit_line(checkpoints, on_epoch=lambda epoch: seen.append(epoch.number), **options)
     assert seen == [2, 3]
     assert_equal_fits(resumed, whole)
     assert len(resumed.epochs) == 3
     # A training that is done is taken from its checkpoint as it is: nothing is compiled.
-    again = fit_line(checkpoints, on_compiled=pytest.fail, on_epoch=pytest.fail)
+    again = fit_line(checkpoints, on_compiled=pytest.fail, on_epoch=pytest.fail, **options)
     assert_equal_fits(again, whole)
     assert again.compile_seconds == resumed.compile_seconds
     assert [epoch.seconds for epoch in again.epochs] == [epoch.seconds for epoch in resumed.epochs]
@@ -343,24 +408,31 @@ def test_steps_that_are_not_finite_are_skipped_up_to_a_limit():
     train = marked(3, 50)
     loss, steps = recorded(poisoned("data"))
     with pytest.warns(UserWarning, match=r"not finite: .* Skipped, the [12] of 2 that may be\."):
-        fitted = fit_line(None, loss, epochs=1, train=train, max_skipped_steps=2, **ALONE)
+        fitted = fit_line(None, loss, epochs=1, train=train, recipe={"max_skipped_steps": 2}, **ALONE)
     jax.effects_barrier()
     assert fitted.skipped.tolist() == [2]
     # The same without those steps, one by one.
     model = line(jax.random.fold_in(jax.random.key(0), 0))
     optimizer = Recipe(1, batch_size=4).optimizer(20)
-    state, losses = optimizer.init(model), []
+    state, losses, models = optimizer.init(model), [], []
     for x, y, marks in steps:
         if not marks.any():
             (value, _), gradient = jax.value_and_grad(squared, has_aux=True)(model, (x, y), None)
             updates, state = optimizer.update(gradient, state, model)
             model = optax.apply_updates(model, updates)
             losses.append(value)
+            models.append(jax.device_get(model))
     assert len(losses) == 18
+    recipe = {"max_skipped_steps": 2, "averaging": 0.9}
+    with pytest.warns(UserWarning, match="Skipped"):
+        averaged = fit_line(None, poisoned("data"), epochs=1, train=train, recipe=recipe, **ALONE)
+    chex.assert_trees_all_close(
+        jax.tree.map(lambda a: np.asarray(a[0]), averaged.models), moving_average(models, 0.9), atol=1e-6
+    )
     chex.assert_trees_all_close(jax.tree.map(lambda a: a[0], jax.device_get(fitted.models)), model, atol=1e-6)
     assert fitted.epochs[0].metrics["loss"][0] == pytest.approx(np.mean(losses), rel=1e-5)
     with pytest.raises(FloatingPointError, match="In step"), pytest.warns(UserWarning, match="the 1 of 1"):
-        fit_line(None, poisoned("data"), epochs=2, train=marked(3), max_skipped_steps=1, **ALONE)
+        fit_line(None, poisoned("data"), epochs=2, train=marked(3), recipe={"max_skipped_steps": 1}, **ALONE)
 
 
 def test_a_metric_of_the_task_does_not_stand_in_for_the_loss():
@@ -394,6 +466,9 @@ def test_a_batch_larger_than_the_training_set_is_refused():
         {"epochs": 1, "learning_rate": float("inf")},
         {"epochs": 1, "warmup": 1.0},
         {"epochs": 1, "weight_decay": -0.1},
+        {"epochs": 1, "averaging": 1.0},
+        {"epochs": 1, "averaging": -0.1},
+        {"epochs": 1, "patience": 0},
     ],
 )
 def test_a_recipe_refuses_numbers_out_of_range(wrong):
