@@ -42,8 +42,8 @@ def load(
     """Loads a data set of images with classes.
 
     Args:
-        name: "mnist", bundled with the package; a folder or a file of own data (see `rowrnn.lab.data.sources`); "hf:NAME"
-            of the Hugging Face hub; or any image classification set of TensorFlow Datasets (TFDS).
+        name: "mnist", bundled with the package; a folder or a file of own data (see `rowrnn.lab.data.sources`);
+            "hf:NAME" of the Hugging Face hub; or any image classification set of TensorFlow Datasets (TFDS).
         data_dir: TFDS directory to read from, or to prepare the set in; the default of TFDS where not given. With a
             `data_dir`, "mnist" too is read from there.
         budget: bytes of memory for the training images; larger sets stay on disk and are read during training.

@@ -13,6 +13,7 @@ from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.tasks.classification.task import correct, cross_entropy, predict
 from rowrnn.lab.training import Task
 from rowrnn.lab.training.evaluation import compile_evaluation
+from rowrnn.saving.card import Card
 
 CLASSIFIER_PROTOCOL = {
     "validation": "a fixed random part of the training set, not trained on",
@@ -25,6 +26,18 @@ CLASSIFIER_PROTOCOL = {
 def classification_task(data: Dataset, augmentation: Augmentation) -> Task:
     """Returns the task of a classifier, a function `(images, key=...)` to logits."""
     return Task(partial(cross_entropy, augmentation=augmentation), correct, data.train, data.validation)
+
+
+def classifier_card(data: Dataset, trial: Trial) -> Card:
+    """Returns the card of an image classifier, without its scores."""
+    return Card(
+        task="images",
+        title=trial.contender.title,
+        preprocessing=data.preprocessing,
+        classes=data.class_names,
+        data=data.source,
+        parameters=trial.row.parameters,
+    )
 
 
 def score_classifier(trial: Trial, test: Split) -> tuple[dict[str, Any], Float[np.ndarray, "seeds n classes"]]:

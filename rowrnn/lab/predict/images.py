@@ -36,6 +36,13 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
     return [answers[item.name] for item in items]
 
 
+def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
+    """Draws an answer; see `rowrnn.lab.predict.image_pictures`."""
+    from rowrnn.lab.predict import image_pictures  # Imported only where used: Matplotlib takes long.
+
+    return image_pictures.picture_of(model, card, item, answer)
+
+
 def probabilities(model: Any, card: Card, pictures: Sequence[np.ndarray]) -> Float[np.ndarray, "n classes"]:
     """Returns the probability of every class for pictures as the model sees them, uint8 `[h, w, c]` of one size."""
     if not pictures:

@@ -1,0 +1,122 @@
+"""The command `rowrnn predict MODEL FILES…`."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from rowrnn.atomic_file import whole_file
+from rowrnn.errors import InputError
+from rowrnn.lab.predict.answer import UNSURE_BELOW, Answer, as_csv, as_json, rows_of
+from rowrnn.lab.predict.files import items_of
+from rowrnn.lab.runs.file_names import file_name
+from rowrnn.saving.card import Card
+from rowrnn.saving.model_file import load
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+CLIPS = (".mp4", ".avi", ".gif", ".mov", ".mkv", ".webm")
+TASKS: dict[str, tuple[str, tuple[str, ...]]] = {"images": ("rowrnn.lab.predict.images", PICTURES)}
+"""The module that answers for each task, and the suffixes of its files."""
+STANDARD_OUTPUT = Path("-")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of the answers.
+
+    Args:
+        name: name of the model, where a run keeps several.
+        seed: which of the run's seeds.
+        json: file for the answers as JSON; "-" is the standard output.
+        csv: file for the answers as CSV; "-" is the standard output.
+        draw: folder for pictures.
+        unsure_below: probability below which an answer is marked as unsure.
+    """
+
+    name: str | None = None
+    seed: int = 0
+    json: Path | None = None
+    csv: Path | None = None
+    draw: Path | None = None
+    unsure_below: float = UNSURE_BELOW
+
+
+def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
+    """Asks a model about files, prints or writes its answers, and returns them.
+
+    Args:
+        path: the directory of a run, the file of a model, or the name of a bundled one.
+        files: files, folders, patterns, or "-" for standard input.
+        wish: what is wanted of the answers.
+
+    Raises:
+        InputError: if there is no such model, it has no card that says what to do with a file, no file is named or
+            there, or no file can be read.
+    """
+    model, card = load(path, wish.name, wish.seed)
+    module = _module_of(path, card)
+    items = items_of(files, TASKS[card.task][1])
+    answers: list[Answer] = module.answer(model, card, items)
+    if all(answer.error for answer in answers):
+        raise InputError(" ".join(answer.error for answer in answers[:3]))
+    texts = [(wish.json, as_json), (wish.csv, as_csv)]
+    for place, text in texts:
+        if place is not None:
+            _write(place, text(answers, wish.unsure_below))
+    if STANDARD_OUTPUT not in (wish.json, wish.csv):
+        _print(answers, wish.unsure_below)
+    if wish.draw is not None:
+        _draw(module, model, card, items, answers, wish.draw)
+    return answers
+
+
+def _module_of(path: str, card: Card) -> Any:
+    if card.task not in TASKS or card.preprocessing is None:
+        raise InputError(
+            f"The model {path} has no card that says what to do with a file: train one by rowrnn train, or give its "
+            "card to rowrnn.save."
+        )
+    return import_module(TASKS[card.task][0])
+
+
+def _write(place: Path, text: str) -> None:
+    if place == STANDARD_OUTPUT:
+        sys.stdout.write(text)
+        return
+    try:
+        with whole_file(place) as partial:
+            partial.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{place} cannot be written ({error.strerror}).") from None
+
+
+def _print(answers: Sequence[Answer], below: float) -> None:
+    from rowrnn.lab.report.tables import plain_table  # Imported only where used.
+    from rowrnn.lab.report.terminal import terminal
+
+    terminal().print(plain_table(rows_of(answers, below)))
+
+
+def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Sequence[Answer], folder: Path) -> None:
+    """Writes a picture of each answer; those of files of one name are numbered."""
+    import matplotlib.pyplot as plt  # Imported only where used: it takes long.
+
+    from rowrnn.lab.report.style import STYLE
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be made ({error.strerror}).") from None
+    taken: dict[str, int] = {}
+    for item, answer in zip(items, answers, strict=True):
+        if answer.error:
+            continue
+        name = file_name(Path(item.name).stem)
+        taken[name] = taken.get(name, 0) + 1
+        number = f"-{taken[name]}" if taken[name] > 1 else ""
+        with plt.rc_context(STYLE), plt.ioff():
+            figure = module.picture_of(model, card, item, answer)
+            figure.savefig(folder / f"{name}{number}.png")
+            plt.close(figure)
