@@ -42,6 +42,9 @@ def list_runs(folder: tyro.conf.Positional[Path] = Path("runs")) -> None:
 def draw_run(run: tyro.conf.Positional[Path]) -> None:
     """Prints the table and draws the pictures of a run again, without training.
 
+    Of a study that stands outside of rowrnn it draws the learning curves only: rowrnn.lab.draw.draw(run, pictures)
+    draws its own pictures too.
+
     Args:
         run: directory of the run.
     """

@@ -4,7 +4,7 @@ import jax
 import pytest
 from flax import nnx
 
-from rowrnn.cells import GRU, ConvLSTM, ProjectedLSTM
+from rowrnn.cells import GRU, ConvLSTM
 from rowrnn.image.renet import ReNet
 from rowrnn.image.rows import RowLSTM
 from rowrnn.recurrence.arguments import check_cell
@@ -40,7 +40,7 @@ def test_a_stack_takes_layers_and_cells_alone():
 
 
 @pytest.mark.parametrize("rngs", [0, jax.random.key(0)], ids=["seed", "key"])
-@pytest.mark.parametrize("make", [GRU, ConvLSTM, RowLSTM, lambda *sizes, rngs: ProjectedLSTM(*sizes, 2, rngs=rngs)])
+@pytest.mark.parametrize("make", [GRU, ConvLSTM, RowLSTM])
 def test_a_seed_or_a_key_in_place_of_random_streams(make, rngs, unchecked_types):
     with pytest.raises(TypeError, match=rf"takes random streams, rngs=nnx.Rngs\(0\), not {type(rngs).__name__}: nnx"):
         make(4, 5, rngs=rngs)

@@ -21,6 +21,7 @@ CLASSIFIER_PROTOCOL = {
     "seconds_to": "seconds_to_98 and _99: of training until the mean validation accuracy over seeds was reached at the "
     "end of an epoch",
 }
+"""How the values of `score_classifier` are obtained, for the protocol of a study."""
 
 
 def classification_task(data: Dataset, augmentation: Augmentation) -> Task:

@@ -63,8 +63,11 @@ class KnownNames:
 
 Check = AtLeast | Positive | BelowOne | KnownNames
 Count = Annotated[int, AtLeast(1)]
+"""An option that is an integer of at least 1."""
 OptionalCount = Annotated[int | None, AtLeast(1)]
+"""An option that is an integer of at least 1, or not given."""
 Probability = Annotated[float, BelowOne()]
+"""An option that is a number in [0, 1)."""
 
 
 def check_names(option: str, names: Sequence[str], known: Collection[str]) -> None:

@@ -5,15 +5,21 @@ from typing import Any
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], str]]
+"""A heading, and a function of a summary row to the text of its cell."""
 
 PARAMETERS: Column = ("para-\nmeters", lambda row: f"{row['parameters']:,}")
+"""The number of parameters."""
 WIDTH: Column = ("width", lambda row: str(row["width"]))
+"""The width that the model was built with."""
 SECONDS: Column = (
     "s an epoch\nof a seed",
     lambda row: f"{row['train_seconds'] / row['epochs'] / row['seeds']:.1f}",
 )
+"""The seconds of training per epoch and seed."""
 ANSWERS: Column = ("answers\nimages/s", lambda row: f"{row['inference_images_per_second']:,.0f}")
+"""The images that the trained model answers per second."""
 MEMORY: Column = ("memory\nMiB, all", lambda row: f"{row['memory_mib']:,.0f}")
+"""The memory of an epoch of all seeds, in MiB."""
 
 
 def score_column(heading: str, name: str = "test_accuracy", decimals: int = 2, factor: float = 100.0) -> Column:

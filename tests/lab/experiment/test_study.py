@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -139,16 +140,15 @@ def test_two_models_of_one_title_are_refused(tmp_path):
 class Scored(Mine):
     """A study whose `examine` returns scores alone."""
 
-    def examine(self, trial):
+    def examine(self, trial) -> Any:
         return {"test_accuracy": lab.interval([0.5])}
 
 
 def test_scores_that_are_not_in_an_examined_are_refused(unchecked_types):
-    options = Options()
-    contender = lab.Contender("one", "One", OneLayer, lab.Task(None, None, None, None), width=1)
-    trial = lab.Trial(contender, None, {}, None, (), None)
+    unused: Any = None
+    trial = lab.Trial(lab.Contender("one", "One", unused, unused), unused, {}, unused, (), None)
     with pytest.raises(TypeError, match=r"Scored.examine returned dict; expected lab.Examined: return"):
-        study.with_generation_share(Scored(options, None), trial)
+        study.with_generation_share(Scored(Options(), unused), trial)
 
 
 def test_a_full_disk_while_a_model_is_kept_is_an_error_of_storage(tmp_path, monkeypatch):
