@@ -10,6 +10,7 @@ from rowrnn.image.rows import RowGRU, RowLSTM, Rows, image_rows
 from rowrnn.program import export
 from rowrnn.recurrence.backend_choice import default_backend, explain
 from rowrnn.recurrence.scan import scan
+from rowrnn.saving.model_file import load, save
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
 from rowrnn.sequence.stack import stack
 
@@ -31,6 +32,8 @@ __all__ = [
     "export",
     "image_rows",
     "interop",
+    "load",
+    "save",
     "scan",
     "stack",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from rowrnn.atomic_file import whole_file
@@ -28,6 +28,10 @@ def load(path: Path | str) -> Stack:
     """
     path = Path(path)
     try:
+        with safe_open(path, framework="np") as file:
+            written_by = (file.metadata() or {}).get("format", "")
+        if written_by.startswith("rowrnn"):
+            raise InputError(f"{path} is a model of rowrnn with its structure: rowrnn.load reads it.")
         arrays = load_file(path)
     except (OSError, SafetensorError) as error:
         advice = ""

@@ -52,7 +52,8 @@ def _described(value: Any, path: tuple[str, ...], arrays: dict[str, Any]) -> Any
     """Returns a value in terms of JSON: numbers, strings and None as they are, all else as a dict with one tag."""
 
     def of_each(values: Sequence[Any]) -> list[Any]:
-        return [_described(part, (*path, str(number)), arrays) for number, part in enumerate(values)]
+        names = getattr(values, "_fields", map(str, range(len(values))))
+        return [_described(part, (*path, name), arrays) for name, part in zip(names, values, strict=True)]
 
     def of_items(items: Mapping[str, Any]) -> dict[str, Any]:
         return {name: _described(part, (*path, name), arrays) for name, part in items.items()}

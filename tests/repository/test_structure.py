@@ -22,6 +22,7 @@ ORDER = [
     {"image"},
     {"interop"},
     {"models"},
+    {"saving"},
     {"__init__"},
     {"lab.errors", "lab.leaf_names", "lab.budget", "lab.devices"},
     {"lab.data", "lab.training", "lab.runs"},

@@ -27,6 +27,7 @@ from rowrnn.models import (
     VideoClassifier,
 )
 from rowrnn.saving.structure import build, describe, own_names
+from tests.helpers.pytrees import assert_same
 
 RNGS = nnx.Rngs(0)
 
@@ -35,15 +36,6 @@ def there_and_back(module, **options):
     description, arrays = describe(module)
     stored = {name: np.asarray(array) for name, array in arrays.items()}
     return build(json.loads(json.dumps(description)), stored, **options)
-
-
-def assert_same(loaded, module):
-    """One structure, and the same bits in every leaf."""
-    assert jax.tree.structure(loaded) == jax.tree.structure(module)
-    for one, other in zip(jax.tree.leaves(loaded), jax.tree.leaves(module), strict=True):
-        assert one.dtype == other.dtype
-        if not jax.dtypes.issubdtype(one.dtype, jax.dtypes.prng_key):
-            assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
 
 
 def gru(features=3, hidden=4):

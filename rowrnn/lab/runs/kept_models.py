@@ -1,14 +1,20 @@
-"""Trained models saved with a run: one exported program for each, and the weights of all seeds in another file."""
+"""Trained models saved with a run: one file for each with the weights of all seeds, and its card beside it."""
 
-from collections.abc import Callable
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import export as jax_export
 from jaxtyping import Array
 from safetensors import SafetensorError
-from safetensors.flax import load_file, save_file
+from safetensors.numpy import load_file, save_file
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
@@ -16,8 +22,13 @@ from rowrnn.lab.errors import StorageError
 from rowrnn.lab.leaf_names import leaves_by_name
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.program import PLATFORMS, any_batch, read_program, to_program, write_program
+from rowrnn.saving import Card, Preprocessing, load, save
+from rowrnn.saving.model_file import WEIGHTS_ONLY
+from rowrnn.saving.structure import describe, own_names
 
 FOLDER = "models"
+PROGRAM = ".stablehlo"
+EARLIER_PROGRAM = ".jax"  # of runs of rowrnn 0.1.0
 
 
 def apply(model: Callable[..., Any], *x: Array) -> Any:
@@ -25,10 +36,19 @@ def apply(model: Callable[..., Any], *x: Array) -> Any:
     return model(*x)
 
 
-def keep_model(directory: Path, name: str, models: Any, *examples: Any, call: Callable[..., Any] = apply) -> None:
+def keep_model(
+    directory: Path,
+    name: str,
+    models: Any,
+    *examples: Any,
+    call: Callable[..., Any] = apply,
+    card: Card | None = None,
+) -> None:
     """Saves the models of all seeds to the directory of a run.
 
-    Writes the program to `models/NAME.jax` and the weights, with a leading axis of seeds, to `models/NAME.safetensors`.
+    Writes `models/NAME.safetensors`, which `rowrnn.load` reads, and its card as `models/NAME.card.json`. A model with
+    classes of a study, or one that is asked in another way than by a call, can be loaded only together with the code of
+    the study: `models/NAME.stablehlo` is then a program that takes the weights and the examples.
 
     Args:
         directory: directory of the run.
@@ -36,31 +56,74 @@ def keep_model(directory: Path, name: str, models: Any, *examples: Any, call: Ca
         models: callable models, a pytree of arrays with a leading axis of seeds.
         examples: example arguments, the first axis of each the batch.
         call: function of a model and such arrays to the outputs of the program; calls the model where not given.
+        card: what is known of the model; its inputs and number of parameters are filled in.
 
     Raises:
         StorageError: if a file cannot be written.
     """
-    structure = jax.tree.structure(models)
-    weights = {name: jnp.asarray(leaf) for name, leaf in leaves_by_name(models).items()}
-    names = list(weights)  # in the order of the leaves, which is not that of the alphabet
-
-    def of_weights(weights: dict[str, Array], *x: Array) -> Any:
-        return call(jax.tree.unflatten(structure, [weights[name] for name in names]), *x)
-
-    shapes = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in weights.items()}
-    program = to_program(of_weights, (shapes, *any_batch(examples)), PLATFORMS)
+    models = jax.tree.map(jnp.asarray, models)
+    leaves = jax.tree.leaves(models)
+    card = dataclasses.replace(
+        card or Card(title=name),
+        inputs=tuple(f"{example.dtype}[{','.join(['b', *map(str, example.shape[1:])])}]" for example in examples),
+        parameters=sum(leaf.size for leaf in leaves) // len(leaves[0]),
+    )
     stem = directory / FOLDER / file_name(name)
     try:
         stem.parent.mkdir(exist_ok=True)
-        with whole_file(stem.with_suffix(".safetensors")) as path:
-            save_file(weights, path)
-        write_program(stem.with_suffix(".jax"), program)
+        described = _is_described(models)
+        if described is None:
+            _save_weights(models, stem.with_suffix(".safetensors"))
+        else:
+            save(models, stem.with_suffix(".safetensors"), card, seeds=True)
+        if not described or call is not apply:
+            write_program(stem.with_suffix(PROGRAM), _of_weights(models, examples, call))
+        with whole_file(_card_path(stem)) as path:
+            path.write_text(json.dumps(card.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except (OSError, SafetensorError, InputError) as error:
         raise StorageError(f"The model {name!r} cannot be kept in {stem.parent}: {error}") from error
 
 
+def _is_described(models: Any) -> bool | None:
+    """Returns whether `rowrnn.load` needs no classes of the study; None if it cannot load the models at all."""
+    try:
+        description, arrays = describe(models)
+    except InputError:
+        return None
+    return None if set(arrays) != set(_weights(models)) else not own_names(description)
+
+
+def _weights(models: Any) -> dict[str, Any]:
+    """Returns the arrays of models by the names that `describe` gives to them, in the order of the leaves."""
+    return {name.removesuffix(".value"): leaf for name, leaf in leaves_by_name(models).items()}
+
+
+def _save_weights(models: Any, path: Path) -> None:
+    weights = {name: np.asarray(leaf) for name, leaf in _weights(models).items()}
+    with whole_file(path) as partial:
+        save_file(weights, partial, {"format": WEIGHTS_ONLY})
+
+
+def _of_weights(models: Any, examples: Sequence[Any], call: Callable[..., Any]) -> jax_export.Exported:
+    """Returns the program of weights by name, of one seed, and of examples."""
+    structure, by_name = jax.tree.structure(models), _weights(models)
+
+    def of_weights(weights: dict[str, Array], *x: Array) -> Any:
+        return call(jax.tree.unflatten(structure, [weights[name] for name in by_name]), *x)
+
+    shapes = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in by_name.items()}
+    return to_program(of_weights, (shapes, *any_batch(examples)), PLATFORMS)
+
+
+def _card_path(stem: Path) -> Path:
+    return stem.with_suffix(".card.json")
+
+
 def export_kept(run: Path, name: str, path: Path, seed: int = 0) -> None:
     """Exports a saved model of a run to one file, as `export` does, without the code of its experiment.
+
+    If the model has a preprocessing, the program takes raw images, uint8 `[b, h, w, c]` of any size with the channels
+    of the preprocessing, or clips `[b, t, h, w, c]` of such.
 
     Args:
         run: directory of the run.
@@ -72,18 +135,51 @@ def export_kept(run: Path, name: str, path: Path, seed: int = 0) -> None:
         InputError: if the run has no such model or seed, or a file cannot be read or written.
     """
     stem = run / FOLDER / file_name(name)
-    kept = sorted(file.stem for file in (run / FOLDER).glob("*.jax"))
+    kept = sorted(file.stem for file in (run / FOLDER).glob("*.safetensors"))
     if stem.name not in kept:
         raise InputError(f"{run} keeps no model {name!r}; it keeps {', '.join(kept) or 'none'}.")
-    kept_program = read_program(stem.with_suffix(".jax"))
+    programs = [stem.with_suffix(suffix) for suffix in (PROGRAM, EARLIER_PROGRAM)]
+    if program := next((file for file in programs if file.exists()), None):
+        write_program(path, _with_weights(stem, read_program(program), name, seed))
+        return
+    model, card = load(run, name, seed)
+    write_program(path, _of_model(model, card))
+
+
+def _of_model(model: Callable[..., Any], card: Card) -> jax_export.Exported:
+    """Returns the program of a model whose card says what it takes; of raw images where it has a preprocessing."""
+    scope, preprocessing = jax_export.SymbolicScope(), card.preprocessing
+    inputs = list(card.inputs)
+    if preprocessing is not None:
+        *leading, _, _, _ = inputs[0].partition("[")[2][:-1].split(",")
+        inputs[0] = f"uint8[{','.join([*leading, 'h', 'w', str(preprocessing.channels)])}]"
+    shapes = []
+    for each in inputs:
+        dtype, dimensions = re.fullmatch(r"(\w+)\[(.*)\]", each).groups()
+        shapes.append(jax.ShapeDtypeStruct(jax_export.symbolic_shape(dimensions, scope=scope), jnp.dtype(dtype)))
+
+    def of_raw(images: Array, *x: Array) -> Any:
+        return model(images if preprocessing is None else _of_frames(preprocessing, images), *x)
+
+    return to_program(of_raw, shapes, PLATFORMS)
+
+
+def _of_frames(preprocessing: Preprocessing, images: Array) -> Array:
+    """Returns preprocessed images, or frames of clips, `[b, ..., h, w, c]`."""
+    leading = images.shape[:-3]
+    frames = preprocessing(images.reshape(math.prod(leading), *images.shape[-3:]))
+    return frames.reshape(*leading, *frames.shape[1:])
+
+
+def _with_weights(stem: Path, program: jax_export.Exported, name: str, seed: int) -> jax_export.Exported:
+    """Returns a program of weights and arrays with the weights of one seed in it."""
     try:
         weights = load_file(stem.with_suffix(".safetensors"))
     except (OSError, SafetensorError) as error:
-        raise InputError(f"The weights of {name!r} in {run} cannot be read ({error}).") from None
+        raise InputError(f"The weights of {name!r} in {stem.parent} cannot be read ({error}).") from None
     seeds = len(next(iter(weights.values())))
     if not 0 <= seed < seeds:
         raise InputError(f"The run has the seeds 0 to {seeds - 1} of {name!r}, not {seed}.")
-    of_seed = {name: array[seed] for name, array in weights.items()}
-    examples = any_batch(kept_program.in_avals[len(of_seed) :])
-    program = to_program(lambda *x: kept_program.call(of_seed, *x), examples, kept_program.platforms)
-    write_program(path, program)
+    of_seed = {name: jnp.asarray(array[seed]) for name, array in weights.items()}
+    examples = any_batch(program.in_avals[len(of_seed) :])
+    return to_program(lambda *x: program.call(of_seed, *x), examples, program.platforms)
