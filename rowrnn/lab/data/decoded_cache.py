@@ -138,7 +138,7 @@ class _Storage:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(path.parent)
-            self._file = open(self._partial, "x+b", buffering=0)  # noqa: SIM115: `__exit__` closes it
+            self._file = open(self._partial, "x+b", buffering=0)  # noqa: SIM115 (`__exit__` closes it)
         except OSError:
             self._memory = bytearray()
 

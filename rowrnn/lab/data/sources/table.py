@@ -70,7 +70,7 @@ def read_rows(place: str, tables: Mapping[str, Sequence[Rows]]) -> Found:
     Raises:
         InputError: if tables differ in their columns, or have not one column of pictures or clips.
     """
-    first = next(iter(tables.values()))[0]
+    first, *_ = tables.get("train") or next(iter(tables.values()))
     for rows in (rows for parts in tables.values() for rows in parts):
         if rows.schema.names != first.schema.names:
             raise InputError(
