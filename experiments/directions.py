@@ -144,6 +144,9 @@ class Directions(lab.Study[Options]):
         sequences, steps, _ = scan.order(*self.data.shape[:2], **dict(scan.options)).pixels.shape
         return {"sequences": sequences, "steps": steps}
 
+    def card(self, trial: lab.Trial) -> lab.Card:
+        return lab.classifier_card(self.data, trial)
+
     def examine(self, trial: lab.Trial) -> lab.Examined:
         test = self.data.test
         scores, _ = lab.score_classifier(trial, test)

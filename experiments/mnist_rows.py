@@ -111,6 +111,9 @@ class MnistRows(lab.Study[Options]):
         test, example = self.data.test, self.options.example
         return lab.Setting(arrays={"example": test.images[example], "example_label": test.labels[example]})
 
+    def card(self, trial: lab.Trial) -> lab.Card:
+        return lab.classifier_card(self.data, trial)
+
     def examine(self, trial: lab.Trial) -> lab.Examined:
         test = self.data.test
         scores, logits = lab.score_classifier(trial, test)

@@ -114,6 +114,9 @@ class Pixels(lab.Study[Options]):
             features = cell.outputs
         return layers
 
+    def card(self, trial: lab.Trial) -> lab.Card:
+        return lab.classifier_card(self.data, trial)
+
     def examine(self, trial: lab.Trial) -> lab.Examined:
         scores, _ = lab.score_classifier(trial, self.data.test)
         return lab.Examined(scores, examples=(lab.as_float(self.data.test.images[:1]),))

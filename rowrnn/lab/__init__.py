@@ -27,8 +27,14 @@ if find_spec("fcntl") is None:
 
 from rowrnn.lab.budget import parameters, solve_width
 from rowrnn.lab.data import Augmentation, Dataset, Split, as_float
-from rowrnn.lab.experiment.classification import CLASSIFIER_PROTOCOL, classification_task, score_classifier
+from rowrnn.lab.experiment.classification import (
+    CLASSIFIER_PROTOCOL,
+    classification_task,
+    classifier_card,
+    score_classifier,
+)
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
+from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import (
     AtLeast,
     Count,
@@ -55,6 +61,7 @@ from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.runs.record import Record
 from rowrnn.lab.training import Task
 from rowrnn.lab.training.contracts import Batch, Loss, Metrics, Score
+from rowrnn.saving import Card
 
 __all__ = [
     "ANSWERS",
@@ -66,9 +73,11 @@ __all__ = [
     "AtLeast",
     "Augmentation",
     "Batch",
+    "Card",
     "Column",
     "Contender",
     "Count",
+    "DataOptions",
     "Dataset",
     "Examined",
     "Group",
@@ -90,6 +99,7 @@ __all__ = [
     "Unnamed",
     "as_float",
     "classification_task",
+    "classifier_card",
     "format_score",
     "generation_column",
     "interval",

@@ -188,7 +188,8 @@ def run_study(
                 record = record.replace(table=asked.table(record))
                 arrays |= {f"{title}/{name}": array for name, array in examined.arrays.items()}
                 if examined.examples:
-                    keep_model(run.directory, title, trial.models, *examined.examples, call=examined.call)
+                    card = with_scores(asked.card(trial), examined)
+                    keep_model(run.directory, title, trial.models, *examined.examples, call=examined.call, card=card)
                 run.save(record, arrays)
         run.finish(record, arrays)
         console.print(table(record))
@@ -233,6 +234,16 @@ def with_generation_share(study: Study[Any], trial: Trial) -> Examined:
             "lab.Examined(scores)."
         )
     return dataclasses.replace(examined, scores={**share, **examined.scores})
+
+
+def with_scores(card: Card | None, examined: Examined) -> Card | None:
+    """Returns the card with the mean of each score over the seeds."""
+    if card is None:
+        return None
+    means = {
+        name: score["mean"] for name, score in examined.scores.items() if isinstance(score, dict) and "mean" in score
+    }
+    return dataclasses.replace(card, scores=means)
 
 
 def extended(record: Record, trial: Trial, examined: Examined) -> Record:
