@@ -1,14 +1,19 @@
 """Own pictures with classes as a data set: decoded once, made alike, in memory or left on disk."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import numpy as np
+from jaxtyping import UInt8
 
+from rowrnn.errors import InputError
 from rowrnn.lab.data.dataset import Dataset, Split, on_device
-from rowrnn.lab.data.listing import Listing
+from rowrnn.lab.data.decoded_cache import decoded
+from rowrnn.lab.data.listing import Item, Listing, Unreadable
 from rowrnn.lab.data.pictures import read_picture
 from rowrnn.lab.data.shaping import LOOKED_AT, Shaping
+from rowrnn.saving.preprocessing import Preprocessing
 
 
 class Kept:

@@ -1,5 +1,6 @@
 """How pictures of any size and colour are made alike: what was asked for, and what the pictures themselves decide."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -64,6 +65,17 @@ def size_of(pictures: Sequence[Picture]) -> tuple[int, int]:
     shorter = longer * min(aspect, 1 / aspect)
     sides = tuple(max(MULTIPLE, MULTIPLE * round(side / MULTIPLE)) for side in (shorter, longer))
     return (sides[0], sides[1]) if aspect >= 1 else (sides[1], sides[0])
+
+
+def standardized(preprocessing: Preprocessing, images: UInt8[np.ndarray, "n h w c"]) -> Preprocessing:
+    """Returns the preprocessing with mean and standard deviation, by channel, of images that it made."""
+    # A histogram is enough for whole grey values, and needs no floating-point copy of the images.
+    counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])
+    values, share = np.arange(256) / 255, counts / counts.sum(axis=1, keepdims=True)
+    mean = share @ values
+    std = np.sqrt(share @ values**2 - mean**2)
+    # Images of one grey value have no deviation to divide by.
+    return dataclasses.replace(preprocessing, mean=tuple(mean.tolist()), std=tuple(np.maximum(std, 1e-3).tolist()))
 
 
 def border_of(pictures: Sequence[Picture]) -> int:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from rowrnn.lab.data import Augmentation, Dataset, Split
+from rowrnn.lab.data import Augmentation, Dataset, Split, as_float
 from rowrnn.lab.experiment.contender import Trial
 from rowrnn.lab.report.statistics import interval
-from rowrnn.lab.tasks.classification.task import correct, cross_entropy, predict
+from rowrnn.lab.tasks.classification.task import Floats, correct, cross_entropy, predict
 from rowrnn.lab.training import Task
 from rowrnn.lab.training.evaluation import compile_evaluation
 from rowrnn.saving.card import Card
@@ -24,9 +24,16 @@ CLASSIFIER_PROTOCOL = {
 """How the values of `score_classifier` are obtained, for the protocol of a study."""
 
 
-def classification_task(data: Dataset, augmentation: Augmentation) -> Task:
-    """Returns the task of a classifier, a function `(images, key=...)` to logits."""
-    return Task(partial(cross_entropy, augmentation=augmentation), correct, data.train, data.validation)
+def classification_task(data: Dataset, augmentation: Augmentation, floats: Floats = as_float) -> Task:
+    """Returns the task of a classifier, a function `(images, key=...)` to logits.
+
+    Args:
+        data: images with classes.
+        augmentation: random changes of training images.
+        floats: function of images to those that the model takes.
+    """
+    loss = partial(cross_entropy, augmentation=augmentation, floats=floats)
+    return Task(loss, partial(correct, floats=floats), data.train, data.validation)
 
 
 def classifier_card(data: Dataset, trial: Trial) -> Card:
@@ -41,13 +48,15 @@ def classifier_card(data: Dataset, trial: Trial) -> Card:
     )
 
 
-def score_classifier(trial: Trial, test: Split) -> tuple[dict[str, Any], Float[np.ndarray, "seeds n classes"]]:
+def score_classifier(
+    trial: Trial, test: Split, floats: Floats = as_float
+) -> tuple[dict[str, Any], Float[np.ndarray, "seeds n classes"]]:
     """Scores a classifier on the test set.
 
     Returns:
         Entries of its summary row, and the logits of every test image.
     """
-    logits, seconds = _timed_logits(trial, test)
+    logits, seconds = _timed_logits(trial, test, floats)
     hits = logits.argmax(axis=-1) == np.asarray(test.labels)
     scores = {
         "test_accuracy": interval(hits.mean(axis=1)),
@@ -58,9 +67,9 @@ def score_classifier(trial: Trial, test: Split) -> tuple[dict[str, Any], Float[n
     return scores, logits
 
 
-def _timed_logits(trial: Trial, test: Split) -> tuple[Float[np.ndarray, "seeds n classes"], float]:
+def _timed_logits(trial: Trial, test: Split, floats: Floats) -> tuple[Float[np.ndarray, "seeds n classes"], float]:
     """Returns the logits of every test image, and the median seconds of three evaluations."""
-    evaluation = compile_evaluation(predict, trial.models, test, devices=trial.devices)
+    evaluation = compile_evaluation(partial(predict, floats=floats), trial.models, test, devices=trial.devices)
     logits, times = evaluation(), []
     for _ in range(3):
         started = time.perf_counter()

@@ -240,9 +240,8 @@ def with_scores(card: Card | None, examined: Examined) -> Card | None:
     """Returns the card with the mean of each score over the seeds."""
     if card is None:
         return None
-    means = {
-        name: score["mean"] for name, score in examined.scores.items() if isinstance(score, dict) and "mean" in score
-    }
+    intervals = {name: score for name, score in examined.scores.items() if isinstance(score, dict)}
+    means = {name: score["mean"] for name, score in intervals.items() if "mean" in score}
     return dataclasses.replace(card, scores=means)
 
 

@@ -11,7 +11,10 @@ import numpy as np
 from flax import nnx
 
 from rowrnn import CELLS, ReNet
-from rowrnn.lab.data import Augmentation, as_float
+from rowrnn.errors import InputError
+from rowrnn.lab.data import Augmentation, Dataset
+from rowrnn.lab.data.labelled import Kept
+from rowrnn.lab.data.shaping import standardized
 from rowrnn.lab.experiment.classification import (
     CLASSIFIER_PROTOCOL,
     classification_task,
@@ -32,6 +35,7 @@ from rowrnn.saving.card import Card
 
 MODELS = {"gru": "Row GRU", "lstm": "Row LSTM", "renet": "ReNet", "cnn": "CNN"}
 RENET_PATCH = (2, 2)
+MEASURED = 20_000  # images on disk whose mean and deviation are measured
 
 
 @dataclass(frozen=True)
@@ -67,14 +71,25 @@ class OwnImages(Study[Options]):
         PARAMETERS,
     )
 
+    def __init__(self, options: Options, data: Dataset) -> None:
+        if data.preprocessing is None:
+            raise InputError(
+                f"The images of {data.name} are no bytes from 0 to 255; expected pictures or uint8 arrays."
+            )
+        some = data.train.read(range(min(len(data.train), MEASURED))) if isinstance(data.train, Kept) else data.train
+        preprocessing = standardized(data.preprocessing, np.asarray(some.images))
+        super().__init__(options, dataclasses.replace(data, preprocessing=preprocessing))
+        self.floats = preprocessing.to_floats
+
     def training(self) -> TrainingOptions:
-        """Returns the training options, with batches that a small set can fill."""
+        """Returns the training options, with batches that a small set can fill, and epochs enough to learn."""
         given = self.options.training
-        return dataclasses.replace(given, batch=min(given.batch, len(self.data.train)))
+        batch = min(given.batch, len(self.data.train))
+        return dataclasses.replace(given, batch=batch)
 
     def contenders(self) -> list[Contender]:
         options = self.options
-        task = classification_task(self.data, options.regularization.augmentation)
+        task = classification_task(self.data, options.regularization.augmentation, self.floats)
         return [Contender(options.model, MODELS[options.model], self.build, task, budget=options.params)]
 
     def build(self, width: int, rngs: nnx.Rngs) -> nnx.Module:
@@ -94,10 +109,10 @@ class OwnImages(Study[Options]):
 
     def examine(self, trial: Trial) -> Examined:
         test = self.data.test
-        scores, logits = score_classifier(trial, test)
+        scores, logits = score_classifier(trial, test, self.floats)
         labels, answers = np.asarray(test.labels), logits.argmax(axis=-1)
         scores["balanced_accuracy"] = interval([balanced_accuracy(labels, of_seed) for of_seed in answers])
         if self.data.classes == 2:
             margins = logits[..., 1] - logits[..., 0]
             scores["auc"] = interval([area_under_curve(labels, of_seed) for of_seed in margins])
-        return Examined(scores, examine(logits, test), (as_float(test.images[:1]),))
+        return Examined(scores, examine(logits, test), (self.floats(test.images[:1]),))

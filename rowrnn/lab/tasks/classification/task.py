@@ -16,9 +16,11 @@ from rowrnn.typing import Logits
 
 MISTAKES = 12
 
+Floats = Callable[[Any], Any]
+
 
 def cross_entropy(
-    model: Any, batch: Split, key: Array, *, augmentation: Augmentation
+    model: Any, batch: Split, key: Array, *, augmentation: Augmentation, floats: Floats = as_float
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Returns the mean cross-entropy in nats of a training batch, with the metric `accuracy`.
 
@@ -27,21 +29,22 @@ def cross_entropy(
         batch: images and labels.
         key: source of randomness of augmentation and dropout.
         augmentation: random changes of the images.
+        floats: function of the images to those that the model takes.
     """
     augmentation_key, dropout_key = jax.random.split(key)
-    logits = model(augmentation(as_float(batch.images), augmentation_key), key=dropout_key)
+    logits = model(augmentation(floats(batch.images), augmentation_key), key=dropout_key)
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
     return loss, {"accuracy": _hits(logits, batch).mean()}
 
 
-def predict(model: Any, batch: Split) -> Logits:
+def predict(model: Any, batch: Split, *, floats: Floats = as_float) -> Logits:
     """Returns the logits of a batch, `[b, classes]`."""
-    return model(as_float(batch.images))
+    return model(floats(batch.images))
 
 
-def correct(model: Any, batch: Split) -> Float[Array, "b"]:
+def correct(model: Any, batch: Split, *, floats: Floats = as_float) -> Float[Array, "b"]:
     """Returns 1 for each image whose most probable class is its label, else 0."""
-    return _hits(predict(model, batch), batch)
+    return _hits(predict(model, batch, floats=floats), batch)
 
 
 def correct_by_row(model: Any, batch: Split) -> Float[Array, "b h"]:
