@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import rowrnn
-from rowrnn import cells, interop, models
+from rowrnn import cells, interop, models, saving
 from rowrnn.image import orders
 from tests.helpers import ROOT
 
@@ -20,6 +20,7 @@ PUBLIC = [
     *(f"rowrnn.cells.{name}" for name in cells.__all__),
     *(f"rowrnn.interop.{name}" for name in interop.__all__),
     *(f"rowrnn.models.{name}" for name in models.__all__),
+    *(f"rowrnn.saving.{name}" for name in saving.__all__),
     "rowrnn.image.orders.ORDERS",
     "rowrnn.image.orders.Order",
     *(f"rowrnn.image.orders.{order.__name__}" for order in orders.ORDERS.values()),
