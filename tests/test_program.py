@@ -111,14 +111,14 @@ def test_a_run_keeps_every_seed(tmp_path):
         np.testing.assert_allclose(logits, models[seed](images(4)), rtol=0, atol=1e-6)
     for name, seed, message in (
         ("Row GRU", 0, "keeps no model 'Row GRU'; it keeps row_lstm"),
-        ("row_lstm", 3, "has the seeds 0 to 2 of 'row_lstm', not 3"),
+        ("row_lstm", 3, "row_lstm.safetensors has the seeds 0 to 2, not 3"),
     ):
         with pytest.raises(InputError, match=message):
             export_kept(tmp_path, name, tmp_path / "other.jax", seed)
     with pytest.raises(InputError, match="keeps no model 'cnn'; it keeps none"):
         export_kept(tmp_path / "nowhere", "cnn", tmp_path / "other.jax")
     (tmp_path / "models" / "row_lstm.safetensors").write_bytes(b"no weights")
-    with pytest.raises(InputError, match=r"The weights of 'Row LSTM' in .* cannot be read"):
+    with pytest.raises(InputError, match=r"row_lstm.safetensors cannot be read as a model of rowrnn"):
         export_kept(tmp_path, "Row LSTM", tmp_path / "other.jax")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.jax", "models"]
 

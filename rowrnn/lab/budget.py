@@ -18,13 +18,14 @@ def parameters(model: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(model))
 
 
-def solve_width(build: Callable[[int, nnx.Rngs], Any], budget: int) -> int:
+def solve_width(build: Callable[[int, nnx.Rngs], Any], budget: int, tolerance: float = TOLERANCE) -> int:
     """Finds the width whose model has the number of parameters nearest to `budget`.
 
     Args:
         build: function of a width and random streams to a model, whose number of parameters grows with the width; it is
             only traced.
-        budget: number of parameters to meet within 3 %.
+        budget: number of parameters to meet.
+        tolerance: largest share of the budget by which the number may differ from it.
 
     Returns:
         The width.
@@ -44,9 +45,9 @@ def solve_width(build: Callable[[int, nnx.Rngs], Any], budget: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if size(middle) <= budget else (low, middle)
     width = min((low, high), key=lambda candidate: abs(size(candidate) - budget))
-    if abs(size(width) - budget) > TOLERANCE * budget:
+    if abs(size(width) - budget) > tolerance * budget:
         raise InputError(
-            f"No width meets a budget of {budget:,} parameters within {TOLERANCE:.0%}: the nearest model, of width "
+            f"No width meets a budget of {budget:,} parameters within {tolerance:.0%}: the nearest model, of width "
             f"{width}, has {size(width):,}. Take {size(width):,} as the budget, or set the width itself."
         )
     return width

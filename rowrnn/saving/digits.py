@@ -9,6 +9,7 @@ from rowrnn.saving.resampling import resample, triangle_weights
 SIDE, BOX = 28, 20
 """Sides in pixels of an image of MNIST, and of the box into which a digit is scaled (LeCun et al. 1998)."""
 PAPER = 0.15  # share of the strongest ink below which a pixel is taken for paper
+MIDDLE = 14.5  # where MNIST's digits have their centre of mass, from 14.0 to 15.0, the first pixel's middle at 0.5
 FLAT = 8.0  # grey values: a picture without any more contrast shows no digit
 
 
@@ -17,7 +18,7 @@ def centred_digits(xp: Any, images: Any) -> Any:
 
     The border of an image says what paper is; ink is what differs from it, to the side to which more does. The ink's
     bounding box is scaled to a longer side of 20 pixels, and laid, by whole pixels, so that the centre of mass is in
-    the middle of 28x28 pixels. The strongest ink becomes 1. An image without contrast becomes zero.
+    the pixel that is the 15th of 28 in both directions, as it is in MNIST. The strongest ink becomes 1. An image without contrast becomes zero.
 
     Args:
         xp: NumPy or `jax.numpy`.
@@ -63,6 +64,6 @@ def _placed(xp: Any, ink: Any, axis: int) -> tuple[tuple[Any, Any], Any]:
 
 def _centres(xp: Any, begin: Any, centre: Any, step: Any) -> Any:
     """Returns where in the image the middle of each of 28 pixels lies, `[b, 28]`."""
-    first = xp.floor(SIDE / 2 - (centre - begin) / step + 0.5)
+    first = xp.floor(MIDDLE - (centre - begin) / step + 0.5)
     places = xp.arange(SIDE, dtype=np.int32).astype(np.float32)[None] + 0.5
     return begin[:, None] + (places - first[:, None]) * step[:, None]

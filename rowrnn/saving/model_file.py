@@ -209,9 +209,7 @@ def _of_run(run: Path, model: str | None) -> Path:
     files = {file.stem: file for file in sorted(folder.glob("*.safetensors"))}
     names = ", ".join(files) or "none"
     if model is None and len(files) != 1:
-        raise InputError(
-            f"{run} keeps several models, or none; name one of: {names}." if files else f"{run} keeps no model."
-        )
+        raise InputError(f"{run} keeps {len(files)} models, one of which must be named: {names}.")
     name = next(iter(files)) if model is None else re.sub(r"\W+", "_", model.lower())
     if name not in files:
         raise InputError(f"{run} keeps no model {model!r}; it keeps {names}.")

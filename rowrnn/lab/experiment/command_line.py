@@ -46,7 +46,7 @@ def run_experiment(
     """
     started = started or Started.of_process()
     *_, last = started.program
-    with exit_on_error(Path(last).name):
+    with exit_on_error(started.name):
         main(*parse(options_class, presets, started.arguments, name or Path(last).stem, shlex.join(started.program)))
 
 

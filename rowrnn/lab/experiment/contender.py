@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, ArrayLike, PyTree
 
-from rowrnn.lab.budget import solve_width
+from rowrnn.lab.budget import TOLERANCE, solve_width
 from rowrnn.lab.runs.kept_models import apply
 from rowrnn.lab.runs.record import ModelRow
 from rowrnn.lab.training import Fit, Task
@@ -26,7 +26,8 @@ class Contender:
         build: function of a width and random streams to a model.
         task: the task that it is trained on.
         width: its width; where not given, the width that meets the budget.
-        budget: number of parameters to meet within 3 %.
+        budget: number of parameters to meet.
+        tolerance: largest share of the budget by which the number may differ from it.
         about: further entries of its summary row.
         generate: function of a batch of `task.train` and a key to the examples that the loss makes of them; where
             given, the share of the training time that this takes is measured.
@@ -38,6 +39,7 @@ class Contender:
     task: Task
     width: int | None = None
     budget: int | None = None
+    tolerance: float = TOLERANCE
     about: Mapping[str, Any] = field(default_factory=dict)
     generate: Callable[[Any, Array], Any] | None = None
 
@@ -52,7 +54,7 @@ class Contender:
             return self.width
         if self.budget is None:
             raise ValueError(f"{self.title} needs a width, or a budget of parameters.")
-        return solve_width(self.build, self.budget)
+        return solve_width(self.build, self.budget, self.tolerance)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Options:
     model: Annotated[str, KnownNames(MODELS)] = "gru"
     """Model: gru and lstm read row by row, renet from all four sides; cnn sees the whole image."""
     params: Count = 100_000
-    """Parameter budget, met within 3 %; the width follows from it."""
+    """Number of parameters, about; the width follows from it."""
     regularization: Group[Regularization] = Regularization(
         dropout=0.2, augmentation=Augmentation(shift=2.0, rotation=8.0, zoom=0.1, shear=0.1)
     )
@@ -90,7 +90,7 @@ class OwnImages(Study[Options]):
     def contenders(self) -> list[Contender]:
         options = self.options
         task = classification_task(self.data, options.regularization.augmentation, self.floats)
-        return [Contender(options.model, MODELS[options.model], self.build, task, budget=options.params)]
+        return [Contender(options.model, MODELS[options.model], self.build, task, budget=options.params, tolerance=1.0)]
 
     def build(self, width: int, rngs: nnx.Rngs) -> nnx.Module:
         """Builds the model with `width` hidden units, or for a CNN, channels."""

@@ -25,6 +25,11 @@ class Started:
         """Returns the command of this process."""
         return cls(("python", sys.argv[0]), tuple(sys.argv[1:]))
 
+    @property
+    def name(self) -> str:
+        """What messages call the program: the name of its script, or its words."""
+        return Path(self.program[-1]).name if self.program[0] == "python" else shlex.join(self.program)
+
     def __str__(self) -> str:
         return shlex.join([*self.program, *self.arguments])
 

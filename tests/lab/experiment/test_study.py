@@ -18,6 +18,7 @@ from rowrnn.lab.experiment import study
 from rowrnn.lab.experiment.options import with_values
 from rowrnn.lab.runs import kept_models
 from rowrnn.lab.tasks.classification.task import correct, cross_entropy
+from rowrnn.saving import model_file
 
 
 class OneLayer(nnx.Module):
@@ -155,7 +156,7 @@ def test_a_full_disk_while_a_model_is_kept_is_an_error_of_storage(tmp_path, monk
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kept_models, "save_file", full)
+    monkeypatch.setattr(model_file, "save_file", full)
     models = jax.tree.map(lambda a: a[None], OneLayer(6, 2, 1, nnx.Rngs(0)))
     with pytest.raises(StorageError, match=r"The model 'A model' cannot be kept in .*models: .*No space left"):
         kept_models.keep_model(tmp_path, "A model", models, np.zeros((1, 2, 3), np.float32))

@@ -196,7 +196,7 @@ def test_the_script(data_dir, tmp_path):
     assert [row["model"] for row in results["summary"]] == ["MinGRU", "single frame"]
     pictures = {"learning_curves", "accuracy_by_frame", "confusion", "film_mingru", "film_single_frame"}
     assert {path.stem for path in (tmp_path / "run").glob("*.png")} == pictures
-    assert len(list((tmp_path / "run" / "models").glob("*.jax"))) == 2
+    assert len(list((tmp_path / "run" / "models").glob("*.safetensors"))) == 2
     partners = np.arange(10)
     partners[[4, 5, 6, 7, 8, 9]] = [5, 4, 7, 6, 9, 8]
     with np.load(tmp_path / "run" / "arrays.npz") as arrays:
