@@ -8,11 +8,7 @@ import sys
 import pytest
 
 import rowrnn
-<<<<<<< HEAD
-from rowrnn import cells, interop, lab, models
-=======
-from rowrnn import cells, interop, models, saving
->>>>>>> saving
+from rowrnn import cells, interop, lab, models, saving
 from rowrnn.image import orders
 from tests.helpers import ROOT
 
@@ -24,15 +20,12 @@ PUBLIC = [
     *(f"rowrnn.cells.{name}" for name in cells.__all__),
     *(f"rowrnn.interop.{name}" for name in interop.__all__),
     *(f"rowrnn.models.{name}" for name in models.__all__),
-<<<<<<< HEAD
     *(f"rowrnn.lab.{name}" for name in lab.__all__),
     "rowrnn.program.load",
     "rowrnn.errors.InputError",
     "rowrnn.recurrence.backend.Backend",
     "rowrnn.recurrence.backend.ScanCall",
-=======
     *(f"rowrnn.saving.{name}" for name in saving.__all__),
->>>>>>> saving
     "rowrnn.image.orders.ORDERS",
     "rowrnn.image.orders.Order",
     *(f"rowrnn.image.orders.{order.__name__}" for order in orders.ORDERS.values()),
