@@ -7,11 +7,13 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.record import Record
 from tests.helpers import ROOT
+from tests.helpers.made_set import make
 
 BENCHMARKS = ROOT / "benchmarks"
 
@@ -202,6 +204,22 @@ def test_stack_cost_runs(tmp_path):
     (case,) = json.loads((tmp_path / "run" / "results.json").read_text())["cases"]
     assert [row["feature"] for row in case["features"]] == list(stack_cost.FEATURES)
     assert all(row["ratio"] > 0 for row in case["features"])
+
+
+def test_own_data_runs(tmp_path):
+    import own_data
+
+    rng = np.random.default_rng(0)
+    splits = {
+        split: (rng.integers(0, 256, (count, 4, 5, 1), np.uint8), np.arange(count) % 3)
+        for split, count in (("train", 30), ("test", 6))
+    }
+    make(tmp_path, splits)
+    own_data.main(own_data.Options("made", tmp_path, rounds=2, output=tmp_path / "run"), {})
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["images"] == 36
+    assert results["ratios"]["tfds"] == 1
+    assert [len(times) for times in results["seconds"].values()] == [2, 2, 2]
 
 
 @pytest.mark.slow
