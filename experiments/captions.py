@@ -21,9 +21,8 @@ from flax import nnx
 from jaxtyping import Array
 
 from rowrnn import CELLS, lab
-from rowrnn.decoding.sentences import SpecialTokens
 from rowrnn.lab.tasks.captions.examples import CANVAS, fixed_scenes, scenes
-from rowrnn.lab.tasks.captions.language import BEGIN, END, LONGEST, PAD, WORDS
+from rowrnn.lab.tasks.captions.language import LONGEST, VOCABULARY
 from rowrnn.lab.tasks.captions.measures import exact_match
 from rowrnn.lab.tasks.captions.task import MEASURE, check_digits, decode, exact, loss, measure
 from rowrnn.models import Captioner
@@ -126,9 +125,9 @@ class Captions(lab.Study[Options]):
             CELLS[name],
             width,
             shape=(CANVAS, CANVAS, 1),
-            words=len(WORDS),
+            words=len(VOCABULARY),
             longest=LONGEST,
-            tokens=SpecialTokens(PAD, BEGIN, END),
+            tokens=VOCABULARY.tokens,
             channels=options.channels,
             embedding=options.embedding,
             attention=options.attention,

@@ -37,6 +37,7 @@ from rowrnn.lab.tasks.gestures.task import (
 )
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
 
+GAIN = 8.0  # Frames are mostly black: scaled to a root mean square of about 1, or training would start slowly.
 BASELINES = {"frame": "single frame", "average": "average of frames"}
 TITLES = {**{name: cell.__name__ for name, cell in CELLS.items()}, **BASELINES}
 PROTOCOL = {
@@ -119,7 +120,8 @@ class Gestures(lab.Study[Options]):
     def build(self, name: str, width: int, rngs: nnx.Rngs) -> Model:
         """Builds a model whose cell, or for a baseline hidden layer, has `width` units."""
         options, classes = self.options, len(GESTURES)
-        cnn = FrameCNN((CANVAS, CANVAS, self.data.shape[2]), options.channels, options.features, rngs=rngs)
+        shape = (CANVAS, CANVAS, self.data.shape[2])
+        cnn = FrameCNN(shape, options.channels, options.features, gain=GAIN, rngs=rngs)
         if name in BASELINES:
             return FrameAverage(cnn, width, classes, rngs=rngs)
         return VideoClassifier(cnn, CELLS[name](options.features, width, rngs=rngs), classes, rngs=rngs)

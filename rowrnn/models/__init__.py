@@ -3,10 +3,11 @@
 from rowrnn.models.captioner import Captioner
 from rowrnn.models.cnn import CNN
 from rowrnn.models.forecaster import Forecaster
+from rowrnn.models.frame_cnn import FrameCNN
 from rowrnn.models.line_reader import LineReader
 from rowrnn.models.row_classifier import Classifier
 from rowrnn.models.scan_classifier import ScanClassifier
-from rowrnn.models.video_classifier import FrameAverage, FrameCNN, VideoClassifier
+from rowrnn.models.video_classifier import FrameAverage, VideoClassifier
 
 __all__ = [
     "CNN",

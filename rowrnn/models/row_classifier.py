@@ -31,8 +31,7 @@ class Classifier(nnx.Module):
     def __init__(
         self, cell: Cell, classes: int, *, pooling: str = "last", dropout: float = 0.0, rngs: nnx.Rngs
     ) -> None:
-        if pooling not in get_args(Pooling):
-            raise ValueError(f"Classifier pools by {' or '.join(get_args(Pooling))}, not by {pooling!r}.")
+        check_pooling("Classifier", pooling)
         self.rows = Rows(cell)
         self.head = nnx.Linear(cell.outputs, classes, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
@@ -76,6 +75,16 @@ class Classifier(nnx.Module):
         hold = self.pooling == "last"
         outputs, _ = self.rows(images, heights=heights, hold_outputs=hold)
         return outputs
+
+
+def check_pooling(model: str, pooling: str) -> None:
+    """Checks that a model knows a pooling.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if pooling not in get_args(Pooling):
+        raise ValueError(f"{model} pools by {' or '.join(get_args(Pooling))}, not by {pooling!r}.")
 
 
 def mean_of_valid(outputs: Outputs, lengths: Integers | None) -> Hidden:

@@ -122,3 +122,11 @@ def test_a_blind_model_sees_nothing_and_dropout_needs_a_key():
 def test_what_it_cannot_caption_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong()
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 1), (128, 128, 3), (97, 50, 3)])
+def test_pictures_of_any_size_have_a_map_of_an_eighth(shape):
+    model, images = make_captioner(shape=shape), jax.random.uniform(jax.random.key(0), (2, *shape))
+    weights = jax.jit(Captioner.attention)(model, images, CAPTIONS[:2])
+    assert weights.shape == (2, 6, math.ceil(shape[0] / 8), math.ceil(shape[1] / 8))
+    np.testing.assert_allclose(weights.sum(axis=(2, 3)), 1, atol=1e-5)

@@ -12,8 +12,10 @@ from rowrnn.cells import GRU, LSTM, Cell
 from rowrnn.image.image_scan import ImageScan
 from rowrnn.image.renet import ReNet
 from rowrnn.models import Classifier, ScanClassifier
-from rowrnn.models.video_classifier import FrameAverage, FrameCNN, VideoClassifier
+from rowrnn.models.frame_cnn import FrameCNN
+from rowrnn.models.video_classifier import FrameAverage, VideoClassifier
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
+from rowrnn.sequence.stack import stack
 from tests.helpers.problem import randomized
 
 HEIGHTS, WIDTHS = np.asarray([6, 2, 4]), np.asarray([4, 4, 2])
@@ -100,11 +102,19 @@ def test_any_order(name, pooling):
         np.testing.assert_allclose(logits[n], model(cropped)[0], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("make", [VideoClassifier, FrameAverage])
-def test_videos(make):
-    cnn = FrameCNN((6, 4, 1), 4, 5, rngs=nnx.Rngs(0))
-    kind = GRU(5, 6, rngs=nnx.Rngs(1)) if make is VideoClassifier else 6
-    model = randomized(lambda: make(cnn, kind, 3, rngs=nnx.Rngs(2)))
+VIDEO_MODELS = {
+    "a cell": lambda cnn, rngs: VideoClassifier(cnn, GRU(5, 6, rngs=rngs), 3, rngs=rngs),
+    "a stack": lambda cnn, rngs: VideoClassifier(cnn, stack(GRU, 5, 6, layers=2, rngs=rngs), 3, rngs=rngs),
+    "both ways": lambda cnn, rngs: VideoClassifier(cnn, both(5, 6), 3, pooling="mean", rngs=rngs),
+    "an average": lambda cnn, rngs: FrameAverage(cnn, 6, 3, rngs=rngs),
+}
+
+
+@pytest.mark.parametrize("context", [1, 3])
+@pytest.mark.parametrize("make", VIDEO_MODELS.values(), ids=VIDEO_MODELS)
+def test_videos(make, context):
+    cnn = FrameCNN((6, 4, 1), 4, 5, context=context, rngs=nnx.Rngs(0))
+    model = randomized(lambda: make(cnn, nnx.Rngs(2)))
     lengths = np.asarray([5, 1, 3])
     videos = padded(np.random.default_rng(0).uniform(size=(3, 5, 6, 4, 1)).astype(np.float32), lengths)
     logits: Any = jax.jit(lambda x, lengths: model(x, lengths=lengths))(videos, lengths)
@@ -116,8 +126,13 @@ def test_videos(make):
         np.testing.assert_allclose(
             by_frame[n, length:], logits[n][None].repeat(5 - int(length), axis=0), rtol=0, atol=1e-5
         )
+    # The padding has no gradient, and adds none to that of the weights: not a number would stay none.
     gradient = jax.grad(lambda model: model(videos, lengths=lengths).sum())(model)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    of_pixels = jax.grad(lambda videos: model(videos, lengths=lengths).sum())(videos)
+    for n, length in enumerate(lengths.tolist()):
+        assert (of_pixels[n, length:] == 0).all()
+        assert (of_pixels[n, :length] != 0).any(axis=(1, 2, 3)).all()
 
 
 SIZES_OF_MEANS = {

@@ -9,6 +9,8 @@ from flax import nnx
 
 from rowrnn.cells import CELLS, GRU, ConvGRU
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
+from rowrnn.sequence import Recurrent
+from rowrnn.sequence.stack import stack
 from tests.helpers import oracle
 from tests.helpers.problem import random_like
 
@@ -37,7 +39,7 @@ def linear(layer, x):
 
 def watcher(name, seed=0):
     rngs = nnx.Rngs(0)
-    cnn = FrameCNN((9, 6, 2), 4, 5, rngs=rngs)
+    cnn = FrameCNN((9, 6, 2), 4, 5, gain=8.0, rngs=rngs)
     model = random_like(VideoClassifier(cnn, CELLS[name](5, 3, rngs=rngs), 7, rngs=rngs), seed)
     # Features of about 1, where gates still move.
     model.cnn.linear.kernel[...] *= 0.02
@@ -89,7 +91,7 @@ def test_frame_by_frame_has_the_gradients_of_the_whole_video(videos):
 
 def test_an_average_knows_no_order(videos):
     rngs = nnx.Rngs(0)
-    model = random_like(FrameAverage(FrameCNN((9, 6, 2), 4, 5, rngs=rngs), 6, 7, rngs=rngs))
+    model = random_like(FrameAverage(FrameCNN((9, 6, 2), 4, 5, gain=8.0, rngs=rngs), 6, 7, rngs=rngs))
     features = seen(model.cnn, videos)
 
     def answer(features):
@@ -105,6 +107,52 @@ def test_an_average_knows_no_order(videos):
     # And of videos of one frame it sees each on its own.
     close(model.logits_of_frames(videos), answer(features))
     close(model.logits_of_frames(videos)[:, 2], model(videos[:, 2:3]))
+
+
+def test_the_context_is_a_convolution_over_time_that_looks_back(videos):
+    cnn = random_like(FrameCNN((9, 6, 2), 4, 5, context=3, rngs=nnx.Rngs(0)))
+    # The kernel of a convolution over time, height and width: the channels of each frame lie beside each other.
+    kernel = jnp.stack(jnp.split(cnn.conv1.kernel[...], 3, axis=2))
+    how = {"dimension_numbers": ("NTHWC", "THWIO", "NTHWC")}
+    x = jax.lax.conv_general_dilated(videos, kernel, (1, 2, 2), [(2, 0), (2, 2), (2, 2)], **how)
+    x = jnp.maximum(x + cnn.conv1.bias[...][None, None, None, None], 0)
+    kernel = cnn.conv2.kernel[...][None]
+    x = jax.lax.conv_general_dilated(x, kernel, (1, 2, 2), [(0, 0), (1, 1), (1, 1)], **how)
+    x = jnp.maximum(x + cnn.conv2.bias[...][None, None, None, None], 0)
+    np.testing.assert_allclose(cnn(videos), linear(cnn.linear, np.asarray(x).reshape(3, 4, -1)), rtol=1e-4, atol=1e-4)
+
+
+def test_a_stack_and_a_context_read_frame_by_frame_too(videos):
+    cnn = FrameCNN((9, 6, 2), 4, 5, context=3, rngs=nnx.Rngs(0))
+    model = random_like(VideoClassifier(cnn, stack(GRU, 5, 3, layers=2, rngs=nnx.Rngs(1)), 7, rngs=nnx.Rngs(2)))
+    model.cnn.linear.kernel[...] *= 0.1
+    found = jax.jit(streamed)(model, videos)
+    np.testing.assert_allclose(found, model.logits_by_frame(videos), atol=1e-5)
+    assert abs(np.diff(found, axis=1)).max() > 0.01
+
+
+def test_a_mean_is_that_of_the_outputs_of_all_frames(videos):
+    cnn = FrameCNN((9, 6, 2), 4, 5, rngs=nnx.Rngs(0))
+    layer = stack(GRU, 5, 3, bidirectional=True, rngs=nnx.Rngs(1))
+    model = random_like(VideoClassifier(cnn, layer, 7, pooling="mean", rngs=nnx.Rngs(2)))
+    outputs, _ = model.recurrent(model.cnn(videos))
+    np.testing.assert_allclose(model(videos), linear(model.head, outputs.mean(axis=1)), atol=1e-5)
+    for frame, logits in enumerate(jnp.moveaxis(model.logits_by_frame(videos), 1, 0), 1):
+        np.testing.assert_allclose(logits, linear(model.head, outputs[:, :frame].mean(axis=1)), atol=1e-5)
+
+
+def test_dropout_acts_with_a_key_only(videos):
+    rngs = nnx.Rngs(0)
+    cnn = FrameCNN((9, 6, 2), 4, 5, rngs=rngs)
+    for model in (
+        VideoClassifier(cnn, GRU(5, 3, rngs=rngs), 7, dropout=0.5, rngs=rngs),
+        FrameAverage(cnn, 6, 7, dropout=0.5, rngs=rngs),
+    ):
+        sure, drawn = model(videos), [model(videos, key=jax.random.key(seed)) for seed in (0, 0, 1)]
+        chex.assert_trees_all_equal(sure, model(videos))
+        chex.assert_trees_all_equal(drawn[0], drawn[1])
+        assert abs(drawn[0] - drawn[2]).max() > 1e-3
+        assert abs(drawn[0] - sure).max() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -137,9 +185,19 @@ def test_frames_that_do_not_fit():
 
 def test_models_that_cannot_be():
     rngs = nnx.Rngs(0)
-    with pytest.raises(ValueError, match="at least one pixel, channel and feature"):
+    with pytest.raises(ValueError, match="at least one pixel, channel, feature and frame"):
         FrameCNN((9, 6, 2), 0, 5, rngs=rngs)
     cnn = FrameCNN((9, 6, 2), 4, 5, rngs=rngs)
     for cell in (GRU(6, 3, rngs=rngs), ConvGRU(5, 3, rngs=rngs)):
         with pytest.raises(ValueError, match="sees 5 features"):
             VideoClassifier(cnn, cell, 7, rngs=rngs)
+    backward = Recurrent(GRU(5, 3, rngs=rngs), reverse=True)
+    for layer in (backward, stack(GRU, 5, 3, layers=2, bidirectional=True, rngs=rngs)):
+        with pytest.raises(ValueError, match="seen only that one: pool by mean"):
+            VideoClassifier(cnn, layer, 7, rngs=rngs)
+    with pytest.raises(ValueError, match="VideoClassifier pools by last or mean, not by 'max'"):
+        VideoClassifier(cnn, backward, 7, pooling="max", rngs=rngs)
+    with pytest.raises(ValueError, match="dropout is a probability"):
+        FrameAverage(cnn, 3, 7, dropout=1.0, rngs=rngs)
+    with pytest.raises(ValueError, match="needs the whole video"):
+        VideoClassifier(cnn, backward, 7, pooling="mean", rngs=rngs).initial_state(jnp.zeros((3, 9, 6, 2)))

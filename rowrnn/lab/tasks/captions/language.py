@@ -1,4 +1,4 @@
-"""Vocabulary and grammar of captions, and conversion between text and word indices.
+"""Words and grammar of the captions of scenes, and conversion between text and word indices.
 
 A caption is an array of indices into `WORDS`, `[longest]`: the words of the sentence, `END`, then `PAD` up to a fixed
 length. Each scene (`rowrnn.lab.tasks.captions.examples`) has exactly one correct caption: of two digits the larger is
@@ -13,9 +13,8 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from rowrnn.errors import InputError
+from rowrnn.lab.tasks.captions.vocabulary import END, PAD, SPECIAL_TOKENS, Vocabulary
 
-SPECIAL_TOKENS = ("<pad>", "<begin>", "<end>")
-PAD, BEGIN, END = range(3)
 SIZES = ("small", "large")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SENTENCES = (
@@ -36,7 +35,8 @@ WORDS = (
     *DIGITS,
     *("a", "left", "right", "of", "above", "below", "them", "it", "digits", ":", ","),
 )
-"""The vocabulary; "three" and "four" also name the number of digits."""
+"""The words; "three" and "four" also name the number of digits."""
+VOCABULARY = Vocabulary(WORDS)
 
 MOST = 4  # most digits in a scene
 
@@ -101,8 +101,4 @@ def encode(texts: Sequence[str]) -> Int[np.ndarray, "n longest"]:
 
 def decode(captions: Int[np.ndarray, "n t"]) -> list[str]:
     """Converts word indices to texts; each ends before its first `END` or `PAD`."""
-    texts = []
-    for caption in np.asarray(captions):
-        ends = np.flatnonzero((caption == END) | (caption == PAD))
-        texts.append(" ".join(WORDS[word] for word in caption[: ends[0] if len(ends) else None]))
-    return texts
+    return VOCABULARY.decode(captions)

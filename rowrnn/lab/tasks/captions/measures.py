@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
 import numpy as np
 import sacrebleu
@@ -38,22 +39,28 @@ def exact_match(said: Int[np.ndarray, "*n t"], truth: Int[np.ndarray, "n t"]) ->
     return (said == truth).all(axis=-1)
 
 
-def bleu4(said: Sequence[str], truth: Sequence[str]) -> float:
+def bleu4(said: Sequence[str], truth: Sequence[str | Sequence[str]]) -> float:
     """Computes corpus BLEU-4 (Papineni et al. 2002), from 0 to 1.
 
-    It is computed by sacrebleu with one reference for each caption, tokenization "none" (words are separated by spaces)
-    and smoothing "exp", which has an effect only if the whole corpus has no correct n-gram of some order.
+    It is computed by sacrebleu with tokenization "none" (words are separated by spaces) and smoothing "exp", which has
+    an effect only if the whole corpus has no correct n-gram of some order.
 
     Args:
         said: generated captions as text.
-        truth: references as text.
+        truth: for each of them the reference as text, or several references.
 
     Raises:
-        ValueError: if there is no caption, or the numbers of captions and references differ.
+        ValueError: if there is no caption, the numbers of captions and references differ, or a caption has no
+            reference.
     """
     _check(said, truth)
+    references = [[true] if isinstance(true, str) else true for true in truth]
+    if not all(map(len, references)):
+        raise ValueError("Each caption is compared with at least one reference, and one of them has none.")
+    # Sacrebleu takes the first references of all captions, then the second ones, None where a caption has fewer.
+    in_turn: Any = list(zip_longest(*references))
     # `force` only suppresses a warning that the text looks tokenized already.
-    return sacrebleu.corpus_bleu(said, [truth], tokenize="none", smooth_method="exp", force=True).score / 100
+    return sacrebleu.corpus_bleu(said, in_turn, tokenize="none", smooth_method="exp", force=True).score / 100
 
 
 def slots(said: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
@@ -99,7 +106,7 @@ def parse(text: str) -> Said:
     return Said(tuple(size for size, _ in named), tuple(digit for _, digit in named), tuple(_RELATION.findall(text)))
 
 
-def _check(said: Sequence[str], truth: Sequence[str]) -> None:
+def _check(said: Sequence[str], truth: Sequence[Any]) -> None:
     if not truth or len(said) != len(truth):
         raise ValueError(
             f"Captions are compared with as many others, at least one: there are {len(said)} and {len(truth)}."

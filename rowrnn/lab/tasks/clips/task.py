@@ -1,0 +1,85 @@
+"""Classification of clips: loss, score and predictions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, ArrayLike, Float
+
+from rowrnn.lab.data import as_float
+from rowrnn.lab.tasks.clips.augmentation import ClipAugmentation
+from rowrnn.lab.tasks.clips.examples import Clips
+from rowrnn.models import FrameAverage, VideoClassifier
+
+Model = VideoClassifier | FrameAverage
+UNCHANGED = ClipAugmentation()
+ToFloats = Callable[[Any], Any]
+"""Conversion of uint8 frames to floating-point frames as a model takes them, for example by the mean and standard
+deviation of the training frames."""
+
+
+def loss(
+    model: Model,
+    batch: Clips,
+    key: Array,
+    *,
+    to_floats: ToFloats = as_float,
+    augmentation: ClipAugmentation = UNCHANGED,
+    smoothing: float = 0.0,
+    every_frame: bool = False,
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """Returns the cross-entropy in nats of the answer to each clip, mean over clips.
+
+    Args:
+        model: the classifier.
+        batch: training clips.
+        key: source of randomness of the changes and of dropout.
+        to_floats: conversion of frames.
+        augmentation: random changes of the clips.
+        smoothing: share of the probability that the target gives to all classes alike (Szegedy et al. 2016).
+        every_frame: whether each clip is asked after every frame, and the mean over its frames taken; otherwise after
+            its last. The first frames do not determine the class, but their losses give gradients that pass through few
+            steps only.
+    """
+    changing, dropping = jax.random.split(key)
+    frames, lengths = augmentation(jnp.asarray(to_floats(batch.frames)), jnp.asarray(batch.lengths), changing)
+    labels = jnp.asarray(batch.labels)
+    if not every_frame:
+        return smoothed_cross_entropy(model(frames, lengths=lengths, key=dropping), labels, smoothing).mean(), {}
+    logits = model.logits_by_frame(frames, lengths=lengths, key=dropping)
+    of_frames = smoothed_cross_entropy(logits, labels[:, None], smoothing)
+    valid = jnp.arange(frames.shape[1])[None, :] < lengths[:, None]
+    return (jnp.where(valid, of_frames, 0.0).sum(axis=1) / lengths).mean(), {}
+
+
+def smoothed_cross_entropy(logits: Float[Array, "*b classes"], labels: Array, smoothing: float) -> Float[Array, "*b"]:
+    """Returns the cross-entropy of each answer with a target of 1 - smoothing for its label and the rest for all.
+
+    Args:
+        logits: `[*b, classes]`.
+        labels: classes, broadcast to `[*b]`.
+        smoothing: share of the target's probability that all classes get alike.
+    """
+    classes = logits.shape[-1]
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, classes, dtype=logits.dtype), smoothing)
+    return optax.softmax_cross_entropy(logits, jnp.broadcast_to(targets, logits.shape))
+
+
+def predict(model: Model, batch: Clips, *, to_floats: ToFloats = as_float) -> Float[Array, "b t classes"]:
+    """Returns the logits after each frame; they stay the same after a clip's end, so the last ones are the answer."""
+    return model.logits_by_frame(jnp.asarray(to_floats(batch.frames)), lengths=batch.lengths)
+
+
+def answer(
+    model: Model, frames: ArrayLike, lengths: ArrayLike, *, to_floats: ToFloats = as_float
+) -> Float[Array, "b classes"]:
+    """Returns the logits of the answer to each clip."""
+    return model(jnp.asarray(to_floats(frames)), lengths=lengths)
+
+
+def correct(model: Model, batch: Clips, *, to_floats: ToFloats = as_float) -> Float[Array, "b"]:
+    """Returns 1 for each clip whose most probable class is its label, else 0."""
+    given = answer(model, batch.frames, batch.lengths, to_floats=to_floats).argmax(axis=-1)
+    return (given == jnp.asarray(batch.labels)).astype(jnp.float32)
