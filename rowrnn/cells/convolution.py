@@ -86,7 +86,10 @@ def _as_product(x: Array, kernel: Array, strides: Pair, padding: Padding) -> Arr
     """
     (kernel_h, kernel_w, _, outputs), (stride_y, stride_x) = kernel.shape, strides
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    span_y, span_x = x.shape[1] - kernel_h + 1, x.shape[2] - kernel_w + 1
+    # From the first to behind the last place of the kernel, in the form of `_library`'s shapes: a symbolic width of an
+    # exported program must come out as the same expression.
+    span_y = stride_y * ((x.shape[1] - kernel_h) // stride_y) + 1
+    span_x = stride_x * ((x.shape[2] - kernel_w) // stride_x) + 1
     shifted = [
         x[:, top : top + span_y : stride_y, left : left + span_x : stride_x]
         for top in range(kernel_h)

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 # The packages of the extra `lab` that every experiment needs; the others are imported where they are used.
 _PACKAGES = (
     *("optax", "orbax", "tensorflow_datasets", "grain", "PIL", "psutil", "scipy", "tyro", "rich", "matplotlib"),
-    *("sacrebleu", "rapidfuzz", "skimage"),
+    *("sacrebleu", "rapidfuzz", "jiwer", "skimage"),
 )
 _MISSING = [name for name in _PACKAGES if find_spec(name) is None]
 if _MISSING:

@@ -1,10 +1,13 @@
-"""Measures of recognized strings of labels: edit distance, label error rate and alignment."""
+"""Measures of recognized strings: edit distance and alignment of labels, error rates of labels, letters and words."""
 
 from collections.abc import Sequence
 
+import jiwer
 import numpy as np
 from jaxtyping import Int
 from rapidfuzz.distance import Levenshtein
+
+from rowrnn.lab.tasks.lines.alphabet import composed
 
 MISSING = -1
 """Marks, in an alignment, a label that the other string does not have."""
@@ -42,6 +45,45 @@ def label_error_rate(readings: Sequence[Sequence[int]], truths: Sequence[Sequenc
     if labels == 0:
         raise ValueError("An error rate needs at least one true label.")
     return float(edit_distances(readings, truths).sum() / labels)
+
+
+def character_error_rate(readings: Sequence[str], truths: Sequence[str]) -> float:
+    """Computes the sum of the edit distances in characters divided by the total number of true characters.
+
+    Characters are code points of the composed texts (NFC). Spaces at both ends of a line do not count.
+
+    Args:
+        readings: recognized texts.
+        truths: true texts, one for each.
+
+    Raises:
+        ValueError: if the numbers of texts differ, or there is no true character.
+    """
+    return float(jiwer.cer(*_texts(readings, truths)))
+
+
+def word_error_rate(readings: Sequence[str], truths: Sequence[str]) -> float:
+    """Computes the sum of the edit distances in words divided by the total number of true words.
+
+    Words are what spaces separate, punctuation included.
+
+    Args:
+        readings: recognized texts.
+        truths: true texts, one for each.
+
+    Raises:
+        ValueError: if the numbers of texts differ, or there is no true word.
+    """
+    return float(jiwer.wer(*_texts(readings, truths)))
+
+
+def _texts(readings: Sequence[str], truths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns composed true and recognized texts, in jiwer's order."""
+    if len(readings) != len(truths):
+        raise ValueError(f"Each reading has a truth: {len(readings)} readings cannot meet {len(truths)} truths.")
+    if not any(map(str.strip, truths)):
+        raise ValueError("An error rate needs at least one true character.")
+    return [composed(text) for text in truths], [composed(text) for text in readings]
 
 
 def aligned(reading: Sequence[int], truth: Sequence[int]) -> Int[np.ndarray, "n 2"]:
