@@ -1,0 +1,154 @@
+"""Learns to tell own clips apart: one model of a folder of clips with classes.
+
+rowrnn train clips FOLDER
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from rowrnn import CELLS, stack
+from rowrnn.lab.experiment.contender import Contender, Examined, Trial
+from rowrnn.lab.experiment.data_options import DataOptions
+from rowrnn.lab.experiment.option_checks import Count, KnownNames, OptionalCount, Probability
+from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
+from rowrnn.lab.experiment.study import Study
+from rowrnn.lab.report.columns import PARAMETERS, score_column
+from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.tasks.classification.confusion import confusion_counts
+from rowrnn.lab.tasks.classification.measures import balanced_accuracy
+from rowrnn.lab.tasks.clips import pictures
+from rowrnn.lab.tasks.clips.augmentation import ClipAugmentation
+from rowrnn.lab.tasks.clips.files import ClipSet, clips_of
+from rowrnn.lab.tasks.clips.task import correct, loss, predict
+from rowrnn.lab.training import Task
+from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
+from rowrnn.saving import Card
+
+MODELS = {"gru": "GRU", "lstm": "LSTM", "average": "average of frames"}
+SHOWN = 6  # test clips in the figure
+
+
+@dataclass(frozen=True)
+class Options:
+    """Trains a model that tells the classes of own clips apart."""
+
+    model: Annotated[str, KnownNames(MODELS)] = "gru"
+    """Model: gru and lstm read the frames in order; average does not know their order."""
+    params: Count = 300_000
+    """Number of parameters, about; the width follows from it."""
+    channels: Count = 32
+    """Channels of the convolutions that look at a frame."""
+    features: Count = 96
+    """Numbers that they make of a frame."""
+    context: Count = 3
+    """Frames that the first convolution sees."""
+    layers: Count = 1
+    """Recurrent layers."""
+    both_ways: bool = True
+    """Read the frames from both ends; without it a clip can be answered while it is recorded."""
+    dropout: Probability = 0.3
+    """Probability with which a feature is dropped while training."""
+    smoothing: Probability = 0.1
+    """Share of the target's probability that all classes get alike."""
+    frames: OptionalCount = None
+    """Most frames of a clip; those of the longest, at most 64, where not given."""
+    augmentation: Unnamed[ClipAugmentation] = ClipAugmentation(
+        shift=2, brightness=0.2, contrast=0.2, drop_frames=0.05, stretch=0.15
+    )
+    """Random changes of the training clips."""
+    training: Group[TrainingOptions] = TrainingOptions(
+        epochs=60, seeds=1, batch=32, learning_rate=2e-3, averaging=0.99, patience=12, source=DataOptions(data="")
+    )
+
+
+PRESETS: dict[str, dict[str, Any]] = {"quick": {"params": 60_000, "epochs": 2}}
+
+
+class OwnClips(Study[Options]):
+    """One classifier of own clips."""
+
+    name = "train_clips"
+    protocol = {
+        "validation": "clips that are not trained on; they choose the epoch",
+        "test": "scored once, at the end, on every test clip",
+        "balanced_accuracy": "mean over classes of the share of its test clips that are answered right",
+    }
+    columns = (
+        score_column("test\naccuracy %"),
+        score_column("balanced\naccuracy %", "balanced_accuracy"),
+        PARAMETERS,
+    )
+
+    def __init__(self, options: Options, data: ClipSet) -> None:
+        super().__init__(options, data)
+        self.floats = data.preprocessing.to_floats
+
+    @classmethod
+    def load(cls, options: Options) -> ClipSet:
+        source = options.training.source
+        return clips_of(source.listing(), source.shaping(), frames=options.frames)
+
+    def training(self) -> TrainingOptions:
+        given = self.options.training
+        return dataclasses.replace(given, batch=min(given.batch, len(self.data.train.labels)))
+
+    def contenders(self) -> list[Contender]:
+        options = self.options
+        training = partial(loss, to_floats=self.floats, augmentation=options.augmentation, smoothing=options.smoothing)
+        task = Task(training, partial(correct, to_floats=self.floats), self.data.train, self.data.validation)
+        return [Contender(options.model, MODELS[options.model], self.build, task, budget=options.params, tolerance=1.0)]
+
+    def build(self, width: int, rngs: nnx.Rngs) -> VideoClassifier | FrameAverage:
+        """Builds the model with `width` units."""
+        options, classes = self.options, self.data.classes
+        cnn = FrameCNN(self.data.shape, options.channels, options.features, context=options.context, rngs=rngs)
+        if options.model == "average":
+            return FrameAverage(cnn, width, classes, rngs=rngs)
+        layer = stack(
+            CELLS[options.model],
+            options.features,
+            width,
+            layers=options.layers,
+            bidirectional=options.both_ways,
+            rngs=rngs,
+        )
+        pooling = "mean" if options.both_ways else "last"
+        return VideoClassifier(cnn, layer, classes, pooling=pooling, dropout=options.dropout, rngs=rngs)
+
+    def card(self, trial: Trial) -> Card:
+        data = self.data
+        return Card(
+            task="clips",
+            title=trial.contender.title,
+            preprocessing=data.preprocessing,
+            classes=data.class_names,
+            frames_per_second=data.frames_per_second,
+            data=data.source,
+        )
+
+    def examine(self, trial: Trial) -> Examined:
+        test = self.data.test
+        logits = trial.evaluate(partial(predict, to_floats=self.floats), test)
+        labels, answers = np.asarray(test.labels), logits[:, :, -1].argmax(axis=-1)
+        scores = {
+            "test_accuracy": interval((answers == labels).mean(axis=1)),
+            "balanced_accuracy": interval([balanced_accuracy(labels, of_seed) for of_seed in answers]),
+        }
+        shown = np.linspace(0, len(labels) - 1, min(SHOWN, len(labels))).astype(int)
+        arrays = {
+            "confusion": confusion_counts(labels, answers, self.data.classes),
+            "probability": np.asarray(jax.nn.softmax(logits[0, shown])),
+            **{f"film/{name}": np.asarray(getattr(test, name))[shown] for name in ("frames", "lengths", "labels")},
+        }
+        return Examined(scores, arrays, (self.floats(np.asarray(test.frames[:1])),))
+
+    def pictures(self, record: Any, arrays: Any) -> Any:
+        title = MODELS[self.options.model]
+        film = {name.removeprefix(f"{title}/"): array for name, array in arrays.items() if "/film/" in name}
+        return pictures.pictures(record, {**arrays, **film})

@@ -1,0 +1,138 @@
+"""Own clips with classes: decoded once, their frames made alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from rowrnn.errors import InputError
+from rowrnn.lab.data.clips import read_clip
+from rowrnn.lab.data.decoded_cache import decoded
+from rowrnn.lab.data.listing import Item, Listing, Unreadable
+from rowrnn.lab.data.shaping import Shaping
+from rowrnn.lab.tasks.clips.examples import Clips, channel_statistics, padded
+from rowrnn.saving.preprocessing import Preprocessing
+
+LOOKED_AT = 20  # clips whose frames decide size and colour
+MOST_FRAMES = 64  # of a clip; of longer ones so many evenly spaced frames are taken
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """Clips with classes in three splits.
+
+    Args:
+        name: the place that they are from.
+        class_names: names of the classes, in the order of the labels.
+        train: training clips.
+        validation: validation clips.
+        test: test clips.
+        source: where they are from and what was decided, in words.
+        preprocessing: what was done to each frame.
+        frames_per_second: median over the files that say it; None where none does.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Clips
+    validation: Clips
+    test: Clips
+    source: str
+    preprocessing: Preprocessing
+    frames_per_second: float | None
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and number of channels of a frame."""
+        _, _, height, width, channels = np.shape(self.train.frames)
+        return height, width, channels
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the description of the data for the record of a run."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "shape": self.shape,
+            "frames": int(np.shape(self.train.frames)[1]),
+            "classes": self.classes,
+            "class_names": self.class_names,
+            "train": len(self.train.labels),
+            "validation": len(self.validation.labels),
+            "test": len(self.test.labels),
+            "preprocessing": self.preprocessing,
+        }
+
+
+def clips_of(listing: Listing, shaping: Shaping, *, frames: int | None = None) -> ClipSet:
+    """Makes a set of own clips with classes.
+
+    Args:
+        listing: the clips.
+        shaping: how frames are made alike.
+        frames: most frames of a clip; that of the longest training clip, at most 64, where not given.
+
+    Raises:
+        InputError: if the listing holds no clips, no labels or one class only, or more than 1 % of them cannot be read.
+    """
+    listing.check("clips")
+    some, rates = some_frames(listing.splits["train"])
+    preprocessing = shaping.decide(some)
+    places = {name: place for place, name in enumerate(listing.classes)}
+    read, words = {}, [listing.source]
+    for split, items in listing.splits.items():
+        read[split] = decoded(
+            items, partial(shaped_clip, preprocessing), f"clip {preprocessing!r}", f"Decoding {split}"
+        )
+        words += [read[split].words] if read[split].words else []
+    longest = frames or min(MOST_FRAMES, max(map(len, read["train"])))
+    if any(len(clip) > longest for clip in read["train"]):
+        words.append(f"Of clips of more than {longest} frames so many are taken, evenly spaced.")
+    splits = {}
+    for split, arrays in read.items():
+        labels = [places[listing.splits[split][number].columns["label"]] for number in arrays.kept]
+        splits[split] = padded(arrays, labels, frames=longest)
+    mean, std = channel_statistics(splits["train"])
+    return ClipSet(
+        listing.name,
+        listing.classes,
+        splits["train"],
+        splits["validation"],
+        splits["test"],
+        " ".join(words),
+        replace(preprocessing, mean=mean, std=std),
+        float(np.median(rates)) if rates else None,
+    )
+
+
+def shaped_clip(preprocessing: Preprocessing, item: Item) -> UInt8[np.ndarray, "t h w c"]:
+    """Reads a clip with its frames as a model sees them."""
+    frames, _ = read_clip(item, lambda frame: preprocessing.to_bytes(frame[None])[0])
+    return frames
+
+
+def some_frames(items: Sequence[Item]) -> tuple[list[UInt8[np.ndarray, "h w c"]], list[float]]:
+    """Reads the first frames of at most 20 clips, evenly spread over the items, and the frames a second of each.
+
+    Raises:
+        InputError: if none of them can be read.
+    """
+    found, rates, error = [], [], None
+    for item in items[:: max(1, len(items) // LOOKED_AT)][:LOOKED_AT]:
+        try:
+            frames, rate = read_clip(item)
+        except Unreadable as unreadable:
+            error = unreadable
+            continue
+        found.append(frames[0])
+        rates += [rate] if rate else []
+    if not found:
+        raise error or InputError("There is no clip.")
+    return found, rates
