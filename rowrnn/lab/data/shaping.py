@@ -26,13 +26,13 @@ class Shaping:
     Args:
         size: height and width in pixels; where not given, the pictures decide. A width of 0 is left free.
         fit: how a picture of another shape is brought to that size.
-        channels: whether pictures are grey or in colour; with "auto", grey where all that are looked at are.
+        colour: whether pictures are grey or in colour; with "auto", grey where all that are looked at are.
         like_mnist: whether the digit of a picture is found and centred as MNIST's are, in 28x28 grey pixels.
     """
 
     size: tuple[int, int] | None = None
     fit: Fit = "pad"
-    channels: Literal["auto", "grey", "colour"] = "auto"
+    colour: Literal["auto", "grey", "colour"] = "auto"
     like_mnist: bool = False
 
     def decide(self, pictures: Sequence[Picture]) -> Preprocessing:
@@ -43,9 +43,8 @@ class Shaping:
         """
         if self.like_mnist:
             return Preprocessing((28, 28), channels=1, like_mnist=True)
-        grey = {"grey": True, "colour": False, "auto": all(picture.shape[2] == 1 for picture in pictures)}[
-            self.channels
-        ]
+        all_grey = all(picture.shape[2] == 1 for picture in pictures)
+        grey = self.colour == "grey" or (self.colour == "auto" and all_grey)
         return Preprocessing(
             size_of(pictures) if self.size is None else (self.size[0], self.size[1] or None),
             fit=self.fit,

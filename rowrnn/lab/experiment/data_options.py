@@ -29,7 +29,7 @@ class DataOptions:
     of the pictures if all have the same, at most 96, else one that keeps their usual shape."""
     fit: Literal["pad", "stretch", "crop"] = "pad"
     """How a picture of another shape is brought to that size: padded, stretched, or cropped at the longer side."""
-    channels: Literal["auto", "grey", "colour"] = "auto"
+    colour: Literal["auto", "grey", "colour"] = "auto"
     """Whether pictures are read in grey or in colour; auto takes grey where all are grey."""
     like_mnist: bool = False
     """Find the digit of every picture, make it light on dark, and centre it in 28x28 as MNIST's are."""
@@ -65,4 +65,4 @@ class DataOptions:
         """Returns how pictures are made alike."""
         if self.size is not None and (self.size[0] < 1 or self.size[1] < 0):
             raise InputError(f"--size is {' '.join(map(str, self.size))}; expected a height and a width in pixels.")
-        return Shaping(self.size, self.fit, self.channels, self.like_mnist)
+        return Shaping(self.size, self.fit, self.colour, self.like_mnist)

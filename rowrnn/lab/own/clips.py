@@ -31,6 +31,11 @@ from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
 from rowrnn.saving import Card
 
 MODELS = {"gru": "GRU", "lstm": "LSTM", "average": "average of frames"}
+PROTOCOL = {
+    "validation": "clips that are not trained on; they choose the epoch",
+    "test": "scored once, at the end, on every test clip",
+    "balanced_accuracy": "mean over classes of the share of its test clips that are answered right",
+}
 SHOWN = 6  # test clips in the figure
 
 
@@ -74,11 +79,7 @@ class OwnClips(Study[Options]):
     """One classifier of own clips."""
 
     name = "train_clips"
-    protocol = {
-        "validation": "clips that are not trained on; they choose the epoch",
-        "test": "scored once, at the end, on every test clip",
-        "balanced_accuracy": "mean over classes of the share of its test clips that are answered right",
-    }
+    protocol = PROTOCOL
     columns = (
         score_column("test\naccuracy %"),
         score_column("balanced\naccuracy %", "balanced_accuracy"),
