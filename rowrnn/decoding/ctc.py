@@ -73,40 +73,111 @@ def best_path(logits: ArrayLike, lengths: Integers | None = None) -> Reading:
     return Reading(labels, said.sum(axis=1, dtype=jnp.int32), best.sum(axis=1))
 
 
+class LanguageModel(NamedTuple):
+    """Log-probabilities of the next label as tables, by a state that each label changes: an n-gram model, for example.
+
+    Args:
+        first: state before the first label.
+        following: state after a state and a label, `[states, classes]`.
+        log_probs: log-probability of each label after a state, `[states, classes]`.
+        ends: log-probability that the string ends after a state, `[states]`.
+    """
+
+    first: Int[ArrayLike, ""]
+    following: Int[ArrayLike, "states classes"]
+    log_probs: Float[ArrayLike, "states classes"]
+    ends: Float[ArrayLike, "states"]
+
+
+class _Prior(NamedTuple):
+    """What strings are worth before they are read: a language model, its weight, and a bonus for each label."""
+
+    model: LanguageModel | None
+    weight: Array
+    bonus: Array
+
+    def start(self, beam: int) -> Array:
+        """Returns the state of each prefix of a new beam, `[k]`."""
+        return jnp.broadcast_to(0 if self.model is None else self.model.first, (beam,)).astype(jnp.int32)
+
+    def of_labels(self, states: Array, classes: int) -> Array:
+        """Returns the value of each label after the states, `[k, classes]`."""
+        if self.model is None:
+            return jnp.broadcast_to(self.bonus, (len(states), classes))
+        return self.weight * self.model.log_probs[states] + self.bonus
+
+    def after(self, states: Array, labels: Array) -> Array:
+        """Returns the states after a label each, `[k]`."""
+        return states if self.model is None else self.model.following[states, labels]
+
+    def of_ends(self, states: Array) -> Array:
+        """Returns the value of an end after the states, `[k]`."""
+        return jnp.zeros_like(self.weight) if self.model is None else self.weight * self.model.ends[states]
+
+
 class _Beam(NamedTuple):
-    """Prefixes `[k, t]`, their lengths, and log-probabilities of paths ending with the blank or a label, `[k]`."""
+    """Prefixes `[k, t]`, their lengths, log-probabilities of paths ending with the blank or a label, states and priors.
+
+    All but the prefixes are `[k]`. States are those of the language model; a prior is what the prefix is worth by it.
+    """
 
     labels: Array
     lengths: Array
     blank: Array
     label: Array
+    state: Array
+    prior: Array
 
 
-def beam_search(logits: ArrayLike, lengths: Integers | None = None, *, beam: int = 10) -> Reading:
-    """Returns the most probable string found by prefix beam search without a language model.
+def beam_search(
+    logits: ArrayLike,
+    lengths: Integers | None = None,
+    *,
+    beam: int = 10,
+    language_model: LanguageModel | None = None,
+    weight: ArrayLike = 1.0,
+    bonus: ArrayLike = 0.0,
+) -> Reading:
+    """Returns the best string found by prefix beam search: the most probable one, or by a language model too.
 
-    The algorithm is that of Graves 2012, §7.5, and Hannun et al. 2014, algorithm 1. The log-probability is the sum over
-    those paths of the string whose prefixes stayed in the beam. If the beam holds all prefixes, it is exact and the
-    string is the most probable one.
+    The algorithm is that of Graves 2012, §7.5, and Hannun et al. 2014, algorithm 1. The best string has the largest sum
+    of its log-probability by the scores, `weight` times that by the language model, its end included, and `bonus` for
+    each label. If the beam holds all prefixes, the search is exact. The log-probability that is returned is that by the
+    scores, summed over those paths of the string whose prefixes stayed in the beam.
 
     Args:
         logits: `[b, t, classes + 1]`, the blank last.
         lengths: number of valid steps, `[b]`; default: all.
         beam: number of prefixes kept after each step.
+        language_model: log-probabilities of strings; see `rowrnn.lab.tasks.lines.language_model` for one of texts.
+        weight: factor of its log-probabilities, a scalar.
+        bonus: addend for each label, a scalar: a language model prefers short strings.
 
     Raises:
-        ValueError: if a shape does not fit, a length known outside `jax.jit` is outside [1, t], or the beam is below 1.
+        ValueError: if a shape does not fit, a length known outside `jax.jit` is outside [1, t], the beam is below 1, or
+            the language model has another number of classes.
         TypeError: if lengths are not integers.
     """
     if beam < 1:
         raise ValueError(f"A beam search keeps at least 1 prefix, not {beam}.")
     log_probs, valid = _checked(logits, lengths)
-    return _search_lines(log_probs, valid, beam=beam)
+    classes = log_probs.shape[2] - 1
+    if language_model is not None and np.shape(language_model.log_probs)[1] != classes:
+        raise ValueError(
+            f"The scores have {classes} classes beside the blank, the language model has "
+            f"{np.shape(language_model.log_probs)[1]}: estimate it with the alphabet of the reader."
+        )
+    dtypes = LanguageModel(jnp.int32, jnp.int32, log_probs.dtype, log_probs.dtype)
+    model = None if language_model is None else LanguageModel(*map(jnp.asarray, language_model, dtypes))
+    numbers = (jnp.asarray(number, log_probs.dtype) for number in (weight, bonus))
+    return _search_lines(log_probs, valid, _Prior(model, *numbers), beam=beam)
 
 
 # Compiled, so that calls outside `jax.jit` are not traced each time.
 @partial(jax.jit, static_argnames="beam", inline=True)
-def _search_lines(log_probs: Float[Array, "b t scores"], valid: Bool[Array, "b t"], *, beam: int) -> Reading:
+def _search_lines(
+    log_probs: Float[Array, "b t scores"], valid: Bool[Array, "b t"], prior: _Prior, *, beam: int
+) -> Reading:
     batch, steps, _ = log_probs.shape
     first = jnp.arange(beam) == 0
     start = _Beam(
@@ -114,26 +185,29 @@ def _search_lines(log_probs: Float[Array, "b t scores"], valid: Bool[Array, "b t
         lengths=jnp.where(first, 0, -2).astype(jnp.int32),  # -2: no prefix extends an unused entry.
         blank=jnp.where(first, 0.0, NEVER).astype(log_probs.dtype),
         label=jnp.full((beam,), NEVER, log_probs.dtype),
+        state=prior.start(beam),
+        prior=jnp.zeros((beam,), log_probs.dtype),
     )
     starts = jax.tree.map(lambda a: jnp.broadcast_to(a[None], (batch, *a.shape)), start)
-    return jax.vmap(_search)(place_examples(starts, log_probs), log_probs, valid)
+    return jax.vmap(_search, in_axes=(0, 0, 0, None))(place_examples(starts, log_probs), log_probs, valid, prior)
 
 
-def _search(start: _Beam, log_probs: Float[Array, "t scores"], valid: Bool[Array, "t"]) -> Reading:
+def _search(start: _Beam, log_probs: Float[Array, "t scores"], valid: Bool[Array, "t"], prior: _Prior) -> Reading:
     """Searches one sequence with a loop over steps; the beam has a fixed shape."""
+    start, log_probs, valid, prior = vary_alike((start, log_probs, valid, prior))
 
     def step(now: _Beam, inputs: tuple[Array, Array]) -> tuple[_Beam, None]:
         of_step, is_valid = inputs
-        then = _stepped(now, of_step)
+        then = _stepped(now, of_step, prior)
         return jax.tree.map(lambda a, b: jnp.where(is_valid, a, b), then, now), None
 
-    last, _ = jax.lax.scan(step, *vary_alike((start, (log_probs, valid))))
+    last, _ = jax.lax.scan(step, start, (log_probs, valid))
     total = jnp.logaddexp(last.blank, last.label)
-    best = total.argmax()
+    best = (total + last.prior + prior.of_ends(last.state)).argmax()
     return Reading(last.labels[best], last.lengths[best], total[best])
 
 
-def _stepped(now: _Beam, log_probs: Float[Array, "scores"]) -> _Beam:
+def _stepped(now: _Beam, log_probs: Float[Array, "scores"], prior: _Prior) -> _Beam:
     beam, classes = len(now.lengths), len(log_probs) - 1
     of_class, of_blank = log_probs[:classes], log_probs[classes]
     total = jnp.logaddexp(now.blank, now.label)
@@ -156,18 +230,23 @@ def _stepped(now: _Beam, log_probs: Float[Array, "scores"]) -> _Beam:
     stays_label = jnp.logaddexp(stays_label, arriving)
     longer = jnp.where(joins.any(axis=0), NEVER, longer)
 
-    candidates = jnp.concatenate([jnp.logaddexp(stays_blank, stays_label), longer.reshape(-1)])
+    of_longer = now.prior[:, None] + prior.of_labels(now.state, classes)
+    stays = jnp.logaddexp(stays_blank, stays_label) + now.prior
+    candidates = jnp.concatenate([stays, (longer + of_longer).reshape(-1)])
     _, chosen = jax.lax.top_k(candidates, beam)
     is_longer = chosen >= beam
     source = jnp.where(is_longer, (chosen - beam) // classes, chosen)
     added = (chosen - beam) % classes
-    labels, lengths = now.labels[source], now.lengths[source]
+    labels, lengths, state = now.labels[source], now.lengths[source], now.state[source]
+    extension = jnp.maximum(chosen - beam, 0)
     here = is_longer[:, None] & (place[None, :] == lengths[:, None])
     return _Beam(
         labels=jnp.where(here, added[:, None], labels),
         lengths=lengths + is_longer.astype(jnp.int32),
         blank=jnp.where(is_longer, NEVER, stays_blank[source]),
-        label=jnp.where(is_longer, longer.reshape(-1)[jnp.maximum(chosen - beam, 0)], stays_label[source]),
+        label=jnp.where(is_longer, longer.reshape(-1)[extension], stays_label[source]),
+        state=jnp.where(is_longer, prior.after(state, added), state),
+        prior=jnp.where(is_longer, of_longer.reshape(-1)[extension], now.prior[source]),
     )
 
 
