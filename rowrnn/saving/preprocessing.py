@@ -158,9 +158,11 @@ class Preprocessing:
         Raises:
             InputError: if a field is unknown, missing or of a wrong type or value.
         """
-        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        }
         try:
-            return cls(**{**fields, **lists})
+            return cls(**values)
         except TypeError as error:
             raise InputError(f"No preprocessing of this version has the fields {dict(fields)} ({error}).") from None
 
