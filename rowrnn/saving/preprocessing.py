@@ -101,9 +101,10 @@ class Preprocessing:
         images = _in_channels(xp, images, self.channels)
         if self.like_mnist:
             return _whole(xp, 255 * centred_digits(xp, images[..., 0].astype(np.float32))[..., None])
-        new = self._size(*images.shape[1:3])
-        if new != images.shape[1:3]:
-            (rows, in_rows), (columns, in_columns) = self._windows(xp, images.shape[1:3], new)
+        old = images.shape[1], images.shape[2]
+        new = self._size(*old)
+        if new != old:
+            (rows, in_rows), (columns, in_columns) = self._windows(xp, old, new)
             resized = resample(xp, images.astype(np.float32), rows, columns)
             within = in_rows[None, :, None, None] & in_columns[None, None, :, None]
             images = _whole(xp, xp.where(within, resized, np.float32(self.background)))
