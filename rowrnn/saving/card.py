@@ -78,7 +78,9 @@ class Card:
         known = [field.name for field in dataclasses.fields(cls)]
         if unknown := sorted(set(fields) - set(known)):
             raise InputError(f"A card has no field {', '.join(unknown)}; its fields are {', '.join(known)}.")
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        }
         if isinstance(preprocessing := fields.get("preprocessing"), Mapping):
             values["preprocessing"] = Preprocessing.from_json(preprocessing)
         for field in dataclasses.fields(cls):

@@ -18,8 +18,8 @@ def centred_digits(xp: Any, images: Any) -> Any:
 
     The border of an image says what paper is; ink is what differs from it, to the side to which more does. The ink's
     bounding box is scaled to a longer side of 20 pixels, and laid, by whole pixels, so that the centre of mass is in
-    the pixel that is the 15th of 28 in both directions, as it is in MNIST. The strongest ink becomes 1. An image
-    without contrast becomes zero.
+    the 15th of 28 pixels in both directions, as it is in MNIST. The strongest ink becomes 1. An image without contrast
+    becomes zero.
 
     Args:
         xp: NumPy or `jax.numpy`.

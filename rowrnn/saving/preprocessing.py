@@ -6,15 +6,16 @@ from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Shaped, UInt8
 
 from rowrnn.errors import InputError
 from rowrnn.saving.digits import SIDE, centred_digits
 from rowrnn.saving.resampling import resample, triangle_weights
 
 Fit = Literal["stretch", "pad", "crop"]
-Bytes = UInt8[np.ndarray, "*b h w c"] | UInt8[Array, "*b h w c"]
-Floats = Float[np.ndarray, "*b h w c"] | Float[Array, "*b h w c"]
+Raw = Shaped[np.ndarray, "..."] | Shaped[Array, "..."]
+Bytes = UInt8[np.ndarray, "*b H W k"] | UInt8[Array, "*b H W k"]
+Floats = Float[np.ndarray, "*b H W k"] | Float[Array, "*b H W k"]
 
 LUMA = (19595, 38470, 7471)  # ITU-R 601 in parts of 65536, as in PIL
 HALF = 0.5 + 2**-10  # A little more, so that a tie goes up however the sum before it was rounded.
@@ -72,11 +73,11 @@ class Preprocessing:
                 f"Digits like MNIST's have {SIDE}x{SIDE} pixels and 1 channel, and find their polarity themselves."
             )
 
-    def __call__(self, images: Bytes) -> Floats:
+    def __call__(self, images: Raw) -> Floats:
         """Returns images as the model takes them: `to_floats(to_bytes(images))`."""
         return self.to_floats(self.to_bytes(images))
 
-    def to_bytes(self, images: Bytes) -> Bytes:
+    def to_bytes(self, images: Raw) -> Bytes:
         """Brings images to size, channels and polarity, in whole grey values.
 
         Grey is the luma of ITU-R 601; colour is laid on white where it is transparent.
@@ -101,9 +102,10 @@ class Preprocessing:
         images = _in_channels(xp, images, self.channels)
         if self.like_mnist:
             return _whole(xp, 255 * centred_digits(xp, images[..., 0].astype(np.float32))[..., None])
-        new = self._size(*images.shape[1:3])
-        if new != images.shape[1:3]:
-            (rows, in_rows), (columns, in_columns) = self._windows(xp, images.shape[1:3], new)
+        old = images.shape[1], images.shape[2]
+        new = self._size(*old)
+        if new != old:
+            (rows, in_rows), (columns, in_columns) = self._windows(xp, old, new)
             resized = resample(xp, images.astype(np.float32), rows, columns)
             within = in_rows[None, :, None, None] & in_columns[None, None, :, None]
             images = _whole(xp, xp.where(within, resized, np.float32(self.background)))
@@ -158,9 +160,11 @@ class Preprocessing:
         Raises:
             InputError: if a field is unknown, missing or of a wrong type or value.
         """
-        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        }
         try:
-            return cls(**{**fields, **lists})
+            return cls(**values)
         except TypeError as error:
             raise InputError(f"No preprocessing of this version has the fields {dict(fields)} ({error}).") from None
 

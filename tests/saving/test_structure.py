@@ -149,7 +149,7 @@ def test_a_loaded_model_is_trained_on():
     assert found[0] == expected[0]
     loaded = there_and_back(model)
     loaded.head.bias[...] = loaded.head.bias[...] + 1.0
-    np.testing.assert_array_equal(loaded.head.bias[...], model.head.bias[...] + 1.0)
+    np.testing.assert_array_equal(loaded.head.bias[...], jnp.ones(3))
     assert jax.tree.structure(nnx.merge(*nnx.split(loaded))) == jax.tree.structure(model)
 
 
@@ -172,10 +172,8 @@ def test_a_function_without_a_name_is_named_by_its_place(attribute):
 
 
 def test_an_object_of_another_kind_is_named_by_its_place():
-    layer = Recurrent(gru())
-    layer.note = object()
     with pytest.raises(InputError, match=r"^note is an object of the class object, which cannot be saved"):
-        describe(layer)
+        describe(nnx.Dict(note=object()))
     with pytest.raises(InputError, match=r"Only a module of flax\.nnx can be saved, not an object of the class int"):
         describe(3)
 

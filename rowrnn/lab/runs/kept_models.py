@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -155,7 +154,7 @@ def _of_model(model: Callable[..., Any], card: Card) -> jax_export.Exported:
         inputs[0] = f"uint8[{','.join([*leading, 'h', 'w', str(preprocessing.channels)])}]"
     shapes = []
     for each in inputs:
-        dtype, dimensions = re.fullmatch(r"(\w+)\[(.*)\]", each).groups()
+        dtype, _, dimensions = each.removesuffix("]").partition("[")
         shapes.append(jax.ShapeDtypeStruct(jax_export.symbolic_shape(dimensions, scope=scope), jnp.dtype(dtype)))
 
     def of_raw(images: Array, *x: Array) -> Any:
@@ -164,7 +163,7 @@ def _of_model(model: Callable[..., Any], card: Card) -> jax_export.Exported:
     return to_program(of_raw, shapes, PLATFORMS)
 
 
-def _of_frames(preprocessing: Preprocessing, images: Array) -> Array:
+def _of_frames(preprocessing: Preprocessing, images: Array) -> Any:
     """Returns preprocessed images, or frames of clips, `[b, ..., h, w, c]`."""
     leading = images.shape[:-3]
     frames = preprocessing(images.reshape(math.prod(leading), *images.shape[-3:]))
