@@ -219,7 +219,7 @@ def test_own_data_runs(tmp_path):
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["images"] == 36
     assert results["ratios"]["tfds"] == 1
-    assert [len(times) for times in results["seconds"].values()] == [2, 2, 2]
+    assert [len(times) for times in results["times"].values()] == [2, 2, 2]
 
 
 @pytest.mark.slow

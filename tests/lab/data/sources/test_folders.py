@@ -50,7 +50,7 @@ def test_class_folders_in_splits(tmp_path):
 )
 def test_splits_have_several_names(tmp_path, folders):
     save_splits(tmp_path)
-    for old, new in zip(("train", "validation", "test"), folders.split(), strict=True):
+    for old, new in zip(("train", "validation", "test"), folders, strict=True):
         (tmp_path / old).rename(tmp_path / f"{new}-")
         (tmp_path / f"{new}-").rename(tmp_path / new)
     assert [len(items) for items in open_listing(tmp_path).splits.values()] == [8, 4, 4]
