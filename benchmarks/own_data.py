@@ -28,7 +28,7 @@ from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.option_checks import Count
 
 PROTOCOL = {
-    "seconds": "from the call to a `Dataset` on the device, of all images of all splits, in each round",
+    "times": "seconds from the call to a `Dataset` on the device, of all images of all splits, in each round",
     "tfds": "rowrnn.lab.data.load.load, from array_record files",
     "folder": "the same images as PNGs in class folders: listed, compared across splits, decoded, the cache written",
     "second start": "the folder again: listed, compared across splits, the decoded cache checked and read",
@@ -72,7 +72,7 @@ def main(options: Options, chosen: Mapping[str, bool]) -> None:
                         (lambda: load(options.data, options.data_dir)) if way == "tfds" else lambda: of_folder(folder)
                     )
                     seconds[way].append(timed(again))
-                benchmark.save(images=images, seconds=seconds, ratios=ratios(seconds), table=table(seconds))
+                benchmark.save(images=images, times=seconds, ratios=ratios(seconds), table=table(seconds))
         finally:
             if before is None:
                 del os.environ["XDG_CACHE_HOME"]

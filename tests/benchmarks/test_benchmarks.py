@@ -13,7 +13,7 @@ import pytest
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.record import Record
 from tests.helpers import ROOT
-from tests.helpers.made_set import make
+from tests.helpers.made_set import Arrays, make
 
 BENCHMARKS = ROOT / "benchmarks"
 
@@ -210,7 +210,7 @@ def test_own_data_runs(tmp_path):
     import own_data
 
     rng = np.random.default_rng(0)
-    splits = {
+    splits: dict[str, Arrays] = {
         split: (rng.integers(0, 256, (count, 4, 5, 1), np.uint8), np.arange(count) % 3)
         for split, count in (("train", 30), ("test", 6))
     }
@@ -219,7 +219,7 @@ def test_own_data_runs(tmp_path):
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["images"] == 36
     assert results["ratios"]["tfds"] == 1
-    assert [len(times) for times in results["seconds"].values()] == [2, 2, 2]
+    assert [len(times) for times in results["times"].values()] == [2, 2, 2]
 
 
 @pytest.mark.slow

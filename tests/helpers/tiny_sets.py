@@ -1,6 +1,7 @@
 """Tiny data sets on disk, in the layouts that people have."""
 
 import json
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -44,13 +45,13 @@ def save_lines(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def save_clip(path, frames, rate=5, codec="mpeg4", pixels="yuv420p", rotation=0):
-    """Writes frames `[t, h, w, 3]` as a video by PyAV; players turn it by `rotation` degrees, counter-clockwise."""
+def save_clip(path, frames, rate=5, codec="mpeg4", pixels="yuv420p"):
+    """Writes frames `[t, h, w, 3]` as a video by PyAV."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate)
+        stream: Any = container.add_stream(codec, rate=rate)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pixels
         for frame in frames:

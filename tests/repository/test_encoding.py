@@ -6,6 +6,8 @@ import pytest
 
 from tests.helpers import ROOT
 
+NOT_TEXT = ("os", "steps", "Image", "av")  # whose `open` gives no text
+
 
 def of_unknown_encoding(source):
     """Lines of calls that open, read or write text without naming its encoding."""
@@ -13,7 +15,12 @@ def of_unknown_encoding(source):
         if not isinstance(node, ast.Call):
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        of_os = isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") in ("os", "steps")
+        of_os = isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") in (
+            "os",
+            "steps",
+            "Image",
+            "av",
+        )
         named = any(keyword.arg == "encoding" for keyword in node.keywords)
         modes = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
         binary = any(isinstance(mode, str) and "b" in mode for mode in modes)

@@ -7,10 +7,11 @@ import os
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import IO
+from typing import IO, SupportsIndex
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -27,7 +28,7 @@ Read = Callable[[Item], UInt8[np.ndarray, "..."]]
 
 
 @dataclass(frozen=True)
-class Arrays(Sequence[np.ndarray]):
+class Arrays:
     """Arrays of uint8 one after the other in memory or in a file; all have the same rank, and sizes may differ.
 
     Args:
@@ -44,19 +45,19 @@ class Arrays(Sequence[np.ndarray]):
     words: str = ""
     cached: bool = False
 
-    def __post_init__(self) -> None:
-        ends = np.cumsum(self.shapes.prod(axis=1))
-        object.__setattr__(self, "_starts", np.concatenate([[0], ends]).tolist())
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *np.cumsum(self.shapes.prod(axis=1)).tolist()]
 
     def __len__(self) -> int:
         return len(self.shapes)
 
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        starts: list[int] = self._starts
-        return self.flat[starts[index] : starts[index + 1]].reshape(self.shapes[index])
+    def __getitem__(self, index: SupportsIndex) -> UInt8[np.ndarray, "..."]:
+        number = range(len(self))[index]
+        return self.flat[self._starts[number] : self._starts[number + 1]].reshape(self.shapes[number])
+
+    def __iter__(self) -> Iterator[UInt8[np.ndarray, "..."]]:
+        return (self[number] for number in range(len(self)))
 
     def stacked(self) -> UInt8[np.ndarray, "n ..."]:
         """Returns all in one array, without a copy.
@@ -168,7 +169,7 @@ class _Storage:
         if self._file is not None:
             try:
                 content = io.BytesIO()
-                np.savez(content, **index)
+                np.savez(content, allow_pickle=False, **index)
                 _write(self._file, content.getvalue())
                 _write(self._file, _footer(self._size, content.getvalue()))
                 os.fsync(self._file.fileno())

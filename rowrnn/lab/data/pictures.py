@@ -99,6 +99,6 @@ def readable(
     Raises:
         InputError: if more than 1 % cannot be read; it names five at most.
     """
-    results = [isinstance(result, Unreadable) and result for result in read_all(items, read, doing)]
-    words = check_unreadable([error for error in results if error], len(items))
-    return [item for item, error in zip(items, results, strict=True) if not error], words
+    errors = [result if isinstance(result, Unreadable) else None for result in read_all(items, read, doing)]
+    words = check_unreadable([error for error in errors if error is not None], len(items))
+    return [item for item, error in zip(items, errors, strict=True) if error is None], words

@@ -44,7 +44,7 @@ def with_columns(found: Found, label_column: str | None, text_column: str | None
     if label_column is None and not has_label and len(found.class_orders) == 1:  # the only column of classes
         (label_column,) = found.class_orders
     for name, chosen in {"label": label_column, "text": text_column}.items():
-        if chosen not in (None, name):
+        if chosen is not None and chosen != name:
             found = _renamed(found, name, chosen)
     found = _with_label_names(found)
     _check_complete(found)

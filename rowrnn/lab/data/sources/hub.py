@@ -54,14 +54,14 @@ def read_hub(place: str) -> Found:
         name, _, config = config.partition("/")
         owner_and_name = f"{owner_and_name}/{name}"
     try:
-        loaded = datasets.load_dataset(owner_and_name, config or None)
+        loaded: Any = datasets.load_dataset(owner_and_name, config or None)
     except Exception as error:  # of the network, the hub, the cache, or the set's own files
         first_line, *_ = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
             f"{place} cannot be loaded from the Hugging Face hub ({first_line}). Expected hf:OWNER/NAME or "
             "hf:OWNER/NAME/CONFIG, and a network connection where the set is not in the cache yet."
         ) from error
-    return listing_of(place, loaded)
+    return listing_of(place, dict(loaded))
 
 
 def listing_of(place: str, loaded: Mapping[str, Any]) -> Found:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -84,7 +85,8 @@ def _check_same(root: Path, pictures: Mapping[str, Path], masks: Mapping[str, Pa
 def _other_size(item: Item, place: Path) -> str:
     """Returns the sizes of a picture and of its mask in words where they differ, else ""."""
     sizes = []
-    for path in (item.path, item.columns["mask"]):
+    paths: tuple[Any, Any] = (item.path, item.columns["mask"])
+    for path in paths:
         try:
             with Image.open(path) as image:
                 sizes.append(image.size)

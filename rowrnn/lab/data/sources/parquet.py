@@ -77,7 +77,8 @@ def read_parquet(place: Path, files: Sequence[Path]) -> Found:
         else:
             known.setdefault(split, []).append(Parquet(path))
     if not known:
-        known, left = {"train": [Parquet(path) for path in files]}, []
+        left.clear()
+        known["train"] = [Parquet(path) for path in files]
     found = read_rows(str(place), known)
     if left:
         found.notes.append(f"files of no known split left out: {some(left)}")

@@ -16,7 +16,8 @@ IMAGES, LABELS = np.arange(24, dtype=np.uint8).reshape(6, 2, 2), np.arange(6)
     [("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), ("X", "y"), ("data", "targets")],
 )
 def test_arrays_have_several_names(tmp_path, names):
-    np.savez(tmp_path / "set.npz", **dict(zip(names, (IMAGES, LABELS), strict=True)))
+    images, labels = names
+    np.savez(tmp_path / "set.npz", allow_pickle=False, **{images: IMAGES, labels: LABELS})
     found = read_arrays(tmp_path / "set.npz")
     assert list(found) == ["train"]
     np.testing.assert_array_equal(found["train"]["images"], IMAGES)
