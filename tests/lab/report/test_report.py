@@ -12,12 +12,12 @@ from experiments.mnist_rows import MnistRows
 from rowrnn.errors import InputError
 from rowrnn.lab.draw import draw
 from rowrnn.lab.report.columns import model_table
+from rowrnn.lab.report.overview import find_runs, overview
 from rowrnn.lab.report.publish import pages_of, publish
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.report.style import band
 from rowrnn.lab.report.tables import markdown, table
 from rowrnn.lab.runs.directory import Run
-from rowrnn.lab.runs.overview import overview
 from rowrnn.lab.runs.record import SCHEMA, Record, read_record, read_results
 
 
@@ -277,9 +277,10 @@ def test_a_run_that_cannot_be_read_hides_no_other(tmp_path):
         run.save(results("mine").replace(protocol={"seeds": 3, "resume": None}, entries={"command": command}))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "results.json").write_text("{")
-    (_, *rows), commands = overview(tmp_path)
-    assert [row[:2] for row in rows] == [["mine", "interrupted"], ["broken", "unreadable"]]
-    assert commands == [f"python elsewhere/mine.py --resume {tmp_path / 'mine'}"]
+    runs = find_runs(tmp_path)
+    _, *rows = overview(runs)
+    assert [row[:2] for row in rows if row[0]] == [["mine", "interrupted"], ["broken", "unreadable"]]
+    assert [run.resumed_by() for run in runs] == [f"python elsewhere/mine.py --resume {tmp_path / 'mine'}", None]
 
 
 def test_a_study_without_arrays_draws_its_own_pictures(tmp_path):
