@@ -153,7 +153,7 @@ def run_study(study: type[Study[Any]], options: Any, chosen: Mapping[str, bool] 
             console.print(f"{row['model']}: {row['computed_by']}; devices: {row['devices']}.")
         from rowrnn.lab.draw import draw  # Imported after training: Matplotlib takes long.
 
-        draw(run.directory, asked.pictures)
+        draw(run.directory, asked.pictures, training.format)
         console.print(f"In {run.directory}: {', '.join(run.contents())}.")
 
 
