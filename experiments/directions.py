@@ -156,14 +156,16 @@ class Directions(lab.Study[Options]):
         """Returns arrays for the figures.
 
         Returns:
-            `when` `[h, w]`, the step that reads each pixel, negative where the model reads backward, and for each
-            direction `way/N` `[t, 2]`, row and column of the centres of its steps.
+            For each direction `when/N` `[h, w]`, the step that reads each pixel, negative where the model reads
+            backward, and `way/N` `[t, 2]`, row and column of the centres of its steps.
         """
         height, width, _ = self.data.shape
         read = [ORDERS[order](height, width, **self.patches(name)) for order in ORDERS_READ.get(name, (name,))]
-        signs = SIGNS.get(name, (1,))
-        ways = [step_centres(order)[::sign] for order in read for sign in signs]
-        return {"when": signs[0] * read[0].when(), **{f"way/{number}": way for number, way in enumerate(ways)}}
+        arrays = {}
+        for number, (order, sign) in enumerate((order, sign) for order in read for sign in SIGNS.get(name, (1,))):
+            centres = step_centres(order)[::sign]
+            arrays |= {f"when/{number}": sign * order.when(), f"way/{number}": centres}
+        return arrays
 
     def table(self, record: lab.Record) -> list[list[str]]:
         """Returns accuracy and cost of every order, sorted by decreasing accuracy."""

@@ -18,7 +18,8 @@ import jax
 from flax import nnx
 from jaxtyping import ArrayLike
 
-from rowrnn import CELLS, lab
+from rowrnn import CELLS, image_rows, lab, scan
+from rowrnn.cells import LSTMState
 from rowrnn.errors import InputError
 from rowrnn.lab.tasks.classification.task import correct_by_row, examine
 from rowrnn.models import CNN, Classifier
@@ -125,7 +126,8 @@ class MnistRows(lab.Study[Options]):
 
         Returns:
             `correct_by_row` `[seeds, h]`, and for a recurrent model, of the first seed and the example image, gate
-            activations `gate/NAME` `[h, hidden]` and class probabilities `probability` `[h, classes]`.
+            activations `gate/NAME` `[h, hidden]`, the state `state/NAME` `[h, hidden]` and class probabilities
+            `probability` `[h, classes]`.
         """
         # A CNN must be evaluated again for each row, and is therefore evaluated on fewer images.
         by_row = self.data.test.first(CNN_BY_ROW if trial.contender.name == "cnn" else None)
@@ -134,6 +136,9 @@ class MnistRows(lab.Study[Options]):
         if isinstance(model, Classifier):
             image = lab.as_float(self.data.test.images[self.options.example][None])
             seen |= {f"gate/{gate}": activation[0] for gate, activation in model.rows.gates(image).items()}
+            _, state = scan(model.rows.cell, image_rows(image), return_states=True)
+            name, kept = ("cell state c", state.cell) if isinstance(state, LSTMState) else ("state h", state)
+            seen[f"state/{name}"] = kept[0]
             seen["probability"] = jax.nn.softmax(model.logits_by_row(image)[0])
         return seen
 

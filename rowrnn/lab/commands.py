@@ -1,58 +1,114 @@
-"""Commands: `python -m rowrnn runs`, `draw RUN`, `export RUN MODEL FILE` and `publish RUN` on runs, and `native`."""
+"""Commands on runs, `python -m rowrnn runs`, `compare`, `draw`, `export` and `publish`, and `native`."""
 
 import sys
+from json import dumps as to_text
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from tyro.extras import SubcommandApp
 
-from rowrnn.lab.draw import draw
 from rowrnn.lab.experiment.command_line import exit_on_error
 from rowrnn.lab.experiment.option_checks import KnownNames
 from rowrnn.lab.own.command import TASKS, train
 from rowrnn.lab.predict.answer import UNSURE_BELOW
+from rowrnn.lab.report.comparison import MODEL_WORDS, compare_runs, draw_curves, read_named
+from rowrnn.lab.report.overview import WORDS, Order, State, as_json, find_runs, overview
+from rowrnn.lab.report.page import PAGE, Format
 from rowrnn.lab.report.publish import pages_of
 from rowrnn.lab.report.publish import publish as publish_run
 from rowrnn.lab.report.tables import plain_table, table
 from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.kept_models import export_kept
-from rowrnn.lab.runs.overview import overview
 from rowrnn.lab.runs.record import load_run
 from rowrnn.recurrence import native_library
+
+SCORES = "Mean over seeds, ± its 95 % interval where there are several; of the test set unless it says validation."
 
 app = SubcommandApp()
 
 
 @app.command(name="runs")
-def list_runs(folder: tyro.conf.Positional[Path] = Path("runs")) -> None:
-    """Lists the runs in a folder: state, accuracy, age, and how to resume or redraw them.
+def list_runs(
+    folder: tyro.conf.Positional[Path] = Path("runs"),
+    experiment: str | None = None,
+    state: State | None = None,
+    model: str = "",
+    sort: Order = "started",
+    json: tyro.conf.FlagCreatePairsOff[bool] = False,
+) -> None:
+    """Lists the models of all runs in a folder: score, options, state, age, and how to resume or redraw the runs.
 
     Args:
         folder: where the directories of runs lie.
+        experiment: only runs of this experiment.
+        state: only runs in this state.
+        model: only models whose title contains this.
+        sort: the newest run first, by the name of the run or the experiment, or the best first.
+        json: print JSON, with the value of every seed.
     """
-    rows, interrupted = overview(folder)
-    terminal().print(plain_table(rows))
-    for again in interrupted:
-        print(f"Go on with: {again}")
-    print("Draw a run again with: python -m rowrnn draw RUN")
+    runs = find_runs(folder, experiment=experiment, state=state, model=model, sort=sort)
+    if json:
+        print(to_text(as_json(runs, model), indent=1))
+        return
+    terminal().print(plain_table(overview(runs, model), SCORES, words=WORDS, padding=1))
+    for run in runs:
+        if run.resumed_by():
+            print(f"Go on with: {run.resumed_by()}")
+    print("Compare runs with: python -m rowrnn compare RUN RUN, draw one again with: python -m rowrnn draw RUN")
+
+
+@app.command
+def compare(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    score: str | None = None,
+    draw: Path | None = None,
+    json: tyro.conf.FlagCreatePairsOff[bool] = False,
+) -> None:
+    """Compares runs: all models in one table with their differences, and what differs in options and versions.
+
+    Args:
+        runs: directories of the runs, or their files results.json; the first is what the others are compared with.
+        score: name of the score in the records; the first of the test set where not given.
+        draw: picture of the learning curves to write, PNG, SVG or PDF.
+        json: print JSON.
+    """
+    comparison = compare_runs([read_named(path) for path in runs], score)
+    if draw is not None:
+        draw_curves(comparison, draw)
+    if json:
+        print(to_text(comparison.as_json(), indent=1))
+        return
+    out = terminal()
+    out.print(plain_table(comparison.models(), comparison.caption(), words=MODEL_WORDS, padding=1))
+    differences = comparison.differences()
+    if len(differences) > 1:
+        out.print(plain_table(differences, words=differences[0], padding=1))
+    else:
+        print("The runs have the same options, data and versions.")
+    if draw is not None:
+        print(draw)
 
 
 @app.command(name="draw")
-def draw_run(run: tyro.conf.Positional[Path]) -> None:
-    """Prints the table and draws the pictures of a run again, without training.
+def draw_run(run: tyro.conf.Positional[Path], format: Format = "png") -> None:
+    """Prints the table and draws the pictures of a run again, without training, and writes its report.md.
 
     Of a study that stands outside of rowrnn it draws the learning curves only: rowrnn.lab.draw.draw(run, pictures)
     draws its own pictures too.
 
     Args:
         run: directory of the run.
+        format: file format of the pictures.
     """
+    from rowrnn.lab.draw import draw  # Imported where used: Matplotlib takes long.
+
     record, _ = load_run(run)
     if record.table is not None:
         terminal().print(table(record))
-    for picture in draw(run):
+    for picture in draw(run, format=format):
         print(picture)
+    print(run / PAGE)
 
 
 @app.command(name="train")

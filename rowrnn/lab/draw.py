@@ -1,4 +1,4 @@
-"""Figures and animations of a run, drawn from its record and arrays alone."""
+"""Figures and animations of a run, drawn from its record and arrays alone, and the report that shows them."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from PIL import Image
 
 from rowrnn.errors import InputError
 from rowrnn.lab.report import learning_curves
+from rowrnn.lab.report.page import Format, write_page
 from rowrnn.lab.report.style import STYLE, Arrays
 from rowrnn.lab.runs.record import Record, load_run
 from rowrnn.lab.tasks.captions import pictures as captions
@@ -32,26 +33,38 @@ PICTURES: dict[str, Pictures] = {
     "moving_digits": moving_digits.pictures,
 }
 """The function that draws the figures of each experiment; an experiment not listed has learning curves only."""
+SENTENCES: dict[str, Mapping[str, str]] = {
+    "mnist_rows": rows.SENTENCES,
+    "directions": orders.SENTENCES,
+    "memory": memory.SENTENCES,
+    "gestures": gestures.SENTENCES,
+    "captions": captions.SENTENCES,
+    "lines": lines.SENTENCES,
+    "moving_digits": moving_digits.SENTENCES,
+}
+"""What to look for in the figures of each experiment, by name; "film" is also that of "film_gru"."""
 ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = {"moving_digits": moving_digits.animations}
 MILLISECONDS = 150  # that each frame of an animation is shown
 
 
-def draw(directory: Path, pictures: Pictures | None = None) -> list[Path]:
-    """Draws the figures of a run as PNG and its animations as GIF, beside its results.
+def draw(directory: Path, pictures: Pictures | None = None, format: Format = "png") -> list[Path]:
+    """Draws the figures of a run and its animations (as GIF) beside its results, and writes `report.md`.
 
     Args:
         directory: directory of the run.
         pictures: function of record and arrays that draws its figures, beside the learning curves; where not given,
             that of `PICTURES`.
+        format: file format of the figures.
 
     Returns:
-        The paths of the files.
+        The paths of the pictures.
 
     Raises:
         InputError: if the directory holds no run, or a run with nothing to draw.
     """
     record, arrays = load_run(directory)
-    paths: list[Path] = []
+    shown: dict[Path, str] = {}
+    known = {**learning_curves.SENTENCES, **SENTENCES.get(record.experiment, {})}
     with plt.rc_context(STYLE), plt.ioff():
         figures = learning_curves.pictures(record)
         of_study = pictures or PICTURES.get(record.experiment)
@@ -59,17 +72,33 @@ def draw(directory: Path, pictures: Pictures | None = None) -> list[Path]:
         if of_study and record.summary and (arrays or pictures):
             figures.update(of_study(record, arrays))
         for name, figure in figures.items():
-            paths.append(directory / f"{name}.png")
-            figure.savefig(paths[-1])
+            path = directory / f"{name}.{format}"
+            shown[path] = sentence(name, known) or title(figure)
+            figure.savefig(path)
             plt.close(figure)
     animations = ANIMATIONS.get(record.experiment)
     for name, frames in animations(record, arrays).items() if arrays and animations else ():
-        paths.append(directory / f"{name}.gif")
+        path = directory / f"{name}.gif"
+        shown[path] = sentence(name, known)
         first, *others = map(Image.fromarray, frames)
-        first.save(paths[-1], save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
-    if not paths:
+        first.save(path, save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
+    if not shown:
         raise InputError(
             f"The run of {record.experiment} in {directory} has nothing to draw: no model is finished, or it is no run "
             f"of {', '.join(PICTURES)}."
         )
-    return paths
+    write_page(directory, record, shown)
+    return list(shown)
+
+
+def sentence(name: str, sentences: Mapping[str, str]) -> str:
+    """Returns what to look for in a figure: the sentence of its name or of the longest beginning of it, else ""."""
+    fitting = [known for known in sentences if name == known or name.startswith(f"{known}_")]
+    return sentences[max(fitting, key=len)] if fitting else ""
+
+
+def title(figure: Figure) -> str:
+    """Returns the title of a figure, or of its first axes that have one, followed by a full stop."""
+    titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
+    found = next((text for text in titles if text), "")
+    return found.rstrip(".") + "." if found else ""

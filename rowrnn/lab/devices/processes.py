@@ -3,15 +3,19 @@
 import dataclasses
 import os
 import sys
-from contextlib import suppress
 
 import jax
 
 from rowrnn.errors import InputError
-from rowrnn.lab.devices.mesh import one_device_per_core
+from rowrnn.lab.devices.mesh import cores, one_device_per_core
 
 HEARTBEAT_SECONDS = 20  # without a heartbeat after which a process counts as dead, and the others end
 JOIN_SECONDS = 120
+STARTED = (
+    "JAX had started before this training, with {devices} CPU device(s): it trains on these. To train on {cores}, call "
+    'jax.config.update("jax_num_cpu_devices", {cores}) right after `import jax`, or set JAX_NUM_CPU_DEVICES={cores} '
+    "before Python starts."
+)
 VARIABLES = {
     "coordinator": "JAX_COORDINATOR_ADDRESS",
     "processes": "JAX_NUM_PROCESSES",
@@ -35,14 +39,19 @@ class Machines:
     def join(self) -> None:
         """Joins the other processes and makes each CPU core a device. Call it before JAX first touches a device.
 
+        Where JAX has started already, as in a notebook, its devices stay as they are, and a message says so.
+
         If a process dies, the others end with an error within a minute. Only the first process prints to the terminal.
 
         Raises:
             InputError: if the coordinator, the number of processes or the process is missing or malformed, if one of
                 them is given beside `cluster`, or if the processes do not all join within `JOIN_SECONDS`.
         """
-        with suppress(RuntimeError):  # JAX has started, as in a notebook: its devices stay as they are.
+        try:
             one_device_per_core()
+        except RuntimeError:  # JAX has started, as in a notebook: its devices stay as they are.
+            if jax.default_backend() == "cpu" and len(jax.devices()) < cores():
+                print(STARTED.format(devices=len(jax.devices()), cores=cores()), file=sys.stderr)
         told = {name: self._told(name) for name in VARIABLES}
         if self.cluster and any(told.values()):
             raise InputError("--cluster finds the processes itself: leave --coordinator, --processes, --process out.")

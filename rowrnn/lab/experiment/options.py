@@ -17,6 +17,7 @@ from rowrnn.lab.data import Augmentation, Dataset, Split
 from rowrnn.lab.devices.processes import Machines
 from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import AtLeast, Check, Count, OptionalCount, Positive, Probability
+from rowrnn.lab.report.page import Format
 from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.record import Record, read_record, to_json
 from rowrnn.lab.training import Recipe
@@ -65,6 +66,8 @@ class TrainingOptions:
     """Most seconds of training that a crash may cost; an epoch's end and a request to stop are saved anyway."""
     tensorboard: bool = False
     """Write loss and accuracies for TensorBoard too."""
+    format: Format = "png"
+    """File format of the pictures."""
     machines: Unnamed[Machines] = Machines()
     """Processes that train together."""
 

@@ -197,7 +197,7 @@ def run_study(
             console.print(f"{row['model']}: {row['computed_by']}; devices: {row['devices']}.")
         from rowrnn.lab.draw import draw  # Imported after training: Matplotlib takes long.
 
-        draw(run.directory, asked.pictures)
+        draw(run.directory, asked.pictures, training.format)
         console.print(f"In {run.directory}: {', '.join(run.contents())}.")
     return run.directory
 

@@ -37,9 +37,15 @@ def generation_column(what: str) -> Column:
 
 
 def format_score(score: Mapping[str, Any], decimals: int = 2, factor: float = 100.0) -> str:
-    """Formats a score over seeds as its mean, followed by ± its 95 % interval if it has one."""
-    mean = f"{factor * score['mean']:.{decimals}f}"
-    return mean if score["ci95"] is None else f"{mean} ± {factor * score['ci95']:.{decimals}f}"
+    """Formats a score over seeds as its mean, followed by ± its 95 % interval if it has one.
+
+    Seeds that agree exactly, such as all at 100 %, give no interval: they do not show how much a seed matters.
+    """
+    mean, ci95 = f"{factor * score['mean']:.{decimals}f}", score["ci95"]
+    if not ci95:
+        return mean
+    width = f"{factor * ci95:.{decimals}f}"
+    return f"{mean} ± {width}" if float(width) else f"{mean} ± <{10.0**-decimals:.{decimals}f}"
 
 
 def model_table(models: str, rows: Iterable[Row], columns: Sequence[Column]) -> list[list[str]]:

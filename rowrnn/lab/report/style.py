@@ -1,18 +1,24 @@
-"""The style of the figures, and curves with confidence bands."""
+"""The style of the figures, curves with confidence bands, and the ticks of logarithmic axes."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.collections import FillBetweenPolyCollection, LineCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from rowrnn.lab.report.statistics import interval
 
 Arrays = Mapping[str, np.ndarray]
 
 COLORS = matplotlib.color_sequences["tab10"]
+LINES = ("-", "--", ":", "-.")  # line styles of the first ten curves, the next ten, …
+PERCENT = (0.0, 100.0)
 STYLE = {
     "axes.grid": True,
     "axes.spines.right": False,
@@ -25,15 +31,77 @@ STYLE = {
 }
 
 
-def band(axes: Axes, x: np.ndarray, values: np.ndarray, color: Any, label: str) -> None:
-    """Draws mean and 95 % interval over seeds, the last axis of `values`; the limits of the axes ignore intervals."""
+def line_styles() -> Iterator[dict[str, Any]]:
+    """Yields colour and line style of one curve after another, different for the first forty."""
+    for style in itertools.cycle(LINES):
+        for color in COLORS:
+            yield {"color": color, "linestyle": style}
+
+
+def band(
+    axes: Axes,
+    x: np.ndarray,
+    values: np.ndarray,
+    color: Any,
+    label: str,
+    *,
+    limits: tuple[float, float] = (-np.inf, np.inf),
+    linestyle: str = "-",
+) -> None:
+    """Draws the mean over seeds, the last axis of `values`, and its 95 % interval if there are two seeds or more.
+
+    The limits of the axes ignore the interval.
+
+    Args:
+        axes: where to draw.
+        x: one position for each value.
+        values: values by position and seed.
+        color: colour of the curve.
+        label: its name in the legend.
+        limits: least and greatest value that is possible; the interval is drawn between them.
+        linestyle: style of the line.
+    """
     over_seeds = [interval(point) for point in values]
     mean = np.array([point["mean"] for point in over_seeds])
-    ci95 = np.array([point["ci95"] or 0.0 for point in over_seeds])
-    axes.plot(x, mean, color=color, label=label, marker="o", markersize=3)
+    axes.plot(x, mean, color=color, label=label, linestyle=linestyle, marker="o", markersize=3)
     axes.update_datalim(np.column_stack([np.repeat(x, values.shape[1]), values.ravel()]))
+    if values.shape[1] < 2:
+        return
+    ci95 = np.array([point["ci95"] for point in over_seeds])
+    low, high = np.clip([mean - ci95, mean + ci95], *limits)
     # For two seeds the interval extends six times their difference to both sides: it would flatten the curves.
-    shade = FillBetweenPolyCollection(
-        "x", x, mean - ci95, mean + ci95, where=np.isfinite(mean).tolist(), color=color, alpha=0.2, linewidth=0
-    )
+    if len(x) == 1:  # A band has no width at a single position.
+        shade = LineCollection([[(x[0], low[0]), (x[0], high[0])]], color=color, alpha=0.3, linewidth=5)
+    else:
+        shade = FillBetweenPolyCollection(
+            "x", x, low, high, where=np.isfinite(mean).tolist(), color=color, alpha=0.2, linewidth=0
+        )
     axes.add_collection(shade, autolim=False)
+
+
+def legend(axes: Axes, on: Figure | None = None, **options: Any) -> None:
+    """Adds a legend, with an entry for the bands if there are any.
+
+    Args:
+        axes: axes whose curves it names.
+        on: figure to put it on; on the axes where not given.
+        options: options of Matplotlib's legend.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    if any(isinstance(shade, FillBetweenPolyCollection | LineCollection) for shade in axes.collections):
+        handles.append(Patch(color="grey", alpha=0.3, linewidth=0))
+        labels.append("95 % interval over seeds")
+    (on or axes).legend(handles, labels, **options)
+
+
+def log_ticks(axes: Axes) -> None:
+    """Makes the vertical axis logarithmic, with at least two labelled ticks whatever its limits are."""
+    axes.set_yscale("log")
+    bottom, top = axes.get_ylim()
+    decades = np.log10(top / bottom)
+    if decades < 1:
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    else:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 else (1,)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:g}")

@@ -1,6 +1,6 @@
 """Tables of a run's record, for the terminal and in Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich import box
 from rich.table import Table
@@ -15,17 +15,31 @@ def table(record: Record) -> Table:
     Raises:
         InputError: if the record has no table.
     """
+    return plain_table(rows_of(record), intervals(record) or None)
+
+
+def intervals(record: Record) -> str:
+    """Returns what stands after ± in the table of a record; "" for one seed, which has no interval."""
     seeds = record.protocol.get("seeds", 1)
-    caption = f"Mean ± 95 % interval over {seeds} seeds." if seeds > 1 else None
-    return plain_table(rows_of(record), caption)
+    return f"Mean ± 95 % interval over {seeds} seeds." if seeds > 1 else ""
 
 
-def plain_table(rows: Sequence[Sequence[str]], caption: str | None = None) -> Table:
-    """Returns a header and rows as a table for the terminal."""
-    table = Table(box=box.SIMPLE_HEAD, padding=0, caption=caption, caption_justify="left")
+def plain_table(
+    rows: Sequence[Sequence[str]], caption: str | None = None, words: Collection[str] = (), padding: int = 0
+) -> Table:
+    """Returns a header and rows as a table for the terminal.
+
+    Args:
+        rows: the header, and the rows.
+        caption: text below the table.
+        words: headings of further columns of text, beside the first: they stand on the left, and long ones wrap.
+        padding: spaces between columns, beside the one that there is.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, padding, 0, 0), caption=caption, caption_justify="left")
     header, *body = rows
     for number, name in enumerate(header):
-        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
+        left = number == 0 or name in words
+        table.add_column(name, justify="left" if left else "right", no_wrap=name not in words)
     for row in body:
         table.add_row(*row)
     return table

@@ -14,12 +14,12 @@ from rowrnn.errors import InputError
 from rowrnn.lab.draw import draw
 from rowrnn.lab.report.columns import model_table
 from rowrnn.lab.report.learning_curves import learning_curves
+from rowrnn.lab.report.overview import find_runs, overview
 from rowrnn.lab.report.publish import pages_of, publish
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.report.style import band
 from rowrnn.lab.report.tables import markdown, table
 from rowrnn.lab.runs.directory import Run
-from rowrnn.lab.runs.overview import overview
 from rowrnn.lab.runs.record import SCHEMA, Record, read_record, read_results
 
 
@@ -298,9 +298,10 @@ def test_a_run_that_cannot_be_read_hides_no_other(tmp_path):
     interrupted(tmp_path / "mine", "python elsewhere/mine.py --epochs 3")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "results.json").write_text("{")
-    (_, *rows), again = overview(tmp_path)
-    assert [row[:2] for row in rows] == [["mine", "interrupted"], ["broken", "unreadable"]]
-    assert again == [f"python elsewhere/mine.py --resume {tmp_path / 'mine'}"]
+    runs = find_runs(tmp_path)
+    _, *rows = overview(runs)
+    assert [row[:2] for row in rows if row[0]] == [["mine", "interrupted"], ["broken", "unreadable"]]
+    assert [run.resumed_by() for run in runs] == [f"python elsewhere/mine.py --resume {tmp_path / 'mine'}", None]
 
 
 @pytest.mark.parametrize(
@@ -308,8 +309,9 @@ def test_a_run_that_cannot_be_read_hides_no_other(tmp_path):
 )
 def test_a_run_without_a_script_goes_on_by_the_same_call(tmp_path, command):
     interrupted(tmp_path / "run", command)
-    _, again = overview(tmp_path)
-    assert again == [f"the same call, with resume=Path({str(tmp_path / 'run')!r}) in its TrainingOptions"]
+    assert [run.resumed_by() for run in find_runs(tmp_path)] == [
+        f"the same call, with resume=Path({str(tmp_path / 'run')!r}) in its TrainingOptions"
+    ]
 
 
 def interrupted(directory, command):

@@ -5,8 +5,8 @@ The array `example` `[h, w, c]` is a test image. The arrays of each model are na
 - `correct_by_row` `[seeds, h]`: accuracy after each row.
 - `confusion` `[seeds, classes, classes]`: confusion matrix, label by prediction.
 - `mistake_image` `[n, h, w, c]`, `mistake_label`, `mistake_prediction` and `mistake_probability` `[n]`: the mistakes.
-- `gate/NAME` `[h, hidden]` and `probability` `[h, classes]`, of recurrent models only: gate activations and class
-  probabilities after each row of the example.
+- `gate/NAME` and `state/NAME` `[h, hidden]`, and `probability` `[h, classes]`, of recurrent models only: gate
+  activations, and the state and class probabilities after each row of the example. Earlier versions wrote no states.
 """
 
 import matplotlib.pyplot as plt
@@ -14,16 +14,30 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rowrnn.lab.report.style import COLORS, Arrays, band
+from rowrnn.lab.report.style import COLORS, PERCENT, Arrays, band, legend
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
+from rowrnn.lab.tasks.classification import confusion_picture
+from rowrnn.lab.tasks.classification.confusion_picture import confusion
+
+SENTENCES = {
+    "accuracy_by_row": "After how many rows the answer is right: a curve that rises early needs little of the image.",
+    "confusion": confusion_picture.SENTENCE,
+    "mistakes": "Errors of which the first seed is most certain: many are images that a person would misread too.",
+    "gates": "What each unit lets in, keeps and shows while the rows pass: look for the row where gates change from "
+    "the even colour of blank rows to stripes, and for units that then keep their state to the end.",
+}
+NAMES = {"cell": "candidate"}  # LSTM calls its candidate "cell", as torch and Keras do
+GATES = ("gate", "state")
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
     """Draws accuracy after each row, confusion matrices, mistakes, and the gates of each recurrent model."""
     figures = {
         "accuracy_by_row": accuracy_by_row(record, arrays),
-        "confusion": confusion(record, arrays),
+        "confusion": confusion(
+            {row["model"]: arrays[f"{row['model']}/confusion"] for row in record.summary}, record.data["class_names"]
+        ),
         "mistakes": mistakes(record, arrays),
     }
     for row in record.summary:
@@ -39,7 +53,7 @@ def accuracy_by_row(record: Record, arrays: Arrays) -> Figure:
     for color, row in zip(COLORS, record.summary, strict=False):
         seen = 100 * arrays[f"{row['model']}/correct_by_row"]
         label = row["model"] if f"{row['model']}/probability" in arrays else f"{row['model']} (rows below left blank)"
-        band(axes, np.arange(1, rows + 1), seen.T, color, label)
+        band(axes, np.arange(1, rows + 1), seen.T, color, label, limits=PERCENT)
     axes.axhline(100 / record.data["classes"], color="grey", linestyle=":", linewidth=1)
     axes.text(rows, 100 / record.data["classes"] + 1, "chance", color="grey", fontsize=8, ha="right")
     axes.set(
@@ -48,19 +62,19 @@ def accuracy_by_row(record: Record, arrays: Arrays) -> Figure:
         ylabel="test accuracy (%)",
         ylim=(0, 102),
     )
-    axes.legend(loc="upper left", bbox_to_anchor=(0, 0.95))
+    legend(axes, loc="upper left", bbox_to_anchor=(0, 0.95))
     return figure
 
 
 def gates(model: str, record: Record, arrays: Arrays) -> Figure:
-    """Draws the activation of every gate of every unit at each row, beside the image and the class probabilities."""
-    names = [name for name in arrays if name.startswith(f"{model}/gate/")]
-    image = arrays["example"]
+    """Draws every gate and state of every unit at each row, beside the image and the class probabilities."""
+    of_gates, of_states = ([name for name in arrays if name.startswith(f"{model}/{kind}/")] for kind in GATES)
+    names, image = [*of_gates, *of_states], arrays["example"]
     height = len(image)
     figure, panels = plt.subplots(
         1,
         len(names) + 2,
-        figsize=(2.4 * len(names) + 4.2, 3.6),
+        figsize=(2.4 * len(names) + 4.2, 3.9),
         sharey=True,
         width_ratios=[1, *[1.2] * len(names), 0.8],
     )
@@ -68,51 +82,44 @@ def gates(model: str, record: Record, arrays: Arrays) -> Figure:
     panels[0].set(title=f"read from the top:\n{record.data['class_names'][int(arrays['example_label'])]}")
     panels[0].set_ylabel("row (time step)")
     panels[0].tick_params(bottom=False, labelbottom=False)
-    # Units are sorted by their mean activation of the second gate, so that similar units are neighbours.
-    order = np.argsort(arrays[names[min(1, len(names) - 1)]].mean(axis=0))
+    # Similar units become neighbours.
+    sorted_by = of_gates[min(1, len(of_gates) - 1)]
+    order = np.argsort(arrays[sorted_by].mean(axis=0))
     for axes, name in zip(panels[1:-1], names, strict=True):
         activation = arrays[name][:, order]
-        signed = activation.min() < 0
+        signed = activation.min() < 0 or name in of_states
+        # Gates and candidates are bounded by 1, a cell state is not.
+        limit = max(1.0, float(np.abs(activation).max())) if name in of_states else 1.0
         shown = axes.imshow(
             activation,
             aspect="auto",
             cmap="RdBu_r" if signed else "magma",
-            vmin=-1 if signed else 0,
-            vmax=1,
+            vmin=-limit if signed else 0,
+            vmax=limit,
             extent=(0, activation.shape[1], height - 0.5, -0.5),
             interpolation="nearest",
         )
-        axes.set(title=f"{name.rsplit('/', 1)[1]}", xlabel="unit")
+        axes.set(title=_title(name), xlabel="unit, sorted")
         axes.grid(visible=False)
-        figure.colorbar(shown, ax=axes, location="bottom", shrink=0.8, ticks=[-1, 0, 1] if signed else [0, 0.5, 1])
+        ticks = [-limit, 0, limit] if signed else [0, 0.5, 1]
+        figure.colorbar(shown, ax=axes, location="bottom", shrink=0.8, ticks=ticks, format="{x:.2g}")
     probability = arrays[f"{model}/probability"]
     panels[-1].imshow(probability, aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
     panels[-1].set(title="answer so far", xlabel="class")
     classes = range(0, probability.shape[1], max(1, probability.shape[1] // 10))
     panels[-1].set_xticks(list(classes), [record.data["class_names"][k] for k in classes], fontsize=7)
     panels[-1].grid(visible=False)
-    figure.suptitle(f"{model}: activation of every gate, row by row")
+    figure.suptitle(
+        f"{model}: every unit, row by row; units are sorted by their mean activation of the {_title(sorted_by)}"
+    )
     return figure
 
 
-def confusion(record: Record, arrays: Arrays) -> Figure:
-    """Draws the confusion matrix of each model on the test images, mean over seeds; only errors are coloured."""
-    models = [row["model"] for row in record.summary]
-    names = record.data["class_names"]
-    figure, panels = plt.subplots(1, len(models), figsize=(4.4 * len(models), 5), squeeze=False)
-    for axes, model in zip(panels[0], models, strict=True):
-        mean = arrays[f"{model}/confusion"].mean(axis=0)
-        wrong = np.where(np.eye(len(names), dtype=bool), np.nan, mean)
-        worst = max(np.nanmax(wrong), 1)
-        axes.imshow(wrong, cmap="Reds", vmin=0, vmax=worst)
-        if len(names) <= 20:
-            _write_counts(axes, mean, worst)
-            axes.set_xticks(range(len(names)), names, fontsize=8)
-            axes.set_yticks(range(len(names)), names, fontsize=8)
-        axes.grid(visible=False)
-        axes.set(title=model, xlabel="predicted", ylabel="label")
-    figure.suptitle("Test images by label and prediction, mean over seeds")
-    return figure
+def _title(array: str) -> str:
+    """Returns the title of a panel: "input gate", "candidate", "cell state c"."""
+    _, kind, name = array.rsplit("/", 2)
+    name = NAMES.get(name, name) if kind == "gate" else name
+    return name if name == "candidate" or kind == "state" else f"{name} gate"
 
 
 def mistakes(record: Record, arrays: Arrays) -> Figure:
@@ -144,11 +151,3 @@ def _show_image(axes: Axes, image: np.ndarray) -> None:
         # One channel, or a number that is no colour image, as from a satellite: the mean over channels.
         axes.imshow(image.mean(axis=-1), cmap="gray", aspect="auto")
     axes.grid(visible=False)
-
-
-def _write_counts(axes: Axes, mean: np.ndarray, worst: float) -> None:
-    for (label, predicted), count in np.ndenumerate(mean):
-        if label == predicted or count >= 0.05:
-            text = f"{count:.0f}" if label == predicted else f"{count:.1f}"
-            dark = label != predicted and count > 0.6 * worst
-            axes.text(predicted, label, text, ha="center", va="center", fontsize=6, color="white" if dark else "black")

@@ -8,21 +8,37 @@ entry `gestures` has their names. The arrays of each model are named `MODEL/…`
 - `confusion` `[seeds, classes, classes]`: confusion matrix, label by prediction.
 """
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rowrnn.lab.report.style import COLORS, Arrays, band
+from rowrnn.lab.report.style import COLORS, PERCENT, Arrays, band, legend
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
-from rowrnn.lab.tasks.classification import row_pictures as rows
+from rowrnn.lab.tasks.classification import confusion_picture
+from rowrnn.lab.tasks.classification.confusion_picture import confusion
+
+SENTENCES = {
+    "film": "After how many frames the gesture is named (thick line), and what it was taken for before.",
+    "accuracy_by_frame": "Whether a model gains from frame to frame: one of single frames stays at the dotted line.",
+    "confusion": confusion_picture.SENTENCE + " Gestures that differ only in time, such as clockwise and "
+    "counter-clockwise, are the ones that a model without memory confuses.",
+}
+NAMED = 0.25  # probability above which a wrong gesture is named
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
     """Draws the film strips of each model, accuracy by frame, and confusion matrices."""
     figures = {f"film_{file_name(row['model'])}": film(row["model"], record, arrays) for row in record.summary}
-    named = record.replace(data={**record.data, "class_names": record.entries["gestures"]})
-    return {**figures, "accuracy_by_frame": accuracy_by_frame(record, arrays), "confusion": confusion(named, arrays)}
+    matrices = {row["model"]: arrays[f"{row['model']}/confusion"] for row in record.summary}
+    return {
+        **figures,
+        "accuracy_by_frame": accuracy_by_frame(record, arrays),
+        "confusion": confusion(matrices, record.entries["gestures"], "videos"),
+    }
 
 
 def film(model: str, record: Record, arrays: Arrays) -> Figure:
@@ -52,16 +68,38 @@ def film(model: str, record: Record, arrays: Arrays) -> Figure:
         strip.tick_params(bottom=False)
         strip.title.set(fontsize=9, fontweight="bold", color=COLORS[labels[number] % len(COLORS)])
         strip.grid(visible=False)
-        for of, (name, color) in enumerate(zip(names, COLORS, strict=False)):
+        for of, color in enumerate(COLORS[: len(names)]):
             values = probability[number, :, of]
             right = of == labels[number]
             curve.plot(np.arange(1, steps + 1), values, color=color, linewidth=2.5 if right else 1, marker=".")
-            if not right and values.max() > 0.25:
-                at = values.argmax()
-                curve.annotate(name, (at + 1, values[at]), color=color, fontsize=7, ha="center", va="bottom")
+        _name_the_wrong(curve, probability[number], labels[number], names)
         curve.set(ylim=(-0.05, 1.1), xlim=(0.5, steps + 0.5), xticks=range(1, steps + 1), yticks=[0, 0.5, 1])
         curve.tick_params(labelsize=7)
     return figure
+
+
+def _name_the_wrong(axes: Axes, probability: np.ndarray, label: int, names: Sequence[str]) -> None:
+    """Writes the name of each wrong gesture beside its highest point, those of one frame below each other."""
+    steps, classes = probability.shape
+    highest = [(probability[:, of].argmax(), probability[:, of].max(), of) for of in range(classes) if of != label]
+    free = np.full(steps, np.inf)  # of each frame, the height up to which no name stands yet
+    for frame, value, of in sorted(highest, key=lambda high: -high[1]):
+        if value <= NAMED:
+            break
+        height = min(value, free[frame])
+        free[frame] = height - 0.2
+        last = frame > 0.8 * steps - 1  # there is no room to the right
+        axes.annotate(
+            names[of],
+            (frame + 1, height),
+            (-6 if last else 6, 0),
+            textcoords="offset points",
+            color=COLORS[of % len(COLORS)],
+            fontsize=7,
+            ha="right" if last else "left",
+            va="center",
+            bbox={"facecolor": "white", "alpha": 0.8, "pad": 0.5, "linewidth": 0},
+        )
 
 
 def accuracy_by_frame(record: Record, arrays: Arrays) -> Figure:
@@ -69,7 +107,7 @@ def accuracy_by_frame(record: Record, arrays: Arrays) -> Figure:
     figure, axes = plt.subplots(figsize=(9, 4.4))
     for color, row in zip(COLORS, record.summary, strict=False):
         values = 100 * arrays[f"{row['model']}/accuracy_by_frame"].T
-        band(axes, np.arange(1, len(values) + 1), values, color, row["model"])
+        band(axes, np.arange(1, len(values) + 1), values, color, row["model"], limits=PERCENT)
     gestures, pairs = len(record.entries["gestures"]), record.entries["paired"]
     limits = {"one frame": 1 / gestures, "frames without order": 1 - pairs / gestures / 2}
     for name, limit in limits.items():
@@ -77,18 +115,5 @@ def accuracy_by_frame(record: Record, arrays: Arrays) -> Figure:
         axes.text(len(values), 100 * limit + 1, f"expected at most from {name}", color="grey", fontsize=8, ha="right")
     axes.set(title="When does the network know?", xlabel="frames seen", ylabel="test accuracy (%)", ylim=(0, 102))
     axes.set_xticks(range(1, len(values) + 1))
-    figure.legend(loc="outside right upper")
-    return figure
-
-
-def confusion(record: Record, arrays: Arrays) -> Figure:
-    """Draws the confusion matrix of each model on the test videos, mean over seeds."""
-    figure = rows.confusion(record, arrays)
-    for axes in figure.axes:
-        axes.tick_params(axis="x", rotation=90)
-    for axes in figure.axes[1:]:
-        axes.set_yticklabels([])
-        axes.set_ylabel("")
-    figure.suptitle("Test videos by label and prediction, mean over seeds")
-    figure.set_size_inches(max(6.5, 4 * len(record.summary)), 6.4)
+    legend(axes, figure, loc="outside right upper")
     return figure

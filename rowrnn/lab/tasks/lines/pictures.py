@@ -14,11 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rowrnn.lab.report.style import COLORS, Arrays, band
+from rowrnn.lab.report.style import COLORS, Arrays, band, legend
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
 
 WRONG = "crimson"
+POSSIBLE = (0.0, np.inf)  # a label error rate may exceed 100 %: a reader can add more labels than there are
+SENTENCES = {
+    "reading": "Where along the line each digit is emitted (a spike), between blanks (grey); errors are red.",
+    "error_by_length": "Whether errors grow with the length of a line, and beyond the longest of the training.",
+}
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
@@ -33,15 +38,15 @@ def error_by_length(record: Record, arrays: Arrays) -> Figure:
     protocol = record.protocol
     for color, row in zip(COLORS, record.summary, strict=False):
         errors = arrays[f"{row['model']}/error_by_length"]
-        band(axes, np.arange(1, len(errors) + 1), 100 * errors, color, row["model"])
+        band(axes, np.arange(1, len(errors) + 1), 100 * errors, color, row["model"], limits=POSSIBLE)
         long = 100 * np.array([row["label_error_rate_long"]["values"]])
-        band(axes, np.array([protocol["long"]]), long, color, "_")
+        band(axes, np.array([protocol["long"]]), long, color, "_", limits=POSSIBLE)
     axes.axvline(protocol["digits"] + 0.5, color="grey", linestyle=":", linewidth=1)
     axes.text(protocol["digits"] + 0.7, axes.get_ylim()[1], "longer than any in training", fontsize=8, va="top")
     axes.set(title="How often does a reader err?", xlabel="digits of a line", ylabel="label error rate (%)")
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
+    legend(axes)
     return figure
 
 

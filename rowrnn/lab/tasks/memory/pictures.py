@@ -9,8 +9,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from rowrnn.lab.report.style import COLORS, Arrays, band
+from rowrnn.lab.report.style import COLORS, PERCENT, Arrays, band, legend
 from rowrnn.lab.runs.record import Record
+
+SENTENCES = {
+    "accuracy": "After how many rows a cell forgets the digit: look right of the dotted line, where delays are longer "
+    "than any in training.",
+    "gradients": "How far back the answer's gradient reaches: a straight fall to the left on this logarithmic axis is "
+    "the vanishing gradient.",
+}
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
@@ -24,7 +31,7 @@ def accuracy(record: Record) -> Figure:
     protocol = record.protocol
     for color, row in zip(COLORS, record.summary, strict=False):
         values = 100 * np.array([score["values"] for score in row["test_accuracy"]])
-        band(axes, np.array(record.entries["delays"]), values, color, row["model"])
+        band(axes, np.array(record.entries["delays"]), values, color, row["model"], limits=PERCENT)
     axes.axvline(protocol["delay"], color="grey", linestyle=":", linewidth=1, label="longest in training")
     axes.set_xscale("symlog", linthresh=1)
     axes.set(
@@ -34,7 +41,7 @@ def accuracy(record: Record) -> Figure:
         xlim=(-0.1, 1.05 * record.entries["delays"][-1]),
         ylim=(0, 102),
     )
-    axes.legend(fontsize=8, loc="lower left")
+    legend(axes, fontsize=8, loc="lower left")
     return figure
 
 

@@ -8,16 +8,25 @@ The arrays are:
 - `BASELINE/error` `[1, ahead]`: the same for each baseline of the record's entry `baselines`.
 """
 
+import textwrap
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
 
-from rowrnn.lab.report.style import COLORS, Arrays, band
+from rowrnn.lab.report.style import COLORS, Arrays, band, legend
 from rowrnn.lab.runs.record import Record
 
 FILMS = 3  # videos in a figure
 GIVEN, PREDICTED = (0.35, 0.55, 0.95), (0.95, 0.55, 0.2)  # border colours of given and of predicted frames
 SCALE = 2  # factor by which the pixels of an animation are enlarged
+TEXT, LINE = 12, 15  # size of an animation's text and height of a line of it, in pixels
+SENTENCES = {
+    "films": "Whether the predicted digits keep their shape and place, or blur with every frame.",
+    "error_by_frame": "How fast the error grows with the distance, and whether it stays below that of the baselines.",
+}
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
@@ -66,7 +75,7 @@ def error_by_frame(record: Record, arrays: Arrays) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 4.2))
     for color, model in zip(COLORS, [row["model"] for row in record.summary], strict=False):
         errors = arrays[f"{model}/error"].T
-        band(axes, 1 + np.arange(len(errors)), errors, color, model)
+        band(axes, 1 + np.arange(len(errors)), errors, color, model, limits=(0.0, np.inf))
     for style, name in zip((":", "--"), record.entries["baselines"], strict=False):
         errors = arrays[f"{name}/error"][0]
         axes.plot(1 + np.arange(len(errors)), errors, style, color="grey", label=name)
@@ -76,12 +85,15 @@ def error_by_frame(record: Record, arrays: Arrays) -> Figure:
         ylabel="squared error of a frame (sum over pixels)",
         ylim=(0, None),
     )
-    axes.legend(fontsize=8)
+    legend(axes, fontsize=8)
     return figure
 
 
 def moving(record: Record, arrays: Arrays) -> np.ndarray:
-    """Renders an animation, `[t, height, width, 3]`, uint8: a row for each video, a column for truth and each model."""
+    """Renders an animation, `[t, height, width, 3]`, uint8: a row for each video, a column for truth and each model.
+
+    Words above it name the columns and say of each frame whether it is given or predicted.
+    """
     models, given = [row["model"] for row in record.summary], record.protocol["given"]
     videos = arrays["video"][:FILMS]
     columns = [_bordered(videos / 255, len(videos[0]))]
@@ -90,8 +102,36 @@ def moving(record: Record, arrays: Arrays) -> np.ndarray:
         columns.append(_bordered(np.concatenate([videos[:, :given] / 255, predicted], axis=1), given))
     grid = np.concatenate(columns, axis=3)  # [n, t, h, w, 3]
     lines = np.concatenate(list(grid), axis=1)
-    large = lines.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
-    return np.round(255 * large).astype(np.uint8)
+    large = np.round(255 * lines.repeat(SCALE, axis=1).repeat(SCALE, axis=2)).astype(np.uint8)
+    return _with_words(large, ["true", *models], len(videos), given)
+
+
+def _with_words(frames: np.ndarray, columns: Sequence[str], videos: int, given: int) -> np.ndarray:
+    """Adds a margin with the names of columns and rows, and what the frame is, to `[t, height, width, 3]`, uint8."""
+    font = ImageFont.load_default(TEXT)
+    _, height, width, _ = frames.shape
+    wide, high = width // len(columns), height // videos
+    letters = max(1, int(wide / font.getlength("n")))
+    titles = ["\n".join(textwrap.wrap(name, letters)) for name in columns]
+    top = LINE * (1 + max(title.count("\n") + 1 for title in titles)) + 4
+    left = int(font.getlength(f"video {videos} "))
+    least = int(left + font.getlength(f"frame {len(frames)}: predicted from the first {given}"))
+    page = Image.new("RGB", (max(left + width, least), top + height), "white")
+    draw = ImageDraw.Draw(page)
+    for number, title in enumerate(titles):
+        draw.multiline_text((left + number * wide, LINE + 2), title, "black", font)
+    for number in range(videos):
+        draw.text((2, top + number * high + high // 2 - LINE // 2), f"video {number + 1}", "black", font)
+    pages = []
+    for number, frame in enumerate(frames):
+        of_frame = page.copy()
+        what = "given" if number < given else f"predicted from the first {given}"
+        color = GIVEN if number < given else PREDICTED
+        words = f"frame {number + 1}: {what}"
+        ImageDraw.Draw(of_frame).text((left, 1), words, tuple(int(220 * part) for part in color), font)
+        of_frame.paste(Image.fromarray(frame), (left, top))
+        pages.append(np.asarray(of_frame))
+    return np.stack(pages)
 
 
 def _bordered(videos: np.ndarray, given: int) -> np.ndarray:
