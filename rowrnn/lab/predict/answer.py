@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
+OTHERS = 2  # further answers that are told
 UNSURE_BELOW = 0.7
 """Probability below which an answer is marked as unsure."""
 
@@ -47,6 +51,22 @@ class Answer:
             "others": dict(self.others),
             **self.details,
         }
+
+
+def of_probabilities(
+    file: str, classes: Sequence[str], probability: Float[np.ndarray, "classes"], details: Mapping[str, Any]
+) -> Answer:
+    """Returns the answer of a classifier.
+
+    Args:
+        file: name of the file.
+        classes: names of the classes.
+        probability: of each class.
+        details: further values for programs.
+    """
+    best = [(classes[place], float(probability[place])) for place in np.argsort(-probability, kind="stable")]
+    by_name = dict(zip(classes, probability.tolist(), strict=True))
+    return Answer(file, *best[0], tuple(best[1 : 1 + OTHERS]), details={"probabilities": by_name, **details})
 
 
 def rows_of(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> list[list[str]]:

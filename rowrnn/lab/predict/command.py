@@ -17,8 +17,8 @@ from rowrnn.saving.model_file import load
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 CLIPS = (".mp4", ".avi", ".gif", ".mov", ".mkv", ".webm")
-TASKS: dict[str, tuple[str, tuple[str, ...]]] = {"images": ("rowrnn.lab.predict.images", PICTURES)}
-"""The module that answers for each task, and the suffixes of its files."""
+TASKS: dict[str, tuple[str, ...]] = {"images": PICTURES, "lines": PICTURES, "clips": CLIPS, "captions": PICTURES}
+"""The suffixes of the files of each task; the module of its name answers."""
 STANDARD_OUTPUT = Path("-")
 
 
@@ -57,7 +57,7 @@ def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
     """
     model, card = load(path, wish.name, wish.seed)
     module = _module_of(path, card)
-    items = items_of(files, TASKS[card.task][1])
+    items = items_of(files, TASKS[card.task])
     answers: list[Answer] = module.answer(model, card, items)
     if all(answer.error for answer in answers):
         raise InputError(" ".join(answer.error for answer in answers[:3]))
@@ -78,7 +78,7 @@ def _module_of(path: str, card: Card) -> Any:
             f"The model {path} has no card that says what to do with a file: train one by rowrnn train, or give its "
             "card to rowrnn.save."
         )
-    return import_module(TASKS[card.task][0])
+    return import_module(f"rowrnn.lab.predict.{card.task}")
 
 
 def _write(place: Path, text: str) -> None:

@@ -11,11 +11,10 @@ from jaxtyping import Float
 from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.pictures import read_picture
-from rowrnn.lab.predict.answer import Answer
+from rowrnn.lab.predict.answer import Answer, of_probabilities
 from rowrnn.saving.card import Card
 
 BATCH = 64  # images at a time
-OTHERS = 2  # further answers that are told
 
 
 def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
@@ -29,10 +28,7 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
         except InputError as error:
             answers[item.name] = Answer(item.name, error=str(error))
     for item, of_item in zip(readable, probabilities(model, card, pictures), strict=True):
-        best = np.argsort(-of_item, kind="stable")
-        names = [(card.classes[place], float(of_item[place])) for place in best]
-        details = {"probabilities": dict(zip(card.classes, of_item.tolist(), strict=True))}
-        answers[item.name] = Answer(item.name, *names[0], tuple(names[1 : 1 + OTHERS]), details=details)
+        answers[item.name] = of_probabilities(item.name, card.classes, of_item, {})
     return [answers[item.name] for item in items]
 
 

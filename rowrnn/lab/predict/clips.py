@@ -1,0 +1,60 @@
+"""Answers about clips: the class of each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from rowrnn.errors import InputError
+from rowrnn.lab.data.listing import Item
+from rowrnn.lab.predict.answer import Answer, of_probabilities
+from rowrnn.lab.tasks.clips.files import shaped_clip
+from rowrnn.saving import Card
+
+
+def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
+    """Returns the class of each clip; one that cannot be read gets an answer with the error.
+
+    Clips are read one after the other, so that none but one is in memory.
+    """
+    answers = []
+    for item in items:
+        try:
+            probability = by_frame(model, card, item)
+        except InputError as error:
+            answers.append(Answer(item.name, error=str(error)))
+            continue
+        answers.append(of_probabilities(item.name, card.classes, probability[-1], {"frames": len(probability)}))
+    return answers
+
+
+def by_frame(model: Any, card: Card, item: Item) -> Float[np.ndarray, "t classes"]:
+    """Returns the probability of every class after each frame of a clip."""
+    if card.preprocessing is None:
+        raise InputError("The model has no preprocessing in its card.")
+    frames = shaped_clip(card.preprocessing, item)
+    # Lengths are rounded up, so that clips of similar length share a compiled program.
+    room = 1 << (len(frames) - 1).bit_length()
+    padded = np.zeros((1, room, *frames.shape[1:]), np.uint8)
+    padded[0, : len(frames)] = frames
+    floats = jnp.asarray(card.preprocessing.to_floats(padded))
+    logits = _logits(model, floats, jnp.array([len(frames)]))
+    return np.asarray(jax.nn.softmax(logits))[0, : len(frames)]
+
+
+@jax.jit
+def _logits(model: Any, frames: Any, lengths: Any) -> Any:
+    return model.logits_by_frame(frames, lengths=lengths)
+
+
+def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
+    """Draws a clip as a film strip, with the probabilities after each frame."""
+    del answer
+    from rowrnn.lab.tasks.clips.pictures import film  # Imported only where used: Matplotlib takes long.
+
+    if card.preprocessing is None:
+        raise InputError("The model has no preprocessing in its card.")
+    return film(shaped_clip(card.preprocessing, item), by_frame(model, card, item), card.classes)
