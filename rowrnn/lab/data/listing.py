@@ -1,6 +1,7 @@
 """What a data set holds, before anything is decoded: its items, where they lie, and what is known of each."""
 
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,8 @@ class Item:
             if self.content is not None:
                 return self.content()
             if self.path is not None:
-                return self.path.read_bytes()
+                with open(self.path, "rb", buffering=0) as file:
+                    return file.read()
         except OSError as error:
             raise Unreadable(f"{self.name} cannot be read ({error.strerror or error}).") from error
         raise InputError(f"{self.name} has neither a path nor content; an item has one of them.")
@@ -62,9 +64,11 @@ class Item:
         """Returns what changes when the file does: names, sizes and modification times; `version` without a path."""
         if self.path is None:
             return (self.name, *self.version)
-        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
-        stats = ((file, os.stat(file)) for file in files)
-        return (str(self.path), *((file.name, stat.st_size, stat.st_mtime_ns) for file, stat in stats))
+        found = os.stat(self.path)
+        if not stat.S_ISDIR(found.st_mode):
+            return (str(self.path), found.st_size, found.st_mtime_ns)
+        files = ((file.name, os.stat(file)) for file in sorted(self.path.iterdir()))
+        return (str(self.path), *((name, one.st_size, one.st_mtime_ns) for name, one in files))
 
 
 @dataclass(frozen=True)

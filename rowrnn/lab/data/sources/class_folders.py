@@ -63,9 +63,10 @@ def kinds_of(place: Path, media: list[Path]) -> tuple[str, ...]:
     Raises:
         InputError: if some are pictures and others clips, or a clip is a file of no bytes.
     """
-    suffixes = [suffix(path) if suffix(path) in PICTURES | CLIPS else "" for path in media]  # "" of a folder of frames
-    pictures = [path for path, ending in zip(media, suffixes, strict=True) if ending in PICTURES - CLIPS]
-    clips = [path for path, ending in zip(media, suffixes, strict=True) if ending not in PICTURES]
+    suffixes = [suffix(path) for path in media]
+    only_pictures = PICTURES - CLIPS
+    pictures = [path for path, ending in zip(media, suffixes, strict=True) if ending in only_pictures]
+    clips = [path for path, ending in zip(media, suffixes, strict=True) if ending not in PICTURES]  # or of frames
     if pictures and clips:
         raise InputError(
             f"{place} holds {len(pictures):,} pictures ({relative(pictures[0], place)} …) and {len(clips):,} clips "

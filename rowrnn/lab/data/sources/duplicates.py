@@ -22,12 +22,9 @@ def duplicates(splits: Mapping[str, Sequence[Item]]) -> list[str]:
     Args:
         splits: items by split.
     """
-    found: list[Marked] = [
-        (split, item, ())
-        for split, items in splits.items()
-        for item in items
-        if item.path is None or not item.path.is_dir()
-    ]
+    found: list[Marked] = [(split, item, ()) for split, items in splits.items() for item in items]
+    if any(item.path is not None and item.path.is_dir() for _, item, _ in found):
+        found = [marked for marked in found if marked[1].path is None or not marked[1].path.is_dir()]
     for key_of in (_size, _head, _whole):
         found = _in_several_splits([(split, item, (*key, key_of(item))) for split, item, key in found])
     groups: dict[Key, dict[str, str]] = defaultdict(dict)

@@ -1,5 +1,6 @@
 """Which layout a data set has, and the errors where it has none."""
 
+import os
 from pathlib import Path
 
 from rowrnn.errors import InputError
@@ -9,9 +10,11 @@ from rowrnn.lab.data.sources.duplicates import duplicates
 from rowrnn.lab.data.sources.files import ARCHIVES, CLIPS, PICTURES, look, some, suffix, walk
 from rowrnn.lab.data.sources.found import Found, class_names, with_columns
 from rowrnn.lab.data.sources.hub import PREFIX, read_hub
+from rowrnn.lab.data.sources.metadata import NAMES as METADATA
 from rowrnn.lab.data.sources.metadata import metadata_in, read_metadata
 from rowrnn.lab.data.sources.pairs import FOLDERS, is_pairs, read_pairs
 from rowrnn.lab.data.sources.parquet import parquet_files, read_parquet
+from rowrnn.lab.data.sources.splits import NAMES as SPLITS
 from rowrnn.lab.data.sources.splits import by_split, completed
 
 LAYOUTS = (
@@ -125,8 +128,10 @@ def _check_all(place: Path, what: str, have: dict[str, bool]) -> None:
 
 
 def _is_set(folder: Path) -> bool:
-    is_split = by_split(look(folder).folders, folder)
-    return bool(is_split or metadata_in(folder) or is_pairs(folder) or parquet_files(folder))
+    """Returns whether a folder has splits, metadata, images and masks, or parquet files."""
+    names = {name.lower() for name in os.listdir(folder)}
+    tables = names & {*METADATA} or [name for name in names if name.endswith(".parquet")]
+    return bool(names & {*SPLITS["train"]} or tables or names >= {*FOLDERS})
 
 
 def _check_class_folders(root: Path) -> None:

@@ -139,6 +139,14 @@ def test_the_only_folder_of_an_archive_is_gone_into(tmp_path):
     assert open_listing(tmp_path).classes == ("a", "b")
 
 
+def test_the_current_folder_and_relative_paths(tmp_path, monkeypatch):
+    save_splits(tmp_path / "set")
+    monkeypatch.chdir(tmp_path / "set")
+    assert names(open_listing("."), "test")[0] == "test/a/p0.png"
+    monkeypatch.chdir(tmp_path)
+    assert names(open_listing("set/"), "test")[0] == "test/a/p0.png"
+
+
 def test_what_is_no_data_set_is_refused(tmp_path):
     refused(tmp_path / "nope", "There is no file or folder", tmp_path / "nope", "Expected a folder")
     refused(tmp_path, "no pictures or clips", tmp_path, "no files")
