@@ -83,10 +83,10 @@ class LanguageModel(NamedTuple):
         ends: log-probability that the string ends after a state, `[states]`.
     """
 
-    first: Int[ArrayLike, ""]
-    following: Int[ArrayLike, "states classes"]
-    log_probs: Float[ArrayLike, "states classes"]
-    ends: Float[ArrayLike, "states"]
+    first: int | Int[Array, ""]
+    following: Int[Array | np.ndarray, "states classes"]
+    log_probs: Float[Array | np.ndarray, "states classes"]
+    ends: Float[Array | np.ndarray, "states"]
 
 
 class _Prior(NamedTuple):
@@ -167,10 +167,12 @@ def beam_search(
             f"The scores have {classes} classes beside the blank, the language model has "
             f"{np.shape(language_model.log_probs)[1]}: estimate it with the alphabet of the reader."
         )
-    dtypes = LanguageModel(jnp.int32, jnp.int32, log_probs.dtype, log_probs.dtype)
-    model = None if language_model is None else LanguageModel(*map(jnp.asarray, language_model, dtypes))
-    numbers = (jnp.asarray(number, log_probs.dtype) for number in (weight, bonus))
-    return _search_lines(log_probs, valid, _Prior(model, *numbers), beam=beam)
+    dtype, model = log_probs.dtype, language_model
+    if model is not None:
+        first, following = jnp.asarray(model.first, jnp.int32), jnp.asarray(model.following, jnp.int32)
+        model = LanguageModel(first, following, jnp.asarray(model.log_probs, dtype), jnp.asarray(model.ends, dtype))
+    prior = _Prior(model, jnp.asarray(weight, dtype), jnp.asarray(bonus, dtype))
+    return _search_lines(log_probs, valid, prior, beam=beam)
 
 
 # Compiled, so that calls outside `jax.jit` are not traced each time.

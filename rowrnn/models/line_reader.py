@@ -105,9 +105,9 @@ class LineReader(nnx.Module):
                 f"layers={layers} and channels={list(channels)}."
             )
         *stages, last = pairwise((1, *channels))
-        self.strides = (*map(tuple, strides), *[(1, 1)] * len(stages))[: len(stages)]
-        allowed = all(1 <= step <= KERNEL for pair in self.strides for step in pair)
-        if not allowed or prod(right for _, right in self.strides) != STRIP:
+        self.strides = (*[(down, right) for down, right in strides], *[(1, 1)] * len(stages))[: len(stages)]
+        steps = [step for stride in self.strides for step in stride]
+        if prod(steps[1::2]) != STRIP or not 1 <= min(steps) <= max(steps) <= KERNEL:
             raise ValueError(
                 f"The convolutions before the last reduce {STRIP} columns to one, by strides (down, right) of 1 to "
                 f"{KERNEL}, not by {list(self.strides)}."
@@ -281,8 +281,7 @@ def _within(widths: ArrayLike, images: Images) -> Int[Array, "b"]:
     batch, _, columns, _ = images.shape
     if jnp.shape(widths) != (batch,) or not jnp.issubdtype(jnp.result_type(widths), jnp.integer):
         raise ValueError(
-            f"Widths are one integer for each of {batch} lines, not {jnp.result_type(widths)} of shape "
-            f"{list(jnp.shape(widths))}."
+            f"Widths are one integer for each of {batch} lines, not {jnp.result_type(widths)} {[*jnp.shape(widths)]}."
         )
     if known is not None and not ((known >= 1) & (known <= columns)).all():
         raise ValueError(

@@ -164,7 +164,7 @@ WIDE = np.zeros((2, 12, 8, 1), np.float32)
         (WIDE.astype(np.uint8), None, "not uint8"),
         (WIDE, [8, 0], "1 to 8 columns wide; the widths run from 0 to 8. Leave out empty lines"),
         (WIDE, [9, 8], "the widths run from 8 to 9"),
-        (WIDE, [8], r"one integer for each of 2 lines, not int32 of shape \[1\]"),
+        (WIDE, [8], r"one integer for each of 2 lines, not int32 \[1\]"),
         (WIDE, [8.0, 7.0], "one integer for each of 2 lines, not float"),
     ],
 )

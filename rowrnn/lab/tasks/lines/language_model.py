@@ -66,7 +66,7 @@ def ngrams(strings: Iterable[Sequence[int]], classes: int, *, order: int = 5, fe
         for longer in successors[context]:
             following[state, longer[-1]] = states[longer]
     log_probs = np.log(probabilities).astype(np.float32)
-    return LanguageModel(np.int32(states.get((begin,), 0)), following, log_probs[:, :classes], log_probs[:, classes])
+    return LanguageModel(states.get((begin,), 0), following, log_probs[:, :classes], log_probs[:, classes])
 
 
 def log_probability(model: LanguageModel, string: Iterable[int]) -> float:
