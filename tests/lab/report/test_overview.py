@@ -114,6 +114,7 @@ def test_options_on_the_command_line_tell_more_than_those_that_differ():
 )
 def test_the_main_score_is_the_first_of_the_test_set(row, name, text, heading):
     score = main_score(row)
+    assert score is not None
     assert (score.name, str(score), score.heading) == (name, text, heading)
 
 
