@@ -15,6 +15,7 @@ from jaxtyping import Array, Key
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Augmentation, Dataset, Split
 from rowrnn.lab.devices.processes import Machines
+from rowrnn.lab.data.load import is_own
 from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import AtLeast, Check, Count, OptionalCount, Positive, Probability
 from rowrnn.lab.report.page import Format
@@ -82,14 +83,14 @@ class TrainingOptions:
         self.machines.join()
 
     def load(self) -> Dataset:
-        """Loads images with classes, cut to `train_images`; prints their source if images stay on disk.
+        """Loads images with classes, cut to `train_images`; prints what was decided of own data or of its place.
 
         Raises:
             InputError: if the data is unknown, cannot be read, or has no classes.
         """
         data = self.source.load()
-        if not isinstance(data.train, Split):
-            terminal().print(f"{data.source}.")
+        if not isinstance(data.train, Split) or is_own(self.source.data):
+            terminal().print(f"{data.source.removesuffix('.')}.", markup=False)
         return dataclasses.replace(data, train=data.train.first(self.train_images))
 
     def seed_keys(self) -> Key[Array, "seeds"]:

@@ -19,6 +19,7 @@ from rowrnn.lab.experiment.option_checks import Count, KnownNames, Probability
 from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
 from rowrnn.lab.experiment.study import Study
 from rowrnn.lab.report.columns import PARAMETERS, score_column
+from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.tasks.captions.files import CaptionSet, captions_of
 from rowrnn.lab.tasks.captions.task import MEASURE, decode, likelihood, loss_of_described, measure_texts
 from rowrnn.lab.tasks.captions.vocabulary import split_words
@@ -83,7 +84,9 @@ class OwnCaptions(Study[Options]):
     @classmethod
     def load(cls, options: Options) -> CaptionSet:
         source = options.training.source
-        return captions_of(source.listing(), source.shaping(), min_count=options.min_count)
+        data = captions_of(source.listing(), source.shaping(), min_count=options.min_count)
+        terminal().print(data.source, markup=False)
+        return data
 
     def training(self) -> TrainingOptions:
         given = self.options.training

@@ -20,6 +20,7 @@ from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
 from rowrnn.lab.experiment.study import Study
 from rowrnn.lab.report.columns import PARAMETERS, score_column
 from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.tasks.classification.confusion import confusion_counts
 from rowrnn.lab.tasks.classification.measures import balanced_accuracy
 from rowrnn.lab.tasks.clips import pictures
@@ -93,7 +94,9 @@ class OwnClips(Study[Options]):
     @classmethod
     def load(cls, options: Options) -> ClipSet:
         source = options.training.source
-        return clips_of(source.listing(), source.shaping(), frames=options.frames)
+        data = clips_of(source.listing(), source.shaping(), frames=options.frames)
+        terminal().print(data.source, markup=False)
+        return data
 
     def training(self) -> TrainingOptions:
         given = self.options.training

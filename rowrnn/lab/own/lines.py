@@ -21,6 +21,7 @@ from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
 from rowrnn.lab.experiment.study import Study
 from rowrnn.lab.report.columns import PARAMETERS, score_column
 from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.tasks.lines.augmentation import LineAugmentation
 from rowrnn.lab.tasks.lines.examples import Lines
 from rowrnn.lab.tasks.lines.files import LineSet, lines_of
@@ -102,7 +103,9 @@ class OwnLines(Study[Options]):
     @classmethod
     def load(cls, options: Options) -> LineSet:
         how = {"height": options.height, "groups": options.groups, "right_to_left": options.right_to_left}
-        return lines_of(options.training.source.listing(), **how)
+        data = lines_of(options.training.source.listing(), **how)
+        terminal().print(data.source, markup=False)
+        return data
 
     def training(self) -> TrainingOptions:
         """Returns the training options, with the batch counted in lines of each group."""

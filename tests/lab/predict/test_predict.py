@@ -1,0 +1,147 @@
+"""What a person gets who asks a model about files: which files are meant, and answers as tables, JSON and CSV."""
+
+import csv
+import io
+import json
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+import rowrnn
+from rowrnn import GRU
+from rowrnn.errors import InputError
+from rowrnn.lab.predict.answer import Answer, as_csv, as_json, of_probabilities, rows_of
+from rowrnn.lab.predict.command import Wish, tell
+from rowrnn.lab.predict.files import items_of
+from rowrnn.lab.predict.images import probabilities
+from rowrnn.models import Classifier
+from rowrnn.saving import Card, Preprocessing
+
+CLASSES = ("a cat", "dög", "=1+1")
+PREPROCESSING = Preprocessing((6, 5), fit="stretch", channels=1, mean=(0.4,), std=(0.3,))
+
+
+def model():
+    return Classifier(GRU(5, 4, rngs=nnx.Rngs(0)), 3, rngs=nnx.Rngs(1))
+
+
+@pytest.fixture
+def kept(tmp_path):
+    card = Card(task="images", preprocessing=PREPROCESSING, classes=CLASSES)
+    rowrnn.save(model(), tmp_path / "model.safetensors", card)
+    return str(tmp_path / "model.safetensors")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, size in (("a b.png", (6, 5)), ("é.png", (13, 8)), ("c.jpg", (6, 5))):
+        Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(folder / name)
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def test_a_file_a_folder_and_a_pattern_name_each_file_once(pictures):
+    names = [item.name for item in items_of([str(pictures), str(pictures / "*.png")], (".png", ".jpg"))]
+    assert names == [str(pictures / name) for name in ("a b.png", "c.jpg", "é.png")]
+    assert [item.name for item in items_of([str(pictures / "notes.txt")], (".png",))] == [str(pictures / "notes.txt")]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere.png", "There is no file nowhere.png"),
+        ("https://example.org/a.png", "is an address"),
+        ("*.webp", "There is no file"),
+    ],
+)
+def test_names_that_mean_no_file(name, message):
+    with pytest.raises(InputError, match=message.replace("*", r"\*")):
+        items_of([name], (".png",))
+
+
+def test_standard_input_is_read_once(monkeypatch):
+    class Input:
+        buffer = io.BytesIO(b"bytes")
+
+    monkeypatch.setattr("sys.stdin", Input())
+    (item,) = items_of(["-"], (".png",))
+    assert item.read() == item.read() == b"bytes"
+
+
+def test_answers_are_sorted_by_probability_and_marked_as_unsure():
+    answer = of_probabilities("x.png", CLASSES, np.array([0.25, 0.5, 0.25]), {})
+    assert answer.answer == "dög"
+    assert answer.others == (("a cat", 0.25), ("=1+1", 0.25))
+    assert answer.unsure(0.51)
+    assert not answer.unsure(0.5)
+    _, row, broken = rows_of([answer, Answer("y.png", error="It is broken.")], 0.51)
+    assert row == ["x.png", "dög", "50.0", "unsure", "a cat 25.0, =1+1 25.0"]
+    assert broken == ["y.png", "", "", "It is broken.", ""]
+
+
+def test_json_and_csv_hold_the_answers():
+    answers = [of_probabilities("x, y.png", CLASSES, np.array([0.25, 0.5, 0.25]), {}), Answer("z", error="No.")]
+    first, second = map(json.loads, as_json(answers, 0.6).splitlines())
+    assert first["answer"] == "dög"
+    assert first["unsure"] is True
+    assert first["probabilities"] == {"a cat": 0.25, "dög": 0.5, "=1+1": 0.25}
+    assert second == {"file": "z", "error": "No."}
+    assert list(csv.reader(io.StringIO(as_csv(answers, 0.6)))) == [
+        ["file", "answer", "probability", "unsure", "error"],
+        ["x, y.png", "dög", "0.500000", "true", ""],
+        ["z", "", "", "", "No."],
+    ]
+
+
+def test_answers_are_those_of_the_model_on_the_prepared_picture(kept, pictures, capsys):
+    answers = tell(kept, [str(pictures)])
+    assert [answer.error for answer in answers] == [""] * 3
+    for answer in answers:
+        image = np.asarray(Image.open(answer.file))[None, ..., None]
+        floats = (np.asarray(PREPROCESSING.to_bytes(image), np.float64) / 255 - 0.4) / 0.3
+        expected = jax.nn.softmax(model()(jnp.asarray(floats, jnp.float32)))[0]
+        found = [answer.details["probabilities"][name] for name in CLASSES]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        assert answer.answer == CLASSES[int(expected.argmax())]
+    shown = capsys.readouterr().out
+    assert "a b.png" in shown.replace("\n", "")
+
+
+def test_more_pictures_than_a_batch_are_all_answered():
+    images = np.random.default_rng(0).integers(0, 256, (70, 6, 5, 1), np.uint8)
+    card = Card(task="images", preprocessing=PREPROCESSING, classes=CLASSES)
+    found = probabilities(model(), card, list(images))
+    expected = jax.nn.softmax(model()(jnp.asarray(PREPROCESSING.to_floats(images))))
+    chex.assert_shape(found, (70, 3))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_broken_picture_is_named_and_the_others_are_answered(kept, pictures, tmp_path):
+    (pictures / "broken.png").write_bytes(b"\x89PNG not")
+    answers = tell(kept, [str(pictures)], Wish(json=tmp_path / "out.jsonl", csv=tmp_path / "out.csv"))
+    assert [bool(answer.error) for answer in answers] == [False, True, False, False]
+    assert "broken.png" in answers[1].error
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 4
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 5
+
+
+def test_pictures_of_answers_are_drawn(kept, pictures, tmp_path):
+    tell(kept, [str(pictures)], Wish(draw=tmp_path / "drawn"))
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["_.png", "a_b.png", "c.png"]
+
+
+def test_what_cannot_be_asked_is_one_error(kept, pictures, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="broken.png"):
+        tell(kept, [str(tmp_path / "broken.png")])
+    rowrnn.save(model(), tmp_path / "plain.safetensors")
+    with pytest.raises(InputError, match="has no card that says what to do with a file"):
+        tell(str(tmp_path / "plain.safetensors"), [str(pictures)])
