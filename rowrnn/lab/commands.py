@@ -22,6 +22,7 @@ from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.kept_models import export_kept
 from rowrnn.lab.runs.record import load_run
 from rowrnn.recurrence import native_library
+from rowrnn.saving.model_file import bundled
 
 SCORES = "Mean over seeds, ± its 95 % interval where there are several; of the test set unless it says validation."
 
@@ -148,6 +149,17 @@ def predict(
     from rowrnn.lab.predict.command import Wish, tell  # Imported only where used.
 
     tell(model, files, Wish(name, seed, json, csv, draw, unsure_below))
+
+
+@app.command(name="models")
+def list_models() -> None:
+    """Lists the models that come with rowrnn: task, data, score, licence and use."""
+    rows = [["name", "task", "trained on", "scores", "parameters", "licence", "for"]]
+    for name, card in bundled().items():
+        scores = ", ".join(f"{score} {value:.4g}" for score, value in card.scores.items() if isinstance(value, float))
+        parameters = f"{card.parameters:,}" if card.parameters else ""
+        rows.append([name, card.task, card.data, scores, parameters, card.licence, card.intended_use])
+    terminal().print(plain_table(rows, words=rows[0]))
 
 
 @app.command(name="export")

@@ -14,8 +14,8 @@ from jaxtyping import Array, Key
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Augmentation, Dataset, Split
-from rowrnn.lab.devices.processes import Machines
 from rowrnn.lab.data.load import is_own
+from rowrnn.lab.devices.processes import Machines
 from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import AtLeast, Check, Count, OptionalCount, Positive, Probability
 from rowrnn.lab.report.page import Format

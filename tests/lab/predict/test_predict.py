@@ -135,7 +135,7 @@ def test_a_broken_picture_is_named_and_the_others_are_answered(kept, pictures, t
 
 def test_pictures_of_answers_are_drawn(kept, pictures, tmp_path):
     tell(kept, [str(pictures)], Wish(draw=tmp_path / "drawn"))
-    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["_.png", "a_b.png", "c.png"]
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a_b.png", "c.png", "é.png"]
 
 
 def test_what_cannot_be_asked_is_one_error(kept, pictures, tmp_path):

@@ -19,6 +19,7 @@ from rowrnn.lab.tasks.clips.examples import Clip
 
 SHOWN = 3  # classes whose probabilities are drawn, beside the true one
 COLUMNS = 2  # clips side by side
+NARROWEST = 6  # frames that have room, so that those of a shorter clip are not stretched
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
@@ -100,7 +101,13 @@ def _draw(
             marker=".",
             label=f"{names[of]} (true)" if of == label else names[of],
         )
-    curve.set(ylim=(-0.05, 1.05), xlim=(0.5, steps + 0.5), yticks=[0, 0.5, 1], xlabel="frame", ylabel="probability")
+    curve.set(
+        ylim=(-0.05, 1.05),
+        xlim=(0.5, max(steps, NARROWEST) + 0.5),
+        yticks=[0, 0.5, 1],
+        xlabel="frame",
+        ylabel="probability",
+    )
     curve.set_xticks(np.unique(np.linspace(1, steps, min(steps, 12)).round().astype(int)))
     curve.tick_params(labelsize=7)
     curve.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -1,0 +1,156 @@
+"""Own files in, answers out: each task trained on a folder made here, and asked about its files."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+import rowrnn
+from rowrnn.errors import InputError
+from rowrnn.lab.experiment.command_line import parse
+from rowrnn.lab.experiment.study import run_study
+from rowrnn.lab.own import captions, clips, images, lines
+from rowrnn.lab.own.command import TASKS, train
+from rowrnn.lab.predict.command import tell
+
+STUDIES = {
+    "images": (images.OwnImages, images),
+    "lines": (lines.OwnLines, lines),
+    "clips": (clips.OwnClips, clips),
+    "captions": (captions.OwnCaptions, captions),
+}
+TINY = {
+    "images": ["--params", "3000"],
+    "lines": ["--hidden", "8", "--layers", "1", "--height", "24", "--groups", "2"],
+    "clips": ["--params", "4000", "--channels", "4", "--features", "8"],
+    "captions": ["--params", "20000", "--channels", "8", "--embedding", "8", "--min-count", "1"],
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def shape(kind, place, side=24):
+    image = Image.new("L", (side, side), 230)
+    box = (place, place, place + 10, place + 10)
+    (ImageDraw.Draw(image).ellipse if kind == "round" else ImageDraw.Draw(image).rectangle)(box, fill=20)
+    return image
+
+
+def made(folder, task):
+    """A folder in the layout of a task, with 40 examples of two kinds."""
+    rows = []
+    for number in range(40):
+        kind, place = ("round", "square")[number % 2], 2 + number % 9
+        image = shape(kind, place)
+        if task in ("images", "clips"):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+        if task == "images":
+            image.save(folder / kind / f"{number}.png")
+        elif task == "clips":
+            frames = [shape(kind, place + step) for step in range(2 + number % 3)]
+            path = folder / kind / f"{number}.gif"
+            frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+        else:
+            folder.mkdir(exist_ok=True)
+            if task == "lines":
+                image = image.resize((60 + number, 24))
+            image.save(folder / f"{number}.png")
+            text = ("ab" if kind == "round" else "ba") if task == "lines" else [f"A {kind} thing.", f"It is {kind}!"]
+            rows.append(json.dumps({"file_name": f"{number}.png", "text": text}))
+    if rows:
+        (folder / "metadata.jsonl").write_text("\n".join(rows))
+    return folder
+
+
+def options_of(task, *arguments):
+    _, module = STUDIES[task]
+    options, _ = parse(module.Options, module.PRESETS, [*TINY[task], *map(str, arguments)])
+    return options
+
+
+def trained(task, tmp_path, *arguments):
+    study, _ = STUDIES[task]
+    place = made(tmp_path / "data", task)
+    options = options_of(task, "--data", place, "--epochs", 2, "--output", tmp_path / "run", *arguments)
+    return place, run_study(study, options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_is_trained_on_own_files_and_answers(task, tmp_path):
+    place, run = trained(task, tmp_path, "--seeds", 2)
+    record = json.loads((run / "results.json").read_text())
+    assert record["experiment"] == f"train_{task}"
+    assert record["finished"]
+    assert record["data"]["train"] + record["data"]["validation"] + record["data"]["test"] == 40
+    answers = tell(str(run), [str(place)])
+    assert len(answers) == 40
+    assert not any(answer.error for answer in answers)
+    model, card = rowrnn.load(run, seed=1)
+    assert card.task == task
+    rowrnn.save(model, tmp_path / "alone.safetensors", card)
+    alone = tell(str(tmp_path / "alone.safetensors"), [str(place)])
+    assert [answer.file for answer in alone] == [answer.file for answer in answers]
+
+
+@pytest.mark.slow
+def test_answers_agree_with_the_score_of_the_test_set(tmp_path):
+    place, run = trained("images", tmp_path)
+    record = json.loads((run / "results.json").read_text())
+    (row,) = record["summary"]
+    _, card = rowrnn.load(run)
+    study, _ = STUDIES["images"]
+    data = study.load(options_of("images", "--data", place))
+    tested = np.asarray(data.test.images)
+    from rowrnn.lab.predict.images import probabilities
+
+    model, _ = rowrnn.load(run)
+    answers = probabilities(model, card, list(tested)).argmax(axis=1)
+    assert (answers == np.asarray(data.test.labels)).mean() == pytest.approx(row["test_accuracy"]["mean"])
+
+
+@pytest.mark.slow
+def test_a_program_takes_raw_pictures_of_another_size(tmp_path):
+    from rowrnn.lab.runs.kept_models import export_kept
+
+    _, run = trained("images", tmp_path)
+    model, card = rowrnn.load(run)
+    export_kept(run, "Row GRU", tmp_path / "model.jax")
+    raw = np.random.default_rng(0).integers(0, 256, (3, 37, 51, 3), np.uint8)
+    found = rowrnn.program.load(tmp_path / "model.jax")(raw)
+    np.testing.assert_allclose(found, model(card.preprocessing(raw)), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_on_own_files_is_named_and_resumed_by_its_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    place = made(tmp_path / "my data", "images")
+    train("images", [str(place), *TINY["images"], "--epochs", "1", "--output", "run"])
+    record = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert record["command"].startswith("rowrnn train images --data '")
+    with pytest.raises(SystemExit) as caught:
+        train("images", ["--resume", "run"])
+    assert caught.value.code == 2
+    assert "rowrnn train images: The run in run is finished" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_data_the_error_says_what_to_name(task, capsys):
+    with pytest.raises(SystemExit) as caught:
+        train(task, [])
+    assert caught.value.code == 2
+    assert "Name the data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("task", "other"), [("lines", "images"), ("images", "lines"), ("clips", "images"), ("captions", "clips")]
+)
+def test_data_of_another_task_is_refused(task, other, tmp_path):
+    study, _ = STUDIES[task]
+    place = made(tmp_path / "data", other)
+    with pytest.raises(InputError, match="It would do for|has no column"):
+        study.load(options_of(task, "--data", place))
