@@ -8,7 +8,7 @@ from matplotlib.text import Annotation
 from rowrnn.lab.draw import draw, sentence, title
 from rowrnn.lab.report.learning_curves import CHOSEN, chosen_epochs, learning_curves
 from rowrnn.lab.report.page import page
-from rowrnn.lab.report.style import band, legend, log_ticks
+from rowrnn.lab.report.style import PERCENT, band, legend, log_ticks
 from rowrnn.lab.runs.directory import Run
 from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.captions import pictures as captions
@@ -43,7 +43,7 @@ def test_a_logarithmic_axis_has_two_labels_or_more(low, ratio):
 
 def test_a_band_stays_among_the_possible_values_and_is_named():
     axes = Figure().add_subplot()
-    band(axes, np.arange(2), np.array([[58.0, 98.0], [1.0, 40.0]]), "k", "GRU", limits=(0, 100))
+    band(axes, np.arange(2), np.array([[58.0, 98.0], [1.0, 40.0]]), "k", "GRU", limits=PERCENT)
     (shade,) = axes.collections
     corners = np.concatenate([path.vertices for path in shade.get_paths()])
     assert (corners[:, 1].min(), corners[:, 1].max()) == (0, 100)

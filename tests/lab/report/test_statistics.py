@@ -33,7 +33,12 @@ def test_an_unpaired_difference_has_the_interval_of_welch():
 
 @pytest.mark.parametrize(
     ("first", "second", "paired"),
-    [([0.5], [0.75], True), ([0.5], [0.75, 0.25], False), ([0.5, 0.25], [0.75, 0.5], True), ([1, 1], [0, 0], False)],
+    [
+        ([0.5], [0.75], True),
+        ([0.5], [0.75, 0.25], False),
+        ([0.5, 0.25], [0.75, 0.5], True),
+        ([1.0, 1.0], [0.0, 0.0], False),
+    ],
 )
 def test_there_is_no_interval_where_nothing_varies(first, second, paired):
     mean, bounds = difference(first, second, paired=paired)
