@@ -65,6 +65,7 @@ class FrameCNN(nnx.Module):
             raise ValueError(
                 f"Videos have shape [b, t, {self._sides()}] here, b and t at least 1, not {list(videos.shape)}."
             )
+        _check_floating(videos)
         return self._seen(jnp.concatenate([self.nothing(videos), videos], axis=1))
 
     def frames(self, frames: ArrayLike) -> Float[Array, "b d"]:
@@ -111,7 +112,6 @@ class FrameCNN(nnx.Module):
 
     def _seen(self, videos: Float[Array, "b s h w c"]) -> Float[Array, "b t d"]:
         """Computes features of every frame that has `context` - 1 frames before it."""
-        _check_floating(videos)
         steps = videos.shape[1] - self.context + 1
         windows = jnp.concatenate([videos[:, first : first + steps] for first in range(self.context)], axis=-1)
         x = self.gain * windows.reshape(-1, *windows.shape[2:])

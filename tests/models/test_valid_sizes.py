@@ -106,7 +106,7 @@ VIDEO_MODELS = {
     "a cell": lambda cnn, rngs: VideoClassifier(cnn, GRU(5, 6, rngs=rngs), 3, rngs=rngs),
     "a stack": lambda cnn, rngs: VideoClassifier(cnn, stack(GRU, 5, 6, layers=2, rngs=rngs), 3, rngs=rngs),
     "both ways": lambda cnn, rngs: VideoClassifier(cnn, both(5, 6), 3, pooling="mean", rngs=rngs),
-    "an average": lambda cnn, rngs: FrameAverage(cnn, 6, 3, rngs=rngs),
+    "an average": lambda cnn, rngs: FrameAverage(cnn, 40, 3, rngs=rngs),
 }
 
 

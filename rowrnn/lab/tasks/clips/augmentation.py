@@ -103,7 +103,8 @@ def _stretched(
 ) -> tuple[Int[Array, "b t"], Int[Array, "b"]]:
     """Makes clips longer or shorter by a factor: each new frame is the one in the middle of its part of the clip."""
     steps = which.shape[1]
-    new = jnp.clip(jnp.round(lengths * factor), 1, steps).astype(lengths.dtype)
-    middles = (jnp.arange(steps)[None, :] + 0.5) * (lengths / new)[:, None]
+    old = lengths.astype(factor.dtype)
+    new = jnp.clip(jnp.round(old * factor), 1, steps)
+    middles = (jnp.arange(steps, dtype=factor.dtype)[None, :] + 0.5) * (old / new)[:, None]
     places = jnp.clip(middles.astype(jnp.int32), 0, lengths[:, None] - 1)
-    return jnp.take_along_axis(which, places, axis=1), new
+    return jnp.take_along_axis(which, places, axis=1), new.astype(lengths.dtype)

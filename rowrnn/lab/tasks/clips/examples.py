@@ -1,14 +1,15 @@
 """Clips of different lengths as one array, and the mean and standard deviation of their pixels."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import ArrayLike, Float, Int, Shaped, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 
 from rowrnn.errors import InputError
 
 Clip = UInt8[np.ndarray, "t h w c"]
+OfAnyLength = UInt8[np.ndarray, "_ _ _ _"]
 
 
 class Clips(NamedTuple):
@@ -20,12 +21,12 @@ class Clips(NamedTuple):
         labels: classes `[n]`, int32.
     """
 
-    frames: Shaped[ArrayLike, "n t h w c"]
-    lengths: Int[ArrayLike, "n"]
-    labels: Int[ArrayLike, "n"]
+    frames: Shaped[Any, "n t h w c"]
+    lengths: Shaped[Any, "n"]
+    labels: Shaped[Any, "n"]
 
 
-def padded(clips: Sequence[Clip], labels: Sequence[int], *, frames: int | None = None) -> Clips:
+def padded(clips: Sequence[OfAnyLength], labels: Sequence[int], *, frames: int | None = None) -> Clips:
     """Makes one array of clips of different lengths.
 
     Args:

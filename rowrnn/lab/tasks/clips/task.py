@@ -51,7 +51,7 @@ def loss(
     logits = model.logits_by_frame(frames, lengths=lengths, key=dropping)
     of_frames = smoothed_cross_entropy(logits, labels[:, None], smoothing)
     valid = jnp.arange(frames.shape[1])[None, :] < lengths[:, None]
-    return (jnp.where(valid, of_frames, 0.0).sum(axis=1) / lengths).mean(), {}
+    return (jnp.where(valid, of_frames, 0.0).sum(axis=1) / lengths.astype(of_frames.dtype)).mean(), {}
 
 
 def smoothed_cross_entropy(logits: Float[Array, "*b classes"], labels: Array, smoothing: float) -> Float[Array, "*b"]:

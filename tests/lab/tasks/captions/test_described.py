@@ -132,6 +132,7 @@ def test_a_caption_is_right_if_it_is_one_of_the_references():
 
 VOCABULARY = Vocabulary.of(text for texts in TEXTS for text in texts)
 LONGEST = 6
+LOGITS = jax.jit(Captioner.logits)
 
 
 def problem():
@@ -158,7 +159,7 @@ def to_floats(images):
 
 def nats_of(model, image, caption):
     """Minus the log-probabilities of the words of one caption, in float64."""
-    logits = np.asarray(model.logits(to_floats(image[None]), jnp.asarray(caption[None])), np.float64)[0]
+    logits = np.asarray(LOGITS(model, to_floats(image[None]), caption[None]), np.float64)[0]
     nats = np.log(np.exp(logits).sum(axis=-1)) - logits[np.arange(len(caption)), caption]
     return nats[caption != PAD]
 
