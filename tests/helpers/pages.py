@@ -1,6 +1,9 @@
 """The pages of the repository, and the code that stands in them."""
 
+import os
 import re
+import subprocess
+import sys
 
 import jax
 import pytest
@@ -13,6 +16,8 @@ LIBRARY = [
     ROOT / "README.md",
     *(ROOT / "docs" / f"{name}.md" for name in ("cells", "scan", "images", "layers")),
 ]
+
+TUTORIALS = [page for page in PAGES if page.parent.name == "tutorials"]
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # Libraries that only the extra `interop` brings.
@@ -41,5 +46,22 @@ def run_python(page):
         for peer in PEERS:
             if f"import {peer}\n" in code:
                 pytest.importorskip(peer, reason="only `make test-interop` sets it up")
-        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            exec(compile(code, page, "exec"), namespace)
+        run_block(code, page, namespace)
+
+
+def run_block(code, page, namespace):
+    """Runs Python of a page."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        exec(compile(code, page, "exec"), namespace)
+
+
+def run_all(page):
+    """Runs the Python and the commands of a page, in their order; `rowrnn` is that of this Python."""
+    namespace = {"__name__": page.stem}
+    for match in BLOCK.finditer(text_of(page)):
+        if match[1] == "python":
+            run_block(match[2], page, namespace)
+        elif match[1] == "bash":
+            command = f'set -eu; rowrnn() {{ "{sys.executable}" -m rowrnn "$@"; }}; {match[2]}'
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            subprocess.run(["bash", "-c", command], check=True, env=environment)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.helpers.pages import LIBRARY, PAGES, blocks, name_of, run_python
+from tests.helpers.pages import LIBRARY, PAGES, TUTORIALS, blocks, name_of, run_python
 
 OTHERS = [
     pytest.param(page, marks=[pytest.mark.slow] if page.stem == "extending" else [])  # it trains
     for page in PAGES
-    if page not in LIBRARY and blocks(page, "python")
+    if page not in [*LIBRARY, *TUTORIALS] and blocks(page, "python")
 ]
 
 
