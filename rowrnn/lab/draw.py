@@ -17,6 +17,7 @@ from rowrnn.lab.runs.record import Record, load_run
 from rowrnn.lab.tasks.captions import pictures as captions
 from rowrnn.lab.tasks.classification import order_pictures as orders
 from rowrnn.lab.tasks.classification import row_pictures as rows
+from rowrnn.lab.tasks.clips import pictures as clips
 from rowrnn.lab.tasks.gestures import pictures as gestures
 from rowrnn.lab.tasks.lines import pictures as lines
 from rowrnn.lab.tasks.memory import pictures as memory
@@ -31,6 +32,8 @@ PICTURES: dict[str, Pictures] = {
     "captions": captions.pictures,
     "lines": lines.pictures,
     "moving_digits": moving_digits.pictures,
+    "train_images": rows.pictures_of_answers,
+    "train_clips": clips.pictures,
 }
 """The function that draws the figures of each experiment; an experiment not listed has learning curves only."""
 SENTENCES: dict[str, Mapping[str, str]] = {
@@ -41,6 +44,8 @@ SENTENCES: dict[str, Mapping[str, str]] = {
     "captions": captions.SENTENCES,
     "lines": lines.SENTENCES,
     "moving_digits": moving_digits.SENTENCES,
+    "train_images": rows.SENTENCES,
+    "train_clips": clips.SENTENCES,
 }
 """What to look for in the figures of each experiment, by name; "film" is also that of "film_gru"."""
 ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = {"moving_digits": moving_digits.animations}

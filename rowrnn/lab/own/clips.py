@@ -17,13 +17,12 @@ from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import Count, KnownNames, OptionalCount, Probability
 from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
-from rowrnn.lab.experiment.study import Study
+from rowrnn.lab.experiment.study import Setting, Study
 from rowrnn.lab.report.columns import PARAMETERS, score_column
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.tasks.classification.confusion import confusion_counts
 from rowrnn.lab.tasks.classification.measures import balanced_accuracy
-from rowrnn.lab.tasks.clips import pictures
 from rowrnn.lab.tasks.clips.augmentation import ClipAugmentation
 from rowrnn.lab.tasks.clips.files import ClipSet, clips_of
 from rowrnn.lab.tasks.clips.task import correct, loss, predict
@@ -125,6 +124,12 @@ class OwnClips(Study[Options]):
         pooling = "mean" if options.both_ways else "last"
         return VideoClassifier(cnn, layer, classes, pooling=pooling, dropout=options.dropout, rngs=rngs)
 
+    def setting(self) -> Setting:
+        test = self.data.test
+        self.shown = np.linspace(0, len(test.labels) - 1, min(SHOWN, len(test.labels))).astype(int)
+        names = ("frames", "lengths", "labels")
+        return Setting(arrays={f"film/{name}": np.asarray(getattr(test, name))[self.shown] for name in names})
+
     def card(self, trial: Trial) -> Card:
         data = self.data
         return Card(
@@ -144,15 +149,8 @@ class OwnClips(Study[Options]):
             "test_accuracy": interval((answers == labels).mean(axis=1)),
             "balanced_accuracy": interval([balanced_accuracy(labels, of_seed) for of_seed in answers]),
         }
-        shown = np.linspace(0, len(labels) - 1, min(SHOWN, len(labels))).astype(int)
         arrays = {
             "confusion": confusion_counts(labels, answers, self.data.classes),
-            "probability": np.asarray(jax.nn.softmax(logits[0, shown])),
-            **{f"film/{name}": np.asarray(getattr(test, name))[shown] for name in ("frames", "lengths", "labels")},
+            "probability": np.asarray(jax.nn.softmax(logits[0, self.shown])),
         }
         return Examined(scores, arrays, (self.floats(np.asarray(test.frames[:1])),))
-
-    def pictures(self, record: Any, arrays: Any) -> Any:
-        title = MODELS[self.options.model]
-        film = {name.removeprefix(f"{title}/"): array for name, array in arrays.items() if "/film/" in name}
-        return pictures.pictures(record, {**arrays, **film})

@@ -152,5 +152,5 @@ def test_without_data_the_error_says_what_to_name(task, capsys):
 def test_data_of_another_task_is_refused(task, other, tmp_path):
     study, _ = STUDIES[task]
     place = made(tmp_path / "data", other)
-    with pytest.raises(InputError, match="It would do for|has no column"):
+    with pytest.raises(InputError, match=r"It would do for|has no column"):
         study.load(options_of(task, "--data", place))

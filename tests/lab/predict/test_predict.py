@@ -140,7 +140,7 @@ def test_pictures_of_answers_are_drawn(kept, pictures, tmp_path):
 
 def test_what_cannot_be_asked_is_one_error(kept, pictures, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="broken.png"):
+    with pytest.raises(InputError, match=r"broken\.png"):
         tell(kept, [str(tmp_path / "broken.png")])
     rowrnn.save(model(), tmp_path / "plain.safetensors")
     with pytest.raises(InputError, match="has no card that says what to do with a file"):
