@@ -31,15 +31,15 @@ NAMES = {"cell": "candidate"}  # LSTM calls its candidate "cell", as torch and K
 GATES = ("gate", "state")
 
 
+def pictures_of_answers(record: Record, arrays: Arrays) -> dict[str, Figure]:
+    """Draws confusion matrices and mistakes, of any classifier of images."""
+    matrices = {row["model"]: arrays[f"{row['model']}/confusion"] for row in record.summary}
+    return {"confusion": confusion(matrices, record.data["class_names"]), "mistakes": mistakes(record, arrays)}
+
+
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
     """Draws accuracy after each row, confusion matrices, mistakes, and the gates of each recurrent model."""
-    figures = {
-        "accuracy_by_row": accuracy_by_row(record, arrays),
-        "confusion": confusion(
-            {row["model"]: arrays[f"{row['model']}/confusion"] for row in record.summary}, record.data["class_names"]
-        ),
-        "mistakes": mistakes(record, arrays),
-    }
+    figures = {"accuracy_by_row": accuracy_by_row(record, arrays), **pictures_of_answers(record, arrays)}
     for row in record.summary:
         if f"{row['model']}/probability" in arrays:
             figures[f"gates_{file_name(row['model'])}"] = gates(row["model"], record, arrays)

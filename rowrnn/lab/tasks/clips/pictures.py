@@ -17,6 +17,10 @@ from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.clips.examples import Clip
 
+SENTENCES = {
+    "film": "How sure the model is of each class after each frame of a test clip: a line that rises early needs few "
+    "frames."
+}
 SHOWN = 3  # classes whose probabilities are drawn, beside the true one
 COLUMNS = 2  # clips side by side
 NARROWEST = 6  # frames that have room, so that those of a shorter clip are not stretched
