@@ -14,12 +14,14 @@ from rowrnn.lab.report import learning_curves
 from rowrnn.lab.report.page import Format, write_page
 from rowrnn.lab.report.style import STYLE, Arrays
 from rowrnn.lab.runs.record import Record, load_run
+from rowrnn.lab.tasks.captions import described_pictures
 from rowrnn.lab.tasks.captions import pictures as captions
 from rowrnn.lab.tasks.classification import order_pictures as orders
 from rowrnn.lab.tasks.classification import row_pictures as rows
 from rowrnn.lab.tasks.clips import pictures as clips
 from rowrnn.lab.tasks.gestures import pictures as gestures
 from rowrnn.lab.tasks.lines import pictures as lines
+from rowrnn.lab.tasks.lines import text_pictures
 from rowrnn.lab.tasks.memory import pictures as memory
 from rowrnn.lab.tasks.moving_digits import pictures as moving_digits
 
@@ -33,7 +35,9 @@ PICTURES: dict[str, Pictures] = {
     "lines": lines.pictures,
     "moving_digits": moving_digits.pictures,
     "train_images": rows.pictures_of_answers,
+    "train_lines": text_pictures.pictures,
     "train_clips": clips.pictures,
+    "train_captions": described_pictures.pictures,
 }
 """The function that draws the figures of each experiment; an experiment not listed has learning curves only."""
 SENTENCES: dict[str, Mapping[str, str]] = {
@@ -45,7 +49,9 @@ SENTENCES: dict[str, Mapping[str, str]] = {
     "lines": lines.SENTENCES,
     "moving_digits": moving_digits.SENTENCES,
     "train_images": rows.SENTENCES,
+    "train_lines": text_pictures.SENTENCES,
     "train_clips": clips.SENTENCES,
+    "train_captions": described_pictures.SENTENCES,
 }
 """What to look for in the figures of each experiment, by name; "film" is also that of "film_gru"."""
 ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = {"moving_digits": moving_digits.animations}

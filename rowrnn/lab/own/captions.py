@@ -17,7 +17,7 @@ from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import Count, KnownNames, Probability
 from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
-from rowrnn.lab.experiment.study import Study
+from rowrnn.lab.experiment.study import Setting, Study
 from rowrnn.lab.report.columns import PARAMETERS, score_column
 from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.tasks.captions.files import CaptionSet, captions_of
@@ -114,6 +114,9 @@ class OwnCaptions(Study[Options]):
             dropout=options.dropout,
             rngs=rngs,
         )
+
+    def setting(self) -> Setting:
+        return Setting(arrays={"shown/images": np.asarray(self.data.test.images[:SHOWN])})
 
     def card(self, trial: Trial) -> Card:
         data = self.data

@@ -18,7 +18,7 @@ from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import AtLeast, Count, KnownNames, Probability
 from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
-from rowrnn.lab.experiment.study import Study
+from rowrnn.lab.experiment.study import Setting, Study
 from rowrnn.lab.report.columns import PARAMETERS, score_column
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.report.terminal import terminal
@@ -126,6 +126,15 @@ class OwnLines(Study[Options]):
         how = {**HANDWRITING, "layers": options.layers, "dropout": options.dropout, "shortcut": options.shortcut > 0}
         cell = None if options.model == "cnn" else CELLS[options.model]
         return LineReader(self.data.height, len(self.data.alphabet), width, cell=cell, rngs=rngs, **how)
+
+    def setting(self) -> Setting:
+        test = self.data.test
+        images = test.ungrouped([[image[..., 0] for image in lines.images] for lines in test.groups])[:SHOWN]
+        widths = test.ungrouped([lines.widths for lines in test.groups])[:SHOWN]
+        shown = np.zeros((len(images), self.data.height, max(widths)), np.uint8)
+        for line, image, width in zip(shown, images, widths, strict=True):
+            line[:, :width] = image[:, :width]
+        return Setting(arrays={"shown/images": shown, "shown/widths": np.array(widths)})
 
     def card(self, trial: Trial) -> Card:
         data = self.data
