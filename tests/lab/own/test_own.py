@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -76,7 +77,9 @@ def trained(task, tmp_path, *arguments):
     study, _ = STUDIES[task]
     place = made(tmp_path / "data", task)
     options = options_of(task, "--data", place, "--epochs", 2, "--output", tmp_path / "run", *arguments)
-    return place, run_study(study, options)
+    # Schedules of optax multiply floats by step counts.
+    with jax.numpy_dtype_promotion("standard"):
+        return place, run_study(study, options)
 
 
 @pytest.mark.slow
@@ -129,7 +132,8 @@ def test_a_program_takes_raw_pictures_of_another_size(tmp_path):
 def test_a_run_on_own_files_is_named_and_resumed_by_its_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     place = made(tmp_path / "my data", "images")
-    train("images", [str(place), *TINY["images"], "--epochs", "1", "--output", "run"])
+    with jax.numpy_dtype_promotion("standard"):
+        train("images", [str(place), *TINY["images"], "--epochs", "1", "--output", "run"])
     record = json.loads((tmp_path / "run" / "results.json").read_text())
     assert record["command"].startswith("rowrnn train images --data '")
     with pytest.raises(SystemExit) as caught:
