@@ -12,7 +12,7 @@ from rowrnn.lab.data.dataset import Dataset, Split, on_device
 from rowrnn.lab.data.decoded_cache import decoded
 from rowrnn.lab.data.listing import Item, Listing, Unreadable
 from rowrnn.lab.data.pictures import read_picture
-from rowrnn.lab.data.shaping import LOOKED_AT, Shaping
+from rowrnn.lab.data.shaping import LOOKED_AT, Picture, Shaping
 from rowrnn.saving.preprocessing import Preprocessing
 
 
@@ -91,7 +91,7 @@ def shaped(preprocessing: Preprocessing, item: Item) -> UInt8[np.ndarray, "h w c
     return preprocessing.to_bytes(read_picture(item)[None])[0]
 
 
-def some_pictures(items: Sequence[Item]) -> list[UInt8[np.ndarray, "h w c"]]:
+def some_pictures(items: Sequence[Item]) -> list[Picture]:
     """Reads at most 200 pictures, evenly spread over the items; unreadable ones are left out.
 
     Raises:

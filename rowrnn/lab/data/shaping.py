@@ -16,7 +16,7 @@ LOOKED_AT = 200  # pictures whose sizes and colours decide
 MULTIPLE = 4  # of pixels, so that two layers of patches fit
 
 Fit = Literal["pad", "stretch", "crop"]
-Picture = UInt8[np.ndarray, "h w c"]
+Picture = UInt8[np.ndarray, "_ _ _"]  # of any size each
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 from jaxtyping import ArrayLike
 
 from rowrnn.errors import InputError
-from rowrnn.lab.data import Dataset
 from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.generation_cost import generation_share
@@ -50,7 +49,7 @@ class Study(ABC, Generic[Options]):
 
     Args:
         options: a frozen dataclass with a field `training`, a `Group` of `TrainingOptions`.
-        data: the data set that the options name.
+        data: what `load` returned, by default a `rowrnn.lab.Dataset`; it has a method `describe`.
     """
 
     name: ClassVar[str]
@@ -62,7 +61,7 @@ class Study(ABC, Generic[Options]):
     heading: ClassVar[str] = "model"
     """Heading of the first column of its table."""
 
-    def __init__(self, options: Options, data: Dataset) -> None:
+    def __init__(self, options: Options, data: Any) -> None:
         self.options = options
         self.data = data
 

@@ -12,7 +12,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data.clips import read_clip
 from rowrnn.lab.data.decoded_cache import decoded
 from rowrnn.lab.data.listing import Item, Listing, Unreadable
-from rowrnn.lab.data.shaping import Shaping
+from rowrnn.lab.data.shaping import Picture, Shaping
 from rowrnn.lab.tasks.clips.examples import Clips, channel_statistics, padded
 from rowrnn.saving.preprocessing import Preprocessing
 
@@ -98,7 +98,7 @@ def clips_of(listing: Listing, shaping: Shaping, *, frames: int | None = None) -
     splits = {}
     for split, arrays in read.items():
         labels = [places[listing.splits[split][number].columns["label"]] for number in arrays.kept]
-        splits[split] = padded(arrays, labels, frames=longest)
+        splits[split] = padded([np.asarray(clip) for clip in arrays], labels, frames=longest)
     mean, std = channel_statistics(splits["train"])
     return ClipSet(
         listing.name,
@@ -118,7 +118,7 @@ def shaped_clip(preprocessing: Preprocessing, item: Item) -> UInt8[np.ndarray, "
     return frames
 
 
-def some_frames(items: Sequence[Item]) -> tuple[list[UInt8[np.ndarray, "h w c"]], list[float]]:
+def some_frames(items: Sequence[Item]) -> tuple[list[Picture], list[float]]:
     """Reads the first frames of at most 20 clips, evenly spread over the items, and the frames a second of each.
 
     Raises:
