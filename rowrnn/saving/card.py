@@ -59,6 +59,19 @@ class Card:
                 f"reads schemas up to {SCHEMA}: update rowrnn."
             )
 
+    def needed_preprocessing(self) -> Preprocessing:
+        """Returns the preprocessing.
+
+        Raises:
+            InputError: if there is none.
+        """
+        if self.preprocessing is None:
+            raise InputError(
+                "The model's card does not say what is done to a picture first: give rowrnn.save a card with a "
+                "preprocessing."
+            )
+        return self.preprocessing
+
     def to_json(self) -> dict[str, Any]:
         """Returns the fields in terms of JSON."""
         return dataclasses.asdict(self)

@@ -143,7 +143,7 @@ def _inked(mask: Image.Image, style: Style) -> Image.Image:
     colour = style.mode in ("RGB", "RGBA")
     ink = style.ink if isinstance(style.ink, tuple) or not colour else (style.ink,) * 3
     if style.paper is None:
-        inked = Image.new("RGBA", style.size, (*ink, 0))
+        inked = Image.new("RGBA", style.size, ink)
         inked.putalpha(mask)
         return inked
     paper = style.paper if isinstance(style.paper, tuple) or not colour else (style.paper,) * 3

@@ -88,7 +88,7 @@ def dataset_of(listing: Listing, shaping: Shaping, budget: int) -> Dataset:
 
 def shaped(preprocessing: Preprocessing, item: Item) -> UInt8[np.ndarray, "h w c"]:
     """Reads a picture as a model sees it."""
-    return preprocessing.to_bytes(read_picture(item)[None])[0]
+    return np.asarray(preprocessing.to_bytes(read_picture(item)[None]))[0]
 
 
 def some_pictures(items: Sequence[Item]) -> list[Picture]:

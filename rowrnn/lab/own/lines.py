@@ -123,7 +123,12 @@ class OwnLines(Study[Options]):
     def build(self, width: int, rngs: nnx.Rngs) -> LineReader:
         """Builds the reader with `width` units."""
         options = self.options
-        how = {**HANDWRITING, "layers": options.layers, "dropout": options.dropout, "shortcut": options.shortcut > 0}
+        how: dict[str, Any] = {
+            **HANDWRITING,
+            "layers": options.layers,
+            "dropout": options.dropout,
+            "shortcut": options.shortcut > 0,
+        }
         cell = None if options.model == "cnn" else CELLS[options.model]
         return LineReader(self.data.height, len(self.data.alphabet), width, cell=cell, rngs=rngs, **how)
 

@@ -23,16 +23,14 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
 
     The probability is the geometric mean over the words, so that long captions are not less sure than short ones.
     """
-    if card.preprocessing is None:
-        raise InputError("The model has no preprocessing in its card.")
     vocabulary, answers = Vocabulary(card.vocabulary), []
     for item in items:
         try:
-            image = shaped(card.preprocessing, item)
+            image = shaped(card.needed_preprocessing(), item)
         except InputError as error:
             answers.append(Answer(item.name, error=str(error)))
             continue
-        words, log_probabilities = _captions(model, jnp.asarray(card.preprocessing.to_floats(image[None])))
+        words, log_probabilities = _captions(model, jnp.asarray(card.needed_preprocessing().to_floats(image[None])))
         texts = vocabulary.decode(np.asarray(words)[0])
         lengths = (np.asarray(words)[0] != vocabulary.tokens.pad).sum(axis=1)
         probability = np.exp(np.asarray(log_probabilities)[0] / np.maximum(lengths, 1))
@@ -51,9 +49,7 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
     """Draws a picture with its caption, and where the model looked for each word."""
     import matplotlib.pyplot as plt  # Imported only where used: it takes long.
 
-    if card.preprocessing is None:
-        raise InputError("The model has no preprocessing in its card.")
-    image = shaped(card.preprocessing, item)
+    image = shaped(card.needed_preprocessing(), item)
     vocabulary = Vocabulary(card.vocabulary)
     words = [vocabulary.words.index(word) for word in answer.answer.split()] or [vocabulary.tokens.end]
     looked = model.question is not None
@@ -67,7 +63,7 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
         axes.grid(visible=False)
     panels[0, 0].set_title("the picture", fontsize=9)
     if looked:
-        floats = jnp.asarray(card.preprocessing.to_floats(image[None]))
+        floats = jnp.asarray(card.needed_preprocessing().to_floats(image[None]))
         shares = np.asarray(jax.jit(lambda m, x, w: m.attention(x, w))(model, floats, jnp.array([words])))[0]
         height, width = image.shape[:2]
         for axes, word, share in zip(panels[0, 1:], answer.answer.split(), shares, strict=False):

@@ -33,14 +33,12 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
 
 def by_frame(model: Any, card: Card, item: Item) -> Float[np.ndarray, "t classes"]:
     """Returns the probability of every class after each frame of a clip."""
-    if card.preprocessing is None:
-        raise InputError("The model has no preprocessing in its card.")
-    frames = shaped_clip(card.preprocessing, item)
+    frames = shaped_clip(card.needed_preprocessing(), item)
     # Lengths are rounded up, so that clips of similar length share a compiled program.
     room = 1 << (len(frames) - 1).bit_length()
     padded = np.zeros((1, room, *frames.shape[1:]), np.uint8)
     padded[0, : len(frames)] = frames
-    floats = jnp.asarray(card.preprocessing.to_floats(padded))
+    floats = jnp.asarray(card.needed_preprocessing().to_floats(padded))
     logits = _logits(model, floats, jnp.array([len(frames)]))
     return np.asarray(jax.nn.softmax(logits))[0, : len(frames)]
 
@@ -55,6 +53,4 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
     del answer
     from rowrnn.lab.tasks.clips.pictures import film  # Imported only where used: Matplotlib takes long.
 
-    if card.preprocessing is None:
-        raise InputError("The model has no preprocessing in its card.")
-    return film(shaped_clip(card.preprocessing, item), by_frame(model, card, item), card.classes)
+    return film(shaped_clip(card.needed_preprocessing(), item), by_frame(model, card, item), card.classes)

@@ -73,7 +73,7 @@ def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
 
 
 def _module_of(path: str, card: Card) -> Any:
-    if card.task not in TASKS or card.preprocessing is None:
+    if card.task not in TASKS:
         raise InputError(
             f"The model {path} has no card that says what to do with a file: train one by rowrnn train, or give its "
             "card to rowrnn.save."

@@ -20,7 +20,7 @@ CLASSES = 10  # most probable classes that are drawn
 def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Figure:
     """Draws a picture with its answer, and for a model that reads row by row the probabilities after each row."""
     picture = read_picture(item)
-    seen = card.preprocessing.to_bytes(picture[None])
+    seen = card.needed_preprocessing().to_bytes(picture[None])
     by_row = getattr(model, "logits_by_row", None)
     figure, panels = plt.subplots(1, 3, figsize=(10, 3.6), width_ratios=[1, 1, 1.4])
     _show(panels[0], picture, item.name)
@@ -33,7 +33,7 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Figure:
         panels[2].invert_yaxis()
         panels[2].set(xlabel="probability (%)", xlim=(0, 100))
     else:
-        floats = jnp.asarray(card.preprocessing.to_floats(seen))
+        floats = jnp.asarray(card.needed_preprocessing().to_floats(seen))
         rows = 100 * np.asarray(jax.nn.softmax(jax.jit(by_row)(floats)))[0]
         for k in best[: min(CLASSES, 6)]:
             panels[2].plot(range(1, len(rows) + 1), rows[:, k], label=card.classes[k])

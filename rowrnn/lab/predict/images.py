@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from rowrnn.errors import InputError
+from rowrnn.lab.data.labelled import shaped
 from rowrnn.lab.data.listing import Item
-from rowrnn.lab.data.pictures import read_picture
 from rowrnn.lab.predict.answer import Answer, of_probabilities
 from rowrnn.saving.card import Card
 
@@ -20,10 +20,10 @@ BATCH = 64  # images at a time
 def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
     """Returns the class of each picture; one that cannot be read gets an answer with the error."""
     answers: dict[str, Answer] = {}
-    readable, pictures = [], []
+    preprocessing, readable, pictures = card.needed_preprocessing(), [], []
     for item in items:
         try:
-            pictures.append(card.preprocessing.to_bytes(read_picture(item)[None])[0])
+            pictures.append(shaped(preprocessing, item))
             readable.append(item)
         except InputError as error:
             answers[item.name] = Answer(item.name, error=str(error))
@@ -44,7 +44,8 @@ def probabilities(model: Any, card: Card, pictures: Sequence[np.ndarray]) -> Flo
     if not pictures:
         return np.zeros((0, len(card.classes)), np.float32)
     size = min(BATCH, len(pictures))
-    ask = jax.jit(lambda model, images: jax.nn.softmax(model(card.preprocessing.to_floats(images))))
+    to_floats = card.needed_preprocessing().to_floats
+    ask = jax.jit(lambda model, images: jax.nn.softmax(model(to_floats(images))))
     found = []
     for start in range(0, len(pictures), size):
         batch = np.stack(pictures[start : start + size])

@@ -58,9 +58,7 @@ def _logits(model: Any, images: Any, widths: Any) -> Any:
 
 
 def _line(card: Card, item: Item) -> UInt8[np.ndarray, "h w"]:
-    if card.preprocessing is None:
-        raise InputError("The model has no preprocessing in its card.")
-    return shaped(card.preprocessing, item)[..., 0]
+    return shaped(card.needed_preprocessing(), item)[..., 0]
 
 
 def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:

@@ -114,7 +114,7 @@ def clips_of(listing: Listing, shaping: Shaping, *, frames: int | None = None) -
 
 def shaped_clip(preprocessing: Preprocessing, item: Item) -> UInt8[np.ndarray, "t h w c"]:
     """Reads a clip with its frames as a model sees them."""
-    frames, _ = read_clip(item, lambda frame: preprocessing.to_bytes(frame[None])[0])
+    frames, _ = read_clip(item, lambda frame: np.asarray(preprocessing.to_bytes(frame[None]))[0])
     return frames
 
 
