@@ -29,7 +29,8 @@ ORDER = [
     {"lab.report"},
     {"lab.tasks"},
     {"lab.draw"},
-    {"lab.experiment"},
+    {"lab.experiment", "lab.predict"},
+    {"lab.own"},
     {"lab.__init__", "lab.commands"},
     {"__main__"},
 ]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from flax import nnx
 
-from rowrnn import CELLS
+from rowrnn.cells import CELLS
 from rowrnn.lab.data import Augmentation
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.data_options import DataOptions

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from rowrnn import CELLS, stack
+from rowrnn.cells import CELLS
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import Count, KnownNames, OptionalCount, Probability
@@ -29,6 +29,7 @@ from rowrnn.lab.tasks.clips.task import correct, loss, predict
 from rowrnn.lab.training import Task
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
 from rowrnn.saving import Card
+from rowrnn.sequence.stack import stack
 
 MODELS = {"gru": "GRU", "lstm": "LSTM", "average": "average of frames"}
 PROTOCOL = {

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import numpy as np
 from flax import nnx
 
-from rowrnn import CELLS, ReNet
+from rowrnn.cells import CELLS
 from rowrnn.errors import InputError
+from rowrnn.image.renet import ReNet
 from rowrnn.lab.data import Augmentation, Dataset
 from rowrnn.lab.data.labelled import Kept
 from rowrnn.lab.data.shaping import standardized

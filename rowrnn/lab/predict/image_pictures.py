@@ -20,7 +20,7 @@ CLASSES = 10  # most probable classes that are drawn
 def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Figure:
     """Draws a picture with its answer, and for a model that reads row by row the probabilities after each row."""
     picture = read_picture(item)
-    seen = card.needed_preprocessing().to_bytes(picture[None])
+    seen = np.asarray(card.needed_preprocessing().to_bytes(picture[None]))
     by_row = getattr(model, "logits_by_row", None)
     figure, panels = plt.subplots(1, 3, figsize=(10, 3.6), width_ratios=[1, 1, 1.4])
     _show(panels[0], picture, item.name)
