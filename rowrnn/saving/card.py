@@ -22,6 +22,7 @@ class Card:
         inputs: the arrays that the model takes, as "float32[b,28,28,1]"; letters are free sizes.
         classes: names of the classes, in the order of the scores.
         alphabet: characters that a line reader tells apart, in the order of the scores; the blank is not one.
+        right_to_left: whether the lines that it reads run from right to left.
         vocabulary: words of a captioner, in the order of their ids.
         frames_per_second: of the clips that it was trained on.
         data: what it was trained on, in words.
@@ -42,6 +43,7 @@ class Card:
     inputs: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     alphabet: tuple[str, ...] = ()
+    right_to_left: bool = False
     vocabulary: tuple[str, ...] = ()
     frames_per_second: float | None = None
     data: str = ""

@@ -148,6 +148,7 @@ class OwnLines(Study[Options]):
             title=trial.contender.title,
             preprocessing=data.preprocessing,
             alphabet=tuple(data.alphabet.characters),
+            right_to_left=data.alphabet.right_to_left,
             data=data.source,
         )
 

@@ -26,7 +26,7 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
 
     The probability is the geometric mean over the characters, of all paths of the text.
     """
-    alphabet, answers = Alphabet("".join(card.alphabet)), []
+    alphabet, answers = Alphabet("".join(card.alphabet), card.right_to_left), []
     for item in items:
         try:
             image = _line(card, item)
