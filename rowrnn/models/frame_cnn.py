@@ -96,7 +96,7 @@ class FrameCNN(nnx.Module):
 
     def nothing(self, like: Array) -> Float[Array, "b k h w c"]:
         """Returns the zeros before the first frame of videos or frames `like`, `[b, context - 1, h, w, c]`."""
-        return jnp.zeros((len(like), self.context - 1, *self.shape), like.dtype)
+        return jnp.zeros((like.shape[0], self.context - 1, *self.shape), like.dtype)
 
     def checked(self, frames: ArrayLike) -> Frames:
         """Returns frames as an array.
@@ -116,7 +116,7 @@ class FrameCNN(nnx.Module):
         windows = jnp.concatenate([videos[:, first : first + steps] for first in range(self.context)], axis=-1)
         x = self.gain * windows.reshape(-1, *windows.shape[2:])
         x = nnx.relu(self.conv2(nnx.relu(self.conv1(x))))
-        return self.linear(x.reshape(x.shape[0], -1)).reshape(len(videos), steps, -1)
+        return self.linear(x.reshape(x.shape[0], -1)).reshape(videos.shape[0], steps, -1)
 
     def _sides(self) -> str:
         return ", ".join(map(str, self.shape))

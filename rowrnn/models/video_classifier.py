@@ -120,7 +120,7 @@ class VideoClassifier(nnx.Module):
         """
         self._check_streams()
         frame = self.cnn.checked(frame)
-        none = jnp.zeros(len(frame), jnp.int32)
+        none = jnp.zeros(frame.shape[0], jnp.int32)
         _, state = self.recurrent(self.cnn.frames(frame)[:, None], lengths=none)
         return VideoState(self.cnn.nothing(frame), state)
 

@@ -1,6 +1,7 @@
 """Clips: padding, statistics and random changes against NumPy; loss against its formula; the words of the pictures."""
 
 from functools import partial
+from typing import Any
 
 import chex
 import jax
@@ -10,6 +11,7 @@ import pytest
 from flax import nnx
 from matplotlib import pyplot as plt
 
+from rowrnn import program
 from rowrnn.cells import GRU
 from rowrnn.errors import InputError
 from rowrnn.lab.runs.record import Record
@@ -17,6 +19,7 @@ from rowrnn.lab.tasks.clips import pictures, task
 from rowrnn.lab.tasks.clips.augmentation import ClipAugmentation
 from rowrnn.lab.tasks.clips.examples import Clips, channel_statistics, evenly_spaced, padded
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
+from rowrnn.sequence.stack import stack
 
 LENGTHS = (3, 5, 1, 4)
 
@@ -205,6 +208,27 @@ def test_answers_are_those_after_the_last_frame_of_normalized_clips():
         np.testing.assert_allclose(logits, alone(to_floats(clip[None]))[0], atol=1e-5)
     right = jax.jit(partial(task.correct, to_floats=to_floats))(model, batch)
     np.testing.assert_array_equal(right, np.asarray(found).argmax(axis=-1) == batch.labels)
+
+
+def test_a_program_answers_bytes_in_batches_of_any_size(tmp_path):
+    rngs = nnx.Rngs(0)
+    cnn = FrameCNN((8, 6, 3), 4, 5, context=3, rngs=rngs)
+    model = VideoClassifier(cnn, stack(GRU, 5, 6, layers=2, rngs=rngs), 4, rngs=rngs)
+    batch = padded(clips(), [2, 0, 1, 1])
+    program.export(partial(task.answer, model), tmp_path / "whole.jax", batch.frames[:1], batch.lengths[:1])
+    expected = task.answer(model, batch.frames, batch.lengths)
+    found = program.load(tmp_path / "whole.jax")(batch.frames, batch.lengths)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    # And frame by frame, here of the two clips that have four frames or more.
+    frames = batch.frames[[1, 3], :4].astype(np.float32) / 255
+    state = model.initial_state(frames[:, 0])
+    program.export(model.step, tmp_path / "step.jax", state, frames[:, 0])
+    step: Any = program.load(tmp_path / "step.jax")
+    answers = []
+    for frame in np.moveaxis(frames, 1, 0):
+        state, logits = step(state, frame)
+        answers.append(logits)
+    np.testing.assert_allclose(answers[-1], model(frames), atol=1e-5)
 
 
 # Pictures.
