@@ -100,8 +100,7 @@ class Run:
             print(f"{ended}: {finished}.", file=sys.stderr)
             record = self._record or self._before
             if record and resumable and not issubclass(kind, InputError | FloatingPointError):
-                again = how_to_resume(self.directory, record.experiment, sys.argv[0])
-                print(f"Go on with: {again}", file=sys.stderr)
+                print(f"Go on with: {how_to_resume(self.directory, record)}", file=sys.stderr)
         (self.directory / CLAIM).unlink(missing_ok=True)
         os.close(self._lock)
         self._remove_empty()
@@ -274,17 +273,18 @@ def is_running(directory: Path) -> bool:
         os.close(lock)
 
 
-def how_to_resume(directory: Path, experiment: str, script: str) -> str:
+def how_to_resume(directory: Path, record: Record) -> str:
     """Returns what resumes an interrupted run: a shell command, or in words the call that started it.
 
     Args:
         directory: directory of the run.
-        experiment: name of its experiment.
-        script: first word of `sys.argv`; the script of the experiment, if the run was not started by a call in a
-            notebook, a test or another program.
+        record: its record.
     """
-    if Path(script).stem == experiment:
+    words = shlex.split(record.entries.get("command", ""))
+    script = words[1] if len(words) > 1 else f"experiments/{record.experiment}.py"
+    if Path(script).stem == record.experiment:
         return shlex.join(["python", script, "--resume", str(directory)])
+    # Started by a call in a notebook, a test or another program.
     return f"the same call, with resume=Path({str(directory)!r}) in its TrainingOptions"
 
 

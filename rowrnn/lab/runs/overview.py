@@ -1,6 +1,5 @@
 """A table of all runs in a folder: progress, accuracy, age, and what resumes them."""
 
-import shlex
 import time
 from datetime import datetime
 from pathlib import Path
@@ -41,17 +40,11 @@ def overview(folder: Path) -> tuple[list[list[str]], list[str]]:
         for (path, record), state in zip(runs, states, strict=True)
     ]
     again = [
-        how_to_resume(path, record.experiment, _script(record))
+        how_to_resume(path, record)
         for (path, record), state in zip(runs, states, strict=True)
         if state == "interrupted" and "resume" in record.protocol
     ]
     return [list(HEADER), *table, *unreadable], again
-
-
-def _script(record: Record) -> str:
-    """Returns the script that a run was started with, the second word of its command."""
-    words = shlex.split(record.entries.get("command", ""))
-    return words[1] if len(words) > 1 else f"experiments/{record.experiment}.py"
 
 
 def _state(path: Path, record: Record) -> str:
