@@ -108,6 +108,9 @@ class MnistRows(lab.Study[Options]):
         cell = CELLS[name](columns * channels, width, rngs=rngs)
         return Classifier(cell, self.data.classes, pooling=self.options.pooling, dropout=dropout, rngs=rngs)
 
+    def table(self, record: lab.Record) -> list[list[str]]:
+        return lab.classifier_table(record, self.columns)
+
     def setting(self) -> lab.Setting:
         test, example = self.data.test, self.options.example
         return lab.Setting(arrays={"example": test.images[example], "example_label": test.labels[example]})

@@ -31,6 +31,7 @@ from rowrnn.lab.experiment.classification import (
     CLASSIFIER_PROTOCOL,
     classification_task,
     classifier_card,
+    classifier_table,
     score_classifier,
 )
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
@@ -100,6 +101,7 @@ __all__ = [
     "as_float",
     "classification_task",
     "classifier_card",
+    "classifier_table",
     "format_score",
     "generation_column",
     "interval",

@@ -2,6 +2,7 @@
 
 from rowrnn.models.captioner import Captioner
 from rowrnn.models.cnn import CNN
+from rowrnn.models.crnn import CRNN
 from rowrnn.models.forecaster import Forecaster
 from rowrnn.models.frame_cnn import FrameCNN
 from rowrnn.models.line_reader import LineReader
@@ -11,6 +12,7 @@ from rowrnn.models.video_classifier import FrameAverage, VideoClassifier
 
 __all__ = [
     "CNN",
+    "CRNN",
     "Captioner",
     "Classifier",
     "Forecaster",

@@ -58,13 +58,13 @@ class CNN(nnx.Module):
                 f"shape {list(images.shape)}."
             )
         x = nnx.relu(self.conv1(images))
-        x = _max_pool(nnx.relu(self.conv2(x)))
+        x = max_pool(nnx.relu(self.conv2(x)))
         x = nnx.relu(self.conv3(x))
         x = x.reshape(x.shape[0], -1)
         return self.head(self.dropout(x, deterministic=key is None, rngs=key))
 
 
-def _max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b y x c"]:
+def max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b y x c"]:
     """Takes the maximum of every 2x2 block of non-negative values; odd sides are padded with a zero.
 
     `nnx.max_pool` has a select-and-scatter as its gradient, three times slower on CPU than the gradient of this.

@@ -1,5 +1,7 @@
 """Models against NumPy and against the library's own convolution and pooling; widths against counted parameters."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +13,8 @@ from rowrnn.errors import InputError
 from rowrnn.image.image_scan import ImageScan
 from rowrnn.image.renet import ReNet
 from rowrnn.lab.budget import parameters, solve_width
-from rowrnn.models import CNN, Classifier, FrameCNN, ScanClassifier, VideoClassifier
-from rowrnn.models.cnn import _max_pool
+from rowrnn.models import CNN, CRNN, Classifier, FrameCNN, ScanClassifier, VideoClassifier
+from rowrnn.models.cnn import max_pool
 from rowrnn.sequence import Bidirectional, Stack
 from tests.helpers import oracle
 from tests.helpers.problem import random_like
@@ -133,25 +135,65 @@ def test_dropout_needs_a_key_and_keeps_the_mean(images):
 @pytest.mark.parametrize("shape", [(2, 4, 6, 3), (2, 5, 7, 1), (1, 1, 1, 2)])
 def test_max_pooling_is_the_librarys(shape):
     x = nnx.relu(np.random.default_rng(0).normal(size=shape).astype(np.float32))
-    np.testing.assert_array_equal(_max_pool(x), nnx.max_pool(x, (2, 2), (2, 2), padding="SAME"))
+    np.testing.assert_array_equal(max_pool(x), nnx.max_pool(x, (2, 2), (2, 2), padding="SAME"))
+
+
+def relu_conv(x, layer, stride, pad):
+    y = jax.lax.conv_general_dilated(
+        x, layer.kernel[...], (stride, stride), ((pad, pad),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    return nnx.relu(y + layer.bias[...][None, None, None])
 
 
 def test_cnn_is_its_three_convolutions_and_head(images):
     model = random_like(CNN((5, 4, 2), 8, 3, rngs=nnx.Rngs(0)))
-
-    def conv(x, layer, stride, pad):
-        y = jax.lax.conv_general_dilated(
-            x, layer.kernel[...], (stride, stride), ((pad, pad),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        return nnx.relu(y + layer.bias[...][None, None, None])
-
-    x = conv(images, model.conv1, 2, 2)
+    x = relu_conv(images, model.conv1, 2, 2)
     assert x.shape == (3, 3, 2, 2)
-    x = nnx.max_pool(conv(x, model.conv2, 1, 1), (2, 2), (2, 2), padding="SAME")
+    x = nnx.max_pool(relu_conv(x, model.conv2, 1, 1), (2, 2), (2, 2), padding="SAME")
     assert x.shape == (3, 2, 1, 4)
-    x = conv(x, model.conv3, 1, 1).reshape(3, 16)
+    x = relu_conv(x, model.conv3, 1, 1).reshape(3, 16)
     expected = np.asarray(x) @ np.asarray(model.head.kernel[...]) + np.asarray(model.head.bias[...])
     np.testing.assert_allclose(model(images), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_crnn_is_its_convolutions_and_a_cell_from_either_end(name, images):
+    model = random_like(CRNN((5, 4, 2), 6, 3, 3, cell=CELLS[name], rngs=nnx.Rngs(0)))
+    x = relu_conv(images, model.conv1, 2, 2)
+    x = nnx.max_pool(relu_conv(x, model.conv2, 1, 1), (2, 2), (2, 2), padding="SAME")
+    rows = np.asarray(relu_conv(x, model.conv3, 1, 1)).reshape(3, 2, 6)
+    layer = model.reader.layers[0].layer
+    ends = [
+        oracle.run(name, oracle.parameters_of(side.cell), rows, reverse=side.reverse)[1][0]
+        for side in (layer.forward, layer.backward)
+    ]
+    head = model.reader.head
+    expected = np.concatenate(ends, axis=-1) @ np.float64(head.kernel[...]) + np.float64(head.bias[...])
+    np.testing.assert_allclose(model(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_crnn_drops_features_below_and_above_its_cells(images):
+    model = random_like(CRNN((5, 4, 2), 6, 3, 3, dropout=0.5, rngs=nnx.Rngs(0)))
+    without = model(images)
+    np.testing.assert_array_equal(model(images), without)
+    keys = jax.random.split(jax.random.key(0), 8)
+    assert len(np.unique(np.asarray([model(images, key=key)[0, 0] for key in keys]))) > 4
+    model.dropout.rate = 0.0
+    above = np.asarray([model(images, key=key)[0, 0] for key in keys])
+    # One of three units from either end is kept or dropped: features of the map would give more answers.
+    assert len(np.unique(above.round(4))) > 1
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_crnns_that_cannot_be(images):
+    rngs = nnx.Rngs(0)
+    with pytest.raises(ValueError, match="at least one pixel, channel, unit and class"):
+        CRNN((5, 4, 2), 0, 3, 3, rngs=rngs)
+    other: Any = nnx.GRUCell
+    with pytest.raises(TypeError, match="CRNN takes a class of"):
+        CRNN((5, 4, 2), 6, 3, 3, cell=other, rngs=rngs)
+    with pytest.raises(ValueError, match=r"takes floating-point images \[b, 5, 4, 1\], not float32 of shape"):
+        CRNN((5, 4, 1), 6, 3, 3, rngs=rngs)(images)
 
 
 def test_parameters_are_counted_by_the_textbook():

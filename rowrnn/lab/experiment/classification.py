@@ -1,6 +1,7 @@
 """Image classifiers in an experiment: their task, and their scores on the test set."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,10 @@ from jaxtyping import Float
 
 from rowrnn.lab.data import Augmentation, Dataset, Split, as_float
 from rowrnn.lab.experiment.contender import Trial
+from rowrnn.lab.report.columns import AREA_UNDER_CURVE, Column, model_table
 from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.runs.record import Record
+from rowrnn.lab.tasks.classification.measures import area_under_curve, balanced_accuracy
 from rowrnn.lab.tasks.classification.task import Floats, correct, cross_entropy, predict
 from rowrnn.lab.training import Task
 from rowrnn.lab.training.evaluation import compile_evaluation
@@ -20,6 +24,8 @@ CLASSIFIER_PROTOCOL = {
     "test": "scored once, at the end, on every test image",
     "seconds_to": "seconds_to_98 and _99: of training until the mean validation accuracy over seeds was reached at the "
     "end of an epoch",
+    "balanced_accuracy": "mean over classes of the share of its test images that are answered right",
+    "auc": "area under the receiver operating characteristic of the test images, where there are two classes",
 }
 """How the values of `score_classifier` are obtained, for the protocol of a study."""
 
@@ -57,14 +63,25 @@ def score_classifier(
         Entries of its summary row, and the logits of every test image.
     """
     logits, seconds = _timed_logits(trial, test, floats)
-    hits = logits.argmax(axis=-1) == np.asarray(test.labels)
+    labels, answers = np.asarray(test.labels), logits.argmax(axis=-1)
     scores = {
-        "test_accuracy": interval(hits.mean(axis=1)),
+        "test_accuracy": interval((answers == labels).mean(axis=1)),
+        "balanced_accuracy": interval([balanced_accuracy(labels, of_seed) for of_seed in answers]),
         "seconds_to_98": trial.fitted.seconds_to(0.98),
         "seconds_to_99": trial.fitted.seconds_to(0.99),
         "inference_images_per_second": logits.shape[0] * logits.shape[1] / seconds,
     }
+    if logits.shape[-1] == 2:
+        margins = logits[..., 1] - logits[..., 0]
+        scores["auc"] = interval([area_under_curve(labels, of_seed) for of_seed in margins])
     return scores, logits
+
+
+def classifier_table(record: Record, columns: Sequence[Column]) -> list[list[str]]:
+    """Returns the table of classifiers; of two classes it has the area under the curve too, after the first column."""
+    first, *others = columns
+    curve = [AREA_UNDER_CURVE] if all("auc" in row for row in record.summary) else []
+    return model_table("model", record.summary, [first, *curve, *others])
 
 
 def _timed_logits(trial: Trial, test: Split, floats: Floats) -> tuple[Float[np.ndarray, "seeds n classes"], float]:

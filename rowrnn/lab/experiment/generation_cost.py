@@ -34,5 +34,5 @@ def generation_share(trial: Trial, options: TrainingOptions) -> float | None:
         jax.block_until_ready(make(batch, number))
         times.append(time.perf_counter() - started)
     # Seeds on different devices generate their examples at the same time.
-    steps = examples_of(train) // options.batch * trial.row.epochs * options.seeds / trial.fitted.devices["seed"]
+    steps = options.recipe().steps(examples_of(train)) * trial.row.epochs * options.seeds / trial.fitted.devices["seed"]
     return float(np.median(times[1:]) * steps / trial.row.train_seconds)

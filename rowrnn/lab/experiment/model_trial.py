@@ -52,7 +52,7 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
     def build(rngs: nnx.Rngs) -> object:
         return contender.build(width, rngs)
 
-    steps = task.examples // options.batch
+    steps = options.recipe().steps(task.examples)
     per_epoch = steps * options.batch * options.seeds
     shapes = jax.eval_shape(lambda: build(nnx.Rngs(0)))
     size, choices = parameters(shapes), choices_of(shapes)

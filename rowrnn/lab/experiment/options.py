@@ -36,7 +36,9 @@ class TrainingOptions:
     """How models are trained, and on what."""
 
     epochs: Count = 4
-    """Passes over the training set."""
+    """Epochs: a pass over the training set each, or several (see passes)."""
+    passes: Count = 1
+    """Passes over the training set that make an epoch, after which the model is scored."""
     patience: OptionalCount = None
     """End training after so many epochs in which no seed's validation score became better; where not given, train for
     all epochs."""
@@ -107,6 +109,7 @@ class TrainingOptions:
             max_skipped_steps=self.max_skipped_steps,
             averaging=self.averaging,
             patience=self.patience,
+            passes=self.passes,
         )
 
 

@@ -3,7 +3,6 @@
 rowrnn train captions FOLDER
 """
 
-import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -18,6 +17,7 @@ from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import Count, KnownNames, Probability
 from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
 from rowrnn.lab.experiment.study import Setting, Study
+from rowrnn.lab.own.small_sets import fitted
 from rowrnn.lab.report.columns import PARAMETERS, score_column
 from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.tasks.captions.files import CaptionSet, captions_of
@@ -89,8 +89,7 @@ class OwnCaptions(Study[Options]):
         return data
 
     def training(self) -> TrainingOptions:
-        given = self.options.training
-        return dataclasses.replace(given, batch=min(given.batch, len(self.data.train.counts)))
+        return fitted(self.options.training, len(self.data.train.counts))
 
     def contenders(self) -> list[Contender]:
         options = self.options

@@ -3,7 +3,6 @@
 rowrnn train clips FOLDER
 """
 
-import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -18,6 +17,7 @@ from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import Count, KnownNames, OptionalCount, Probability
 from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
 from rowrnn.lab.experiment.study import Setting, Study
+from rowrnn.lab.own.small_sets import fitted
 from rowrnn.lab.report.columns import PARAMETERS, score_column
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.report.terminal import terminal
@@ -99,8 +99,7 @@ class OwnClips(Study[Options]):
         return data
 
     def training(self) -> TrainingOptions:
-        given = self.options.training
-        return dataclasses.replace(given, batch=min(given.batch, len(self.data.train.labels)))
+        return fitted(self.options.training, len(self.data.train.labels))
 
     def contenders(self) -> list[Contender]:
         options = self.options

@@ -20,6 +20,7 @@ from rowrnn.lab.experiment.classification import (
     CLASSIFIER_PROTOCOL,
     classification_task,
     classifier_card,
+    classifier_table,
     score_classifier,
 )
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
@@ -27,14 +28,20 @@ from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import Count, KnownNames
 from rowrnn.lab.experiment.options import Group, Regularization, TrainingOptions
 from rowrnn.lab.experiment.study import Study
+from rowrnn.lab.own.small_sets import fitted
 from rowrnn.lab.report.columns import PARAMETERS, score_column
-from rowrnn.lab.report.statistics import interval
-from rowrnn.lab.tasks.classification.measures import area_under_curve, balanced_accuracy
+from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.classification.task import examine
-from rowrnn.models import CNN, Classifier, ScanClassifier
+from rowrnn.models import CNN, CRNN, Classifier, ScanClassifier
 from rowrnn.saving.card import Card
 
-MODELS = {"gru": "Row GRU", "lstm": "Row LSTM", "renet": "ReNet", "cnn": "CNN"}
+MODELS = {
+    "crnn": "CRNN",
+    "gru": "Row GRU",
+    "lstm": "Row LSTM",
+    "renet": "ReNet",
+    "cnn": "CNN",
+}
 RENET_PATCH = (2, 2)
 MEASURED = 20_000  # images on disk whose mean and deviation are measured
 
@@ -43,8 +50,9 @@ MEASURED = 20_000  # images on disk whose mean and deviation are measured
 class Options:
     """Trains a model that tells the classes of own images apart."""
 
-    model: Annotated[str, KnownNames(MODELS)] = "gru"
-    """Model: gru and lstm read row by row, renet from all four sides; cnn sees the whole image."""
+    model: Annotated[str, KnownNames(MODELS)] = "crnn"
+    """Model: crnn reads the rows of a map of convolutions; gru and lstm read rows of pixels, renet patches from all
+    four sides; cnn sees the whole image."""
     params: Count = 100_000
     """Number of parameters, about; the width follows from it."""
     regularization: Group[Regularization] = Regularization(
@@ -62,10 +70,7 @@ class OwnImages(Study[Options]):
     """One classifier of own images."""
 
     name = "train_images"
-    protocol = CLASSIFIER_PROTOCOL | {
-        "balanced_accuracy": "mean over classes of the share of its test images that are answered right",
-        "auc": "area under the receiver operating characteristic, of two classes",
-    }
+    protocol = CLASSIFIER_PROTOCOL
     columns = (
         score_column("test\naccuracy %"),
         score_column("balanced\naccuracy %", "balanced_accuracy"),
@@ -83,10 +88,10 @@ class OwnImages(Study[Options]):
         self.floats = preprocessing.to_floats
 
     def training(self) -> TrainingOptions:
-        """Returns the training options, with batches that a small set can fill, and epochs enough to learn."""
-        given = self.options.training
-        batch = min(given.batch, len(self.data.train))
-        return dataclasses.replace(given, batch=batch)
+        return fitted(self.options.training, len(self.data.train))
+
+    def table(self, record: Record) -> list[list[str]]:
+        return classifier_table(record, self.columns)
 
     def contenders(self) -> list[Contender]:
         options = self.options
@@ -99,6 +104,9 @@ class OwnImages(Study[Options]):
         (height, columns, channels), classes = self.data.shape, self.data.classes
         if name == "cnn":
             return CNN((height, columns, channels), width, classes, dropout=dropout, rngs=rngs)
+        if name == "crnn":
+            shape = (height, columns, channels)
+            return CRNN(shape, -(-width // 2), width, classes, dropout=dropout, rngs=rngs)
         if name == "renet":
             first = ReNet(channels, -(-width // 2), RENET_PATCH, rngs=rngs)
             layers = [first, ReNet(first.outputs, width, RENET_PATCH, rngs=rngs)]
@@ -111,9 +119,4 @@ class OwnImages(Study[Options]):
     def examine(self, trial: Trial) -> Examined:
         test = self.data.test
         scores, logits = score_classifier(trial, test, self.floats)
-        labels, answers = np.asarray(test.labels), logits.argmax(axis=-1)
-        scores["balanced_accuracy"] = interval([balanced_accuracy(labels, of_seed) for of_seed in answers])
-        if self.data.classes == 2:
-            margins = logits[..., 1] - logits[..., 0]
-            scores["auc"] = interval([area_under_curve(labels, of_seed) for of_seed in margins])
         return Examined(scores, examine(logits, test), (self.floats(test.images[:1]),))

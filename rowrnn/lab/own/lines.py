@@ -19,6 +19,7 @@ from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import AtLeast, Count, KnownNames, Probability
 from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
 from rowrnn.lab.experiment.study import Setting, Study
+from rowrnn.lab.own.small_sets import fitted
 from rowrnn.lab.report.columns import PARAMETERS, score_column
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.report.terminal import terminal
@@ -110,7 +111,8 @@ class OwnLines(Study[Options]):
     def training(self) -> TrainingOptions:
         """Returns the training options, with the batch counted in lines of each group."""
         given, groups = self.options.training, self.data.train.groups
-        return dataclasses.replace(given, batch=max(1, min(given.batch // len(groups), len(groups[0].widths))))
+        of_each = dataclasses.replace(given, batch=max(1, given.batch // len(groups)))
+        return fitted(of_each, len(groups[0].widths))
 
     def contenders(self) -> list[Contender]:
         options, validation = self.options, self.data.validation

@@ -9,16 +9,18 @@ import numpy as np
 from jaxtyping import Float
 
 from rowrnn.errors import InputError
-from rowrnn.lab.data.listing import Item
+from rowrnn.lab.data.clips import read_frames
+from rowrnn.lab.data.listing import Item, Unreadable
 from rowrnn.lab.predict.answer import Answer, of_probabilities
 from rowrnn.lab.tasks.clips.files import shaped_clip
+from rowrnn.models import VideoClassifier
 from rowrnn.saving import Card
 
 
 def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
     """Returns the class of each clip; one that cannot be read gets an answer with the error.
 
-    Clips are read one after the other, so that none but one is in memory.
+    Clips are read one after the other, so that none but one is in memory; see `by_frame`.
     """
     answers = []
     for item in items:
@@ -32,7 +34,15 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
 
 
 def by_frame(model: Any, card: Card, item: Item) -> Float[np.ndarray, "t classes"]:
-    """Returns the probability of every class after each frame of a clip."""
+    """Returns the probability of every class after each frame of a clip.
+
+    A model that answers after the last frame reads frames one after the other, so that a clip may have any length.
+
+    Raises:
+        InputError: if the clip cannot be read.
+    """
+    if getattr(model, "pooling", None) == "last":
+        return _streamed(model, card, item)
     frames = shaped_clip(card.needed_preprocessing(), item)
     # Lengths are rounded up, so that clips of similar length share a compiled program.
     room = 1 << (len(frames) - 1).bit_length()
@@ -41,6 +51,23 @@ def by_frame(model: Any, card: Card, item: Item) -> Float[np.ndarray, "t classes
     floats = jnp.asarray(card.needed_preprocessing().to_floats(padded))
     logits = _logits(model, floats, jnp.array([len(frames)]))
     return np.asarray(jax.nn.softmax(logits))[0, : len(frames)]
+
+
+def _streamed(model: VideoClassifier, card: Card, item: Item) -> Float[np.ndarray, "t classes"]:
+    preprocessing, state, logits = card.needed_preprocessing(), None, []
+    frames, _ = read_frames(item)
+    for frame in frames:
+        floats = jnp.asarray(preprocessing.to_floats(np.asarray(preprocessing.to_bytes(frame[None]))))
+        state, of_frame = _step(model, model.initial_state(floats) if state is None else state, floats)
+        logits.append(of_frame[0])
+    if not logits:
+        raise Unreadable(f"{item.name} has no frames.")
+    return np.asarray(jax.nn.softmax(jnp.stack(logits)))
+
+
+@jax.jit
+def _step(model: Any, state: Any, frame: Any) -> Any:
+    return model.step(state, frame)
 
 
 @jax.jit

@@ -18,7 +18,7 @@ class Recipe:
     """How to train: AdamW with clipping, a linear warm-up and a cosine decay to zero.
 
     Args:
-        epochs: passes over the training set.
+        epochs: number of epochs, after each of which the model is scored.
         batch_size: examples per step. Each epoch shuffles anew and drops the incomplete last batch.
         learning_rate: peak of the schedule.
         warmup: fraction of all steps over which the learning rate rises, from zero at the first step.
@@ -31,6 +31,8 @@ class Recipe:
             scored, selected and returned. 0 for no averaging.
         patience: number of epochs without a better validation score of any seed after which training ends early. The
             learning rate still follows the schedule of all `epochs`. None for no early end.
+        passes: passes over the training set that make an epoch, each in an order of its own; more than one for a set so
+            small that a score after each would say little.
 
     Raises:
         InputError: if a number is out of its range.
@@ -45,6 +47,7 @@ class Recipe:
     max_skipped_steps: int = 0
     averaging: float = 0.0
     patience: int | None = None
+    passes: int = 1
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "clip_norm"):
@@ -61,8 +64,14 @@ class Recipe:
             raise InputError(f"A training needs a number of steps to skip of at least 0, not {self.max_skipped_steps}.")
         if not 0 <= self.averaging < 1:
             raise InputError(f"A training needs a decay of averaged weights in [0, 1), not {self.averaging}.")
+        if self.passes < 1:
+            raise InputError(f"A training needs at least 1 pass over its examples in an epoch, not {self.passes}.")
         if self.patience is not None and self.patience < 1:
             raise InputError(f"A training needs a patience of at least 1 epoch, not {self.patience}.")
+
+    def steps(self, examples: int) -> int:
+        """Returns the number of steps of an epoch over so many examples."""
+        return self.passes * examples // self.batch_size
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         """Returns AdamW with clipping and the learning rate schedule for a number of steps."""

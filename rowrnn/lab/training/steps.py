@@ -92,7 +92,7 @@ class Steps:
                 f"A batch of {recipe.batch_size} is larger than the training set of {examples} examples: "
                 "take a smaller batch."
             )
-        self.per_epoch = examples // recipe.batch_size
+        self.per_epoch = recipe.steps(examples)
         self.mesh = seed_mesh(len(keys), recipe.batch_size, devices)
         self._over_seeds, self._everywhere = NamedSharding(self.mesh, P(SEED)), NamedSharding(self.mesh, P())
         self._init, self._score, self._recipe = init, task.score, recipe
@@ -202,7 +202,10 @@ class Steps:
 
     def _order_of_seed(self, key: Array, epoch: Array) -> Int[Array, "steps b"]:
         order_key, _ = jax.random.split(jax.random.fold_in(key, epoch))
-        order = jax.random.permutation(order_key, self._count)[: self.per_epoch * self._recipe.batch_size]
+        passes = self._recipe.passes
+        keys = jax.random.split(order_key, passes) if passes > 1 else order_key[None]
+        orders = jax.vmap(lambda key: jax.random.permutation(key, self._count))(keys)
+        order = orders.ravel()[: self.per_epoch * self._recipe.batch_size]
         # `permutation` gives 64 bits where `jax_enable_x64` is set; a block of examples has 32.
         return order.astype(jnp.int32).reshape(self.per_epoch, self._recipe.batch_size)
 

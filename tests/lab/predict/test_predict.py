@@ -15,12 +15,15 @@ from PIL import Image
 import rowrnn
 from rowrnn import GRU
 from rowrnn.errors import InputError
+from rowrnn.lab.data.listing import Item
 from rowrnn.lab.predict.answer import Answer, as_csv, as_json, of_probabilities, rows_of
+from rowrnn.lab.predict.clips import by_frame
 from rowrnn.lab.predict.command import Wish, tell
 from rowrnn.lab.predict.files import items_of
 from rowrnn.lab.predict.images import probabilities
-from rowrnn.models import Classifier
+from rowrnn.models import Classifier, FrameCNN, VideoClassifier
 from rowrnn.saving import Card, Preprocessing
+from rowrnn.sequence.stack import stack
 
 CLASSES = ("a cat", "dög", "=1+1")
 PREPROCESSING = Preprocessing((6, 5), fit="stretch", channels=1, mean=(0.4,), std=(0.3,))
@@ -145,3 +148,28 @@ def test_what_cannot_be_asked_is_one_error(kept, pictures, tmp_path):
     rowrnn.save(model(), tmp_path / "plain.safetensors")
     with pytest.raises(InputError, match="has no card that says what to do with a file"):
         tell(str(tmp_path / "plain.safetensors"), [str(pictures)])
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_a_clip_that_is_read_frame_by_frame_gets_the_answer_of_the_whole(tmp_path, grey):
+    frames = np.random.default_rng(0).integers(0, 256, (5, 12, 16) if grey else (5, 12, 16, 3), np.uint8)
+    (tmp_path / "clip").mkdir()
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / "clip" / f"{number}.png")
+    preprocessing = Preprocessing((6, 8), fit="stretch", channels=1, mean=(0.4,), std=(0.3,))
+    rngs = nnx.Rngs(0)
+    cnn = FrameCNN((6, 8, 1), 4, 5, context=3, rngs=rngs)
+    reader = VideoClassifier(cnn, stack(GRU, 5, 4, layers=2, rngs=rngs), 3, rngs=rngs)
+    card = Card(task="clips", preprocessing=preprocessing, classes=CLASSES)
+    found = by_frame(reader, card, Item("clip", tmp_path / "clip"))
+    videos = preprocessing(frames[..., None] if grey else frames)[None]
+    np.testing.assert_allclose(found, jax.nn.softmax(reader.logits_by_frame(videos))[0], atol=1e-5)
+
+
+def test_a_folder_without_frames_is_named(tmp_path):
+    (tmp_path / "empty").mkdir()
+    cnn = FrameCNN((6, 8, 1), 4, 5, rngs=nnx.Rngs(0))
+    reader = VideoClassifier(cnn, GRU(5, 4, rngs=nnx.Rngs(0)), 3, rngs=nnx.Rngs(0))
+    card = Card(task="clips", preprocessing=Preprocessing((6, 8), channels=1), classes=CLASSES)
+    with pytest.raises(InputError, match="empty has no frames"):
+        by_frame(reader, card, Item("empty", tmp_path / "empty"))

@@ -115,6 +115,24 @@ def test_every_epoch_sees_another_permutation_and_leaves_out_the_incomplete_batc
     assert len(set(taken.ravel())) > 6
 
 
+def test_an_epoch_of_three_passes_sees_every_example_three_times():
+    def visit(model, batch, key):
+        del key
+        loss = jnp.sum(jnp.take(model["seen"], batch))
+        return loss, {name: jnp.sum(batch == number) for name, number in (("first", 0), ("last", 9))}
+
+    result = fit(
+        lambda key: {"seen": jnp.zeros(10)},
+        Task(visit, lambda model, batch: jnp.zeros(batch.shape), jnp.arange(10), jnp.arange(2)),
+        Recipe(epochs=4, batch_size=5, passes=3),
+        jax.random.split(jax.random.key(0), 2),
+    )
+    for epoch in result.epochs:
+        # Means over six steps.
+        np.testing.assert_allclose(6 * np.stack([epoch.metrics["first"], epoch.metrics["last"]]), 3)
+    assert Recipe(epochs=4, batch_size=4, passes=3).steps(10) == 7
+
+
 def test_the_weights_of_the_best_epoch_are_kept():
     # The score counts down while training goes on, so the first epoch is the best.
     def loss(model, batch, key):
@@ -469,6 +487,7 @@ def test_a_batch_larger_than_the_training_set_is_refused():
         {"epochs": 1, "averaging": 1.0},
         {"epochs": 1, "averaging": -0.1},
         {"epochs": 1, "patience": 0},
+        {"epochs": 1, "passes": 0},
     ],
 )
 def test_a_recipe_refuses_numbers_out_of_range(wrong):

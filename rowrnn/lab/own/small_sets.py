@@ -1,0 +1,19 @@
+"""How a small set is trained on: batches that it can fill, and epochs of several passes over it."""
+
+import dataclasses
+
+from rowrnn.lab.experiment.options import TrainingOptions
+
+STEPS = 50
+"""Fewest steps of an epoch: after fewer, a validation score says little, and a training would end before it began."""
+
+
+def fitted(options: TrainingOptions, examples: int) -> TrainingOptions:
+    """Returns training options with batches and epochs for a number of training examples.
+
+    A batch is not larger than the set, and an epoch makes as many passes over it as 50 steps need, where that is more
+    than asked for.
+    """
+    batch = max(1, min(options.batch, examples))
+    passes = max(options.passes, -(-STEPS * batch // examples))
+    return dataclasses.replace(options, batch=batch, passes=passes)
