@@ -164,17 +164,17 @@ def list_models() -> None:
 
 @app.command(name="export")
 def export_model(
-    run: tyro.conf.Positional[Path], model: tyro.conf.Positional[str], file: tyro.conf.Positional[Path], seed: int = 0
+    model: tyro.conf.Positional[str], file: tyro.conf.Positional[Path], name: str | None = None, seed: int = 0
 ) -> None:
-    """Writes a trained model of a run as one file that runs without rowrnn: jax.export.deserialize(...).call(images).
+    """Writes a trained model as one file that runs without rowrnn: jax.export.deserialize(...).call(images).
 
     Args:
-        run: directory of the run.
-        model: name of the model, as "Row LSTM".
+        model: the directory of a run, the file of a model, or the name of a bundled one.
         file: where to write.
+        name: name of the model, where a run keeps several, as "Row LSTM".
         seed: which of the run's seeds, from 0.
     """
-    export_kept(run, model, file, seed)
+    export_kept(model, name, file, seed)
     print(f"{file}: {file.stat().st_size:,} bytes. Run it with jax.export.deserialize(bytearray(data)).call(images).")
 
 

@@ -196,11 +196,11 @@ def _file(path: Path | str, model: str | None) -> Path:
         return _of_run(path, model)
     if not path.exists() and (BUNDLED / f"{path}.safetensors").exists():
         path = BUNDLED / f"{path}.safetensors"
-    if model is not None:
-        raise InputError(f"{path} is one model; {model!r} can be chosen in the directory of a run only.")
     if not path.exists():
         names = ", ".join(file.stem for file in sorted(BUNDLED.glob("*.safetensors"))) or "none"
         raise InputError(f"There is no file {path}, and no bundled model of this name; bundled models: {names}.")
+    if model is not None:
+        raise InputError(f"{path} is one model; {model!r} can be chosen in the directory of a run only.")
     return path
 
 

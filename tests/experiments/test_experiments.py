@@ -231,7 +231,8 @@ def test_an_interrupted_run_goes_on_even_if_it_was_left_at_once(interrupted):
 @pytest.mark.slow
 def test_a_trained_model_is_exported_from_the_run(finished, data_dir, tmp_path):
     directory, _, results = finished
-    command = [sys.executable, "-m", "rowrnn", "export", str(directory), "Row LSTM", str(tmp_path / "row_lstm.jax")]
+    command = [sys.executable, "-m", "rowrnn", "export", str(directory), str(tmp_path / "row_lstm.jax")]
+    command += ["--name", "Row LSTM"]
     subprocess.run([*command, "--seed", "1"], check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
     test = load("shapes7", data_dir).test
     logits = program.load(tmp_path / "row_lstm.jax")(as_float(test.images))

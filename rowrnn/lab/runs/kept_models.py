@@ -118,31 +118,41 @@ def _card_path(stem: Path) -> Path:
     return stem.with_suffix(".card.json")
 
 
-def export_kept(run: Path, name: str, path: Path, seed: int = 0) -> None:
-    """Exports a saved model of a run to one file, as `export` does, without the code of its experiment.
+def export_kept(kept: Path | str, name: str | None, path: Path, seed: int = 0) -> None:
+    """Exports a saved model to one file, as `export` does, without the code of its experiment.
 
     If the model has a preprocessing, the program takes raw images, uint8 `[b, h, w, c]` of any size with the channels
     of the preprocessing, or clips `[b, t, h, w, c]` of such.
 
     Args:
-        run: directory of the run.
-        name: name of the model.
+        kept: directory of a run, file of a model, or name of a bundled one.
+        name: name of the model, where a run keeps several.
         path: the file to write.
         seed: index of the seed, from 0.
 
     Raises:
-        InputError: if the run has no such model or seed, or a file cannot be read or written.
+        InputError: if there is no such model or seed, or a file cannot be read or written.
     """
-    stem = run / FOLDER / file_name(name)
-    kept = sorted(file.stem for file in (run / FOLDER).glob("*.safetensors"))
-    if stem.name not in kept:
-        raise InputError(f"{run} keeps no model {name!r}; it keeps {', '.join(kept) or 'none'}.")
-    programs = [stem.with_suffix(suffix) for suffix in (PROGRAM, EARLIER_PROGRAM)]
-    if program := next((file for file in programs if file.exists()), None):
-        write_program(path, _with_weights(stem, read_program(program), name, seed))
-        return
-    model, card = load(run, name, seed)
+    if Path(kept).is_dir():
+        stem = Path(kept) / FOLDER / file_name(name or _only(Path(kept)))
+        programs = [stem.with_suffix(suffix) for suffix in (PROGRAM, EARLIER_PROGRAM)]
+        if program := next((file for file in programs if file.exists()), None):
+            write_program(path, _with_weights(stem, read_program(program), stem.name, seed))
+            return
+    model, card = load(kept, name, seed)
     write_program(path, _of_model(model, card))
+
+
+def _only(run: Path) -> str:
+    """Returns the name of the only model of a run.
+
+    Raises:
+        InputError: if it keeps none, or several.
+    """
+    names = sorted(file.stem for file in (run / FOLDER).glob("*.safetensors"))
+    if len(names) != 1:
+        raise InputError(f"{run} keeps {len(names)} models, one of which must be named: {', '.join(names) or 'none'}.")
+    return names[0]
 
 
 def _of_model(model: Callable[..., Any], card: Card) -> jax_export.Exported:

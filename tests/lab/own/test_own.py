@@ -122,7 +122,7 @@ def test_a_program_takes_raw_pictures_of_another_size(tmp_path):
 
     _, run = trained("images", tmp_path)
     model, card = rowrnn.load(run)
-    export_kept(run, "Row GRU", tmp_path / "model.jax")
+    export_kept(run, None, tmp_path / "model.jax")
     raw = np.random.default_rng(0).integers(0, 256, (3, 37, 51, 1), np.uint8)
     found = rowrnn.program.load(tmp_path / "model.jax")(raw)
     np.testing.assert_allclose(found, model(card.needed_preprocessing()(raw)), atol=1e-5)
