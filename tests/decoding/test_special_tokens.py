@@ -78,10 +78,11 @@ def test_a_captioner_ends_its_captions(tokens):
     head: Any = model.head
     head.bias[...] = jnp.asarray([0.0, 0.0, 9.0, 0.0])
     images = jax.random.uniform(jax.random.key(0), (2, 8, 8, 1))
-    for said in (model.greedy(images), jax.tree.map(lambda a: a[:, 0], model.beam(images, 2))):
+    greedily, best = jax.jit(Captioner.greedy)(model, images), jax.jit(lambda *x: Captioner.beam(*x, 2))(model, images)
+    for said in (greedily, jax.tree.map(lambda a: a[:, 0], best)):
         assert said.words.tolist() == [[2, tokens.pad, tokens.pad, tokens.pad]] * 2
         assert said.lengths.tolist() == [1, 1]
-        log_probs = jax.nn.log_softmax(model.logits(images, said.words))[:, 0, 2]
+        log_probs = jax.nn.log_softmax(jax.jit(Captioner.logits)(model, images, said.words))[:, 0, 2]
         np.testing.assert_allclose(said.log_probs, log_probs, rtol=0, atol=1e-5)
 
 

@@ -87,6 +87,7 @@ def test_a_tfds_set_of_another_form_trains_through_the_script(finished):
         assert row["test_accuracy"]["mean"] > 0.4, row
 
 
+@pytest.mark.slow
 def test_results_say_what_was_done(finished):
     _, output, results = finished
     assert results["finished"]
@@ -112,6 +113,7 @@ def test_results_say_what_was_done(finished):
     assert results["protocol"]["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_arrays_agree_with_the_summary(finished):
     directory, _, results = finished
     with np.load(directory / "arrays.npz") as arrays:
@@ -126,6 +128,7 @@ def test_arrays_agree_with_the_summary(finished):
         np.testing.assert_allclose(arrays["Row GRU/probability"].sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_picture_is_there(finished):
     directory, output, _ = finished
     names = {path.name for path in directory.glob("*.png")}
@@ -336,6 +339,7 @@ def test_help_explains_every_option():
     assert "Preset: --params 10000 --epochs 1 --seeds 2 --train-images 4000." in words
 
 
+@pytest.mark.slow
 def test_the_options_are_in_the_record_by_name(finished):
     _, _, results = finished
     options = values_by_name(mnist_rows.Options())

@@ -72,7 +72,7 @@ def test_strips_of_half_precision_are_followed_in_a_loop():
     strips = jax.random.normal(jax.random.key(2), (3, 2, 12, 4, 1), jnp.bfloat16)
     _, scores = jax.jit(lambda strips: jax.lax.scan(model.step, model.initial_state(strips[0]), strips))(strips)
     whole = jnp.concatenate(list(strips.astype(jnp.float32)), axis=2)
-    np.testing.assert_allclose(jnp.swapaxes(scores, 0, 1), model(whole), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(jnp.swapaxes(scores, 0, 1), jax.jit(model)(whole), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

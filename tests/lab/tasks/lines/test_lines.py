@@ -240,7 +240,7 @@ def test_digits_of_training_lines_are_changed_each_in_its_own_way():
 def test_training_lines_are_of_changed_digits():
     batch = Split(BARS, np.arange(6, dtype=np.int32))
     upright, turned = (
-        training_lines(batch, jax.random.key(7), digits=3, lines=2, augmentation=change)
+        jax.jit(partial(training_lines, digits=3, lines=2, augmentation=change))(batch, jax.random.key(7))
         for change in (Augmentation(), Augmentation(rotation=10.0))
     )
     for before, after in zip(upright, turned, strict=True):
