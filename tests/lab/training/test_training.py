@@ -212,6 +212,7 @@ def test_seconds_until_the_mean_over_seeds_reached_a_score():
     assert [fitted.seconds_to(score) for score in (0.6, 0.65, 0.9, 0.95)] == [10, 30, 60, None]
 
 
+@pytest.mark.slow
 def test_a_resumed_training_is_one_that_was_never_interrupted(tmp_path):
     whole = fit_line(None)
     checkpoints = Checkpoints(tmp_path)
