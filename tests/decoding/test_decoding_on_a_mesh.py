@@ -11,6 +11,8 @@ from rowrnn.decoding.sentences import SpecialTokens, beam_search, greedy
 from tests.helpers import oracle
 from tests.helpers.meshes import make_mesh
 
+pytestmark = pytest.mark.slow
+
 BATCH = 4
 LENGTHS = np.asarray([6, 1, 3, 5])
 

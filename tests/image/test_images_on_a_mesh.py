@@ -7,6 +7,8 @@ from flax import nnx
 from rowrnn import GRU, ImageScan, ReNet
 from tests.helpers.meshes import assert_same, in_shard_map, on_mesh, with_gradients
 
+pytestmark = pytest.mark.slow
+
 BATCH, HIDDEN = 4, 2
 SIZES = {"heights": np.asarray([3, 0, 1, 2]), "widths": np.asarray([4, 1, 2, 3])}
 

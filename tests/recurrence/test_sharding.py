@@ -14,6 +14,8 @@ from rowrnn import CELLS, ConvGRU, ConvLSTM, scan
 from tests.helpers import oracle
 from tests.helpers.meshes import assert_same, in_shard_map, make_mesh, on_mesh, with_gradients
 
+pytestmark = pytest.mark.slow
+
 BATCH, STEPS, FEATURES, HIDDEN = 4, 5, 3, 6
 LENGTHS = np.asarray([4, 0, 5, 2], np.int32)
 GAPS = np.asarray([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 1, 1, 0, 1], [0, 0, 0, 0, 0]], bool)

@@ -9,6 +9,8 @@ from rowrnn import GRU, LRU, LSTM, Bidirectional, Recurrent, Stack
 from tests.helpers.meshes import assert_same, in_shard_map, on_mesh, with_gradients
 from tests.helpers.problem import random_like
 
+pytestmark = pytest.mark.slow
+
 BATCH, STEPS, FEATURES, HIDDEN = 4, 5, 3, 2
 LENGTHS = np.asarray([4, 0, 5, 2], np.int32)
 

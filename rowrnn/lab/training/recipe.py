@@ -4,8 +4,9 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Int, Key, PyTree
 
 from rowrnn.errors import InputError
 
@@ -72,6 +73,14 @@ class Recipe:
     def steps(self, examples: int) -> int:
         """Returns the number of steps of an epoch over so many examples."""
         return self.passes * examples // self.batch_size
+
+    def order(self, key: Key[Array, ""], examples: int) -> Int[Array, "steps b"]:
+        """Returns the indices of the examples of each step of an epoch; every pass has a random order of its own."""
+        keys = jax.random.split(key, self.passes) if self.passes > 1 else key[None]
+        passes = jax.vmap(lambda key: jax.random.permutation(key, examples))(keys)
+        steps = self.steps(examples)
+        # `permutation` gives 64 bits where `jax_enable_x64` is set; a block of examples has 32.
+        return passes.ravel()[: steps * self.batch_size].astype(jnp.int32).reshape(steps, self.batch_size)
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         """Returns AdamW with clipping and the learning rate schedule for a number of steps."""

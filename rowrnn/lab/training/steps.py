@@ -95,8 +95,7 @@ class Steps:
         self.per_epoch = recipe.steps(examples)
         self.mesh = seed_mesh(len(keys), recipe.batch_size, devices)
         self._over_seeds, self._everywhere = NamedSharding(self.mesh, P(SEED)), NamedSharding(self.mesh, P())
-        self._init, self._score, self._recipe = init, task.score, recipe
-        self._loss = task.loss
+        self._init, self._loss, self._score, self._recipe = init, task.loss, task.score, recipe
         self._optimizer = recipe.optimizer(self.per_epoch * recipe.epochs)
         # Seeds are initialized in turn, on one device: a batched QR of orthogonal initializers on several CPU devices
         # can deadlock, each holding a thread of the pool that the others wait for.
@@ -202,12 +201,7 @@ class Steps:
 
     def _order_of_seed(self, key: Array, epoch: Array) -> Int[Array, "steps b"]:
         order_key, _ = jax.random.split(jax.random.fold_in(key, epoch))
-        passes = self._recipe.passes
-        keys = jax.random.split(order_key, passes) if passes > 1 else order_key[None]
-        orders = jax.vmap(lambda key: jax.random.permutation(key, self._count))(keys)
-        order = orders.ravel()[: self.per_epoch * self._recipe.batch_size]
-        # `permutation` gives 64 bits where `jax_enable_x64` is set; a block of examples has 32.
-        return order.astype(jnp.int32).reshape(self.per_epoch, self._recipe.batch_size)
+        return self._recipe.order(order_key, self._count)
 
     def _advance_seed(
         self, seed: tuple[TrainState, Array, Any], epoch: Array, first: Array, last: Array, start: Array, examples: Any

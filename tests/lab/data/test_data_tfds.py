@@ -119,10 +119,11 @@ def test_more_examples_than_a_batch(tmp_path):
     np.testing.assert_array_equal(test.labels, labels)
 
 
-def test_test_split_comes_before_validation(tmp_path):
+def test_official_splits_are_taken_as_they_are(tmp_path):
     make(tmp_path, {"train": numbered(20), "validation": numbered(4, 100), "test": numbered(5, 200)})
     dataset = load("made", tmp_path)
-    assert joined(dataset.train, dataset.validation) == expected(20)
+    assert joined(dataset.train) == expected(20)
+    assert joined(dataset.validation) == expected(4, 100)
     assert joined(dataset.test) == expected(5, 200)
     assert dataset.source == "TFDS made:1.2.3, test from split 'test'"
 

@@ -100,6 +100,7 @@ class Stopping(Mine):
         return {"biases": figure}
 
 
+@pytest.mark.slow
 def test_a_resumed_study_keeps_what_it_had_and_goes_on_where_it_was(tmp_path, monkeypatch, standard_promotion, capsys):
     run, other = tmp_path / "run", tmp_path / "other"
     with pytest.raises(Stopped):

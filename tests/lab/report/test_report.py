@@ -316,7 +316,9 @@ def test_a_run_without_a_script_goes_on_by_the_same_call(tmp_path, command):
 
 def interrupted(directory, command):
     with Run(directory) as run:
-        run.save(results("mine").replace(protocol={"seeds": 3, "resume": None}, entries={"command": command}))
+        arguments = ["--epochs", "3"] if command.endswith(" --epochs 3") else []
+        made = results("mine").replace(protocol={"seeds": 3, "resume": None}, arguments=arguments)
+        run.save(made.replace(entries={"command": command}))
 
 
 def test_a_study_without_arrays_draws_its_own_pictures(tmp_path):

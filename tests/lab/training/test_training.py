@@ -290,6 +290,7 @@ def constant(model, batch):
     return jnp.zeros(len(batch[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{}, {"recipe": {"averaging": 0.9}}, {"epochs": 9, "score": constant, "recipe": {"averaging": 0.9, "patience": 2}}],
