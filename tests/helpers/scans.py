@@ -10,6 +10,7 @@ import pytest
 
 from rowrnn.recurrence import native
 from rowrnn.recurrence.scan import scan
+from tests.helpers.cases import thinned
 from tests.helpers.problem import EPISODES, GAPS, KINDS, RAGGED
 
 FUSED = ("elman", "gru", "lstm")
@@ -32,7 +33,7 @@ LOOPS = [
     ("min_gru", "fused"),
     ("min_gru", "parallel"),
 ]
-every_loop = pytest.mark.parametrize(("kind", "backend"), LOOPS)
+every_loop = pytest.mark.parametrize(("kind", "backend"), thinned(LOOPS, 2))
 
 ON_STEPS: dict[str, dict[str, Any]] = {
     "full, from zeros": {"given_state": False},

@@ -16,6 +16,7 @@ from rowrnn.models.frame_cnn import FrameCNN
 from rowrnn.models.video_classifier import FrameAverage, VideoClassifier
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
 from rowrnn.sequence.stack import stack
+from tests.helpers.cases import thinned
 from tests.helpers.problem import randomized
 
 HEIGHTS, WIDTHS = np.asarray([6, 2, 4]), np.asarray([4, 4, 2])
@@ -90,7 +91,7 @@ LAYERS = {
 CASES = [(name, pooling) for name in LAYERS for pooling in ("last", "mean") if (name, pooling) != ("ReNets", "last")]
 
 
-@pytest.mark.parametrize(("name", "pooling"), CASES)
+@pytest.mark.parametrize(("name", "pooling"), thinned(CASES, 3))
 def test_any_order(name, pooling):
     make, axes = LAYERS[name]
     model = randomized(lambda: ScanClassifier(make(), 3, pooling=pooling, head_hidden=4, rngs=nnx.Rngs(1)))
@@ -111,7 +112,7 @@ VIDEO_MODELS = {
 
 
 @pytest.mark.parametrize("context", [1, 3])
-@pytest.mark.parametrize("make", VIDEO_MODELS.values(), ids=VIDEO_MODELS)
+@pytest.mark.parametrize("make", thinned(VIDEO_MODELS, 2))
 def test_videos(make, context):
     cnn = FrameCNN((6, 4, 1), 4, 5, context=context, rngs=nnx.Rngs(0))
     model = randomized(lambda: make(cnn, nnx.Rngs(2)))

@@ -9,6 +9,7 @@ import pytest
 from rowrnn.recurrence.backend_choice import default_backend
 from rowrnn.recurrence.scan import scan
 from tests.helpers import oracle
+from tests.helpers.cases import thinned
 from tests.helpers.problem import BATCH, FEATURES, GAPS, KINDS, RAGGED, STEPS, Problem, deviation, full_jit, make_cell
 from tests.helpers.scans import (
     FUSED,
@@ -62,7 +63,7 @@ def test_values_and_gradients_are_the_oracles(kind, backend, options):
     assert deviation(gradients, problem.expected_gradients()) < 1e-12
 
 
-@pytest.mark.parametrize(("kind", "backend", "case"), IN_FLOAT32)
+@pytest.mark.parametrize(("kind", "backend", "case"), thinned(IN_FLOAT32, 3))
 def test_float32(kind, backend, case):
     problem = Problem(kind, backend=backend, **ON_STEPS[case])
     values, gradients = problem.solve(jnp.float32)
@@ -87,7 +88,10 @@ def test_native_runs_over_lengths_and_gaps(kind, case):
 # more than one lane take part; of few rows, threads that share the units. The oracle of these sizes is the plain
 # scan in float64, itself judged above.
 @pytest.mark.parametrize(
-    "sizes", [(197, 6, 21, 37), (1, 40, 1, 129), (34, 3, 70, 16), (3, 9, 21, 32), (3, 90, 21, 48)], ids=str
+    "sizes",
+    thinned(
+        {str(n): n for n in [(197, 6, 21, 37), (1, 40, 1, 129), (34, 3, 70, 16), (3, 9, 21, 32), (3, 90, 21, 48)]}, 4
+    ),
 )
 @pytest.mark.parametrize("kind", ["gru", "lstm"])
 @needs_compiler

@@ -7,6 +7,7 @@ import pytest
 
 from rowrnn.recurrence.scan import scan
 from tests.helpers import oracle
+from tests.helpers.cases import thinned
 from tests.helpers.problem import BATCH, EPISODES, FEATURES, GAPS, RAGGED, STEPS, Problem, deviation, make_cell
 from tests.helpers.scans import both_directions
 
@@ -37,10 +38,9 @@ MASKED = (
 # Four steps in segments of one, of three and a remainder, of half of them, of all, and of more than there are.
 @pytest.mark.parametrize(
     ("kind", "backend", "options", "every"),
-    [
-        *((*case, every) for case in MASKED for every in (1, 3)),
-        *((*MASKED[1], every) for every in (2, 4, 9)),
-    ],
+    thinned(
+        [*((*case, every) for case in MASKED for every in (1, 3)), *((*MASKED[1], every) for every in (2, 4, 9))], 3
+    ),
     ids=lambda value: "" if isinstance(value, dict) else str(value),
 )
 @both_directions

@@ -4,13 +4,10 @@ import pytest
 
 from tests.helpers.pages import LIBRARY, PAGES, TUTORIALS, blocks, name_of, run_python
 
-OTHERS = [
-    pytest.param(page, marks=[pytest.mark.slow] if page.stem == "extending" else [])  # it trains
-    for page in PAGES
-    if page not in [*LIBRARY, *TUTORIALS] and blocks(page, "python")
-]
+OTHERS = [page for page in PAGES if page not in [*LIBRARY, *TUTORIALS] and blocks(page, "python")]
 
 
+@pytest.mark.slow
 # Keras' own variables under NumPy 2.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize("page", OTHERS, ids=name_of)

@@ -216,19 +216,19 @@ def test_a_program_answers_bytes_in_batches_of_any_size(tmp_path):
     model = VideoClassifier(cnn, stack(GRU, 5, 6, layers=2, rngs=rngs), 4, rngs=rngs)
     batch = padded(clips(), [2, 0, 1, 1])
     program.export(partial(task.answer, model), tmp_path / "whole.jax", batch.frames[:1], batch.lengths[:1])
-    expected = task.answer(model, batch.frames, batch.lengths)
+    expected = jax.jit(task.answer)(model, batch.frames, batch.lengths)
     found = program.load(tmp_path / "whole.jax")(batch.frames, batch.lengths)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     # And frame by frame, here of the two clips that have four frames or more.
     frames = batch.frames[[1, 3], :4].astype(np.float32) / 255
-    state = model.initial_state(frames[:, 0])
+    state = jax.jit(VideoClassifier.initial_state)(model, frames[:, 0])
     program.export(model.step, tmp_path / "step.jax", state, frames[:, 0])
     step: Any = program.load(tmp_path / "step.jax")
     answers = []
     for frame in np.moveaxis(frames, 1, 0):
         state, logits = step(state, frame)
         answers.append(logits)
-    np.testing.assert_allclose(answers[-1], model(frames), atol=1e-5)
+    np.testing.assert_allclose(answers[-1], jax.jit(model)(frames), atol=1e-5)
 
 
 # Pictures.

@@ -1,5 +1,7 @@
 """Loss and score of lines in groups, against those of the lines one by one."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,11 +38,18 @@ def model():
 def test_the_loss_is_the_mean_over_all_lines_with_a_part_of_the_shortcut(groups, model):
     with jax.numpy_rank_promotion("allow"):  # optax wants it
         key, none = jax.random.key(1), LineAugmentation()
-        late = [ctc_loss(model, lines, key) for lines in groups]
-        early = [ctc_loss(lambda *given, **_: model.with_shortcut(*given)[1], lines, key) for lines in groups]
-        plain, _ = text_loss(model, groups, key, augmentation=none)
-        both, _ = text_loss(model, groups, key, augmentation=none, shortcut=0.1)
-        changed, _ = text_loss(model, groups, key, augmentation=LineAugmentation(fading=0.9))
+        of_one, of_shortcut = (
+            jax.jit(ctc_loss),
+            jax.jit(partial(ctc_loss, lambda *given, **_: model.with_shortcut(*given)[1])),
+        )
+        late = [of_one(model, lines, key) for lines in groups]
+        early = [of_shortcut(lines, key) for lines in groups]
+
+        def loss(**options):
+            return jax.jit(partial(text_loss, **options))(model, groups, key)[0]
+
+        plain, both = loss(augmentation=none), loss(augmentation=none, shortcut=0.1)
+        changed = loss(augmentation=LineAugmentation(fading=0.9))
     assert plain == pytest.approx(np.mean(late), rel=1e-4)
     assert both == pytest.approx(np.mean(late) + 0.1 * np.mean(early), rel=1e-4)
     assert abs(changed - plain) > 1e-4
@@ -56,8 +65,9 @@ def test_edits_are_those_of_rapidfuzz():
 
 def test_the_mean_accuracy_is_one_minus_the_character_error_rate(groups, model):
     truths = [text for lines in groups for text in strings(lines)]
-    readings = [text for lines in groups for text in strings(best_path(model, lines))]
+    readings = [text for lines in groups for text in strings(jax.jit(best_path)(model, lines))]
     assert readings != truths
-    accuracy = character_accuracy(model, groups, characters=np.mean([len(text) for text in TEXTS]).item())
+    characters = np.mean([len(text) for text in TEXTS]).item()
+    accuracy = jax.jit(partial(character_accuracy, characters=characters))(model, groups)
     assert accuracy.shape == (2,)
     assert accuracy.mean() == pytest.approx(1 - label_error_rate(readings, truths), abs=1e-5)
