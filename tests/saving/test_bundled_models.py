@@ -1,6 +1,7 @@
 """The models that come with rowrnn: their cards, their size, and what they answer."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -72,7 +73,7 @@ def test_answers_to_the_test_set_have_the_score_of_the_card(name):
 def test_the_program_of_a_model_takes_raw_pictures_of_another_size(name, tmp_path):
     model, card = rowrnn.load(name)
     preprocessing = card.needed_preprocessing()
-    raw = np.random.default_rng(0).integers(0, 256, (2, 41, 33, preprocessing.channels), np.uint8)
+    raw = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 41, 33, preprocessing.channels), np.uint8))
     export_kept(name, None, tmp_path / "model.jax")
     found = program.load(tmp_path / "model.jax")(raw)
     np.testing.assert_allclose(found, model(preprocessing(raw)), atol=1e-5)

@@ -125,7 +125,7 @@ def test_official_splits_are_taken_as_they_are(tmp_path):
     assert joined(dataset.train) == expected(20)
     assert joined(dataset.validation) == expected(4, 100)
     assert joined(dataset.test) == expected(5, 200)
-    assert dataset.source == "TFDS made:1.2.3, test from split 'test'"
+    assert dataset.source == "TFDS made:1.2.3, validation from split 'validation', test from split 'test'"
 
 
 def test_validation_split_stands_in_for_test(tmp_path):

@@ -34,6 +34,7 @@ def model():
     return LineReader(12, 2, 4, cell=GRU, channels=(2, 3, 4), shortcut=True, rngs=nnx.Rngs(0))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_the_loss_is_the_mean_over_all_lines_with_a_part_of_the_shortcut(groups, model):
     with jax.numpy_rank_promotion("allow"):  # optax wants it
