@@ -2,10 +2,10 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from rowrnn.cells.convolution import conv
-from rowrnn.typing import Images, Logits
+from rowrnn.typing import Logits
 
 
 class CNN(nnx.Module):
@@ -42,7 +42,7 @@ class CNN(nnx.Module):
         self.head = nnx.Linear(positions * channels, classes, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
 
-    def __call__(self, images: Images, *, key: Array | None = None) -> Logits:
+    def __call__(self, images: ArrayLike, *, key: Array | None = None) -> Logits:
         """Computes logits `[b, classes]` of images `[b, h, w, c]`.
 
         Args:
@@ -52,6 +52,7 @@ class CNN(nnx.Module):
         Raises:
             ValueError: if images have another shape or are not floating point.
         """
+        images = jnp.asarray(images)
         if images.ndim != 4 or images.shape[1:] != self.shape or not jnp.issubdtype(images.dtype, jnp.floating):
             raise ValueError(
                 f"This CNN takes floating-point images [b, {', '.join(map(str, self.shape))}], not {images.dtype} of "

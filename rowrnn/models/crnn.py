@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 
 from rowrnn.cells import GRU, Cell
 from rowrnn.cells.convolution import conv
@@ -12,7 +12,7 @@ from rowrnn.models.scan_classifier import ScanClassifier
 from rowrnn.recurrence.arguments import check_cell_class
 from rowrnn.sequence import Bidirectional
 from rowrnn.sequence.noise import split_key
-from rowrnn.typing import Images, Logits
+from rowrnn.typing import Logits
 
 
 class CRNN(nnx.Module):
@@ -65,7 +65,7 @@ class CRNN(nnx.Module):
         self.dropout = nnx.Dropout(dropout)
         self.reader = ScanClassifier([rows], classes, dropout=dropout, rngs=rngs)
 
-    def __call__(self, images: Images, *, key: Array | None = None) -> Logits:
+    def __call__(self, images: ArrayLike, *, key: Array | None = None) -> Logits:
         """Computes logits `[b, classes]` of images `[b, h, w, c]`.
 
         Args:
@@ -75,6 +75,7 @@ class CRNN(nnx.Module):
         Raises:
             ValueError: if images have another shape or are not floating point.
         """
+        images = jnp.asarray(images)
         if images.ndim != 4 or images.shape[1:] != self.shape or not jnp.issubdtype(images.dtype, jnp.floating):
             raise ValueError(
                 f"This CRNN takes floating-point images [b, {', '.join(map(str, self.shape))}], not {images.dtype} of "

@@ -4,11 +4,11 @@ from typing import Literal, get_args
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from rowrnn.cells import Cell
 from rowrnn.image.rows import Rows
-from rowrnn.typing import Hidden, Images, Integers, Logits, Outputs
+from rowrnn.typing import Hidden, Integers, Logits, Outputs
 
 Pooling = Literal["last", "mean"]
 
@@ -37,7 +37,7 @@ class Classifier(nnx.Module):
         self.dropout = nnx.Dropout(dropout)
         self.pooling = pooling
 
-    def __call__(self, images: Images, *, heights: Integers | None = None, key: Array | None = None) -> Logits:
+    def __call__(self, images: ArrayLike, *, heights: Integers | None = None, key: Array | None = None) -> Logits:
         """Computes logits `[b, classes]` of images `[b, h, w, c]`.
 
         Args:
@@ -53,7 +53,7 @@ class Classifier(nnx.Module):
         pooled = outputs[:, -1] if self.pooling == "last" else mean_of_valid(outputs, heights)
         return self.head(self.dropout(pooled, deterministic=key is None, rngs=key))
 
-    def logits_by_row(self, images: Images, *, heights: Integers | None = None) -> Float[Array, "b h classes"]:
+    def logits_by_row(self, images: ArrayLike, *, heights: Integers | None = None) -> Float[Array, "b h classes"]:
         """Computes logits after each row of images `[b, h, w, c]`, as if the image ended there.
 
         Args:
@@ -70,7 +70,7 @@ class Classifier(nnx.Module):
         outputs = self._outputs(images, heights)
         return self.head(outputs if self.pooling == "last" else running_mean(outputs, heights))
 
-    def _outputs(self, images: Images, heights: Integers | None) -> Outputs:
+    def _outputs(self, images: ArrayLike, heights: Integers | None) -> Outputs:
         """Returns the outputs of all rows; below an image's height the last valid one, or zeros for the mean."""
         hold = self.pooling == "last"
         outputs, _ = self.rows(images, heights=heights, hold_outputs=hold)

@@ -12,7 +12,7 @@ from rowrnn.image.renet import ReNet
 from rowrnn.models.row_classifier import Pooling
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
-from rowrnn.typing import Hidden, Images, Logits, Outputs
+from rowrnn.typing import Hidden, Logits, Outputs
 
 
 class ScanClassifier(nnx.Module):
@@ -59,7 +59,7 @@ class ScanClassifier(nnx.Module):
 
     def __call__(
         self,
-        images: Images,
+        images: ArrayLike,
         *,
         heights: ArrayLike | None = None,
         widths: ArrayLike | None = None,

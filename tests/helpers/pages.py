@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from types import ModuleType
 
 import jax
 import pytest
@@ -57,10 +58,10 @@ def run_block(code, page, namespace):
 
 def run_all(page):
     """Runs the Python and the commands of a page, in their order; `rowrnn` is that of this Python."""
-    namespace = {"__name__": page.stem}
+    module = sys.modules[page.stem] = ModuleType(page.stem)  # a class of the page is found by its name
     for match in BLOCK.finditer(text_of(page)):
         if match[1] == "python":
-            run_block(match[2], page, namespace)
+            run_block(match[2], page, vars(module))
         elif match[1] == "bash":
             command = f'set -eu; rowrnn() {{ "{sys.executable}" -m rowrnn "$@"; }}; {match[2]}'
             environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -46,7 +46,9 @@ def learning_curves(record: Record) -> Figure:
         right.set(title="Validation", xlabel="epoch", ylabel=measure.removeprefix("validation_").replace("_", " "))
     for axes, wants_log in ((left, True), (right, is_accuracy)):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        if wants_log and all(np.nanmin(line.get_ydata()) >= 0 for line in axes.lines):
+        values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
+        # Where no error is left, a logarithm has nothing to show.
+        if wants_log and np.nanmin(values) >= 0 and np.nanmax(values) > 0:
             log_ticks(axes)
     right.plot([], [], "D", markerfacecolor="white", color="grey", label=CHOSEN)
     legend(right, loc="upper left", bbox_to_anchor=(1.02, 1))  # beside the axes: there may be many curves

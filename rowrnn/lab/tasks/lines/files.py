@@ -40,7 +40,7 @@ class Texts:
     texts: Sequence[str]
     names: Sequence[str]
 
-    def ungrouped(self, by_group: Sequence[Sequence[Any]]) -> list[Any]:
+    def ungrouped(self, by_group: Sequence[Any]) -> list[Any]:
         """Returns what belongs to each line, of what belongs to each line of each group."""
         found = {
             int(place): value
