@@ -29,8 +29,8 @@ def load(path: Path | str) -> Stack:
     path = Path(path)
     try:
         with safe_open(path, framework="np") as file:
-            written_by = (file.metadata() or {}).get("format", "")
-        if written_by.startswith("rowrnn"):
+            metadata = file.metadata() or {}
+        if "rowrnn" in metadata or metadata.get("format", "").startswith("rowrnn"):
             raise InputError(f"{path} is a model of rowrnn with its structure: rowrnn.load reads it.")
         arrays = load_file(path)
     except (OSError, SafetensorError) as error:

@@ -20,10 +20,10 @@ from rowrnn.errors import InputError
 from rowrnn.saving.card import Card
 from rowrnn.saving.structure import build, describe
 
-FORMAT, SCHEMA = "rowrnn", 1
-"""What the metadata of a file say: that rowrnn wrote it, and in which form."""
-WEIGHTS_ONLY = "rowrnn weights"
-"""Format of a file with the weights of a model that cannot be described."""
+ENTRY, SCHEMA = "rowrnn", 1
+"""Name of the entry of a file's metadata that describes the model, and number of the form of that description."""
+WEIGHTS_ONLY = {"format": "rowrnn weights"}
+"""Metadata of a file with the weights of a model that cannot be described."""
 BUNDLED = Path(__file__).parent / "bundled"
 DTYPES = {"float16", "bfloat16", "float32", "float64", "complex64", "bool"}
 DTYPES |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
@@ -51,19 +51,18 @@ def save(model: Any, path: Path | str, card: Card | None = None, *, seeds: bool 
         if array.dtype.name not in DTYPES:
             raise InputError(f"{name} has the dtype {array.dtype}, which a safetensors file cannot hold.")
     card = dataclasses.replace(card or Card(), rowrnn=rowrnn.__version__)
-    metadata = {
-        "format": FORMAT,
-        "schema": str(SCHEMA),
+    described = {
+        "schema": SCHEMA,
         "rowrnn": rowrnn.__version__,
-        "structure": json.dumps(description),
-        "card": json.dumps(card.to_json()),
+        "structure": description,
+        "card": card.to_json(),
         "sha256": _checksum(stored),
+        "seeds": _seeds(jax.tree.leaves(model)) if seeds else None,
     }
-    if seeds:
-        metadata["seeds"] = str(_seeds(jax.tree.leaves(model)))
     try:
         with whole_file(path) as partial:
-            save_file(stored, partial, metadata)
+            # One entry: safetensors writes several in another order each time.
+            save_file(stored, partial, {ENTRY: json.dumps(described)})
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} cannot be written ({error}).") from error
 
@@ -88,19 +87,19 @@ def load(path: Path | str, model: str | None = None, seed: int = 0, classes: Seq
             version; or if the model is made of classes that are not in `classes`.
     """
     file = _file(path, model)
-    with opened(file) as (metadata, arrays):
-        card = _card(file, metadata)
-        seeds = metadata.get("seeds")
-        if not 0 <= seed < int(seeds or 1):
-            kept = f"the seeds 0 to {int(seeds) - 1}" if seeds else "one model, seed 0"
+    with opened(file) as (described, arrays):
+        card = _card(file, described)
+        seeds = described.get("seeds")
+        if not 0 <= seed < (seeds or 1):
+            kept = f"the seeds 0 to {seeds - 1}" if seeds else "one model, seed 0"
             raise InputError(f"{file} has {kept}, not {seed}.")
-        if _checksum(arrays) != metadata.get("sha256"):
+        if _checksum(arrays) != described.get("sha256"):
             raise InputError(f"{file} is damaged: its weights are not those that were saved. Copy or make it again.")
         try:
-            loaded = build(json.loads(metadata["structure"]), arrays, classes, seed if seeds else None)
+            loaded = build(described["structure"], arrays, classes, seed if seeds else None)
         except InputError as error:
             raise InputError(f"{file} cannot be loaded. {error}") from None
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{file} is damaged: its structure cannot be read ({error}).") from None
     return loaded, card
 
@@ -117,13 +116,13 @@ def read_card(path: Path | str) -> Card:
         InputError: as `load`.
     """
     file = _file(path, None)
-    with opened(file) as (metadata, _):
-        return _card(file, metadata)
+    with opened(file) as (described, _):
+        return _card(file, described)
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[tuple[dict[str, str], Mapping[str, np.ndarray]]]:
-    """Yields metadata and arrays of a model's file.
+def opened(file: Path) -> Iterator[tuple[dict[str, Any], Mapping[str, np.ndarray]]]:
+    """Yields the description in a model's file, and its arrays.
 
     Raises:
         InputError: if it cannot be read, is of another library, holds weights only, or is of a newer version.
@@ -132,9 +131,8 @@ def opened(file: Path) -> Iterator[tuple[dict[str, str], Mapping[str, np.ndarray
         raise InputError(f"{file} is a program, not a model: rowrnn.program.load reads it.")
     try:
         with safe_open(file, framework="np") as content:
-            metadata = content.metadata() or {}
-            _check_format(file, metadata)
-            yield metadata, {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (no mapping)
+            described = _described(file, content.metadata() or {})
+            yield described, {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
         advice = ""
         if file.suffix in PICKLES:
@@ -144,31 +142,36 @@ def opened(file: Path) -> Iterator[tuple[dict[str, str], Mapping[str, np.ndarray
         raise InputError(f"{file} cannot be read as a model of rowrnn, or is damaged ({error}).{advice}") from None
 
 
-def _check_format(file: Path, metadata: Mapping[str, str]) -> None:
-    if metadata.get("format") == WEIGHTS_ONLY:
+def _described(file: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    if metadata == WEIGHTS_ONLY:
         raise InputError(
             f"{file} has the weights of a model whose classes cannot be saved: the program beside it, with the suffix "
             ".stablehlo, has its code; python -m rowrnn export makes both one file."
         )
-    if metadata.get("format") != FORMAT:
+    if ENTRY not in metadata:
         raise InputError(
             f"{file} has weights, but no structure of a model: rowrnn.save did not write it. Weights with the names of "
             "torch's layers are read by rowrnn.interop.load."
         )
-    schema = metadata.get("schema", "")
-    if not schema.isdecimal() or int(schema) > SCHEMA:
-        raise InputError(
-            f"{file} has the schema {schema}, written by rowrnn {metadata.get('rowrnn')}; rowrnn {rowrnn.__version__} "
-            f"reads schemas up to {SCHEMA}: update rowrnn."
-        )
-
-
-def _card(file: Path, metadata: Mapping[str, str]) -> Card:
     try:
-        return Card.from_json(json.loads(metadata["card"]))
+        described = json.loads(metadata[ENTRY])
+        schema, version = described["schema"], described["rowrnn"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file} is damaged: its description cannot be read ({error}).") from None
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise InputError(
+            f"{file} has the schema {schema}, written by rowrnn {version}; rowrnn {rowrnn.__version__} reads schemas "
+            f"up to {SCHEMA}: update rowrnn."
+        )
+    return described
+
+
+def _card(file: Path, described: Mapping[str, Any]) -> Card:
+    try:
+        return Card.from_json(described["card"])
     except InputError as error:
         raise InputError(f"{file} cannot be loaded. {error}") from None
-    except (KeyError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{file} is damaged: its card cannot be read ({error}).") from None
 
 

@@ -238,7 +238,7 @@ def test_a_trained_model_is_exported_from_the_run(finished, data_dir, tmp_path):
     command += ["--name", "Row LSTM"]
     subprocess.run([*command, "--seed", "1"], check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
     test = load("shapes7", data_dir).test
-    logits = program.load(tmp_path / "row_lstm.jax")(as_float(test.images))
+    logits = program.load(tmp_path / "row_lstm.jax")(test.images)
     right = float((np.asarray(logits).argmax(axis=-1) == np.asarray(test.labels)).mean())
     assert right == pytest.approx(results["summary"][0]["test_accuracy"]["values"][1])
 

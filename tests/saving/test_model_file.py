@@ -1,5 +1,6 @@
 """Models in files: what is loaded is what was saved, and every wrong file says what it is and what to do."""
 
+import json
 import os
 import stat
 from functools import partial
@@ -57,11 +58,12 @@ def saved(tmp_path):
     return tmp_path / "model.safetensors"
 
 
-def rewritten(path, arrays=None, **metadata):
-    """Writes a file again with other arrays or metadata; None takes an entry away."""
+def rewritten(path, arrays=None, metadata=None, **entries):
+    """Writes a file again with other arrays, metadata, or entries of its description; None takes an entry away."""
     with model_file.safe_open(path, framework="np") as file:
-        before = {**file.metadata(), **metadata}
-    save_file(arrays or load_file(path), path, {name: text for name, text in before.items() if text is not None})
+        before = {**json.loads(file.metadata()["rowrnn"]), **entries}
+    described = {name: value for name, value in before.items() if value is not None}
+    save_file(arrays or load_file(path), path, {"rowrnn": json.dumps(described)} if metadata is None else metadata)
 
 
 def test_a_model_and_its_card_come_back(saved):
@@ -73,6 +75,13 @@ def test_a_model_and_its_card_come_back(saved):
     rowrnn.save(model, saved)
     assert_same(rowrnn.load(str(saved))[0], model)
     assert [file.name for file in saved.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_the_same_model_gives_the_same_bytes(saved):
+    before = saved.read_bytes()
+    for _ in range(8):
+        rowrnn.save(classifier(), saved, Card("images", "A model", PREPROCESSING, classes=("a",)))
+        assert saved.read_bytes() == before
 
 
 def test_a_file_has_the_mode_of_any_new_file(tmp_path):
@@ -110,22 +119,24 @@ def test_damaged_files_and_newer_ones_are_refused(saved):
     whole, arrays = saved.read_bytes(), load_file(saved)
     for change, message in (
         (
-            {"schema": "2", "rowrnn": "9.9"},
+            {"schema": 2, "rowrnn": "9.9"},
             r"schema 2, written by rowrnn 9.9; .* reads schemas up to 1: update",
         ),
         (
-            {"card": '{"schema": 7, "rowrnn": "9.9"}'},
+            {"card": {"schema": 7, "rowrnn": "9.9"}},
             "schema 7, written by rowrnn 9.9; .*: update rowrnn",
         ),
-        ({"card": '{"clases": []}'}, "A card has no field clases; its fields are task, title"),
-        ({"card": '{"classes": "ab"}'}, "The field classes of a card cannot be 'ab'"),
+        ({"card": {"clases": []}}, "A card has no field clases; its fields are task, title"),
+        ({"card": {"classes": "ab"}}, "The field classes of a card cannot be 'ab'"),
         ({"card": "?"}, "its card cannot be read"),
         ({"structure": "?"}, "its structure cannot be read"),
         ({"structure": None}, "its structure cannot be read"),
-        ({"structure": '{"named": "os:system"}'}, "uses system of os, which is not part of rowrnn"),
-        ({"format": "pt"}, "has weights, but no structure of a model.*rowrnn.interop.load"),
-        ({"format": None}, "rowrnn.interop.load"),
-        ({"format": model_file.WEIGHTS_ONLY}, r"\.stablehlo, has its code"),
+        ({"structure": {"named": "os:system"}}, "uses system of os, which is not part of rowrnn"),
+        ({"metadata": {"format": "pt"}}, "has weights, but no structure of a model.*rowrnn.interop.load"),
+        ({"metadata": {}}, "rowrnn.interop.load"),
+        ({"metadata": model_file.WEIGHTS_ONLY}, r"\.stablehlo, has its code"),
+        ({"metadata": {"rowrnn": "?"}}, "its description cannot be read"),
+        ({"schema": None}, "its description cannot be read"),
         ({"sha256": "0"}, "is damaged: its weights are not those that were saved"),
         ({"arrays": {**arrays, "head.bias": np.ones(3, np.float32)}}, "is damaged: its weights"),
     ):

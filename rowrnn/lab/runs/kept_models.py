@@ -100,7 +100,7 @@ def _weights(models: Any) -> dict[str, Any]:
 def _save_weights(models: Any, path: Path) -> None:
     weights = {name: np.asarray(leaf) for name, leaf in _weights(models).items()}
     with whole_file(path) as partial:
-        save_file(weights, partial, {"format": WEIGHTS_ONLY})
+        save_file(weights, partial, WEIGHTS_ONLY)
 
 
 def _of_weights(models: Any, examples: Sequence[Any], call: Callable[..., Any]) -> jax_export.Exported:

@@ -72,7 +72,7 @@ def film(model: str, record: Record, arrays: Arrays) -> Figure:
             values = probability[number, :, of]
             right = of == labels[number]
             curve.plot(np.arange(1, steps + 1), values, color=color, linewidth=2.5 if right else 1, marker=".")
-        _name_the_wrong(curve, probability[number], labels[number], names)
+        _name_the_wrong(curve, probability[number], int(labels[number]), names)
         curve.set(ylim=(-0.05, 1.1), xlim=(0.5, steps + 0.5), xticks=range(1, steps + 1), yticks=[0, 0.5, 1])
         curve.tick_params(labelsize=7)
     return figure
