@@ -19,7 +19,6 @@ import tyro
 from experiments import directions, memory, mnist_rows, pixels
 from rowrnn import lab, program
 from rowrnn.errors import InputError
-from rowrnn.lab.data import as_float
 from rowrnn.lab.data.load import load
 from rowrnn.lab.experiment.options import values_by_name, with_values
 from rowrnn.recurrence import native
