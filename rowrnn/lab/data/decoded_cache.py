@@ -6,6 +6,7 @@ import io
 import os
 import secrets
 import time
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -228,5 +229,5 @@ def _opened(path: Path) -> Arrays | None:
             step = 1 + size // CHECKED
             sound = all(zlib.crc32(arrays[i]) == sums[i] for i in range(0, len(arrays), step))
             return arrays if sound else None
-    except OSError:
+    except (OSError, ValueError, OverflowError, KeyError, zipfile.BadZipFile):
         return None

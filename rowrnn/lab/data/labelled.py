@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from rowrnn.errors import InputError
 from rowrnn.lab.data.dataset import Dataset, Split, on_device
 from rowrnn.lab.data.decoded_cache import decoded
-from rowrnn.lab.data.listing import Item, Listing, Unreadable
+from rowrnn.lab.data.listing import Item, Listing, Unreadable, spread
 from rowrnn.lab.data.pictures import read_picture
 from rowrnn.lab.data.shaping import LOOKED_AT, Picture, Shaping
 from rowrnn.saving.preprocessing import Preprocessing
@@ -98,7 +98,7 @@ def some_pictures(items: Sequence[Item]) -> list[Picture]:
         InputError: if none of them can be read.
     """
     found, error = [], None
-    for item in items[:: max(1, len(items) // LOOKED_AT)][:LOOKED_AT]:
+    for item in spread(items, LOOKED_AT):
         try:
             found.append(read_picture(item))
         except Unreadable as unreadable:

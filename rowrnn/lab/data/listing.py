@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rowrnn.errors import InputError
 
 OPTIONS = {"label": "--label-column", "text": "--text-column"}
@@ -69,6 +71,11 @@ class Item:
             return (str(self.path), found.st_size, found.st_mtime_ns)
         files = ((file.name, os.stat(file)) for file in sorted(self.path.iterdir()))
         return (str(self.path), *((name, one.st_size, one.st_mtime_ns) for name, one in files))
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """Returns at most so many items, evenly spread from the first to the last: they may be sorted by class."""
+    return [items[number] for number in np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))]
 
 
 @dataclass(frozen=True)

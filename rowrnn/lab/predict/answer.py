@@ -70,11 +70,11 @@ def of_probabilities(
 
 
 def rows_of(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> list[list[str]]:
-    """Returns a header and a row for each answer, the argument of `plain_table`."""
+    """Returns a header and a row for each answer, the argument of `plain_table`; errors are told apart from it."""
     rows = [["file", "answer", "sure %", "", "or"]]
     for answer in answers:
         if answer.error:
-            rows.append([answer.file, "", "", answer.error, ""])
+            rows.append([answer.file, "", "", "unreadable", ""])
             continue
         others = ", ".join(f"{name} {100 * probability:.1f}" for name, probability in answer.others)
         mark = "unsure" if answer.unsure(below) else ""

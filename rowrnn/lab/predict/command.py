@@ -96,7 +96,10 @@ def _print(answers: Sequence[Answer], below: float) -> None:
     from rowrnn.lab.report.tables import plain_table  # Imported only where used.
     from rowrnn.lab.report.terminal import terminal
 
-    terminal().print(plain_table(rows_of(answers, below)))
+    terminal().print(plain_table(rows_of(answers, below), words=("file",)))
+    for answer in answers:
+        if answer.error:
+            print(answer.error, file=sys.stderr)
 
 
 def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Sequence[Answer], folder: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from rowrnn.errors import InputError
 from rowrnn.lab.runs.record import Record
@@ -41,7 +42,7 @@ def plain_table(
         left = number == 0 or name in words
         table.add_column(name, justify="left" if left else "right", no_wrap=name not in words)
     for row in body:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # not markup: names of files may have brackets
     return table
 
 

@@ -85,6 +85,9 @@ def test_a_damaged_cache_is_made_anew(tmp_path):
         assert not decoded(items, read_picture, "").cached, size
     assert path.read_bytes() == whole
     assert decoded(items, never, "").cached
+    for ends in (b"\xff" * 200, b"\x00" * 200):  # sizes that no file can have
+        path.write_bytes(ends)
+        assert not decoded(items, read_picture, "").cached
 
 
 def test_unreadable_files_are_left_out_and_said_again(tmp_path):

@@ -18,7 +18,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.predict.answer import Answer, as_csv, as_json, of_probabilities, rows_of
 from rowrnn.lab.predict.clips import by_frame
-from rowrnn.lab.predict.command import Wish, tell
+from rowrnn.lab.predict.command import Wish, _print, tell
 from rowrnn.lab.predict.files import items_of
 from rowrnn.lab.predict.images import probabilities
 from rowrnn.models import Classifier, FrameCNN, VideoClassifier
@@ -87,7 +87,7 @@ def test_answers_are_sorted_by_probability_and_marked_as_unsure():
     assert not answer.unsure(0.5)
     _, row, broken = rows_of([answer, Answer("y.png", error="It is broken.")], 0.51)
     assert row == ["x.png", "dög", "50.0", "unsure", "a cat 25.0, =1+1 25.0"]
-    assert broken == ["y.png", "", "", "It is broken.", ""]
+    assert broken == ["y.png", "", "", "unreadable", ""]
 
 
 def test_json_and_csv_hold_the_answers():
@@ -173,3 +173,14 @@ def test_a_folder_without_frames_is_named(tmp_path):
     card = Card(task="clips", preprocessing=Preprocessing((6, 8), channels=1), classes=CLASSES)
     with pytest.raises(InputError, match="empty has no frames"):
         by_frame(reader, card, Item("empty", tmp_path / "empty"))
+
+
+def test_an_unreadable_file_leaves_the_others_their_answers(capsys):
+    broken = "scans/2024/[march/page_018.png cannot be read as a picture (image file is truncated)."
+    answers = [Answer("scans/[/x].png", "3", 0.9, (("5", 0.1),)), Answer("scans/b.png", error=broken)]
+    _print(answers, 0.7)
+    shown = capsys.readouterr()
+    assert "scans/[/x].png" in shown.out
+    assert "90.0" in shown.out
+    assert "unreadable" in shown.out
+    assert broken in shown.err

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from rowrnn.errors import InputError
 from rowrnn.lab.data.clips import read_clip
 from rowrnn.lab.data.decoded_cache import decoded
-from rowrnn.lab.data.listing import Item, Listing, Unreadable
+from rowrnn.lab.data.listing import Item, Listing, Unreadable, spread
 from rowrnn.lab.data.shaping import Picture, Shaping
 from rowrnn.lab.tasks.clips.examples import Clips, channel_statistics, padded
 from rowrnn.saving.preprocessing import Preprocessing
@@ -125,7 +125,7 @@ def some_frames(items: Sequence[Item]) -> tuple[list[Picture], list[float]]:
         InputError: if none of them can be read.
     """
     found, rates, error = [], [], None
-    for item in items[:: max(1, len(items) // LOOKED_AT)][:LOOKED_AT]:
+    for item in spread(items, LOOKED_AT):
         try:
             frames, rate = read_clip(item)
         except Unreadable as unreadable:
