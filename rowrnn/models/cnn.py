@@ -1,5 +1,7 @@
 """Small convolutional network, a baseline for the recurrent classifiers."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Float
@@ -52,17 +54,26 @@ class CNN(nnx.Module):
         Raises:
             ValueError: if images have another shape or are not floating point.
         """
-        images = jnp.asarray(images)
-        if images.ndim != 4 or images.shape[1:] != self.shape or not jnp.issubdtype(images.dtype, jnp.floating):
-            raise ValueError(
-                f"This CNN takes floating-point images [b, {', '.join(map(str, self.shape))}], not {images.dtype} of "
-                f"shape {list(images.shape)}."
-            )
-        x = nnx.relu(self.conv1(images))
-        x = max_pool(nnx.relu(self.conv2(x)))
-        x = nnx.relu(self.conv3(x))
+        x = convolved(self, images)
         x = x.reshape(x.shape[0], -1)
         return self.head(self.dropout(x, deterministic=key is None, rngs=key))
+
+
+def convolved(model: Any, images: ArrayLike) -> Float[Array, "b y x c"]:
+    """Computes the map of a model's convolutions `conv1`, `conv2` and `conv3`, of images of the model's `shape`.
+
+    Raises:
+        ValueError: if images have another shape or are not floating point.
+    """
+    images = jnp.asarray(images)
+    if images.ndim != 4 or images.shape[1:] != model.shape or not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(
+            f"This {type(model).__name__} takes floating-point images [b, {', '.join(map(str, model.shape))}], not "
+            f"{images.dtype} of shape {list(images.shape)}."
+        )
+    x = nnx.relu(model.conv1(images))
+    x = max_pool(nnx.relu(model.conv2(x)))
+    return nnx.relu(model.conv3(x))
 
 
 def max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b y x c"]:

@@ -1,13 +1,12 @@
 """Image classifier that runs a recurrent layer over the rows of a map of convolutions."""
 
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, ArrayLike
 
 from rowrnn.cells import GRU, Cell
 from rowrnn.cells.convolution import conv
 from rowrnn.image.image_scan import ImageScan
-from rowrnn.models.cnn import max_pool
+from rowrnn.models.cnn import convolved
 from rowrnn.models.scan_classifier import ScanClassifier
 from rowrnn.recurrence.arguments import check_cell_class
 from rowrnn.sequence import Bidirectional
@@ -75,14 +74,5 @@ class CRNN(nnx.Module):
         Raises:
             ValueError: if images have another shape or are not floating point.
         """
-        images = jnp.asarray(images)
-        if images.ndim != 4 or images.shape[1:] != self.shape or not jnp.issubdtype(images.dtype, jnp.floating):
-            raise ValueError(
-                f"This CRNN takes floating-point images [b, {', '.join(map(str, self.shape))}], not {images.dtype} of "
-                f"shape {list(images.shape)}."
-            )
         below, above = split_key(key, 2)
-        x = nnx.relu(self.conv1(images))
-        x = max_pool(nnx.relu(self.conv2(x)))
-        x = nnx.relu(self.conv3(x))
-        return self.reader(self.dropout(x, deterministic=key is None, rngs=below), key=above)
+        return self.reader(self.dropout(convolved(self, images), deterministic=key is None, rngs=below), key=above)
