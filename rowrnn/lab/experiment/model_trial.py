@@ -96,7 +96,13 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
         memory_mib=fitted.memory_bytes / 2**20,
         devices=fitted.devices,
         computed_by=computed_by(choices),
-        entries={**contender.about, f"validation_{task.measure}": interval(best), "best_epoch": fitted.best_epochs},
+        entries={
+            **contender.about,
+            f"validation_{task.measure}": interval(best),
+            "best_epoch": fitted.best_epochs,
+            "steps_per_epoch": steps,
+            "examples_per_step": options.batch,
+        },
     )
     # A training that was finished before an interruption is not compiled again.
     first_step = ready[0] + seconds[0] / steps if ready else None

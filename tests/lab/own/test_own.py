@@ -92,6 +92,8 @@ def test_a_task_is_trained_on_own_files_and_answers(task, tmp_path):
     assert record["data"]["train"] + record["data"]["validation"] + record["data"]["test"] == 40
     answers = tell(str(run), [str(place)])
     assert len(answers) == 40
+    (row,) = record["summary"]
+    assert row["steps_per_epoch"] >= 50  # of several passes over so few examples
     assert not any(answer.error for answer in answers)
     model, card = rowrnn.load(run, seed=1)
     assert card.task == task
