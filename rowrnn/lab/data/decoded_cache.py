@@ -19,9 +19,9 @@ from jaxtyping import Int, UInt8
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Item, Unreadable
-from rowrnn.lab.data.reading import check_unreadable, read_all
+from rowrnn.lab.data.reading import NAMED, check_unreadable, read_all
 
-MAGIC = b"rowrnn decoded 1"
+MAGIC = b"rowrnn decoded 2"
 ABANDONED = 86_400  # seconds
 CHECKED = 1 << 30  # bytes of the arrays, at most, that are compared with their checksums at a start
 
@@ -36,14 +36,14 @@ class Arrays:
         flat: their elements.
         shapes: the shape of each.
         kept: for each of them, the index of its item; unreadable items have none.
-        words: a sentence about unreadable items; "" where there are none.
+        errors: what is wrong with each item that cannot be read.
         cached: whether they were read from the cache.
     """
 
     flat: UInt8[np.ndarray, "total"]
     shapes: Int[np.ndarray, "n rank"]
     kept: Int[np.ndarray, "n"]
-    words: str = ""
+    errors: Sequence[str] = ()
     cached: bool = False
 
     @cached_property
@@ -73,6 +73,28 @@ class Arrays:
         return self.flat.reshape(len(self), *(sizes[0] if len(sizes) else ()))
 
 
+def decoded_splits(
+    splits: Mapping[str, Sequence[Item]], read: Read, preprocessing: str
+) -> tuple[dict[str, Arrays], str]:
+    """Returns what a function makes of each item of each split, and a sentence about unreadable items; see `decoded`.
+
+    Raises:
+        InputError: if more than 1 % of the items of all splits together cannot be read, or all of one split.
+    """
+    found = {split: decoded(items, read, preprocessing, f"Decoding {split}") for split, items in splits.items()}
+    errors = [error for arrays in found.values() for error in arrays.errors]
+    try:
+        words = check_unreadable(errors, sum(map(len, splits.values())))
+        for split, arrays in found.items():
+            if not len(arrays):
+                raise InputError(f"No file of the split {split!r} can be read: {' '.join(arrays.errors[:NAMED])}")
+    except InputError:
+        for items in splits.values():
+            _path(items, preprocessing).unlink(missing_ok=True)
+        raise
+    return found, words
+
+
 def decoded(items: Sequence[Item], read: Read, preprocessing: str, doing: str = "Decoding") -> Arrays:
     """Returns what a function makes of each item, from the cache where the same was made before.
 
@@ -84,36 +106,32 @@ def decoded(items: Sequence[Item], read: Read, preprocessing: str, doing: str = 
         read: a function of an item to a uint8 array of any size; it raises `Unreadable` for a damaged file.
         preprocessing: a description that changes with what `read` does.
         doing: what is done, for the progress bar.
-
-    Raises:
-        InputError: if more than 1 % of the items cannot be read.
     """
-    path = cache_folder() / f"{_key(items, preprocessing)}.decoded"
+    path = _path(items, preprocessing)
     found = _opened(path)
     if found is not None:
         return found
-    errors: list[Unreadable] = []
+    errors: list[str] = []
     shapes: list[tuple[int, ...]] = []
     sums: list[int] = []
     kept: list[int] = []
     with _Storage(path) as storage:
         for number, array in enumerate(read_all(items, read, doing)):
             if isinstance(array, Unreadable):
-                errors.append(array)
+                errors.append(str(array))
                 continue
             content = array.tobytes()
             storage.write(content)
             shapes.append(array.shape)
             sums.append(zlib.crc32(content))
             kept.append(number)
-        words = check_unreadable(errors, len(items))
         index = {
             "shapes": np.array(shapes, np.int64).reshape(len(shapes), len(shapes[0]) if shapes else 0),
             "kept": np.array(kept, np.int64),
             "sums": np.array(sums, np.uint32),
-            "words": np.array(words),
+            "errors": np.array(errors, np.str_),
         }
-        return Arrays(storage.finish(index), index["shapes"], index["kept"], words)
+        return Arrays(storage.finish(index), index["shapes"], index["kept"], errors)
 
 
 def cache_folder() -> Path:
@@ -121,11 +139,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rowrnn"
 
 
-def _key(items: Sequence[Item], preprocessing: str) -> str:
+def _path(items: Sequence[Item], preprocessing: str) -> Path:
     digest = hashlib.sha256(MAGIC + preprocessing.encode())
     for item in items:
         digest.update(repr((item.name, item.fingerprint())).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:40]
+    return cache_folder() / f"{digest.hexdigest()[:40]}.decoded"
 
 
 class _Storage:
@@ -224,7 +242,7 @@ def _opened(path: Path) -> Arrays | None:
                 return None
             with np.load(io.BytesIO(content)) as entries:
                 index = dict(entries)  # An entry is read again wherever it is asked for.
-            arrays = Arrays(_mapped(file, size), index["shapes"], index["kept"], str(index["words"]), cached=True)
+            arrays = Arrays(_mapped(file, size), index["shapes"], index["kept"], index["errors"].tolist(), cached=True)
             sums = index["sums"].tolist()
             step = 1 + size // CHECKED
             sound = all(zlib.crc32(arrays[i]) == sums[i] for i in range(0, len(arrays), step))

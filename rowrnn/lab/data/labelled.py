@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data.dataset import Dataset, Split, on_device
-from rowrnn.lab.data.decoded_cache import decoded
+from rowrnn.lab.data.decoded_cache import decoded_splits
 from rowrnn.lab.data.listing import Item, Listing, Unreadable, spread
 from rowrnn.lab.data.pictures import read_picture
 from rowrnn.lab.data.shaping import LOOKED_AT, Picture, Shaping
@@ -63,12 +63,13 @@ def dataset_of(listing: Listing, shaping: Shaping, budget: int) -> Dataset:
     listing.check("images")
     preprocessing = shaping.decide(some_pictures(listing.splits["train"]))
     places = {name: place for place, name in enumerate(listing.classes)}
-    images, labels, words = {}, {}, [listing.source]
-    for split, items in listing.splits.items():
-        arrays = decoded(items, partial(shaped, preprocessing), repr(preprocessing), f"Decoding {split}")
+    images, labels = {}, {}
+    found, unread = decoded_splits(listing.splits, partial(shaped, preprocessing), repr(preprocessing))
+    words = [listing.source, *([unread] if unread else [])]
+    for split, arrays in found.items():
+        items = listing.splits[split]
         images[split] = arrays.stacked()
         labels[split] = np.array([places[items[number].columns["label"]] for number in arrays.kept], np.int32)
-        words += [arrays.words] if arrays.words else []
     train = images["train"]
     streamed = train.nbytes > budget
     if streamed:

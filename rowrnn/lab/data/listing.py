@@ -21,6 +21,7 @@ TASKS = {
     "boxes": ("pictures", "objects"),
     "masks": ("pictures", "mask"),
 }
+PAIRED = ("boxes", "masks")  # Nothing here learns from them yet, so that no message proposes them.
 
 
 class Unreadable(InputError):
@@ -63,13 +64,19 @@ class Item:
         raise InputError(f"{self.name} has neither a path nor content; an item has one of them.")
 
     def fingerprint(self) -> tuple[Any, ...]:
-        """Returns what changes when the file does: names, sizes and modification times; `version` without a path."""
+        """Returns what changes when the file does: names, sizes and modification times; `version` without a path.
+
+        Of a file that cannot be looked at, as a link to nowhere, it is the name alone.
+        """
         if self.path is None:
             return (self.name, *self.version)
-        found = os.stat(self.path)
-        if not stat.S_ISDIR(found.st_mode):
-            return (str(self.path), found.st_size, found.st_mtime_ns)
-        files = ((file.name, os.stat(file)) for file in sorted(self.path.iterdir()))
+        try:
+            found = os.stat(self.path)
+            if not stat.S_ISDIR(found.st_mode):
+                return (str(self.path), found.st_size, found.st_mtime_ns)
+            files = [(file.name, os.stat(file)) for file in sorted(self.path.iterdir())]
+        except OSError:
+            return (str(self.path),)
         return (str(self.path), *((name, one.st_size, one.st_mtime_ns) for name, one in files))
 
 
@@ -115,7 +122,7 @@ class Listing:
         """
         problem = self._unfit(task)
         if problem:
-            tasks = self.tasks
+            tasks = [task for task in self.tasks if task not in PAIRED]
             also = f" It would do for {' or '.join(map(repr, tasks))}." if tasks else ""
             raise InputError(problem + also)
 
@@ -140,7 +147,7 @@ class Listing:
 
     def _unfit_texts(self, task: str) -> str:
         for item in (item for items in self.splits.values() for item in items):
-            text = item.columns["text"]
+            text = item.columns.get("text")
             texts = text if isinstance(text, list | tuple) else [text]
             if not texts or not all(isinstance(text, str) for text in texts):
                 return f"The text of {item.name} is {text!r}; expected a string, or a list of them."

@@ -3,17 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from rowrnn.errors import InputError
-from rowrnn.lab.data.dataset import Dataset, parted
+from rowrnn.lab.data.dataset import Dataset
+from rowrnn.lab.data.labelled_arrays import are_arrays, dataset_of_arrays
 from rowrnn.lab.data.listing import Listing
 from rowrnn.lab.data.memory_budget import memory_budget
 from rowrnn.lab.data.mnist import load_bundled
 from rowrnn.lab.data.shaping import Shaping
 
 HUB = "hf:"
-ARRAYS = (".npz", ".npy")
 
 
 @dataclass(frozen=True)
@@ -56,14 +54,18 @@ def load(
             cannot hold.
     """
     if name == "mnist" and data_dir is None:
+        _check_as_it_is(name, shaping, columns)
         return load_bundled()
-    if name.endswith(ARRAYS):
-        return _of_arrays(name)
+    if are_arrays(name):
+        if columns != Columns():
+            raise InputError(f"{name} holds arrays, which have no columns: leave --split-by and --…-column out.")
+        return dataset_of_arrays(name, shaping or Shaping())
     if is_own(name):
         from rowrnn.lab.data.labelled import dataset_of
 
         allowed = memory_budget() if budget is None else budget
         return dataset_of(load_listing(name, columns), shaping or Shaping(), allowed)
+    _check_as_it_is(name, shaping, columns)
     from rowrnn.lab.data.on_disk.tfds import load_tfds  # Imported only where used: TFDS takes seconds to import.
 
     return load_tfds(name, None if data_dir is None else Path(data_dir), budget)
@@ -97,23 +99,9 @@ def is_own(name: str) -> bool:
     return path.exists() and not any(path.glob("*/features.json"))
 
 
-def _of_arrays(name: str) -> Dataset:
-    """Makes a data set of the arrays of a file; splits that are missing are taken from the training examples."""
-    from rowrnn.lab.data.sources.arrays import read_arrays  # Imported only where used.
-
-    splits = read_arrays(name)
-    lacking = [split for split, arrays in splits.items() if "labels" not in arrays]
-    if lacking:
-        raise InputError(f"{name} has no labels for {', '.join(lacking)}; expected an array of them, as y_train.")
-    pairs = {split: (_with_channels(arrays["images"]), arrays["labels"].squeeze()) for split, arrays in splits.items()}
-    words = f"{name}: {', '.join(pairs)}"
-    if "test" not in pairs:
-        pairs["train"], pairs["test"] = parted(*pairs["train"])
-        words += f"; test taken from train, {len(pairs['test'][1])} examples drawn by a fixed seed"
-    classes = 1 + max(int(labels.max()) for _, labels in pairs.values() if labels.size)
-    names = tuple(map(str, range(classes)))
-    return Dataset.from_arrays(name, pairs["train"], pairs["test"], names, words, pairs.get("validation"))
-
-
-def _with_channels(images: np.ndarray) -> np.ndarray:
-    return images[..., None] if images.ndim == 3 else images
+def _check_as_it_is(name: str, shaping: Shaping | None, columns: Columns) -> None:
+    if shaping not in (None, Shaping()) or columns != Columns():
+        raise InputError(
+            f"The data set {name!r} is read as it is: --size, --fit, --colour, --like-mnist, --split-by and "
+            "--label-column are for own files."
+        )

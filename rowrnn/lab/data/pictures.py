@@ -1,7 +1,6 @@
 """One picture file as an array, as a person sees it."""
 
 import io
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rowrnn.lab.data.listing import Item, Unreadable
-from rowrnn.lab.data.reading import check_unreadable, read_all
 
 MOST_PIXELS = 89_478_485  # 256 MiB as RGB; Pillow warns from there on
 GREY = ("1", "L", "LA", "La")
@@ -84,21 +82,3 @@ def _of_many_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
     if values.min() < 0 or values.max() > 65_535:
         raise ValueError(f"its values run from {values.min()} to {values.max()}; expected 8 or 16 bits")
     return ((values + 128) // 257).astype(np.uint8)
-
-
-def readable(
-    items: Sequence[Item], read: Callable[[Item], Any] = read_picture, doing: str = "Reading"
-) -> tuple[list[Item], str]:
-    """Returns the items that can be read, and a sentence about those that cannot.
-
-    Args:
-        items: what to read, in threads.
-        read: `read_picture` or `rowrnn.lab.data.clips.read_clip`.
-        doing: what is done, for the progress bar.
-
-    Raises:
-        InputError: if more than 1 % cannot be read; it names five at most.
-    """
-    errors = [result if isinstance(result, Unreadable) else None for result in read_all(items, read, doing)]
-    words = check_unreadable([error for error in errors if error is not None], len(items))
-    return [item for item, error in zip(items, errors, strict=True) if error is None], words

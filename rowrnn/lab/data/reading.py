@@ -64,7 +64,7 @@ def _attempt(read: Callable[[Item], T], item: Item) -> T | Unreadable:
         return error
 
 
-def check_unreadable(errors: Sequence[Unreadable], total: int) -> str:
+def check_unreadable(errors: Sequence[str], total: int) -> str:
     """Returns a sentence that counts and names unreadable files; "" where there are none.
 
     Raises:
@@ -72,7 +72,7 @@ def check_unreadable(errors: Sequence[Unreadable], total: int) -> str:
     """
     if not errors:
         return ""
-    named = " ".join(str(error) for error in errors[:NAMED])
+    named = " ".join(errors[:NAMED])
     more = f" And {len(errors) - NAMED:,} more." if len(errors) > NAMED else ""
     if len(errors) > MOST_UNREADABLE * total:
         raise InputError(

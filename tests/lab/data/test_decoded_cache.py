@@ -8,7 +8,7 @@ import pytest
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data import decoded_cache
-from rowrnn.lab.data.decoded_cache import cache_folder, decoded
+from rowrnn.lab.data.decoded_cache import cache_folder, decoded, decoded_splits
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.pictures import read_picture
 from tests.helpers.tiny_sets import array_of, save_picture
@@ -97,15 +97,36 @@ def test_unreadable_files_are_left_out_and_said_again(tmp_path):
     many.insert(7, Item("bad.png", tmp_path / "bad.png"))
     for _ in range(2):
         found = decoded(many, read_picture, "")
-        assert found.words.startswith("WARNING: 1 of 121 files left out, which cannot be read: bad.png")
+        (error,) = found.errors
+        assert error.startswith("bad.png cannot be read as a picture")
         np.testing.assert_array_equal(found.kept, [n for n in range(121) if n != 7])
     assert found.cached
 
 
-def test_an_error_leaves_nothing_behind(tmp_path):
-    (tmp_path / "bad.png").write_bytes(b"x")
-    with pytest.raises(InputError, match="1 of 1 files cannot be read"):
-        decoded([Item("bad.png", tmp_path / "bad.png")], read_picture, "")
+def with_broken(folder, good, broken):
+    _, items = save_items(folder)
+    (folder / "bad.png").write_bytes(b"x")
+    return [
+        *(Item(f"{n}", items[0].path) for n in range(good)),
+        *(Item(f"bad{n}.png", folder / "bad.png") for n in range(broken)),
+    ]
+
+
+def test_the_share_that_cannot_be_read_is_counted_over_all_splits(tmp_path):
+    splits = {"train": with_broken(tmp_path, 120, 0), "validation": with_broken(tmp_path, 5, 1)}
+    found, words = decoded_splits(splits, read_picture, "")
+    assert {split: len(arrays) for split, arrays in found.items()} == {"train": 120, "validation": 5}
+    assert words.startswith("WARNING: 1 of 126 files left out, which cannot be read: bad0.png")
+    assert decoded_splits({"train": splits["train"]}, never, "")[1] == ""
+
+
+def test_many_unreadable_files_are_an_error_that_names_five_and_leaves_nothing_behind(tmp_path):
+    splits = {"train": with_broken(tmp_path, 50, 3), "test": with_broken(tmp_path, 0, 4)}
+    with pytest.raises(InputError, match=r"7 of 57 files cannot be read.*bad0.png.*bad1.png.*And 2 more"):
+        decoded_splits(splits, read_picture, "")
+    assert files() == []
+    with pytest.raises(InputError, match="No file of the split 'test' can be read: bad0.png"):
+        decoded_splits({"train": with_broken(tmp_path, 500, 0), "test": with_broken(tmp_path, 0, 1)}, read_picture, "")
     assert files() == []
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from rowrnn.errors import InputError
 from rowrnn.lab.data import pictures
 from rowrnn.lab.data.listing import Item, Unreadable
-from rowrnn.lab.data.pictures import read_picture, readable
+from rowrnn.lab.data.pictures import read_picture
 from tests.helpers.tiny_sets import ORIENTATION, array_of, save_picture
 
 
@@ -127,24 +127,3 @@ def test_a_broken_file_is_named(tmp_path):
     ):
         with pytest.raises(Unreadable, match=item.name):
             read_picture(item)
-
-
-def good(folder, count):
-    save_picture(folder / "good.png", array_of(6))
-    return [Item(f"good {number}", folder / "good.png") for number in range(count)]
-
-
-def test_few_unreadable_files_are_left_out_and_named(tmp_path):
-    items = [*good(tmp_path, 120), broken(tmp_path, "bad.png")]
-    kept, words = readable(items)
-    assert kept == items[:120]
-    assert words.startswith("WARNING: 1 of 121 files left out")
-    assert "bad.png" in words
-    assert readable(items[:120]) == (items[:120], "")
-
-
-def test_many_unreadable_files_are_an_error_that_names_five(tmp_path):
-    items = [*good(tmp_path, 50), *(broken(tmp_path, f"bad{number}.png") for number in range(7))]
-    with pytest.raises(InputError, match=r"7 of 57 files cannot be read.*bad0.png.*bad4.png.*And 2 more") as error:
-        readable(items)
-    assert "bad5.png" not in str(error.value)

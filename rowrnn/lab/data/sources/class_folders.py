@@ -17,8 +17,7 @@ def read_class_folders(place: Path, roots: Mapping[str, Path]) -> Found:
         roots: the folder of each split.
 
     Raises:
-        InputError: if media lie beside the class folders, there are pictures and clips, a clip is empty, or there is
-            only one class.
+        InputError: if media lie beside the class folders, there are pictures and clips, or there is only one class.
     """
     splits: dict[str, list[Item]] = {}
     others: list[Path] = []
@@ -61,7 +60,7 @@ def kinds_of(place: Path, media: list[Path]) -> tuple[str, ...]:
     """Returns what all files of a data set are: pictures, clips, or both for GIFs.
 
     Raises:
-        InputError: if some are pictures and others clips, or a clip is a file of no bytes.
+        InputError: if some are pictures and others clips.
     """
     suffixes = [suffix(path) for path in media]
     only_pictures = PICTURES - CLIPS
@@ -74,9 +73,6 @@ def kinds_of(place: Path, media: list[Path]) -> tuple[str, ...]:
             "subfolder of a class count as the frames of one clip."
         )
     if clips:
-        zero = [relative(path, place) for path in clips if path.is_file() and not path.stat().st_size]
-        if zero:
-            raise InputError(f"{len(zero)} clips of {place} are files of no bytes: {some(zero)}. Take them out.")
         return ("clips",)
     return ("pictures",) if pictures else ("pictures", "clips")
 

@@ -3,9 +3,9 @@
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from rowrnn.lab.data.listing import Item
+from rowrnn.lab.data.listing import Item, Unreadable
 from rowrnn.lab.data.sources.files import some
 
 HEAD = 4096  # bytes, read before a whole file is
@@ -26,7 +26,7 @@ def duplicates(splits: Mapping[str, Sequence[Item]]) -> list[str]:
     if any(item.path is not None and item.path.is_dir() for _, item, _ in found):
         found = [marked for marked in found if marked[1].path is None or not marked[1].path.is_dir()]
     for key_of in (_size, _head, _whole):
-        found = _in_several_splits([(split, item, (*key, key_of(item))) for split, item, key in found])
+        found = _in_several_splits([(split, item, (*key, _attempt(key_of, item))) for split, item, key in found])
     groups: dict[Key, dict[str, str]] = defaultdict(dict)
     for split, item, key in found:
         groups[key].setdefault(split, item.name)
@@ -42,6 +42,14 @@ def _in_several_splits(items: Sequence[Marked]) -> list[Marked]:
     for split, _, key in items:
         splits[key].add(split)
     return [marked for marked in items if len(splits[marked[2]]) > 1]
+
+
+def _attempt(key_of: Callable[[Item], object], item: Item) -> object:
+    """Returns the key of an item; one that nothing else equals for a file that cannot be read, which is told later."""
+    try:
+        return key_of(item)
+    except (OSError, Unreadable):
+        return object()
 
 
 def _size(item: Item) -> object:

@@ -84,9 +84,7 @@ def _with_label_names(found: Found) -> Found:
 
 def _with_label_name(item: Item) -> Item:
     label = item.columns.get("label")
-    if isinstance(label, str) and composed(label) == label:
-        return item
-    if label is None:
+    if label is None or (isinstance(label, str) and _name_of(label) == label):
         return item
     if isinstance(label, list | dict | float):
         raise InputError(

@@ -151,7 +151,13 @@ def _rows_of_json(table: Path, text: str) -> list[tuple[int, Row]]:
 
 def _rows_of_csv(table: Path, text: str) -> list[tuple[int, Row]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    columns = reader.fieldnames or ()
+    try:
+        columns = list(reader.fieldnames or ())
+    except csv.Error as error:
+        raise InputError(f"The first line of {table} is broken: {error}.") from error
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise InputError(f"The first line of {table} names {', '.join(map(repr, twice))} twice; expected each once.")
     if "file_name" not in columns:
         raise InputError(
             f"The first line of {table} names no column 'file_name', only {', '.join(map(repr, columns)) or 'nothing'};"

@@ -7,7 +7,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Listing
 from rowrnn.lab.data.sources.class_folders import nothing_in, read_class_folders
 from rowrnn.lab.data.sources.duplicates import duplicates
-from rowrnn.lab.data.sources.files import ARCHIVES, CLIPS, PICTURES, look, some, suffix, walk
+from rowrnn.lab.data.sources.files import ARCHIVES, CLIPS, PICTURES, Folder, look, some, suffix, walk
 from rowrnn.lab.data.sources.found import Found, class_names, with_columns
 from rowrnn.lab.data.sources.hub import PREFIX, read_hub
 from rowrnn.lab.data.sources.metadata import NAMES as METADATA
@@ -15,7 +15,7 @@ from rowrnn.lab.data.sources.metadata import metadata_in, read_metadata
 from rowrnn.lab.data.sources.pairs import FOLDERS, is_pairs, read_pairs
 from rowrnn.lab.data.sources.parquet import parquet_files, read_parquet
 from rowrnn.lab.data.sources.splits import NAMES as SPLITS
-from rowrnn.lab.data.sources.splits import by_split, completed
+from rowrnn.lab.data.sources.splits import by_split, completed, split_of
 
 LAYOUTS = (
     "Expected a folder with class folders (CLASS/*.png or SPLIT/CLASS/*.png), with metadata.jsonl or metadata.csv "
@@ -85,7 +85,7 @@ def _of_folder(place: Path) -> Found:
     files = parquet_files(place)
     if files:
         return read_parquet(place, files)
-    inside = by_split(here.folders, place)
+    inside = {} if _is_class_named_train(here) else by_split(here.folders, place)
     if not inside and len(here.folders) == 1 and not here.media and metadata_in(place) is None:
         (only,) = here.folders  # as data/train/… or, of an unpacked archive, shapes/train/…
         if only.name == "data" or by_split(look(only).folders, only):
@@ -110,6 +110,14 @@ def _of_folder(place: Path) -> Found:
     if left:
         found.notes.append(f"folders that are no split left out: {some(left)}")
     return found
+
+
+def _is_class_named_train(here: Folder) -> bool:
+    """Returns whether a folder `train` is a class among others, as of vehicles: all hold media and nothing else."""
+    if len(here.folders) < 2 or [split_of(folder.name) for folder in here.folders if split_of(folder.name)] != ["train"]:
+        return False
+    inside = [look(folder) for folder in here.folders]
+    return all(one.media and not one.folders for one in inside) and not any(map(metadata_in, here.folders))
 
 
 def _check_not_both(place: Path, inside: dict[str, bool], table: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from rowrnn.errors import InputError
-from rowrnn.lab.data.listing import Item, Unreadable
+from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.sources.class_folders import kinds_of
 from rowrnn.lab.data.sources.files import composed, left_out, look, relative, some
 from rowrnn.lab.data.sources.found import Found
@@ -83,15 +83,15 @@ def _check_same(root: Path, pictures: Mapping[str, Path], masks: Mapping[str, Pa
 
 
 def _other_size(item: Item, place: Path) -> str:
-    """Returns the sizes of a picture and of its mask in words where they differ, else ""."""
+    """Returns the sizes of a picture and of its mask in words where they differ, else "", as where one is damaged."""
     sizes = []
     paths: tuple[Any, Any] = (item.path, item.columns["mask"])
     for path in paths:
         try:
             with Image.open(path) as image:
                 sizes.append(image.size)
-        except Exception as error:
-            raise Unreadable(f"{path} cannot be read as a picture ({error}).") from error
+        except Exception:  # Pillow's plugins raise anything on damaged files, which are told when they are decoded.
+            return ""
     picture, mask = sizes
     words = "{} is {}x{} and its mask {}x{}"
     return "" if picture == mask else words.format(relative(Path(item.path or place), place), *picture, *mask)

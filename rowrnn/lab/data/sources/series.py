@@ -9,6 +9,8 @@ from jaxtyping import Float64
 
 from rowrnn.errors import InputError
 
+MISSING = ("", "na", "n/a", "nan", "null", "none")
+
 
 @dataclass(frozen=True)
 class Series:
@@ -26,11 +28,14 @@ class Series:
 
 
 def read_series(path: str | Path) -> Series:
-    """Reads a CSV file: columns whose cells are all numbers or empty, and the others as text.
+    """Reads a CSV file: columns whose cells are all numbers or missing, and the others as text.
+
+    A cell is missing that is empty or says so as tables do, by NA, NaN, null or None. A first column without a name that
+    numbers the rows, as pandas writes it, is left out.
 
     Raises:
-        InputError: if it cannot be read, has no header, no column of numbers or no rows, or a row has another number of
-            cells.
+        InputError: if it cannot be read, has no header, no column of numbers or no rows, a row has another number of
+            cells, or a number is infinite.
     """
     try:
         with Path(path).expanduser().open(encoding="utf-8-sig", newline="") as file:
@@ -40,20 +45,31 @@ def read_series(path: str | Path) -> Series:
     wrong = next((number for number, row in enumerate(rows, 1) if len(row) != len(header)), None)
     if wrong is not None:
         raise InputError(f"Row {wrong} of {path} has {len(rows[wrong - 1])} cells, and its header {len(header)}.")
-    if not rows or len(set(header)) < len(header) or any(_number(cell) is not None for cell in header):
+    if not rows or len(set(header)) < len(header) or any(map(_is_number, header)):
         raise InputError(f"{path} starts with {header[:5]}; expected a header of different names, and rows.")
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    if columns.get("") in (tuple(map(str, range(first, first + len(rows)))) for first in (0, 1)):
+        del columns[""]
     numbers = {name: [_number(cell) for cell in cells] for name, cells in columns.items()}
     names = tuple(name for name, cells in numbers.items() if None not in cells)
     if not names:
         raise InputError(f"{path} has no column of numbers among {', '.join(header)}.")
     values = np.array([numbers[name] for name in names], np.float64).T
+    for row, column in np.argwhere(np.isinf(values)):
+        raise InputError(f"Row {row + 1} of {path} has {values[row, column]} in {names[column]!r}; expected a number.")
     return Series(names, values, {name: cells for name, cells in columns.items() if name not in names})
 
 
+def _is_number(cell: str) -> bool:
+    number = _number(cell)
+    return number is not None and not np.isnan(number)
+
+
 def _number(cell: str) -> float | None:
-    """Returns the number in a cell, NaN for an empty one, None for text."""
+    """Returns the number in a cell, NaN for a missing one, None for text."""
+    if cell.strip().lower() in MISSING:
+        return float("nan")
     try:
-        return float(cell) if cell.strip() else float("nan")
+        return None if "_" in cell else float(cell)  # Python takes 1_000 for a number.
     except ValueError:
         return None

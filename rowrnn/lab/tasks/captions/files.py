@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rowrnn.lab.data.decoded_cache import decoded
+from rowrnn.lab.data.decoded_cache import decoded_splits
 from rowrnn.lab.data.labelled import shaped, some_pictures
 from rowrnn.lab.data.listing import Item, Listing
 from rowrnn.lab.data.shaping import Shaping, standardized
@@ -78,11 +78,11 @@ def captions_of(listing: Listing, shaping: Shaping, *, min_count: int) -> Captio
     """
     listing.check("captions")
     preprocessing = shaping.decide(some_pictures(listing.splits["train"]))
-    read, texts, words = {}, {}, [listing.source]
-    for split, items in listing.splits.items():
-        read[split] = decoded(items, partial(shaped, preprocessing), repr(preprocessing), f"Decoding {split}")
-        texts[split] = [texts_of(items[number]) for number in read[split].kept]
-        words += [read[split].words] if read[split].words else []
+    read, unread = decoded_splits(listing.splits, partial(shaped, preprocessing), repr(preprocessing))
+    words = [listing.source, *([unread] if unread else [])]
+    texts = {
+        split: [texts_of(listing.splits[split][number]) for number in arrays.kept] for split, arrays in read.items()
+    }
     vocabulary = Vocabulary.of((text for of_one in texts["train"] for text in of_one), min_count=min_count)
     longest = min(LONGEST, 1 + max(len(split_words(text)) for of_one in texts["train"] for text in of_one))
     splits = {}

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data.clips import read_clip
-from rowrnn.lab.data.decoded_cache import decoded
+from rowrnn.lab.data.decoded_cache import decoded_splits
 from rowrnn.lab.data.listing import Item, Listing, Unreadable, spread
 from rowrnn.lab.data.shaping import Picture, Shaping
 from rowrnn.lab.tasks.clips.examples import Clips, channel_statistics, padded
@@ -86,12 +86,8 @@ def clips_of(listing: Listing, shaping: Shaping, *, frames: int | None = None) -
     some, rates = some_frames(listing.splits["train"])
     preprocessing = shaping.decide(some)
     places = {name: place for place, name in enumerate(listing.classes)}
-    read, words = {}, [listing.source]
-    for split, items in listing.splits.items():
-        read[split] = decoded(
-            items, partial(shaped_clip, preprocessing), f"clip {preprocessing!r}", f"Decoding {split}"
-        )
-        words += [read[split].words] if read[split].words else []
+    read, unread = decoded_splits(listing.splits, partial(shaped_clip, preprocessing), f"clip {preprocessing!r}")
+    words = [listing.source, *([unread] if unread else [])]
     longest = frames or min(MOST_FRAMES, max(map(len, read["train"])))
     if any(len(clip) > longest for clip in read["train"]):
         words.append(f"Of clips of more than {longest} frames so many are taken, evenly spaced.")

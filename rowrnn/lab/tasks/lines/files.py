@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from rowrnn.decoding import ctc
 from rowrnn.errors import InputError
-from rowrnn.lab.data.decoded_cache import decoded
+from rowrnn.lab.data.decoded_cache import decoded_splits
 from rowrnn.lab.data.labelled import shaped, some_pictures
 from rowrnn.lab.data.listing import Listing
 from rowrnn.lab.data.shaping import border_of
@@ -107,13 +107,14 @@ def lines_of(listing: Listing, *, height: int, groups: int, right_to_left: bool 
     listing.check("lines")
     dark_ink = border_of(some_pictures(listing.splits["train"])) > MIDDLE_GREY
     preprocessing = Preprocessing((height, None), channels=1, invert=dark_ink)
-    words, images, texts, names = [listing.source], {}, {}, {}
-    for split, items in listing.splits.items():
-        arrays = decoded(items, partial(shaped, preprocessing), repr(preprocessing), f"Decoding {split}")
+    images, texts, names = {}, {}, {}
+    found, unread = decoded_splits(listing.splits, partial(shaped, preprocessing), repr(preprocessing))
+    words = [listing.source, *([unread] if unread else [])]
+    for split, arrays in found.items():
+        items = listing.splits[split]
         images[split] = [array[..., 0] for array in arrays]
         texts[split] = [composed(items[number].columns["text"]).strip() for number in arrays.kept]
         names[split] = [items[number].name for number in arrays.kept]
-        words += [arrays.words] if arrays.words else []
     alphabet = Alphabet.of([*texts["train"], *texts["validation"]], right_to_left=right_to_left)
     known = set(alphabet.characters)
     unseen = sorted({character for text in texts["test"] for character in text} - known)

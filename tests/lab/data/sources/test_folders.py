@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from rowrnn.errors import InputError
+from rowrnn.lab.data.listing import Unreadable
 from rowrnn.lab.data.pictures import read_picture
 from rowrnn.lab.data.sources.open import open_listing
 from tests.helpers.tiny_sets import array_of, save_classes, save_lines, save_picture, save_splits
@@ -184,6 +185,28 @@ def test_pictures_and_clips_together_are_refused(tmp_path):
     refused(tmp_path, "16 pictures (train/a/p0.png …)", "1 clips (train/a/x.mp4 …)")
 
 
+def test_a_class_may_be_called_train(tmp_path):
+    save_classes(tmp_path, {"bus": 10, "car": 10, "train": 10})
+    listing = open_listing(tmp_path)
+    assert listing.classes == ("bus", "car", "train")
+    assert sum(map(len, listing.splits.values())) == 30
+
+
+def test_pictures_of_splits_that_have_no_labels_are_no_classes(tmp_path):
+    save_classes(tmp_path, {"train": 3, "test1": 3})
+    refused(tmp_path, "have no labels")
+
+
+def test_a_link_to_nowhere_is_an_unreadable_file_among_others(tmp_path):
+    save_splits(tmp_path)
+    (tmp_path / "train" / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    listing = open_listing(tmp_path)
+    (gone,) = [item for item in listing.splits["train"] if item.name.endswith("gone.png")]
+    assert gone.fingerprint() == (str(gone.path),)
+    with pytest.raises(Unreadable, match=r"train/a/gone.png cannot be read \(No such file"):
+        read_picture(gone)
+
+
 def test_several_data_sets_in_a_folder_are_refused(tmp_path):
     save_splits(tmp_path / "first")
     save_splits(tmp_path / "second")
@@ -329,6 +352,24 @@ def test_a_csv_without_file_names_or_with_rows_of_other_lengths_is_refused(tmp_p
     refused(tmp_path, "The first line of", table, "no column 'file_name', only 'name;label'")
     table.write_text("file_name,label\nimages/p0.png,a\nimages/p1.png\n", encoding="utf-8")
     refused(tmp_path, "Line 3 of", table, "has not 2 values")
+    table.write_text('file_name,"label\n', encoding="utf-8")
+    refused(tmp_path, "The first line of", table, "is broken")
+    table.write_text("file_name,label,label\nimages/p0.png,a,b\n", encoding="utf-8")
+    refused(tmp_path, "The first line of", table, "names 'label' twice")
+
+
+def test_labels_are_the_same_with_and_without_spaces_around(tmp_path):
+    save_classes(tmp_path, {"images": 4})
+    rows = "".join(f"images/p{n}.png,{label}\n" for n, label in enumerate(("cat", "cat ", " dog", "dog")))
+    (tmp_path / "metadata.csv").write_text("file_name,label\n" + rows, encoding="utf-8")
+    assert open_listing(tmp_path).classes == ("cat", "dog")
+
+
+def test_a_text_that_is_null_is_named(tmp_path):
+    save_classes(tmp_path, {"images": 3})
+    save_lines(tmp_path / "metadata.jsonl", [{"file_name": f"images/p{n}.png", "text": None} for n in range(3)])
+    with pytest.raises(InputError, match=r"The text of images/p\d.png is None; expected a string"):
+        open_listing(tmp_path).check("lines")
 
 
 # Masks
@@ -353,6 +394,8 @@ def test_masks_that_are_missing_or_of_another_size_are_refused(tmp_path):
     save_pairs(tmp_path)
     save_picture(tmp_path / "masks" / "3.png", array_of(0, 6, 9, 1))
     refused(tmp_path, "1 masks", "images/3.jpg is 8x6 and its mask 9x6")
+    (tmp_path / "masks" / "3.png").write_bytes(b"x")  # told when it is decoded, as other broken files
+    assert sum(map(len, open_listing(tmp_path).splits.values())) == 10
     (tmp_path / "masks" / "3.png").unlink()
     refused(tmp_path, "have none of the same name in", tmp_path / "masks", "3.jpg")
     (tmp_path / "images" / "3.jpg").unlink()

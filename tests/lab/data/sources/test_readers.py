@@ -69,9 +69,20 @@ def test_a_series_has_columns_of_numbers_and_times(tmp_path):
     assert found.times == {"date": ("2016-07-01", "2016-07-02")}
 
 
+@pytest.mark.parametrize("missing", ["NA", "nan", "NULL", "None", " n/a "])
+def test_a_cell_may_say_that_its_value_is_missing(tmp_path, missing):
+    path = tmp_path / "a.csv"
+    path.write_text(f",x,code\n0,1.5,1_000\n1,{missing},2_000\n", encoding="utf-8")
+    found = read_series(path)
+    assert found.names == ("x",)  # The rows' numbers of pandas are none of the series.
+    np.testing.assert_array_equal(found.values, [[1.5], [np.nan]])
+    assert found.times == {"code": ("1_000", "2_000")}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ("a,b\n1,2\n3,-inf\n", "Row 2 of .* has -inf in 'b'"),
         ("", "expected a header"),
         ("1,2\n3,4\n", "expected a header"),
         ("a,a\n3,4\n", "expected a header"),
