@@ -25,6 +25,7 @@ class Card:
         right_to_left: whether the lines that it reads run from right to left.
         vocabulary: words of a captioner, in the order of their ids.
         frames_per_second: of the clips that it was trained on.
+        most_frames: frames of the longest clips that it was trained on; of longer ones it gets so many, evenly spaced.
         data: what it was trained on, in words.
         licence: terms under which it may be used.
         scores: what was measured, by name: numbers, or dicts of them.
@@ -46,6 +47,7 @@ class Card:
     right_to_left: bool = False
     vocabulary: tuple[str, ...] = ()
     frames_per_second: float | None = None
+    most_frames: int | None = None
     data: str = ""
     licence: str = ""
     scores: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -109,7 +111,7 @@ def _fits(value: Any, default: Any, name: str) -> bool:
     match name:
         case "preprocessing":
             return value is None or isinstance(value, Preprocessing)
-        case "frames_per_second" | "parameters":
+        case "frames_per_second" | "most_frames" | "parameters":
             return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     if isinstance(default, tuple):
         return isinstance(value, tuple) and all(isinstance(part, str) for part in value)

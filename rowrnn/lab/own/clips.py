@@ -138,6 +138,7 @@ class OwnClips(Study[Options]):
             preprocessing=data.preprocessing,
             classes=data.class_names,
             frames_per_second=data.frames_per_second,
+            most_frames=int(np.shape(data.train.frames)[1]),
             data=data.source,
         )
 

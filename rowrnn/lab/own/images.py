@@ -84,6 +84,13 @@ class OwnImages(Study[Options]):
             )
         some = data.train.read(range(min(len(data.train), MEASURED))) if isinstance(data.train, Kept) else data.train
         preprocessing = standardized(data.preprocessing, np.asarray(some.images))
+        multiple = RENET_PATCH[0] ** 2
+        if options.model == "renet" and any(side % multiple for side in data.shape[:2]):
+            height, width = (max(multiple, multiple * round(side / multiple)) for side in data.shape[:2])
+            raise InputError(
+                f"A ReNet reads patches of patches, so that both sides are multiples of {multiple}; these images have "
+                f"{data.shape[0]}x{data.shape[1]} pixels. Bring them to another size, as by --size {height} {width}."
+            )
         super().__init__(options, dataclasses.replace(data, preprocessing=preprocessing))
         self.floats = preprocessing.to_floats
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from rowrnn.errors import InputError
+
 OTHERS = 2  # further answers that are told
 UNSURE_BELOW = 0.7
 """Probability below which an answer is marked as unsure."""
@@ -63,7 +65,15 @@ def of_probabilities(
         classes: names of the classes.
         probability: of each class.
         details: further values for programs.
+
+    Raises:
+        InputError: if there are not as many names as probabilities.
     """
+    if len(classes) != len(probability):
+        raise InputError(
+            f"The model tells {len(probability)} classes apart, and its card names {len(classes)}: give rowrnn.save "
+            "the card of this model."
+        )
     best = [(classes[place], float(probability[place])) for place in np.argsort(-probability, kind="stable")]
     by_name = dict(zip(classes, probability.tolist(), strict=True))
     return Answer(file, *best[0], tuple(best[1 : 1 + OTHERS]), details={"probabilities": by_name, **details})
@@ -74,17 +84,28 @@ def rows_of(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> list[list
     rows = [["file", "answer", "sure %", "", "or"]]
     for answer in answers:
         if answer.error:
-            rows.append([answer.file, "", "", "unreadable", ""])
+            rows.append([shown(answer.file), "", "", "unreadable", ""])
             continue
         others = ", ".join(f"{name} {100 * probability:.1f}" for name, probability in answer.others)
         mark = "unsure" if answer.unsure(below) else ""
-        rows.append([answer.file, answer.answer, f"{100 * answer.probability:.1f}", mark, others])
+        rows.append([shown(answer.file), answer.answer, f"{100 * answer.probability:.1f}", mark, others])
     return rows
 
 
 def as_json(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> str:
     """Returns the answers as JSON, one object a line."""
-    return "".join(f"{json.dumps(answer.flat(below), ensure_ascii=False)}\n" for answer in answers)
+    return "".join(f"{_json_of(answer.flat(below))}\n" for answer in answers)
+
+
+def _json_of(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    # Names of files that are no UTF-8 are escaped as Python's, so that what reads them back has the same name.
+    return text if shown(text) == text else json.dumps(value)
+
+
+def shown(text: str) -> str:
+    """Returns a text for people: bytes of a file's name that are no UTF-8 are written as backslash escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def as_csv(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> str:

@@ -12,6 +12,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data.clips import read_frames
 from rowrnn.lab.data.listing import Item, Unreadable
 from rowrnn.lab.predict.answer import Answer, of_probabilities
+from rowrnn.lab.tasks.clips.examples import evenly_spaced
 from rowrnn.lab.tasks.clips.files import shaped_clip
 from rowrnn.models import VideoClassifier
 from rowrnn.saving import Card
@@ -36,7 +37,8 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
 def by_frame(model: Any, card: Card, item: Item) -> Float[np.ndarray, "t classes"]:
     """Returns the probability of every class after each frame of a clip.
 
-    A model that answers after the last frame reads frames one after the other, so that a clip may have any length.
+    Of a clip that is longer than those of the training, evenly spaced frames are taken, as there. A model that answers
+    after the last frame reads frames one after the other, so that a clip of any length fits into memory.
 
     Raises:
         InputError: if the clip cannot be read.
@@ -44,6 +46,7 @@ def by_frame(model: Any, card: Card, item: Item) -> Float[np.ndarray, "t classes
     if getattr(model, "pooling", None) == "last":
         return _streamed(model, card, item)
     frames = shaped_clip(card.needed_preprocessing(), item)
+    frames = frames[evenly_spaced(len(frames), card.most_frames or len(frames))]
     # Lengths are rounded up, so that clips of similar length share a compiled program.
     room = 1 << (len(frames) - 1).bit_length()
     padded = np.zeros((1, room, *frames.shape[1:]), np.uint8)
@@ -55,8 +58,14 @@ def by_frame(model: Any, card: Card, item: Item) -> Float[np.ndarray, "t classes
 
 def _streamed(model: VideoClassifier, card: Card, item: Item) -> Float[np.ndarray, "t classes"]:
     preprocessing, state, logits = card.needed_preprocessing(), None, []
+    kept = None
+    if card.most_frames is not None:  # Only who has seen the last frame knows which ones are evenly spaced.
+        length = sum(1 for _ in read_frames(item)[0])
+        kept = set(evenly_spaced(length, card.most_frames).tolist())
     frames, _ = read_frames(item)
-    for frame in frames:
+    for number, frame in enumerate(frames):
+        if kept is not None and number not in kept:
+            continue
         floats = jnp.asarray(preprocessing.to_floats(np.asarray(preprocessing.to_bytes(frame[None]))))
         state, of_frame = _step(model, model.initial_state(floats) if state is None else state, floats)
         logits.append(of_frame[0])
@@ -80,4 +89,6 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
     del answer
     from rowrnn.lab.tasks.clips.pictures import film  # Imported only where used: Matplotlib takes long.
 
-    return film(shaped_clip(card.needed_preprocessing(), item), by_frame(model, card, item), card.classes)
+    frames = shaped_clip(card.needed_preprocessing(), item)
+    frames = frames[evenly_spaced(len(frames), card.most_frames or len(frames))]
+    return film(frames, by_frame(model, card, item), card.classes)

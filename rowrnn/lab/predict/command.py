@@ -9,16 +9,16 @@ from typing import Any
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
-from rowrnn.lab.predict.answer import UNSURE_BELOW, Answer, as_csv, as_json, rows_of
+from rowrnn.lab.predict.answer import UNSURE_BELOW, Answer, as_csv, as_json, rows_of, shown
 from rowrnn.lab.predict.files import items_of
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.saving.card import Card
 from rowrnn.saving.model_file import load
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-CLIPS = (".mp4", ".avi", ".gif", ".mov", ".mkv", ".webm")
-TASKS: dict[str, tuple[str, ...]] = {"images": PICTURES, "lines": PICTURES, "clips": CLIPS, "captions": PICTURES}
-"""The suffixes of the files of each task; the module of its name answers."""
+MEDIA = {"images": "pictures", "lines": "pictures", "clips": "clips", "captions": "pictures"}
+"""What the files of each task are; the module of its name answers."""
+NEEDED = {"clips": "logits_by_frame", "captions": "beam"}
+"""Methods of a model that tasks need, other than a call."""
 STANDARD_OUTPUT = Path("-")
 
 
@@ -56,8 +56,8 @@ def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
             there, or no file can be read.
     """
     model, card = load(path, wish.name, wish.seed)
-    module = _module_of(path, card)
-    items = items_of(files, TASKS[card.task])
+    module = _module_of(path, model, card)
+    items = items_of(files, MEDIA[card.task])
     answers: list[Answer] = module.answer(model, card, items)
     if all(answer.error for answer in answers):
         raise InputError(" ".join(answer.error for answer in answers[:3]))
@@ -72,8 +72,13 @@ def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
     return answers
 
 
-def _module_of(path: str, card: Card) -> Any:
-    if card.task not in TASKS:
+def _module_of(path: str, model: Any, card: Card) -> Any:
+    if card.task in NEEDED and not hasattr(model, NEEDED[card.task]):
+        raise InputError(
+            f"The card of {path} says that it is a model for {card.task}, and it is a {type(model).__name__}, which is "
+            "none: give rowrnn.save the card of this model."
+        )
+    if card.task not in MEDIA:
         raise InputError(
             f"The model {path} has no card that says what to do with a file: train one by rowrnn train, or give its "
             "card to rowrnn.save."
@@ -82,12 +87,14 @@ def _module_of(path: str, card: Card) -> Any:
 
 
 def _write(place: Path, text: str) -> None:
+    content = text.encode("utf-8", "surrogateescape")  # Names of files may be no UTF-8.
     if place == STANDARD_OUTPUT:
-        sys.stdout.write(text)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
         return
     try:
         with whole_file(place) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_bytes(content)
     except OSError as error:
         raise InputError(f"{place} cannot be written ({error.strerror}).") from None
 
@@ -99,7 +106,7 @@ def _print(answers: Sequence[Answer], below: float) -> None:
     terminal().print(plain_table(rows_of(answers, below), words=("file",)))
     for answer in answers:
         if answer.error:
-            print(answer.error, file=sys.stderr)
+            print(shown(answer.error), file=sys.stderr)
 
 
 def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Sequence[Answer], folder: Path) -> None:
@@ -123,3 +130,5 @@ def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Se
             figure = module.picture_of(model, card, item, answer)
             figure.savefig(folder / f"{name}{number}.png")
             plt.close(figure)
+    drawn = sum(taken.values())
+    print(f"{drawn} picture{'s' * (drawn > 1)} in {folder}", file=sys.stderr)

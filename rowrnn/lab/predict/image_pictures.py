@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.pictures import read_picture
-from rowrnn.lab.predict.answer import Answer
+from rowrnn.lab.predict.answer import Answer, shown
 from rowrnn.saving.card import Card
 
 CLASSES = 10  # most probable classes that are drawn
@@ -23,7 +23,7 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Figure:
     seen = np.asarray(card.needed_preprocessing().to_bytes(picture[None]))
     by_row = getattr(model, "logits_by_row", None)
     figure, panels = plt.subplots(1, 3, figsize=(10, 3.6), width_ratios=[1, 1, 1.4])
-    _show(panels[0], picture, item.name)
+    _show(panels[0], picture, shown(item.name))
     _show(panels[1], seen[0], "as the network sees it")
     probability = np.array([answer.details["probabilities"][name] for name in card.classes])
     best = np.argsort(-probability, kind="stable")[:CLASSES]

@@ -34,6 +34,11 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
             answers.append(Answer(item.name, error=str(error)))
             continue
         logits, steps = logits_of(model, image)
+        if logits.shape[-1] != len(card.alphabet) + 1:
+            raise InputError(
+                f"The model tells {logits.shape[-1] - 1} characters apart, and its card names {len(card.alphabet)}: "
+                "give rowrnn.save the card of this model."
+            )
         best = ctc.best_path(logits, steps)
         searched = ctc.beam_search(logits, steps, beam=BEAM)
         text, other = (alphabet.decode(np.asarray(of.labels)[0, : int(of.lengths[0])]) for of in (searched, best))

@@ -28,6 +28,7 @@ STYLE = {
     "font.size": 10,
     "grid.alpha": 0.25,
     "legend.frameon": False,
+    "text.parse_math": False,  # Names of people's classes and files may have a $.
 }
 
 

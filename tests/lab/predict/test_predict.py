@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import threading
+from pathlib import Path
 
 import chex
 import jax
@@ -24,6 +27,7 @@ from rowrnn.lab.predict.images import probabilities
 from rowrnn.models import Classifier, FrameCNN, VideoClassifier
 from rowrnn.saving import Card, Preprocessing
 from rowrnn.sequence.stack import stack
+from tests.helpers.tiny_sets import array_of, save_picture
 
 CLASSES = ("a cat", "dög", "=1+1")
 PREPROCESSING = Preprocessing((6, 5), fit="stretch", channels=1, mean=(0.4,), std=(0.3,))
@@ -52,9 +56,22 @@ def pictures(tmp_path):
 
 
 def test_a_file_a_folder_and_a_pattern_name_each_file_once(pictures):
-    names = [item.name for item in items_of([str(pictures), str(pictures / "*.png")], (".png", ".jpg"))]
+    names = [item.name for item in items_of([str(pictures), str(pictures / "*.png")], "pictures")]
     assert names == [str(pictures / name) for name in ("a b.png", "c.jpg", "é.png")]
-    assert [item.name for item in items_of([str(pictures / "notes.txt")], (".png",))] == [str(pictures / "notes.txt")]
+    assert [item.name for item in items_of([str(pictures / "notes.txt")], "pictures")] == [str(pictures / "notes.txt")]
+
+
+def test_a_folder_of_frames_is_one_clip_and_so_are_those_below_a_folder(tmp_path):
+    for clip in ("first", "second"):
+        for number in (1, 2, 10):
+            save_picture(tmp_path / clip / f"f{number}.pgm", array_of(number, channels=1))
+    (tmp_path / "film.M4V").write_bytes(b"x")
+    clips = [item.path for item in items_of([str(tmp_path)], "clips")]
+    assert clips == [tmp_path / "film.M4V", tmp_path / "first", tmp_path / "second"]
+    assert [item.path for item in items_of([str(tmp_path / "first")], "clips")] == [tmp_path / "first"]
+    assert [item.path for item in items_of([str(tmp_path / "*d")], "clips")] == [tmp_path / "second"]
+    pictures = [item.path for item in items_of([str(tmp_path)], "pictures")]
+    assert pictures == [tmp_path / clip / f"f{n}.pgm" for clip in ("first", "second") for n in (1, 2, 10)]
 
 
 @pytest.mark.parametrize(
@@ -63,11 +80,32 @@ def test_a_file_a_folder_and_a_pattern_name_each_file_once(pictures):
         ("nowhere.png", "There is no file nowhere.png"),
         ("https://example.org/a.png", "is an address"),
         ("*.webp", "There is no file"),
+        ("test*", "It matches 1 folders only"),
+        ("tests", "There are no pictures in tests; expected files that end in .*png"),
     ],
 )
-def test_names_that_mean_no_file(name, message):
-    with pytest.raises(InputError, match=message.replace("*", r"\*")):
-        items_of([name], (".png",))
+def test_names_that_mean_no_file(tmp_path, monkeypatch, name, message):
+    (tmp_path / "tests").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        items_of([name], "pictures")
+
+
+def test_no_name_at_all_is_an_error_too():
+    with pytest.raises(InputError, match="Name the clips"):
+        items_of([], "clips")
+
+
+def test_a_pipe_can_be_read(tmp_path):
+    content = io.BytesIO()
+    Image.fromarray(array_of(0, channels=1)[..., 0]).save(content, "PNG")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content.getvalue(),))
+    writer.start()
+    (item,) = items_of([str(pipe)], "pictures")
+    assert item.read() == content.getvalue()
+    writer.join()
 
 
 def test_standard_input_is_read_once(monkeypatch):
@@ -75,7 +113,7 @@ def test_standard_input_is_read_once(monkeypatch):
         buffer = io.BytesIO(b"bytes")
 
     monkeypatch.setattr("sys.stdin", Input())
-    (item,) = items_of(["-"], (".png",))
+    (item,) = items_of(["-"], "pictures")
     assert item.read() == item.read() == b"bytes"
 
 
@@ -102,6 +140,34 @@ def test_json_and_csv_hold_the_answers():
         ["x, y.png", "dög", "0.500000", "true", ""],
         ["z", "", "", "", "No."],
     ]
+
+
+def test_names_that_are_no_utf8_come_back_as_they_were(kept, tmp_path, capfdbinary):
+    folder = os.fsencode(tmp_path)
+    name = folder + b"/caf\xe9 $x$.png"
+    Image.fromarray(array_of(0, channels=1)[..., 0]).save(tmp_path / "plain.png")
+    os.rename(folder + b"/plain.png", name)
+    wish = Wish(json=tmp_path / "out.jsonl", csv=tmp_path / "out.csv", draw=tmp_path / "drawn")
+    tell(kept, [os.fsdecode(name)], wish)
+    assert json.loads((tmp_path / "out.jsonl").read_text())["file"] == os.fsdecode(name)
+    assert name in (tmp_path / "out.csv").read_bytes()
+    shown = capfdbinary.readouterr()
+    assert b"caf\\xe9" in shown.out.replace(b"\n", b"")
+    assert shown.err == b"1 picture in " + os.fsencode(tmp_path / "drawn") + b"\n"
+    assert len(list((tmp_path / "drawn").iterdir())) == 1
+    tell(kept, [os.fsdecode(name)], Wish(csv=Path("-")))
+    assert name in capfdbinary.readouterr().out
+
+
+def test_a_card_of_another_model_is_refused(tmp_path, pictures):
+    for card, message in (
+        (Card(task="images", preprocessing=PREPROCESSING, classes=("a", "b")), "tells 3 classes apart.*names 2"),
+        (Card(task="clips", preprocessing=PREPROCESSING, classes=CLASSES), "a model for clips, and it is a Classifier"),
+        (Card(task="captions", preprocessing=PREPROCESSING), "a model for captions, and it is a Classifier"),
+    ):
+        rowrnn.save(model(), tmp_path / "m.safetensors", card)
+        with pytest.raises(InputError, match=message):
+            tell(str(tmp_path / "m.safetensors"), [str(pictures / "c.jpg")])
 
 
 def test_answers_are_those_of_the_model_on_the_prepared_picture(kept, pictures, capsys):
@@ -160,10 +226,12 @@ def test_a_clip_that_is_read_frame_by_frame_gets_the_answer_of_the_whole(tmp_pat
     rngs = nnx.Rngs(0)
     cnn = FrameCNN((6, 8, 1), 4, 5, context=3, rngs=rngs)
     reader = VideoClassifier(cnn, stack(GRU, 5, 4, layers=2, rngs=rngs), 3, rngs=rngs)
-    card = Card(task="clips", preprocessing=preprocessing, classes=CLASSES)
-    found = by_frame(reader, card, Item("clip", tmp_path / "clip"))
     videos = preprocessing(frames[..., None] if grey else frames)[None]
-    np.testing.assert_allclose(found, jax.nn.softmax(reader.logits_by_frame(videos))[0], atol=1e-5)
+    # Of a clip longer than in training, evenly spaced frames: the middles of three parts of five are 0, 2 and 4.
+    for most, seen in ((None, videos), (8, videos), (3, videos[:, ::2])):
+        card = Card(task="clips", preprocessing=preprocessing, classes=CLASSES, most_frames=most)
+        found = by_frame(reader, card, Item("clip", tmp_path / "clip"))
+        np.testing.assert_allclose(found, jax.nn.softmax(reader.logits_by_frame(seen))[0], atol=1e-5)
 
 
 def test_a_folder_without_frames_is_named(tmp_path):

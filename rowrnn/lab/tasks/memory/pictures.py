@@ -34,6 +34,7 @@ def accuracy(record: Record) -> Figure:
         band(axes, np.array(record.entries["delays"]), values, color, row["model"], limits=PERCENT)
     axes.axvline(protocol["delay"], color="grey", linestyle=":", linewidth=1, label="longest in training")
     axes.set_xscale("symlog", linthresh=1)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set(
         title="How long does a cell remember?",
         xlabel=f"{protocol['filler']} rows between the digit and the question",
