@@ -72,14 +72,14 @@ MODELS: dict[str, Recipe] = {
     ),
     "french_lines": Recipe(
         "lines",
-        ("--seeds", "1"),
+        ("--model", "lstm", "--seeds", "3"),
         "Copiste d'un jour 2024 (BAnQ), 5,410 lines of French handwriting by 268 hands",
         "CC BY 4.0",
         "single lines of French handwriting, levelled, dark on light; hands unlike those of the set are read worse",
     ),
     "lips": Recipe(
         "clips",
-        ("--seeds", "3"),
+        ("--model", "gru", "--frames", "12", "--seeds", "3"),
         "GRID corpus (Cooke et al. 2006), lips of one speaker, 51 words",
         "CC BY 4.0",
         "to try a model on clips; it knows one person's lips and 51 words",
