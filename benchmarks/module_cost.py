@@ -3,7 +3,7 @@
 Both compute the same, are jitted and are called step by step. They are timed alternately in one process.
 
     python benchmarks/module_cost.py            a minute; gives the committed results
-    python -m rowrnn publish runs/module_cost   renews results/ and the pages from a finished run
+    rowrnn publish runs/module_cost   renews results/ and the pages from a finished run
 """
 
 import itertools

@@ -4,7 +4,7 @@ All images of a prepared set are written as PNGs into class folders. Both are lo
 the same `Dataset`: TFDS; the folder when nothing is cached; the folder at the second start.
 
     python benchmarks/own_data.py --data-dir ~/tensorflow_datasets    minutes; gives the committed results
-    python -m rowrnn publish runs/own_data                            renews results/ and the pages from a finished run
+    rowrnn publish runs/own_data                            renews results/ and the pages from a finished run
 """
 
 import os

@@ -6,7 +6,7 @@ over the cores. Contenders are timed in alternating rounds; results are medians,
 
     python benchmarks/scan_speed.py            half an hour; the committed results are three runs joined with --join
     python benchmarks/scan_speed.py --quick    a minute: four cases
-    python -m rowrnn publish runs/scan_speed   renews results/ and the pages from a finished run
+    rowrnn publish runs/scan_speed   renews results/ and the pages from a finished run
 """
 
 import itertools

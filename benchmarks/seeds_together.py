@@ -5,7 +5,7 @@ start to end; both ways are timed alternately.
 
     python benchmarks/seeds_together.py            ten minutes; gives the committed results
     python benchmarks/seeds_together.py --quick    a minute, to see that it runs
-    python -m rowrnn publish runs/seeds_together   renews results/ and the pages from a finished run
+    rowrnn publish runs/seeds_together   renews results/ and the pages from a finished run
 """
 
 import itertools

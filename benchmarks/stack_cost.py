@@ -5,7 +5,7 @@ times of plain layers, one for each layer and direction, with inputs of the same
 one process.
 
     python benchmarks/stack_cost.py            two minutes; gives the committed results
-    python -m rowrnn publish runs/stack_cost   renews results/ and the pages from a finished run
+    rowrnn publish runs/stack_cost   renews results/ and the pages from a finished run
 """
 
 import time

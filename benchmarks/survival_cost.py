@@ -6,7 +6,7 @@ alternately in one process. A checkpoint, which a training saves after each epoc
 
     python benchmarks/survival_cost.py            ten minutes; gives the committed results
     python benchmarks/survival_cost.py --quick    a minute, to see that it runs
-    python -m rowrnn publish runs/survival_cost   renews results/ and the pages from a finished run
+    rowrnn publish runs/survival_cost   renews results/ and the pages from a finished run
 """
 
 import io

@@ -6,7 +6,7 @@ set is scored after each epoch, and the time includes this; it is not used to se
 
     python benchmarks/time_to_accuracy.py            half an hour; gives the committed results
     python benchmarks/time_to_accuracy.py --quick    a minute, to see that it runs
-    python -m rowrnn publish runs/time_to_accuracy   renews results/ and the pages from a finished run
+    rowrnn publish runs/time_to_accuracy   renews results/ and the pages from a finished run
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""Commands on runs, `python -m rowrnn runs`, `compare`, `draw`, `export` and `publish`, and `native`."""
+"""Commands on runs, `rowrnn runs`, `compare`, `draw`, `export` and `publish`, and `native`."""
 
 import sys
 from json import dumps as to_text
@@ -25,6 +25,8 @@ from rowrnn.recurrence import native_library
 from rowrnn.saving.model_file import bundled
 
 SCORES = "Mean over seeds, ± its 95 % interval where there are several; of the test set unless it says validation."
+
+Model = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
 
 app = SubcommandApp()
 
@@ -56,7 +58,7 @@ def list_runs(
     for run in runs:
         if run.resumed_by():
             print(f"Go on with: {run.resumed_by()}")
-    print("Compare runs with: python -m rowrnn compare RUN RUN, draw one again with: python -m rowrnn draw RUN")
+    print("Compare runs with: rowrnn compare RUN RUN, draw one again with: rowrnn draw RUN")
 
 
 @app.command
@@ -113,7 +115,10 @@ def draw_run(run: tyro.conf.Positional[Path], format: Format = "png") -> None:
 
 
 @app.command(name="train")
-def train_model(task: tyro.conf.Positional[Annotated[str, KnownNames(TASKS)]], data: tyro.conf.Positional[str]) -> None:
+def train_model(
+    task: Annotated[tyro.conf.Positional[str], KnownNames(TASKS), tyro.conf.arg(metavar="TASK")],
+    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")],
+) -> None:
     """Trains a model on own data; `rowrnn train TASK --help` lists the options of a task.
 
     Args:
@@ -125,8 +130,8 @@ def train_model(task: tyro.conf.Positional[Annotated[str, KnownNames(TASKS)]], d
 
 @app.command
 def predict(
-    model: tyro.conf.Positional[str],
-    files: tyro.conf.Positional[tuple[str, ...]],
+    model: Model,
+    files: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FILES…")],
     name: str | None = None,
     seed: int = 0,
     json: Path | None = None,
@@ -164,9 +169,14 @@ def list_models() -> None:
 
 @app.command(name="export")
 def export_model(
-    model: tyro.conf.Positional[str], file: tyro.conf.Positional[Path], name: str | None = None, seed: int = 0
+    model: Model,
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")],
+    name: str | None = None,
+    seed: int = 0,
 ) -> None:
     """Writes a trained model as one file that runs without rowrnn: jax.export.deserialize(...).call(images).
+
+    The scores come in the order of the classes that are printed.
 
     Args:
         model: the directory of a run, the file of a model, or the name of a bundled one.
@@ -174,8 +184,10 @@ def export_model(
         name: name of the model, where a run keeps several, as "Row LSTM".
         seed: which of the run's seeds, from 0.
     """
-    export_kept(model, name, file, seed)
+    classes = export_kept(model, name, file, seed)
     print(f"{file}: {file.stat().st_size:,} bytes. Run it with jax.export.deserialize(bytearray(data)).call(images).")
+    if classes:
+        print(f"Classes, in the order of the scores: {', '.join(classes)}.")
 
 
 @app.command
@@ -204,8 +216,8 @@ def compile_native() -> None:
 
 def main() -> None:
     """Runs the command that the command line names; errors end it with their message and exit code."""
-    if sys.argv[1:2] == ["train"] and set(sys.argv[2:3]) <= set(TASKS) and len(sys.argv) > 2:
-        train(sys.argv[2], sys.argv[3:])  # Its options are those of the task.
-        return
     with exit_on_error("rowrnn"):
-        app.cli(prog="python -m rowrnn")
+        if sys.argv[1:2] == ["train"] and sys.argv[2:3] and not sys.argv[2].startswith("-"):
+            train(sys.argv[2], sys.argv[3:])  # Its options are those of the task.
+            return
+        app.cli(prog="rowrnn")

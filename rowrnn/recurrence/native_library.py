@@ -7,6 +7,7 @@ library is compiled again; without a compiler, a cached library made by another 
 import ctypes
 import functools
 import hashlib
+import logging
 import os
 import platform
 import shlex
@@ -22,6 +23,7 @@ KERNELS = Path(__file__).with_name("kernels")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
 TARGETS = ("lstm_forward", "lstm_backward", "gru_forward", "gru_backward")
 PROCESSOR = Path("/proc/cpuinfo")
+LOG = logging.getLogger("rowrnn")
 DIGITS = 16  # hexadecimal digits of each checksum in a file name
 
 
@@ -95,6 +97,7 @@ def _intact(directory: Path, stem: str) -> Path | None:
 def _compiled(compiler: Sequence[str], include: Path, directory: Path, stem: str) -> Path:
     """Compiles the library and returns its path; the file gets its final name only when it is completely on disk."""
     directory.mkdir(parents=True, exist_ok=True)
+    LOG.warning("rowrnn: LSTM and GRU are compiled for this CPU, once; this takes some seconds.")
     with tempfile.TemporaryDirectory(dir=directory) as partial:
         built = Path(partial) / "recurrence.so"
         _run(compiler, *FLAGS, "-I", str(include), str(KERNELS / "recurrence.cc"), "-o", str(built))

@@ -146,7 +146,7 @@ def _described(file: Path, metadata: dict[str, str]) -> dict[str, Any]:
     if metadata == WEIGHTS_ONLY:
         raise InputError(
             f"{file} has the weights of a model whose classes cannot be saved: the program beside it, with the suffix "
-            ".stablehlo, has its code; python -m rowrnn export makes both one file."
+            ".stablehlo, has its code; rowrnn export makes both one file."
         )
     if ENTRY not in metadata:
         raise InputError(

@@ -26,7 +26,7 @@ def test_readme_is_one_screen_with_code_first():
 
 COMMANDS = "\n".join(
     [code for page in PAGES for code in blocks(page, "bash")]
-    + re.findall(r"`(?:python|make) [^`]*`", "\n".join(text_of(page) for page in PAGES))
+    + re.findall(r"`(?:python|make|rowrnn) [^`]*`", "\n".join(text_of(page) for page in PAGES))
 )
 
 
@@ -35,7 +35,7 @@ def test_a_script_that_pages_name_exists(script):
     assert (ROOT / script).is_file() or script == "experiments/NAME.py"
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"python -m rowrnn (\w+)", COMMANDS))))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"(?:^|[\s`])rowrnn ([a-z]+)", COMMANDS))))
 def test_a_command_that_pages_name_exists(command, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["rowrnn", command, "--help"])
     with pytest.raises(SystemExit) as ended:

@@ -12,7 +12,7 @@ from rowrnn.lab.data.dataset import Dataset, Split, on_device
 from rowrnn.lab.data.decoded_cache import decoded_splits
 from rowrnn.lab.data.listing import Item, Listing, Unreadable, spread
 from rowrnn.lab.data.pictures import read_picture
-from rowrnn.lab.data.shaping import LOOKED_AT, Picture, Shaping
+from rowrnn.lab.data.shaping import LOOKED_AT, Picture, Shaping, in_words
 from rowrnn.saving.preprocessing import Preprocessing
 
 
@@ -65,7 +65,7 @@ def dataset_of(listing: Listing, shaping: Shaping, budget: int) -> Dataset:
     places = {name: place for place, name in enumerate(listing.classes)}
     images, labels = {}, {}
     found, unread = decoded_splits(listing.splits, partial(shaped, preprocessing), repr(preprocessing))
-    words = [listing.source, *([unread] if unread else [])]
+    words = [listing.source, in_words(preprocessing), *([unread] if unread else [])]
     for split, arrays in found.items():
         items = listing.splits[split]
         images[split] = arrays.stacked()

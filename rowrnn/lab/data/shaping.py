@@ -53,6 +53,15 @@ class Shaping:
         )
 
 
+def in_words(preprocessing: Preprocessing) -> str:
+    """Returns a sentence about the size and colour that pictures are brought to."""
+    height, width = preprocessing.size
+    size = f"{height}x{width} pixels" if width is not None else f"{height} rows of pixels"
+    digits = ", each with the digit that was found in it" if preprocessing.like_mnist else ""
+    inverted = ", light and dark exchanged" if preprocessing.invert else ""
+    return f"Models see {size}, {'grey' if preprocessing.channels == 1 else 'in colour'}{inverted}{digits}."
+
+
 def size_of(pictures: Sequence[Picture]) -> tuple[int, int]:
     """Returns the height and width that pictures are brought to where none is asked for."""
     sizes = {picture.shape[:2] for picture in pictures}

@@ -36,7 +36,7 @@ class TrainingOptions:
     """How models are trained, and on what."""
 
     epochs: Count = 4
-    """Epochs: a pass over the training set each, or several (see passes)."""
+    """Epochs: a pass over the training set each, or several (--passes)."""
     passes: Count = 1
     """Passes over the training set that make an epoch, after which the model is scored."""
     patience: OptionalCount = None

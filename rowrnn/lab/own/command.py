@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from rowrnn.errors import InputError
 from rowrnn.lab.experiment.study import run
 from rowrnn.lab.runs.started import Started
 
@@ -22,7 +23,12 @@ def train(task: str, arguments: Sequence[str]) -> None:
     Args:
         task: one of `TASKS`.
         arguments: the data, unless a run is resumed, and options.
+
+    Raises:
+        InputError: if there is no such task.
     """
+    if task not in TASKS:
+        raise InputError(f"There is no task {task!r}; expected one of {', '.join(TASKS)}.")
     module: Any = import_module(f"rowrnn.lab.own.{task}")
     study, _ = TASKS[task]
     if arguments and not arguments[0].startswith("-"):

@@ -3,17 +3,21 @@
 import dataclasses
 
 from rowrnn.lab.experiment.options import TrainingOptions
+from rowrnn.lab.report.terminal import terminal
 
 STEPS = 50
 """Fewest steps of an epoch: after fewer, a validation score says little, and a training would end before it began."""
 
 
 def fitted(options: TrainingOptions, examples: int) -> TrainingOptions:
-    """Returns training options with batches and epochs for a number of training examples.
+    """Returns training options with batches and epochs for a number of training examples, and prints what they are.
 
     A batch is not larger than the set, and an epoch makes as many passes over it as 50 steps need, where that is more
     than asked for.
     """
     batch = max(1, min(options.batch, examples))
     passes = max(options.passes, -(-STEPS * batch // examples))
+    steps = passes * (examples // batch)
+    through = f", {passes} times through the set" if passes > 1 else ""
+    terminal().print(f"An epoch is {steps:,} steps of {batch} of {examples:,} examples{through}.", markup=False)
     return dataclasses.replace(options, batch=batch, passes=passes)

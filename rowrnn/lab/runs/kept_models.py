@@ -118,7 +118,7 @@ def _card_path(stem: Path) -> Path:
     return stem.with_suffix(".card.json")
 
 
-def export_kept(kept: Path | str, name: str | None, path: Path, seed: int = 0) -> None:
+def export_kept(kept: Path | str, name: str | None, path: Path, seed: int = 0) -> tuple[str, ...]:
     """Exports a saved model to one file, as `export` does, without the code of its experiment.
 
     If the model has a preprocessing, the program takes raw images, uint8 `[b, h, w, c]` of any size with the channels
@@ -130,6 +130,9 @@ def export_kept(kept: Path | str, name: str | None, path: Path, seed: int = 0) -
         path: the file to write.
         seed: index of the seed, from 0.
 
+    Returns:
+        Names of the classes in the order of the scores; none of a model without a card.
+
     Raises:
         InputError: if there is no such model or seed, or a file cannot be read or written.
     """
@@ -138,9 +141,10 @@ def export_kept(kept: Path | str, name: str | None, path: Path, seed: int = 0) -
         programs = [stem.with_suffix(suffix) for suffix in (PROGRAM, EARLIER_PROGRAM)]
         if program := next((file for file in programs if file.exists()), None):
             write_program(path, _with_weights(stem, read_program(program), stem.name, seed))
-            return
+            return ()
     model, card = load(kept, name, seed)
     write_program(path, _of_model(model, card))
+    return card.classes
 
 
 def _only(run: Path) -> str:

@@ -141,12 +141,3 @@ def test_metadata_name_clips_and_folders_of_frames(tmp_path):
     listing = open_listing(tmp_path)
     assert listing.tasks == ("clips",)
     assert {item.name for items in listing.splits.values() for item in items} == {"c0", "c1", "c2", "c3"}
-
-
-def test_clips_of_no_bytes_are_refused(tmp_path):
-    for name in ("a", "b"):
-        save_gif(tmp_path / name / "x.gif")
-        (tmp_path / name / "x.gif").rename(tmp_path / name / "x.mp4")
-    (tmp_path / "b" / "zero.mp4").write_bytes(b"")
-    with pytest.raises(InputError, match=r"1 clips of .* are files of no bytes: b/zero\.mp4"):
-        open_listing(tmp_path)

@@ -160,3 +160,8 @@ def test_data_of_another_task_is_refused(task, other, tmp_path):
     place = made(tmp_path / "data", other)
     with pytest.raises(InputError, match=r"It would do for|has no column"):
         study.load(options_of(task, "--data", place))
+
+
+def test_a_task_that_does_not_exist_is_named():
+    with pytest.raises(InputError, match="There is no task 'imges'; expected one of images, lines, clips, captions"):
+        train("imges", ["folder"])

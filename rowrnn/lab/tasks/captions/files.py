@@ -10,7 +10,7 @@ import numpy as np
 from rowrnn.lab.data.decoded_cache import decoded_splits
 from rowrnn.lab.data.labelled import shaped, some_pictures
 from rowrnn.lab.data.listing import Item, Listing
-from rowrnn.lab.data.shaping import Shaping, standardized
+from rowrnn.lab.data.shaping import Shaping, in_words, standardized
 from rowrnn.lab.tasks.captions.task import Described
 from rowrnn.lab.tasks.captions.vocabulary import Vocabulary, split_words
 from rowrnn.saving.preprocessing import Preprocessing
@@ -79,7 +79,7 @@ def captions_of(listing: Listing, shaping: Shaping, *, min_count: int) -> Captio
     listing.check("captions")
     preprocessing = shaping.decide(some_pictures(listing.splits["train"]))
     read, unread = decoded_splits(listing.splits, partial(shaped, preprocessing), repr(preprocessing))
-    words = [listing.source, *([unread] if unread else [])]
+    words = [listing.source, in_words(preprocessing), *([unread] if unread else [])]
     texts = {
         split: [texts_of(listing.splits[split][number]) for number in arrays.kept] for split, arrays in read.items()
     }

@@ -12,7 +12,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data.clips import read_clip
 from rowrnn.lab.data.decoded_cache import decoded_splits
 from rowrnn.lab.data.listing import Item, Listing, Unreadable, spread
-from rowrnn.lab.data.shaping import Picture, Shaping
+from rowrnn.lab.data.shaping import Picture, Shaping, in_words
 from rowrnn.lab.tasks.clips.examples import Clips, channel_statistics, padded
 from rowrnn.saving.preprocessing import Preprocessing
 
@@ -87,7 +87,7 @@ def clips_of(listing: Listing, shaping: Shaping, *, frames: int | None = None) -
     preprocessing = shaping.decide(some)
     places = {name: place for place, name in enumerate(listing.classes)}
     read, unread = decoded_splits(listing.splits, partial(shaped_clip, preprocessing), f"clip {preprocessing!r}")
-    words = [listing.source, *([unread] if unread else [])]
+    words = [listing.source, in_words(preprocessing), *([unread] if unread else [])]
     longest = frames or min(MOST_FRAMES, max(map(len, read["train"])))
     if any(len(clip) > longest for clip in read["train"]):
         words.append(f"Of clips of more than {longest} frames so many are taken, evenly spaced.")

@@ -13,7 +13,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data.decoded_cache import decoded_splits
 from rowrnn.lab.data.labelled import shaped, some_pictures
 from rowrnn.lab.data.listing import Listing
-from rowrnn.lab.data.shaping import border_of
+from rowrnn.lab.data.shaping import border_of, in_words
 from rowrnn.lab.tasks.lines.alphabet import Alphabet, composed
 from rowrnn.lab.tasks.lines.examples import Lines
 from rowrnn.lab.tasks.lines.groups import grouped_lines, width_groups
@@ -109,7 +109,7 @@ def lines_of(listing: Listing, *, height: int, groups: int, right_to_left: bool 
     preprocessing = Preprocessing((height, None), channels=1, invert=dark_ink)
     images, texts, names = {}, {}, {}
     found, unread = decoded_splits(listing.splits, partial(shaped, preprocessing), repr(preprocessing))
-    words = [listing.source, *([unread] if unread else [])]
+    words = [listing.source, in_words(preprocessing), *([unread] if unread else [])]
     for split, arrays in found.items():
         items = listing.splits[split]
         images[split] = [array[..., 0] for array in arrays]
