@@ -79,7 +79,7 @@ MODELS: dict[str, Recipe] = {
     ),
     "lips": Recipe(
         "clips",
-        ("--model", "gru", "--frames", "12", "--seeds", "3"),
+        ("--model", "gru", "--colour", "grey", "--frames", "12", "--seeds", "3"),
         "GRID corpus (Cooke et al. 2006), lips of one speaker, 51 words",
         "CC BY 4.0",
         "to try a model on clips; it knows one person's lips and 51 words",

@@ -70,9 +70,7 @@ def _labels(name: str, split: str, arrays: Arrays) -> np.ndarray:
     return labels.astype(np.int64) if whole or labels.dtype.kind in "bu" else labels
 
 
-def _numbered(
-    name: str, labels: dict[str, np.ndarray]
-) -> tuple[tuple[str, ...], dict[str, Int[np.ndarray, "n"]]]:
+def _numbered(name: str, labels: dict[str, np.ndarray]) -> tuple[tuple[str, ...], dict[str, Int[np.ndarray, "n"]]]:
     """Returns the names of the classes, numbers by their value, and the labels as places among them."""
     if len({of_split.dtype.kind for of_split in labels.values()}) > 1:
         raise InputError(f"The labels of {name} are numbers in one split and strings in another; expected one kind.")
@@ -96,7 +94,9 @@ def _numbered(
 
 def _decided(name: str, images: np.ndarray, shaping: Shaping) -> Preprocessing | None:
     """Returns what is done to images; None where they stay as they are."""
-    is_picture = images.dtype == np.uint8 and images.ndim == 4 and 0 not in images.shape and images.shape[3] in (1, 3, 4)
+    is_picture = (
+        images.dtype == np.uint8 and images.ndim == 4 and 0 not in images.shape and images.shape[3] in (1, 3, 4)
+    )
     if is_picture:
         return shaping.decide(list(images[np.linspace(0, len(images) - 1, min(len(images), LOOKED_AT)).astype(int)]))
     if shaping != Shaping():

@@ -43,8 +43,8 @@ class Options:
 
     model: Annotated[str, KnownNames(MODELS)] = "gru"
     """Cell of the decoder."""
-    params: Count = 400_000
-    """Number of parameters, about; the width follows from it."""
+    hidden: Count = 192
+    """Size of the decoder's state."""
     channels: Count = 64
     """Channels of the map that the decoder attends to."""
     embedding: Count = 64
@@ -62,7 +62,7 @@ class Options:
     )
 
 
-PRESETS: dict[str, dict[str, Any]] = {"quick": {"params": 250_000, "epochs": 2}}
+PRESETS: dict[str, dict[str, Any]] = {"quick": {"hidden": 64, "epochs": 2}}
 
 
 class OwnCaptions(Study[Options]):
@@ -96,7 +96,7 @@ class OwnCaptions(Study[Options]):
         training = partial(loss_of_described, to_floats=self.floats, augmentation=options.augmentation)
         score = partial(likelihood, to_floats=self.floats)
         task = Task(training, score, self.data.train, self.data.validation, "likelihood", ".3f")
-        return [Contender(options.model, MODELS[options.model], self.build, task, budget=options.params, tolerance=1.0)]
+        return [Contender(options.model, MODELS[options.model], self.build, task, width=options.hidden)]
 
     def build(self, width: int, rngs: nnx.Rngs) -> Captioner:
         """Builds the captioner with `width` units."""

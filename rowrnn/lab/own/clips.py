@@ -46,8 +46,8 @@ class Options:
 
     model: Annotated[str, KnownNames(MODELS)] = "gru"
     """Model: gru and lstm read the frames in order; average does not know their order."""
-    params: Count = 300_000
-    """Number of parameters, about; the width follows from it."""
+    hidden: Count = 128
+    """Size of a cell's state in each direction; of an average, units behind it."""
     channels: Count = 32
     """Channels of the convolutions that look at a frame."""
     features: Count = 96
@@ -73,7 +73,7 @@ class Options:
     )
 
 
-PRESETS: dict[str, dict[str, Any]] = {"quick": {"params": 60_000, "epochs": 2}}
+PRESETS: dict[str, dict[str, Any]] = {"quick": {"hidden": 32, "epochs": 2}}
 
 
 class OwnClips(Study[Options]):
@@ -105,7 +105,7 @@ class OwnClips(Study[Options]):
         options = self.options
         training = partial(loss, to_floats=self.floats, augmentation=options.augmentation, smoothing=options.smoothing)
         task = Task(training, partial(correct, to_floats=self.floats), self.data.train, self.data.validation)
-        return [Contender(options.model, MODELS[options.model], self.build, task, budget=options.params, tolerance=1.0)]
+        return [Contender(options.model, MODELS[options.model], self.build, task, width=options.hidden)]
 
     def build(self, width: int, rngs: nnx.Rngs) -> VideoClassifier | FrameAverage:
         """Builds the model with `width` units."""

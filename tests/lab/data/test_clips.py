@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rowrnn.errors import InputError
 from rowrnn.lab.data import clips
 from rowrnn.lab.data.clips import read_clip
 from rowrnn.lab.data.listing import Item, Unreadable

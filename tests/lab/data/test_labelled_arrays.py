@@ -31,7 +31,8 @@ def test_classes_are_what_the_labels_are_in_the_order_of_their_numbers(tmp_path,
     assert data.class_names == names
     assert data.test.labels.tolist() == [names.index(names[0])]
     np.testing.assert_array_equal(np.asarray(data.test.images)[..., 0], IMAGES[:1])
-    seen = {image.tobytes(): int(label) for image, label in zip(np.asarray(data.train.images), data.train.labels)}
+    kept = zip(np.asarray(data.train.images), data.train.labels.tolist(), strict=True)
+    seen = {image.tobytes(): label for image, label in kept}
     for image, label in zip(IMAGES[..., None], labels, strict=True):
         if image.tobytes() in seen:
             spelled = str(int(np.squeeze(label))) if labels.dtype.kind != "U" else str(label)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rowrnn.errors import InputError
 from rowrnn.lab.data import pictures
 from rowrnn.lab.data.listing import Item, Unreadable
 from rowrnn.lab.data.pictures import read_picture

@@ -24,8 +24,8 @@ STUDIES = {
 TINY = {
     "images": ["--params", "3000"],
     "lines": ["--hidden", "8", "--layers", "1", "--height", "24", "--groups", "2"],
-    "clips": ["--params", "4000", "--channels", "4", "--features", "8"],
-    "captions": ["--params", "20000", "--channels", "8", "--embedding", "8", "--min-count", "1"],
+    "clips": ["--hidden", "8", "--channels", "4", "--features", "8"],
+    "captions": ["--hidden", "16", "--channels", "8", "--embedding", "8", "--min-count", "1"],
 }
 
 

@@ -30,8 +30,8 @@ class Series:
 def read_series(path: str | Path) -> Series:
     """Reads a CSV file: columns whose cells are all numbers or missing, and the others as text.
 
-    A cell is missing that is empty or says so as tables do, by NA, NaN, null or None. A first column without a name that
-    numbers the rows, as pandas writes it, is left out.
+    A cell is missing that is empty or says so as tables do, by NA, NaN, null or None. A first column without a name
+    that numbers the rows, as pandas writes it, is left out.
 
     Raises:
         InputError: if it cannot be read, has no header, no column of numbers or no rows, a row has another number of
