@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rowrnn.errors import InputError
+from rowrnn.lab.data.dataset import Split
 from rowrnn.lab.data.load import Columns, load
 from rowrnn.lab.data.shaping import Shaping
 
@@ -31,6 +32,7 @@ def test_classes_are_what_the_labels_are_in_the_order_of_their_numbers(tmp_path,
     assert data.class_names == names
     assert data.test.labels.tolist() == [names.index(names[0])]
     np.testing.assert_array_equal(np.asarray(data.test.images)[..., 0], IMAGES[:1])
+    assert isinstance(data.train, Split)
     kept = zip(np.asarray(data.train.images), data.train.labels.tolist(), strict=True)
     seen = {image.tobytes(): label for image, label in kept}
     for image, label in zip(IMAGES[..., None], labels, strict=True):

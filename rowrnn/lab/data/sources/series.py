@@ -48,7 +48,7 @@ def read_series(path: str | Path) -> Series:
     if not rows or len(set(header)) < len(header) or any(map(_is_number, header)):
         raise InputError(f"{path} starts with {header[:5]}; expected a header of different names, and rows.")
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-    if columns.get("") in (tuple(map(str, range(first, first + len(rows)))) for first in (0, 1)):
+    if any(columns.get("") == tuple(map(str, range(first, first + len(rows)))) for first in (0, 1)):
         del columns[""]
     numbers = {name: [_number(cell) for cell in cells] for name, cells in columns.items()}
     names = tuple(name for name, cells in numbers.items() if None not in cells)
