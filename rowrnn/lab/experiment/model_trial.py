@@ -14,7 +14,7 @@ from rowrnn.lab.experiment.options import TrainingOptions
 from rowrnn.lab.experiment.placement import choices_of, computed_by, devices_for
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.runs.directory import Run
-from rowrnn.lab.runs.process_usage import seconds_since_start
+from rowrnn.lab.runs.process_usage import OthersLoad, seconds_since_start
 from rowrnn.lab.runs.record import ModelRow
 from rowrnn.lab.training import Checkpoints, Epoch
 from rowrnn.lab.training.fit import fit
@@ -22,6 +22,7 @@ from rowrnn.lab.training.fit import fit
 PROTOCOL = {
     "selection": "of each seed the weights of the epoch with the best validation score, the later of equals",
     "seconds": "of training with its validation, all seeds together, compilation apart",
+    "others_load": "share of all cores that other processes used while the model trained, since the last start",
     "memory_mib": "what XLA plans for an epoch of all seeds: data, state and temporaries",
 }
 
@@ -69,6 +70,7 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
         live.epoch(title, size, epoch.number, float(epoch.metrics["loss"].mean()), reached, per_epoch, epoch.seconds)
 
     live.compiling(title, size)
+    others = OthersLoad()
     fitted = fit(
         lambda key: build(nnx.Rngs(key)),
         task,
@@ -102,6 +104,7 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
             "best_epoch": fitted.best_epochs,
             "steps_per_epoch": steps,
             "examples_per_step": options.batch,
+            "others_load": others.share(),
         },
     )
     # A training that was finished before an interruption is not compiled again.
