@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-import jax
 from flax import nnx
 from jaxtyping import ArrayLike
 
-from rowrnn import CELLS, image_rows, lab, scan
-from rowrnn.cells import LSTMState
+from rowrnn import CELLS, lab
 from rowrnn.errors import InputError
+from rowrnn.lab.tasks.classification.read_along import read_along
 from rowrnn.lab.tasks.classification.task import correct_by_row, examine
 from rowrnn.models import CNN, Classifier
 from rowrnn.models.row_classifier import Pooling
@@ -137,12 +136,7 @@ class MnistRows(lab.Study[Options]):
         seen: dict[str, ArrayLike] = {"correct_by_row": trial.evaluate(correct_by_row, by_row).mean(axis=1)}
         model = trial.model()
         if isinstance(model, Classifier):
-            image = lab.as_float(self.data.test.images[self.options.example][None])
-            seen |= {f"gate/{gate}": activation[0] for gate, activation in model.rows.gates(image).items()}
-            _, state = scan(model.rows.cell, image_rows(image), return_states=True)
-            name, kept = ("cell state c", state.cell) if isinstance(state, LSTMState) else ("state h", state)
-            seen[f"state/{name}"] = kept[0]
-            seen["probability"] = jax.nn.softmax(model.logits_by_row(image)[0])
+            seen |= read_along(model, lab.as_float(self.data.test.images[self.options.example][None]))
         return seen
 
 

@@ -11,13 +11,12 @@ The array `example` `[h, w, c]` is a test image. The arrays of each model are na
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rowrnn.lab.report.style import COLORS, PERCENT, Arrays, band, legend
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
-from rowrnn.lab.tasks.classification import confusion_picture
+from rowrnn.lab.tasks.classification import confusion_picture, gate_picture
 from rowrnn.lab.tasks.classification.confusion_picture import confusion
 
 SENTENCES = {
@@ -27,8 +26,6 @@ SENTENCES = {
     "gates": "What each unit lets in, keeps and shows while the rows pass: look for the row where gates change from "
     "the even colour of blank rows to stripes, and for units that then keep their state to the end.",
 }
-NAMES = {"cell": "candidate"}  # LSTM calls its candidate "cell", as torch and Keras do
-GATES = ("gate", "state")
 
 
 def pictures_of_answers(record: Record, arrays: Arrays) -> dict[str, Figure]:
@@ -68,58 +65,13 @@ def accuracy_by_row(record: Record, arrays: Arrays) -> Figure:
 
 def gates(model: str, record: Record, arrays: Arrays) -> Figure:
     """Draws every gate and state of every unit at each row, beside the image and the class probabilities."""
-    of_gates, of_states = ([name for name in arrays if name.startswith(f"{model}/{kind}/")] for kind in GATES)
-    names, image = [*of_gates, *of_states], arrays["example"]
-    height = len(image)
-    figure, panels = plt.subplots(
-        1,
-        len(names) + 2,
-        figsize=(2.4 * len(names) + 4.2, 3.9),
-        sharey=True,
-        width_ratios=[1, *[1.2] * len(names), 0.8],
-    )
-    _show_image(panels[0], image)
-    panels[0].set(title=f"read from the top:\n{record.data['class_names'][int(arrays['example_label'])]}")
-    panels[0].set_ylabel("row (time step)")
-    panels[0].tick_params(bottom=False, labelbottom=False)
-    # Similar units become neighbours.
-    sorted_by = of_gates[min(1, len(of_gates) - 1)]
-    order = np.argsort(arrays[sorted_by].mean(axis=0))
-    for axes, name in zip(panels[1:-1], names, strict=True):
-        activation = arrays[name][:, order]
-        signed = activation.min() < 0 or name in of_states
-        # Gates and candidates are bounded by 1, a cell state is not.
-        limit = max(1.0, float(np.abs(activation).max())) if name in of_states else 1.0
-        shown = axes.imshow(
-            activation,
-            aspect="auto",
-            cmap="RdBu_r" if signed else "magma",
-            vmin=-limit if signed else 0,
-            vmax=limit,
-            extent=(0, activation.shape[1], height - 0.5, -0.5),
-            interpolation="nearest",
-        )
-        axes.set(title=_title(name), xlabel="unit, sorted")
-        axes.grid(visible=False)
-        ticks = [-limit, 0, limit] if signed else [0, 0.5, 1]
-        figure.colorbar(shown, ax=axes, location="bottom", shrink=0.8, ticks=ticks, format="{x:.2g}")
-    probability = arrays[f"{model}/probability"]
-    panels[-1].imshow(probability, aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
-    panels[-1].set(title="answer so far", xlabel="class")
-    classes = range(0, probability.shape[1], max(1, probability.shape[1] // 10))
-    panels[-1].set_xticks(list(classes), [record.data["class_names"][k] for k in classes], fontsize=7)
-    panels[-1].grid(visible=False)
-    figure.suptitle(
-        f"{model}: every unit, row by row; units are sorted by their mean activation of the {_title(sorted_by)}"
-    )
+    seen = {name.removeprefix(f"{model}/"): array for name, array in arrays.items() if name.startswith(f"{model}/")}
+    figure = plt.figure(figsize=gate_picture.size(seen))
+    names = record.data["class_names"]
+    heading = f"read from the top:\n{names[int(arrays['example_label'])]}"
+    sorted_by = gate_picture.draw(figure, arrays["example"], seen, names, heading)
+    figure.suptitle(f"{model}: every unit, row by row; units are sorted by their mean activation of the {sorted_by}")
     return figure
-
-
-def _title(array: str) -> str:
-    """Returns the title of a panel: "input gate", "candidate", "cell state c"."""
-    _, kind, name = array.rsplit("/", 2)
-    name = NAMES.get(name, name) if kind == "gate" else name
-    return name if name == "candidate" or kind == "state" else f"{name} gate"
 
 
 def mistakes(record: Record, arrays: Arrays) -> Figure:
@@ -135,19 +87,8 @@ def mistakes(record: Record, arrays: Arrays) -> Figure:
         for k, axes in enumerate(line):
             axes.axis("off")
             if k < len(label):
-                _show_image(axes, arrays[f"{model}/mistake_image"][k])
+                gate_picture.show_image(axes, arrays[f"{model}/mistake_image"][k])
                 axes.set_title(f"{names[label[k]]} → {names[predicted[k]]}\n{probability[k]:.1%}", fontsize=8)
         line[0].text(-0.25, 0.5, model, rotation=90, va="center", ha="right", transform=line[0].transAxes)
     figure.suptitle("Most confident mistakes: label → answer, with its probability")
     return figure
-
-
-def _show_image(axes: Axes, image: np.ndarray) -> None:
-    if np.issubdtype(image.dtype, np.floating):
-        image = (image - image.min()) / max(float(np.ptp(image)), 1e-9)
-    if image.shape[-1] == 3:
-        axes.imshow(image, aspect="auto")
-    else:
-        # One channel, or a number that is no colour image, as from a satellite: the mean over channels.
-        axes.imshow(image.mean(axis=-1), cmap="gray", aspect="auto")
-    axes.grid(visible=False)
