@@ -1,6 +1,6 @@
 """Own pictures with classes as a data set: decoded once, made alike, in memory or left on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import jax
@@ -92,18 +92,18 @@ def shaped(preprocessing: Preprocessing, item: Item) -> UInt8[np.ndarray, "h w c
     return np.asarray(preprocessing.to_bytes(read_picture(item)[None]))[0]
 
 
-def some_pictures(items: Sequence[Item]) -> list[Picture]:
-    """Reads at most 200 pictures, evenly spread over the items; unreadable ones are left out.
+def some_pictures(items: Sequence[Item]) -> Iterator[Picture]:
+    """Reads at most 200 pictures one by one, evenly spread over the items; unreadable ones are left out.
 
     Raises:
         InputError: if none of them can be read.
     """
-    found, error = [], None
+    found, error = False, None
     for item in spread(items, LOOKED_AT):
         try:
-            found.append(read_picture(item))
+            yield read_picture(item)
+            found = True
         except Unreadable as unreadable:
             error = unreadable
     if not found:
         raise error or InputError("There is no picture.")
-    return found

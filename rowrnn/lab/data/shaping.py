@@ -1,12 +1,12 @@
 """How pictures of any size and colour are made alike: what was asked for, and what the pictures themselves decide."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from rowrnn.saving.preprocessing import Preprocessing
 
@@ -35,22 +35,30 @@ class Shaping:
     colour: Literal["auto", "grey", "colour"] = "auto"
     like_mnist: bool = False
 
-    def decide(self, pictures: Sequence[Picture]) -> Preprocessing:
-        """Returns the preprocessing of a data set, of which these are some pictures `[h, w, c]`.
+    def decide(self, pictures: Iterable[Picture]) -> Preprocessing:
+        """Returns the preprocessing of a data set, of which these are some pictures `[h, w, c]`, looked at one by one.
 
         Pictures of one size, of which no side is above 96 pixels, keep it; others get the median of their aspects, with
         a longer side of 64 pixels. Padding has the median value of the pictures' borders.
         """
         if self.like_mnist:
             return Preprocessing((28, 28), channels=1, like_mnist=True)
-        all_grey = all(picture.shape[2] == 1 for picture in pictures)
+        shapes, edges = [], []
+        for picture in pictures:  # Photographs are large: no two are kept.
+            shapes.append(picture.shape)
+            edges.append(_edges(picture))
+        all_grey = all(channels == 1 for _, _, channels in shapes)
         grey = self.colour == "grey" or (self.colour == "auto" and all_grey)
         return Preprocessing(
-            size_of(pictures) if self.size is None else (self.size[0], self.size[1] or None),
+            size_of([(height, width) for height, width, _ in shapes]) if self.size is None else self._size(),
             fit=self.fit,
             channels=1 if grey else 3,
-            background=border_of(pictures),
+            background=int(np.median(np.concatenate(edges))),
         )
+
+    def _size(self) -> tuple[int, int | None]:
+        assert self.size is not None
+        return self.size[0], self.size[1] or None
 
 
 def in_words(preprocessing: Preprocessing) -> str:
@@ -62,14 +70,13 @@ def in_words(preprocessing: Preprocessing) -> str:
     return f"Models see {size}, {'grey' if preprocessing.channels == 1 else 'in colour'}{inverted}{digits}."
 
 
-def size_of(pictures: Sequence[Picture]) -> tuple[int, int]:
-    """Returns the height and width that pictures are brought to where none is asked for."""
-    sizes = {picture.shape[:2] for picture in pictures}
-    height, width = next(iter(sizes))
-    if len(sizes) == 1 and max(height, width) <= KEPT_SIDE:
+def size_of(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Returns the height and width that pictures of some heights and widths are brought to where none is asked for."""
+    height, width = sizes[0]
+    if len(set(sizes)) == 1 and max(height, width) <= KEPT_SIDE:
         return height, width
-    aspect = float(np.median([picture.shape[1] / picture.shape[0] for picture in pictures]))
-    longer = min(LONGER_SIDE, int(np.median([max(picture.shape[:2]) for picture in pictures])))
+    aspect = float(np.median([width / height for height, width in sizes]))
+    longer = min(LONGER_SIDE, int(np.median([max(size) for size in sizes])))
     shorter = longer * min(aspect, 1 / aspect)
     sides = tuple(max(MULTIPLE, MULTIPLE * round(side / MULTIPLE)) for side in (shorter, longer))
     return (sides[0], sides[1]) if aspect >= 1 else (sides[1], sides[0])
@@ -86,7 +93,11 @@ def standardized(preprocessing: Preprocessing, images: UInt8[np.ndarray, "n h w 
     return dataclasses.replace(preprocessing, mean=tuple(mean.tolist()), std=tuple(np.maximum(std, 1e-3).tolist()))
 
 
-def border_of(pictures: Sequence[Picture]) -> int:
+def border_of(pictures: Iterable[Picture]) -> int:
     """Returns the median grey value of the borders of pictures."""
-    borders = [edge for picture in pictures for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1])]
-    return int(np.median(np.concatenate([edge.mean(axis=1) for edge in borders])))
+    return int(np.median(np.concatenate([_edges(picture) for picture in pictures])))
+
+
+def _edges(picture: Picture) -> Float[np.ndarray, "n"]:
+    """Returns the grey values of the pixels at the border of a picture."""
+    return np.concatenate([edge.mean(axis=1) for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1])])
