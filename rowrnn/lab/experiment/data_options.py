@@ -8,6 +8,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data import Dataset
 from rowrnn.lab.data.listing import Listing
 from rowrnn.lab.data.load import Columns, load, load_listing
+from rowrnn.lab.data.memory_budget import memory_budget
 from rowrnn.lab.data.shaping import Shaping
 from rowrnn.lab.experiment.option_checks import AtLeast
 
@@ -46,7 +47,7 @@ class DataOptions:
         Raises:
             InputError: if they are unknown, cannot be read, or have no classes.
         """
-        budget = None if self.data_memory is None else int(self.data_memory * 2**20)
+        budget = None if self.data_memory is None else self.budget()
         return load(self.data, self.data_dir, budget, shaping=self.shaping(), columns=self.columns())
 
     def listing(self) -> Listing:
@@ -56,6 +57,10 @@ class DataOptions:
             InputError: if there are none, or they are in no known layout.
         """
         return load_listing(self.data, self.columns())
+
+    def budget(self) -> int:
+        """Returns the bytes that training examples may take in memory."""
+        return memory_budget() if self.data_memory is None else int(self.data_memory * 2**20)
 
     def columns(self) -> Columns:
         """Returns the columns of own data."""

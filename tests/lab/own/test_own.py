@@ -10,10 +10,12 @@ from PIL import Image, ImageDraw
 import rowrnn
 from rowrnn.errors import InputError
 from rowrnn.lab.experiment.command_line import parse
+from rowrnn.lab.experiment.options import with_values
 from rowrnn.lab.experiment.study import run_study
 from rowrnn.lab.own import captions, clips, images, lines
 from rowrnn.lab.own.command import TASKS, train
 from rowrnn.lab.predict.command import tell
+from rowrnn.lab.tasks.clips.examples import Clips, KeptClips
 
 STUDIES = {
     "images": (images.OwnImages, images),
@@ -160,6 +162,22 @@ def test_data_of_another_task_is_refused(task, other, tmp_path):
     place = made(tmp_path / "data", other)
     with pytest.raises(InputError, match=r"It would do for|has no column"):
         study.load(options_of(task, "--data", place))
+
+
+def test_clips_that_do_not_fit_into_memory_are_read_from_disk(tmp_path):
+    made(tmp_path / "mine", "clips")
+    given = ["--data", str(tmp_path / "mine"), "--epochs", "1", "--quick", *TINY["clips"]]
+    runs = []
+    for memory in ("0", "100"):
+        options, chosen = parse(clips.Options, clips.PRESETS, [*given, "--data-memory", memory])
+        runs.append(clips.OwnClips.load(options))
+        assert isinstance(runs[-1].train, KeptClips if memory == "0" else Clips)
+    streamed, whole = runs
+    assert "Training clips are read from disk" in streamed.source
+    assert streamed.describe() | {"source": ""} == whole.describe() | {"source": ""}
+    with jax.numpy_dtype_promotion("standard"):  # Schedules of optax multiply floats by step counts.
+        run_study(clips.OwnClips, with_values(options, data_memory=0.0, output=tmp_path / "run"), chosen)
+    assert (tmp_path / "run" / "report.md").exists()
 
 
 def test_a_task_that_does_not_exist_is_named():

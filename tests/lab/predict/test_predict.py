@@ -66,12 +66,15 @@ def test_a_folder_of_frames_is_one_clip_and_so_are_those_below_a_folder(tmp_path
         for number in (1, 2, 10):
             save_picture(tmp_path / clip / f"f{number}.pgm", array_of(number, channels=1))
     (tmp_path / "film.M4V").write_bytes(b"x")
+    for number in (1, 2):  # GIFs with numbers are no frames
+        save_picture(tmp_path / "third" / f"{number}.gif", array_of(number, channels=1))
     clips = [item.path for item in items_of([str(tmp_path)], "clips")]
-    assert clips == [tmp_path / "film.M4V", tmp_path / "first", tmp_path / "second"]
+    third = [tmp_path / "third" / f"{number}.gif" for number in (1, 2)]
+    assert clips == [tmp_path / "film.M4V", *third, tmp_path / "first", tmp_path / "second"]
     assert [item.path for item in items_of([str(tmp_path / "first")], "clips")] == [tmp_path / "first"]
     assert [item.path for item in items_of([str(tmp_path / "*d")], "clips")] == [tmp_path / "second"]
     pictures = [item.path for item in items_of([str(tmp_path)], "pictures")]
-    assert pictures == [tmp_path / clip / f"f{n}.pgm" for clip in ("first", "second") for n in (1, 2, 10)]
+    assert pictures == third + [tmp_path / clip / f"f{n}.pgm" for clip in ("first", "second") for n in (1, 2, 10)]
 
 
 @pytest.mark.parametrize(

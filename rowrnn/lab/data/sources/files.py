@@ -92,9 +92,9 @@ def _walk(folder: Path, tree: Tree) -> None:
 
 
 def is_frames(folder: Path) -> bool:
-    """Returns whether a folder holds nothing but at least two pictures of one stem and different numbers."""
+    """Returns whether a folder holds nothing but at least two pictures of one stem and different numbers, no GIFs."""
     here = look(folder)
-    pictures = here.pictures
+    pictures = [file for file in here.pictures if suffix(file) not in CLIPS]
     if here.folders or len(pictures) < 2 or len(here.media) > len(pictures):
         return False
     matches = [NUMBERED.fullmatch(file.stem) for file in pictures]

@@ -1,12 +1,14 @@
 """Clips of different lengths as one array, and the mean and standard deviation of their pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float, Int, Shaped, UInt8
 
 from rowrnn.errors import InputError
+from rowrnn.lab.data.decoded_cache import Arrays
 
 Clip = UInt8[np.ndarray, "t h w c"]
 OfAnyLength = UInt8[np.ndarray, "_ _ _ _"]
@@ -67,18 +69,48 @@ def evenly_spaced(length: int, most: int) -> Int[np.ndarray, "t"]:
     return ((np.arange(most) + 0.5) * length / most).astype(np.int64)
 
 
-def channel_statistics(clips: Clips) -> tuple[tuple[float, ...], tuple[float, ...]]:
+class KeptClips:
+    """Training clips whose decoded frames lie on disk; a `rowrnn.lab.training.Source` of `Clips`.
+
+    Args:
+        clips: memory maps, or arrays, of one frame size.
+        labels: class of each.
+        frames: length of the arrays that are read; of longer clips so many evenly spaced frames are taken.
+    """
+
+    def __init__(self, clips: Arrays | Sequence[OfAnyLength], labels: Sequence[int], frames: int) -> None:
+        self._clips, self.labels, self._longest = clips, np.asarray(labels, np.int32), frames
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def frames(self) -> jax.ShapeDtypeStruct:
+        """Shape and dtype of all frames `[n, t, h, w, c]`."""
+        return jax.ShapeDtypeStruct((len(self), self._longest, *self._clips[0].shape[1:]), np.uint8)
+
+    def shapes(self) -> Clips:
+        """Returns the shapes and dtypes of all examples together."""
+        of_each = jax.ShapeDtypeStruct((len(self),), np.int32)
+        return Clips(self.frames, of_each, of_each)
+
+    def read(self, numbers: Sequence[int]) -> Clips:
+        """Returns the clips at some indices as NumPy arrays."""
+        clips = [np.asarray(self._clips[int(number)]) for number in numbers]
+        return padded(clips, self.labels[np.asarray(numbers)].tolist(), frames=self._longest)
+
+
+def channel_statistics(clips: Iterable[OfAnyLength]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Returns mean and standard deviation of each channel over all pixels of all frames, of values divided by 255.
 
     A channel of one value has the standard deviation 1.
 
     Args:
-        clips: uint8 clips; padding does not count.
+        clips: uint8 clips of any length, at least one.
     """
-    total = squares = np.zeros(np.shape(clips.frames)[-1])
-    count = 0
-    for frames, length in zip(np.asarray(clips.frames), np.asarray(clips.lengths), strict=True):
-        values: Float[np.ndarray, "pixels c"] = frames[:length].reshape(-1, frames.shape[-1]) / 255
+    total, squares, count = np.zeros(1), np.zeros(1), 0
+    for clip in clips:
+        values: Float[np.ndarray, "pixels c"] = clip.reshape(-1, clip.shape[-1]) / 255
         total, squares, count = total + values.sum(axis=0), squares + (values**2).sum(axis=0), count + len(values)
     mean = total / count
     variance = np.maximum(squares / count - mean**2, 0)

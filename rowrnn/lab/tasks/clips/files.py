@@ -13,7 +13,7 @@ from rowrnn.lab.data.clips import read_clip
 from rowrnn.lab.data.decoded_cache import decoded_splits
 from rowrnn.lab.data.listing import Item, Listing, Unreadable, spread
 from rowrnn.lab.data.shaping import Picture, Shaping, in_words
-from rowrnn.lab.tasks.clips.examples import Clips, channel_statistics, padded
+from rowrnn.lab.tasks.clips.examples import Clips, KeptClips, channel_statistics, evenly_spaced, padded
 from rowrnn.saving.preprocessing import Preprocessing
 
 LOOKED_AT = 20  # clips whose frames decide size and colour
@@ -37,7 +37,7 @@ class ClipSet:
 
     name: str
     class_names: tuple[str, ...]
-    train: Clips
+    train: Clips | KeptClips
     validation: Clips
     test: Clips
     source: str
@@ -71,12 +71,13 @@ class ClipSet:
         }
 
 
-def clips_of(listing: Listing, shaping: Shaping, *, frames: int | None = None) -> ClipSet:
+def clips_of(listing: Listing, shaping: Shaping, budget: int, *, frames: int | None = None) -> ClipSet:
     """Makes a set of own clips with classes.
 
     Args:
         listing: the clips.
         shaping: how frames are made alike.
+        budget: bytes that the training clips may take in memory; those of a larger set stay on disk.
         frames: most frames of a clip; that of the longest training clip, at most 64, where not given.
 
     Raises:
@@ -91,15 +92,24 @@ def clips_of(listing: Listing, shaping: Shaping, *, frames: int | None = None) -
     longest = frames or min(MOST_FRAMES, max(map(len, read["train"])))
     if any(len(clip) > longest for clip in read["train"]):
         words.append(f"Of clips of more than {longest} frames so many are taken, evenly spaced.")
-    splits = {}
-    for split, arrays in read.items():
-        labels = [places[listing.splits[split][number].columns["label"]] for number in arrays.kept]
-        splits[split] = padded([np.asarray(clip) for clip in arrays], labels, frames=longest)
-    mean, std = channel_statistics(splits["train"])
+    labels = {
+        split: [places[listing.splits[split][number].columns["label"]] for number in arrays.kept]
+        for split, arrays in read.items()
+    }
+    splits = {split: padded(list(read[split]), labels[split], frames=longest) for split in ("validation", "test")}
+    train: Clips | KeptClips = KeptClips(read["train"], labels["train"], longest)
+    taken = train.frames.size
+    if taken > budget:
+        words.append(
+            f"Training clips are read from disk: {taken / 2**20:,.1f} MiB, where {budget / 2**20:,.1f} are allowed."
+        )
+    else:
+        train = padded(list(read["train"]), labels["train"], frames=longest)
+    mean, std = channel_statistics(clip[evenly_spaced(len(clip), longest)] for clip in read["train"])
     return ClipSet(
         listing.name,
         listing.classes,
-        splits["train"],
+        train,
         splits["validation"],
         splits["test"],
         " ".join(words),

@@ -17,7 +17,8 @@ from rowrnn.errors import InputError
 from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.clips import pictures, task
 from rowrnn.lab.tasks.clips.augmentation import ClipAugmentation
-from rowrnn.lab.tasks.clips.examples import Clips, channel_statistics, evenly_spaced, padded
+from rowrnn.lab.tasks.clips.examples import Clips, KeptClips, channel_statistics, evenly_spaced, padded
+from rowrnn.lab.training import Source
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
 from rowrnn.sequence.stack import stack
 
@@ -69,10 +70,21 @@ def test_what_cannot_be_meant_is_refused(wrong, message):
 def test_statistics_are_those_of_the_pixels_without_padding():
     given = clips()
     given = [np.concatenate([clip[..., :2], np.full_like(clip[..., :1], 7)], axis=-1) for clip in given]
-    mean, std = channel_statistics(padded(given, [0] * 4))
+    mean, std = channel_statistics(iter(given))
     pixels = np.concatenate([clip.reshape(-1, 3) for clip in given]) / 255
     np.testing.assert_allclose(mean, pixels.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(std, [*pixels[:, :2].std(axis=0), 1.0], rtol=1e-9)
+
+
+def test_clips_on_disk_are_those_in_memory():
+    given, labels = clips(), [2, 0, 1, 1]
+    kept, whole = KeptClips(given, labels, 3), padded(given, labels, frames=3)
+    assert isinstance(kept, Source)
+    assert len(kept) == 4
+    for shape, array in zip(kept.shapes(), whole, strict=True):
+        assert (shape.shape, shape.dtype) == (array.shape, array.dtype)
+    for found, expected in zip(kept.read([3, 1]), whole, strict=True):
+        np.testing.assert_array_equal(found, expected[[3, 1]])
 
 
 # Random changes: of many copies of a clip, whose padding is not a number.
