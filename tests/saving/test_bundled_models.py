@@ -77,3 +77,14 @@ def test_the_program_of_a_model_takes_raw_pictures_of_another_size(name, tmp_pat
     export_kept(name, None, tmp_path / "model.jax")
     found = program.load(tmp_path / "model.jax")(raw)
     np.testing.assert_allclose(found, model(preprocessing(raw)), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if bundled()[name].task == "clips"])
+def test_the_program_of_a_model_takes_raw_clips_of_any_length(name, tmp_path):
+    model, card = rowrnn.load(name)
+    preprocessing = card.needed_preprocessing()
+    raw = np.random.default_rng(0).integers(0, 256, (2, 7, 41, 33, preprocessing.channels), np.uint8)
+    export_kept(name, None, tmp_path / "model.jax")
+    found = program.load(tmp_path / "model.jax")(jnp.asarray(raw))
+    frames = preprocessing(raw.reshape(14, 41, 33, -1))
+    np.testing.assert_allclose(found, jax.jit(model)(frames.reshape(2, 7, *frames.shape[1:])), atol=1e-5)

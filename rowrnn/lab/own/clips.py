@@ -136,6 +136,7 @@ class OwnClips(Study[Options]):
             task="clips",
             title=trial.contender.title,
             preprocessing=data.preprocessing,
+            inputs=(f"float32[b,t,{','.join(map(str, data.shape))}]",),
             classes=data.class_names,
             frames_per_second=data.frames_per_second,
             most_frames=int(np.shape(data.train.frames)[1]),

@@ -149,6 +149,7 @@ class OwnLines(Study[Options]):
             task="lines",
             title=trial.contender.title,
             preprocessing=data.preprocessing,
+            inputs=(f"float32[b,{data.height},w,1]",),
             alphabet=tuple(data.alphabet.characters),
             right_to_left=data.alphabet.right_to_left,
             data=data.source,

@@ -55,16 +55,19 @@ def keep_model(
         models: callable models, a pytree of arrays with a leading axis of seeds.
         examples: example arguments, the first axis of each the batch.
         call: function of a model and such arrays to the outputs of the program; calls the model where not given.
-        card: what is known of the model; its inputs and number of parameters are filled in.
+        card: what is known of the model; its number of parameters is filled in, and where it has no inputs, those of
+            the examples in batches of any size.
 
     Raises:
         StorageError: if a file cannot be written.
     """
     models = jax.tree.map(jnp.asarray, models)
     leaves = jax.tree.leaves(models)
+    card = card or Card(title=name)
+    of_examples = tuple(f"{example.dtype}[{','.join(['b', *map(str, example.shape[1:])])}]" for example in examples)
     card = dataclasses.replace(
-        card or Card(title=name),
-        inputs=tuple(f"{example.dtype}[{','.join(['b', *map(str, example.shape[1:])])}]" for example in examples),
+        card,
+        inputs=card.inputs or of_examples,
         parameters=sum(leaf.size for leaf in leaves) // len(leaves[0]),
     )
     stem = directory / FOLDER / file_name(name)
