@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw
 import rowrnn
 from rowrnn.errors import InputError
 from rowrnn.lab.experiment.command_line import parse
-from rowrnn.lab.experiment.options import with_values
 from rowrnn.lab.experiment.study import run_study
 from rowrnn.lab.own import captions, clips, images, lines
 from rowrnn.lab.own.command import TASKS, train
@@ -166,18 +165,25 @@ def test_data_of_another_task_is_refused(task, other, tmp_path):
 
 def test_clips_that_do_not_fit_into_memory_are_read_from_disk(tmp_path):
     made(tmp_path / "mine", "clips")
-    given = ["--data", str(tmp_path / "mine"), "--epochs", "1", "--quick", *TINY["clips"]]
+    given = ["--data", str(tmp_path / "mine"), *TINY["clips"]]
     runs = []
     for memory in ("0", "100"):
-        options, chosen = parse(clips.Options, clips.PRESETS, [*given, "--data-memory", memory])
+        options, _ = parse(clips.Options, clips.PRESETS, [*given, "--data-memory", memory])
         runs.append(clips.OwnClips.load(options))
         assert isinstance(runs[-1].train, KeptClips if memory == "0" else Clips)
     streamed, whole = runs
     assert "Training clips are read from disk" in streamed.source
     assert streamed.describe() | {"source": ""} == whole.describe() | {"source": ""}
+
+
+@pytest.mark.slow
+def test_clips_are_trained_on_from_disk(tmp_path):
+    place = made(tmp_path / "mine", "clips")
+    given = ["--data", str(place), "--epochs", "1", "--output", str(tmp_path / "run"), "--data-memory", "0"]
+    options, chosen = parse(clips.Options, clips.PRESETS, [*given, *TINY["clips"]])
     with jax.numpy_dtype_promotion("standard"):  # Schedules of optax multiply floats by step counts.
-        run_study(clips.OwnClips, with_values(options, data_memory=0.0, output=tmp_path / "run"), chosen)
-    assert (tmp_path / "run" / "report.md").exists()
+        run = run_study(clips.OwnClips, options, chosen)
+    assert "Training clips are read from disk" in json.loads((run / "results.json").read_text())["data"]["source"]
 
 
 def test_a_task_that_does_not_exist_is_named():
