@@ -1,5 +1,6 @@
 """Commands on runs, `rowrnn runs`, `compare`, `draw`, `export` and `publish`, and `native`."""
 
+import os
 import sys
 from json import dumps as to_text
 from pathlib import Path
@@ -220,4 +221,9 @@ def main() -> None:
         if sys.argv[1:2] == ["train"] and sys.argv[2:3] and not sys.argv[2].startswith("-"):
             train(sys.argv[2], sys.argv[3:])  # Its options are those of the task.
             return
-        app.cli(prog="rowrnn")
+        try:
+            app.cli(prog="rowrnn")
+            sys.stdout.flush()
+        except BrokenPipeError:  # of whoever reads the first lines only, as head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)

@@ -53,8 +53,10 @@ def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
 
     Raises:
         InputError: if there is no such model, it has no card that says what to do with a file, no file is named or
-            there, or no file can be read.
+            there, no file can be read, or the bound is no probability.
     """
+    if not 0 <= wish.unsure_below <= 1:
+        raise InputError(f"--unsure-below is {wish.unsure_below}; expected a probability from 0 to 1.")
     model, card = load(path, wish.name, wish.seed)
     module = _module_of(path, model, card)
     items = items_of(files, MEDIA[card.task])
