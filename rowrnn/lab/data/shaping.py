@@ -49,16 +49,13 @@ class Shaping:
             edges.append(_edges(picture))
         all_grey = all(channels == 1 for _, _, channels in shapes)
         grey = self.colour == "grey" or (self.colour == "auto" and all_grey)
+        of_pictures = [(height, width) for height, width, _ in shapes]
         return Preprocessing(
-            size_of([(height, width) for height, width, _ in shapes]) if self.size is None else self._size(),
+            (self.size[0], self.size[1] or None) if self.size else size_of(of_pictures),
             fit=self.fit,
             channels=1 if grey else 3,
             background=int(np.median(np.concatenate(edges))),
         )
-
-    def _size(self) -> tuple[int, int | None]:
-        assert self.size is not None
-        return self.size[0], self.size[1] or None
 
 
 def in_words(preprocessing: Preprocessing) -> str:

@@ -47,8 +47,7 @@ class DataOptions:
         Raises:
             InputError: if they are unknown, cannot be read, or have no classes.
         """
-        budget = None if self.data_memory is None else self.budget()
-        return load(self.data, self.data_dir, budget, shaping=self.shaping(), columns=self.columns())
+        return load(self.data, self.data_dir, self.budget(), shaping=self.shaping(), columns=self.columns())
 
     def listing(self) -> Listing:
         """Lists the examples of own data.

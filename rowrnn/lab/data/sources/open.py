@@ -114,9 +114,8 @@ def _of_folder(place: Path) -> Found:
 
 def _is_class_named_train(here: Folder) -> bool:
     """Returns whether a folder `train` is a class among others, as of vehicles: all hold media and nothing else."""
-    if len(here.folders) < 2 or [split_of(folder.name) for folder in here.folders if split_of(folder.name)] != [
-        "train"
-    ]:
+    splits = [split for folder in here.folders if (split := split_of(folder.name))]
+    if len(here.folders) < 2 or splits != ["train"]:
         return False
     inside = [look(folder) for folder in here.folders]
     return all(one.media and not one.folders for one in inside) and not any(map(metadata_in, here.folders))
