@@ -94,10 +94,10 @@ def draw(directory: Path, pictures: Pictures | None = None, format: Format = "pn
         first, *others = map(Image.fromarray, frames)
         first.save(path, save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
     if not shown:
-        raise InputError(
-            f"The run of {record.experiment} in {directory} has nothing to draw: no model is finished, or it is no run "
-            f"of {', '.join(PICTURES)}."
-        )
+        why = f"it is no run of {', '.join(PICTURES)}"
+        if not record.finished:
+            why = f"its training is not finished: go on with it by --resume {directory}, as `rowrnn runs` shows"
+        raise InputError(f"The run of {record.experiment} in {directory} has nothing to draw, since {why}.")
     write_page(directory, record, shown)
     return list(shown)
 

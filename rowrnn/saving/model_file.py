@@ -86,7 +86,7 @@ def load(path: Path | str, model: str | None = None, seed: int = 0, classes: Seq
         InputError: if there is no such file, model or seed; if a file is damaged, of another library or a newer
             version; or if the model is made of classes that are not in `classes`.
     """
-    file = _file(path, model)
+    file = file_of(path, model)
     with opened(file) as (described, arrays):
         card = _card(file, described)
         seeds = described.get("seeds")
@@ -115,7 +115,7 @@ def read_card(path: Path | str) -> Card:
     Raises:
         InputError: as `load`.
     """
-    file = _file(path, None)
+    file = file_of(path, None)
     with opened(file) as (described, _):
         return _card(file, described)
 
@@ -190,8 +190,12 @@ def _seeds(leaves: Sequence[Any]) -> int:
     return sizes.pop()[0]
 
 
-def _file(path: Path | str, model: str | None) -> Path:
-    """Returns the file that is meant by a path, a run's directory or a bundled name."""
+def file_of(path: Path | str, model: str | None) -> Path:
+    """Returns the file that is meant by a path, a run's directory or a bundled name.
+
+    Raises:
+        InputError: if there is none, or a run keeps several and none is named.
+    """
     if re.match(r"[A-Za-z][\w+.-]*:/", str(path)):
         raise InputError(f"{path} is an address: load the file down first, and give its path.")
     path = Path(path)
@@ -210,7 +214,14 @@ def _file(path: Path | str, model: str | None) -> Path:
 def _of_run(run: Path, model: str | None) -> Path:
     folder = run / "models" if (run / "models").is_dir() else run
     files = {file.stem: file for file in sorted(folder.glob("*.safetensors"))}
-    names = ", ".join(files) or "none"
+    names = ", ".join(files)
+    if not files and (run / "results.json").exists():
+        raise InputError(
+            f"{run} keeps no model yet, since its training is not finished: go on with it by --resume {run}, as "
+            "`rowrnn runs` shows."
+        )
+    if not files:
+        raise InputError(f"{run} holds no model: expected the directory of a run, or a file that rowrnn.save wrote.")
     if model is None and len(files) != 1:
         raise InputError(f"{run} keeps {len(files)} models, one of which must be named: {names}.")
     name = next(iter(files)) if model is None else re.sub(r"\W+", "_", model.lower())

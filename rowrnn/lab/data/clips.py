@@ -41,11 +41,6 @@ def read_clip(
     for frame in found:
         frames.append(frame if each is None else each(frame))
         size += frames[-1].nbytes
-        if frames[-1].shape != frames[0].shape:
-            raise Unreadable(
-                f"{item.name} has frames of {list(frames[0].shape)} and of {list(frames[-1].shape)}; expected one "
-                "height, width and number of channels."
-            )
         if size > MOST_BYTES:
             raise Unreadable(f"{item.name} takes more than {MOST_BYTES >> 30} GiB as frames; cut it into clips.")
     if not frames:
@@ -57,15 +52,30 @@ def read_frames(item: Item) -> tuple[Iterator[Frame], float | None]:
     """Opens a clip, and returns its frames one after the other, and the frames a second; see `read_clip`.
 
     Raises:
-        Unreadable: if the file is damaged or no clip; so does the iterator.
+        Unreadable: if the file is damaged or no clip; so does the iterator, also if frames have several sizes.
     """
+    frames: Iterator[Frame]
     if item.path is not None and item.path.is_dir():
         files = look(item.path).pictures
-        return (read_picture(Item(f"{item.name}/{file.name}", file)) for file in files), None
-    content = item.read()
-    if not content:
-        raise Unreadable(f"{item.name} is a file of no bytes.")
-    return _of_gif(item.name, content) if content.startswith(GIF) else _of_video(item.name, content)
+        frames, rate = (read_picture(Item(f"{item.name}/{file.name}", file)) for file in files), None
+    else:
+        content = item.read()
+        if not content:
+            raise Unreadable(f"{item.name} is a file of no bytes.")
+        frames, rate = (_of_gif if content.startswith(GIF) else _of_video)(item.name, content)
+    return _of_one_size(item.name, frames), rate
+
+
+def _of_one_size(name: str, frames: Iterator[Frame]) -> Iterator[Frame]:
+    first = None
+    for frame in frames:
+        first = frame.shape if first is None else first
+        if frame.shape != first:
+            raise Unreadable(
+                f"{name} has frames of {list(first)} and of {list(frame.shape)}; expected one height, width and number "
+                "of channels."
+            )
+        yield frame
 
 
 def _of_gif(name: str, content: bytes) -> tuple[Iterator[Frame], float]:

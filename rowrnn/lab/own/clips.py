@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Float
 
 from rowrnn.cells import CELLS
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
@@ -24,8 +25,9 @@ from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.tasks.classification.confusion import confusion_counts
 from rowrnn.lab.tasks.classification.measures import balanced_accuracy
 from rowrnn.lab.tasks.clips.augmentation import ClipAugmentation
+from rowrnn.lab.tasks.clips.examples import Clips
 from rowrnn.lab.tasks.clips.files import ClipSet, clips_of
-from rowrnn.lab.tasks.clips.task import correct, loss, predict
+from rowrnn.lab.tasks.clips.task import Model, after_each_frame, answer, correct, loss
 from rowrnn.lab.training import Task
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
 from rowrnn.saving import Card
@@ -143,16 +145,21 @@ class OwnClips(Study[Options]):
             data=data.source,
         )
 
+    def probability_by_frame(self, model: Model, clips: Clips) -> Float[Array, "b t classes"]:
+        """Returns the probability of every class after each frame of clips, as if they ended there."""
+        return jax.nn.softmax(after_each_frame(model, self.floats(clips.frames), clips.lengths))
+
     def examine(self, trial: Trial) -> Examined:
         test = self.data.test
-        logits = trial.evaluate(partial(predict, to_floats=self.floats), test)
-        labels, answers = np.asarray(test.labels), logits[:, :, -1].argmax(axis=-1)
+        logits = trial.evaluate(partial(answer, to_floats=self.floats), test)
+        labels, answers = np.asarray(test.labels), logits.argmax(axis=-1)
+        shown = Clips(*(np.asarray(values)[self.shown] for values in test))
         scores = {
             "test_accuracy": interval((answers == labels).mean(axis=1)),
             "balanced_accuracy": interval([balanced_accuracy(labels, of_seed) for of_seed in answers]),
         }
         arrays = {
             "confusion": confusion_counts(labels, answers, self.data.classes),
-            "probability": np.asarray(jax.nn.softmax(logits[0, self.shown])),
+            "probability": trial.evaluate(self.probability_by_frame, shown)[0],
         }
         return Examined(scores, arrays, (self.floats(np.asarray(test.frames[:1])),))

@@ -24,7 +24,7 @@ class Answer:
     Args:
         file: name of the file.
         answer: the class, or the text.
-        probability: of the answer, by the model.
+        probability: of the answer, by the model; of a text, the geometric mean over its characters or words.
         others: the next most probable answers, with their probabilities.
         error: why there is no answer; empty where there is one.
         details: further values for programs, by name.
@@ -38,8 +38,8 @@ class Answer:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def unsure(self, below: float = UNSURE_BELOW) -> bool:
-        """Returns whether there is an answer whose probability is below a bound."""
-        return not self.error and self.probability < below
+        """Returns whether there is an answer whose probability is below a bound, or an empty one."""
+        return not self.error and (self.probability < below or not self.answer)
 
     def flat(self, below: float = UNSURE_BELOW) -> dict[str, Any]:
         """Returns the answer as a dict for JSON."""
@@ -86,7 +86,7 @@ def rows_of(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> list[list
         if answer.error:
             rows.append([shown(answer.file), "", "", "unreadable", ""])
             continue
-        others = ", ".join(f"{name} {100 * probability:.1f}" for name, probability in answer.others)
+        others = "; ".join(f"{name} {100 * probability:.1f}" for name, probability in answer.others)
         mark = "unsure" if answer.unsure(below) else ""
         rows.append([shown(answer.file), answer.answer, f"{100 * answer.probability:.1f}", mark, others])
     return rows

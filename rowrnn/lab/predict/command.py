@@ -105,7 +105,7 @@ def _print(answers: Sequence[Answer], below: float) -> None:
     from rowrnn.lab.report.tables import plain_table  # Imported only where used.
     from rowrnn.lab.report.terminal import terminal
 
-    terminal().print(plain_table(rows_of(answers, below), words=("file",)))
+    terminal().print(plain_table(rows_of(answers, below), words=("file", "answer", "or")))
     for answer in answers:
         if answer.error:
             print(shown(answer.error), file=sys.stderr)

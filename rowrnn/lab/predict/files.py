@@ -1,4 +1,8 @@
-"""The files that a model is asked about: single ones, folders, patterns and standard input."""
+"""The files that a model is asked about: single ones, folders, patterns and standard input.
+
+A name that stands for no file that the model can read stands for an item whose reading says so, so that the others are
+answered.
+"""
 
 import glob
 import sys
@@ -6,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rowrnn.errors import InputError
-from rowrnn.lab.data.listing import Item
-from rowrnn.lab.data.sources.files import CLIPS, PICTURES, is_frames, look, suffix, walk
+from rowrnn.lab.data.listing import Item, Unreadable
+from rowrnn.lab.data.sources.files import CLIPS, PICTURES, is_frames, look, some, suffix, walk
 
 STANDARD_INPUT = "-"
 
@@ -21,7 +25,7 @@ def items_of(names: Sequence[str], medium: str) -> list[Item]:
         medium: "pictures" or "clips".
 
     Raises:
-        InputError: if no name is given, a name stands for no file, or it is a URL.
+        InputError: if no name is given, or a folder cannot be read.
     """
     if not names:
         raise InputError(f"Name the {medium}: files, folders, patterns, or {STANDARD_INPUT} for standard input.")
@@ -36,35 +40,56 @@ def _items(name: str, medium: str) -> list[Item]:
     if name == STANDARD_INPUT:
         return [Item("standard input", content=_once(sys.stdin.buffer.read))]
     if "://" in name:
-        raise InputError(f"{name} is an address, and files are expected: download it first.")
+        return [_unreadable(name, f"{name} is an address, and files are expected: download it first.")]
     path = Path(name).expanduser()
     if path.is_dir():
         found = _in_folder(path, medium)
         if not found:
             endings = ", ".join(sorted(PICTURES if medium == "pictures" else CLIPS))
-            raise InputError(f"There are no {medium} in {name}; expected files that end in {endings}.")
+            return [_unreadable(name, f"There are no {medium} in {name}; expected files that end in {endings}.")]
         return [Item(str(p), p) for p in found]
     if path.exists():  # a pipe, too
-        return [Item(name, path)]
+        return [_of_kind(Item(name, path), path, medium)]
     # A folder that a pattern matches stands for a clip where it is one of frames.
     matched = sorted(map(Path, glob.glob(str(path), recursive=True)))
     found = [p for p in matched if not p.is_dir() or (medium == "clips" and is_frames(p))]
     if not found:
         only = f" It matches {len(matched)} folders only: give a folder itself." if matched else ""
-        raise InputError(
-            f"There is no file {name}. Expected a file, a folder, or a pattern that some file matches.{only}"
-        )
-    return [Item(str(p), p) for p in found]
+        message = f"There is no file {name}. Expected a file, a folder, or a pattern that some file matches.{only}"
+        return [_unreadable(name, message)]
+    return [_of_kind(Item(str(p), p), p, medium) for p in found]
+
+
+def _of_kind(item: Item, path: Path, medium: str) -> Item:
+    """Returns the item, or one that says that its file is of the other kind, by its suffix."""
+    ending = suffix(path)
+    if medium == "pictures" and ending in CLIPS - PICTURES:
+        return _unreadable(item.name, f"{item.name} is a clip, and this model is asked about pictures.")
+    if medium == "clips" and ending in PICTURES - CLIPS:
+        message = f"{item.name} is a picture, and this model is asked about clips: videos, GIFs or folders of frames."
+        return _unreadable(item.name, message)
+    return item
+
+
+def _unreadable(name: str, message: str) -> Item:
+    def content() -> bytes:
+        raise Unreadable(message)
+
+    return Item(name, content=content)
 
 
 def _in_folder(folder: Path, medium: str) -> list[Path]:
+    """Returns the pictures or clips of a folder; names the media of the other kind that are passed over."""
     if medium == "clips" and is_frames(folder):
         return [folder]
     tree = walk(folder)
-    if medium == "clips":
-        return [*(path for path in tree.media if suffix(path) in CLIPS), *tree.frames]
+    mine = CLIPS if medium == "clips" else PICTURES
+    found = [path for path in tree.media if suffix(path) in mine]
     inside = [path for frames in tree.frames for path in look(frames).pictures]
-    return [*(path for path in tree.media if suffix(path) in PICTURES), *inside]
+    others = [path for path in tree.media if suffix(path) not in mine]
+    if others:
+        print(f"Passed over in {folder}, no {medium}: {some([path.name for path in others])}.", file=sys.stderr)
+    return [*found, *(tree.frames if medium == "clips" else inside)]
 
 
 def _once(read: Callable[[], bytes]) -> Callable[[], bytes]:

@@ -40,7 +40,8 @@ def plain_table(
     header, *body = rows
     for number, name in enumerate(header):
         left = number == 0 or name in words
-        table.add_column(name, justify="left" if left else "right", no_wrap=name not in words)
+        # A name that is longer than its column is folded, not cut.
+        table.add_column(name, justify="left" if left else "right", no_wrap=name not in words, overflow="fold")
     for row in body:
         table.add_row(*map(Text, row))  # not markup: names of files may have brackets
     return table

@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import os
 import sys
 
 from rich.console import Console
@@ -11,13 +12,13 @@ IN_ASCII = {"±": "+-", "…": "..."}
 
 
 def terminal() -> Console:
-    """Returns the console that scripts print to: as wide as the terminal, or 130 columns if the output is a file.
+    """Returns the console that scripts print to: as wide as the terminal or COLUMNS, or 130 columns for a file.
 
     Characters that the output cannot encode are replaced by ASCII, so that a table prints in any locale.
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in FAILING:
         sys.stdout.reconfigure(errors="rowrnn.ascii")
-    return Console(width=None if sys.stdout.isatty() else 130)
+    return Console(width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 130)
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:

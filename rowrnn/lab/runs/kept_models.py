@@ -22,7 +22,7 @@ from rowrnn.lab.leaf_names import leaves_by_name
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.program import PLATFORMS, any_batch, read_program, to_program, write_program
 from rowrnn.saving import Card, Preprocessing, load, save
-from rowrnn.saving.model_file import WEIGHTS_ONLY
+from rowrnn.saving.model_file import WEIGHTS_ONLY, file_of
 from rowrnn.saving.structure import describe, own_names
 
 FOLDER = "models"
@@ -140,7 +140,7 @@ def export_kept(kept: Path | str, name: str | None, path: Path, seed: int = 0) -
         InputError: if there is no such model or seed, or a file cannot be read or written.
     """
     if Path(kept).is_dir():
-        stem = Path(kept) / FOLDER / file_name(name or _only(Path(kept)))
+        stem = file_of(kept, name).with_suffix("")
         programs = [stem.with_suffix(suffix) for suffix in (PROGRAM, EARLIER_PROGRAM)]
         if program := next((file for file in programs if file.exists()), None):
             write_program(path, _with_weights(stem, read_program(program), stem.name, seed))
@@ -148,18 +148,6 @@ def export_kept(kept: Path | str, name: str | None, path: Path, seed: int = 0) -
     model, card = load(kept, name, seed)
     write_program(path, _of_model(model, card))
     return card.classes
-
-
-def _only(run: Path) -> str:
-    """Returns the name of the only model of a run.
-
-    Raises:
-        InputError: if it keeps none, or several.
-    """
-    names = sorted(file.stem for file in (run / FOLDER).glob("*.safetensors"))
-    if len(names) != 1:
-        raise InputError(f"{run} keeps {len(names)} models, one of which must be named: {', '.join(names) or 'none'}.")
-    return names[0]
 
 
 def _of_model(model: Callable[..., Any], card: Card) -> jax_export.Exported:

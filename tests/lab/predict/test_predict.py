@@ -18,7 +18,8 @@ from PIL import Image
 import rowrnn
 from rowrnn import GRU
 from rowrnn.errors import InputError
-from rowrnn.lab.data.listing import Item
+from rowrnn.lab.data.clips import read_frames
+from rowrnn.lab.data.listing import Item, Unreadable
 from rowrnn.lab.predict.answer import Answer, as_csv, as_json, of_probabilities, rows_of
 from rowrnn.lab.predict.clips import by_frame
 from rowrnn.lab.predict.command import Wish, _print, tell
@@ -85,13 +86,27 @@ def test_a_folder_of_frames_is_one_clip_and_so_are_those_below_a_folder(tmp_path
         ("*.webp", "There is no file"),
         ("test*", "It matches 1 folders only"),
         ("tests", "There are no pictures in tests; expected files that end in .*png"),
+        ("film.mp4", "film.mp4 is a clip, and this model is asked about pictures"),
     ],
 )
-def test_names_that_mean_no_file(tmp_path, monkeypatch, name, message):
+def test_a_name_that_means_no_picture_is_an_item_that_says_so(tmp_path, monkeypatch, name, message):
     (tmp_path / "tests").mkdir()
+    (tmp_path / "film.mp4").write_bytes(b"x")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=message):
-        items_of([name], "pictures")
+    (item,) = items_of([name], "pictures")
+    with pytest.raises(Unreadable, match=message):
+        item.read()
+
+
+def test_a_picture_is_no_clip_and_is_named_where_it_lies_beside_clips(tmp_path, capsys):
+    (tmp_path / "film.mp4").write_bytes(b"x")
+    save_picture(tmp_path / "one.png", array_of(1, channels=1))
+    assert [item.path for item in items_of([str(tmp_path)], "clips")] == [tmp_path / "film.mp4"]
+    assert f"Passed over in {tmp_path}, no clips: one.png." in capsys.readouterr().err
+    for name in ("one.png", "o*.png"):
+        (item,) = items_of([str(tmp_path / name)], "clips")
+        with pytest.raises(Unreadable, match=r"one\.png is a picture, and this model is asked about clips"):
+            read_frames(item)
 
 
 def test_no_name_at_all_is_an_error_too():
@@ -127,8 +142,23 @@ def test_answers_are_sorted_by_probability_and_marked_as_unsure():
     assert answer.unsure(0.51)
     assert not answer.unsure(0.5)
     _, row, broken = rows_of([answer, Answer("y.png", error="It is broken.")], 0.51)
-    assert row == ["x.png", "dög", "50.0", "unsure", "a cat 25.0, =1+1 25.0"]
+    assert row == ["x.png", "dög", "50.0", "unsure", "a cat 25.0; =1+1 25.0"]
     assert broken == ["y.png", "", "", "unreadable", ""]
+
+
+def test_an_empty_text_is_unsure_however_probable():
+    assert Answer("x.png", "", 0.96).unsure()
+    assert not Answer("x.png", "a dog", 0.96).unsure()
+
+
+def test_long_captions_leave_room_for_file_and_answer(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    said = "a dog runs over the wet grass behind a red ball that someone has thrown"
+    _print([Answer("scans/photograph.jpg", said, 0.9, ((said, 0.1), (said, 0.05)))], 0.7)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 60
+    assert {"thrown", "90.0"} <= {*shown.split()}
+    assert "…" not in shown  # nothing is cut
 
 
 def test_json_and_csv_hold_the_answers():
@@ -198,11 +228,12 @@ def test_more_pictures_than_a_batch_are_all_answered():
 
 def test_a_broken_picture_is_named_and_the_others_are_answered(kept, pictures, tmp_path):
     (pictures / "broken.png").write_bytes(b"\x89PNG not")
-    answers = tell(kept, [str(pictures)], Wish(json=tmp_path / "out.jsonl", csv=tmp_path / "out.csv"))
-    assert [bool(answer.error) for answer in answers] == [False, True, False, False]
+    answers = tell(kept, [str(pictures), "nowhere"], Wish(json=tmp_path / "out.jsonl", csv=tmp_path / "out.csv"))
+    assert [bool(answer.error) for answer in answers] == [False, True, False, False, True]
     assert "broken.png" in answers[1].error
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 4
-    assert len((tmp_path / "out.csv").read_text().splitlines()) == 5
+    assert "There is no file nowhere" in answers[4].error
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 5
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 6
 
 
 def test_pictures_of_answers_are_drawn(kept, pictures, tmp_path):

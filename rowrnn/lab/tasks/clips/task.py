@@ -67,19 +67,22 @@ def smoothed_cross_entropy(logits: Float[Array, "*b classes"], labels: Array, sm
     return optax.softmax_cross_entropy(logits, jnp.broadcast_to(targets, logits.shape))
 
 
-def predict(model: Model, batch: Clips, *, to_floats: ToFloats = as_float) -> Float[Array, "b t classes"]:
-    """Returns the logits after each frame; they stay the same after a clip's end, so the last ones are the answer."""
-    return model.logits_by_frame(jnp.asarray(to_floats(batch.frames)), lengths=batch.lengths)
-
-
-def answer(
-    model: Model, frames: ArrayLike, lengths: ArrayLike, *, to_floats: ToFloats = as_float
-) -> Float[Array, "b classes"]:
+def answer(model: Model, batch: Clips, *, to_floats: ToFloats = as_float) -> Float[Array, "b classes"]:
     """Returns the logits of the answer to each clip."""
-    return model(jnp.asarray(to_floats(frames)), lengths=lengths)
+    return model(jnp.asarray(to_floats(batch.frames)), lengths=batch.lengths)
+
+
+def after_each_frame(model: Model, frames: ArrayLike, lengths: ArrayLike) -> Float[Array, "b t classes"]:
+    """Returns the logits of the answer after each frame, asked as if the clip ended there.
+
+    A layer that reads backward sees no later frame. After a clip's end the answers stay the same.
+    """
+    ends = 1 + jnp.arange(jnp.shape(frames)[1])
+    by_end = jax.lax.map(lambda end: model(frames, lengths=jnp.minimum(end, jnp.asarray(lengths))), ends)
+    return jnp.moveaxis(by_end, 0, 1)
 
 
 def correct(model: Model, batch: Clips, *, to_floats: ToFloats = as_float) -> Float[Array, "b"]:
     """Returns 1 for each clip whose most probable class is its label, else 0."""
-    given = answer(model, batch.frames, batch.lengths, to_floats=to_floats).argmax(axis=-1)
+    given = answer(model, batch, to_floats=to_floats).argmax(axis=-1)
     return (given == jnp.asarray(batch.labels)).astype(jnp.float32)

@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 from rowrnn import program
 from rowrnn.cells import GRU
 from rowrnn.errors import InputError
+from rowrnn.lab.data import as_float
 from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.clips import pictures, task
 from rowrnn.lab.tasks.clips.augmentation import ClipAugmentation
@@ -213,13 +214,29 @@ def test_answers_are_those_after_the_last_frame_of_normalized_clips():
         return (frames.astype(jnp.float32) / 255 - 0.4) / 0.2
 
     alone = jax.jit(lambda clip: model(clip))
-    by_frame = jax.jit(partial(task.predict, to_floats=to_floats))(model, batch)
-    found = jax.jit(partial(task.answer, to_floats=to_floats))(model, batch.frames, batch.lengths)
-    np.testing.assert_allclose(found, by_frame[:, -1], atol=1e-6)
+    found = jax.jit(partial(task.answer, to_floats=to_floats))(model, batch)
     for clip, logits in zip(clips(), found, strict=True):
         np.testing.assert_allclose(logits, alone(to_floats(clip[None]))[0], atol=1e-5)
     right = jax.jit(partial(task.correct, to_floats=to_floats))(model, batch)
     np.testing.assert_array_equal(right, np.asarray(found).argmax(axis=-1) == batch.labels)
+
+
+@pytest.mark.parametrize("kind", ["average", "both ways"])
+def test_an_answer_after_a_frame_knows_no_later_one(kind):
+    rngs = nnx.Rngs(0)
+    cnn = FrameCNN((8, 6, 3), 4, 5, context=3, rngs=rngs)
+    both = stack(GRU, 5, 6, bidirectional=True, rngs=rngs)
+    model = (
+        FrameAverage(cnn, 6, 4, rngs=rngs)
+        if kind == "average"
+        else VideoClassifier(cnn, both, 4, pooling="mean", rngs=rngs)
+    )
+    batch = padded(clips(), [2, 0, 1, 1])
+    found = jax.jit(task.after_each_frame)(model, as_float(batch.frames), batch.lengths)
+    for clip, of_clip in zip(clips(), found, strict=True):
+        for end in range(1, found.shape[1] + 1):
+            alone = model(as_float(clip[None, :end]))[0]  # beyond the end of a clip it is the whole
+            np.testing.assert_allclose(of_clip[end - 1], alone, atol=1e-5)
 
 
 def test_a_program_answers_bytes_in_batches_of_any_size(tmp_path):
@@ -227,8 +244,12 @@ def test_a_program_answers_bytes_in_batches_of_any_size(tmp_path):
     cnn = FrameCNN((8, 6, 3), 4, 5, context=3, rngs=rngs)
     model = VideoClassifier(cnn, stack(GRU, 5, 6, layers=2, rngs=rngs), 4, rngs=rngs)
     batch = padded(clips(), [2, 0, 1, 1])
-    program.export(partial(task.answer, model), tmp_path / "whole.jax", batch.frames[:1], batch.lengths[:1])
-    expected = jax.jit(task.answer)(model, batch.frames, batch.lengths)
+
+    def of_bytes(frames, lengths):
+        return model(as_float(frames), lengths=lengths)
+
+    program.export(of_bytes, tmp_path / "whole.jax", batch.frames[:1], batch.lengths[:1])
+    expected = jax.jit(task.answer)(model, batch)
     found = program.load(tmp_path / "whole.jax")(batch.frames, batch.lengths)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     # And frame by frame, here of the two clips that have four frames or more.
