@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-COLUMNS = ("model", "parameters", "epoch", "loss", "validation", "images/s", "time left")
+COLUMNS = ("model", "parameters", "epoch", "loss", "validation", "examples/s", "time left")
 
 
 class LiveTable:
@@ -40,7 +40,7 @@ class LiveTable:
         self._show(model, f"{parameters:,}", "compiling", "", "", "", "")
 
     def epoch(
-        self, model: str, parameters: int, number: int, loss: float, validation: str, images: int, seconds: float
+        self, model: str, parameters: int, number: int, loss: float, validation: str, examples: int, seconds: float
     ) -> None:
         """Shows the results of an epoch.
 
@@ -49,8 +49,8 @@ class LiveTable:
             parameters: number of its parameters.
             number: number of the epoch, from 1.
             loss: mean training loss.
-            validation: mean validation score, formatted.
-            images: number of images trained on, over all seeds.
+            validation: name of the validation score and its mean, formatted.
+            examples: number of examples trained on, over all seeds.
             seconds: duration of the epoch.
         """
         left = seconds * (self._epochs - number)
@@ -60,8 +60,17 @@ class LiveTable:
             f"{number}/{self._epochs}",
             f"{loss:.4f}",
             validation,
-            f"{images / seconds:,.0f}",
+            f"{examples / seconds:,.0f}",
             f"{int(left // 60)}:{int(left % 60):02}",
+        )
+
+    def ended(self, model: str, number: int, patience: int | None) -> None:
+        """Says that a training ended before its last epoch, `number`, since no later one was better."""
+        self._console.print(
+            f"{model}: ended after epoch {number} of {self._epochs}, since the validation score had not improved for "
+            f"{patience} epochs (--patience).",
+            markup=False,
+            highlight=False,
         )
 
     def _show(self, *row: str) -> None:
@@ -72,4 +81,5 @@ class LiveTable:
                 table.add_row(*cells)
             self._live.update(table, refresh=True)
         else:
-            self._console.print("  ".join(f"{name} {cell}" for name, cell in zip(COLUMNS, row, strict=True) if cell))
+            cells = (f"{name} {cell}" for name, cell in zip(COLUMNS, row, strict=True) if cell)
+            self._console.print("  ".join(cells), soft_wrap=True)

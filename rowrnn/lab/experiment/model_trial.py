@@ -54,7 +54,7 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
         return contender.build(width, rngs)
 
     steps = options.recipe().steps(task.examples)
-    per_epoch = steps * options.batch * options.seeds
+    per_epoch = steps * options.batch * options.seeds * task.together
     shapes = jax.eval_shape(lambda: build(nnx.Rngs(0)))
     size, choices = parameters(shapes), choices_of(shapes)
     devices = devices_for(choices, options.seeds)
@@ -66,7 +66,7 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
         run.epoch(title, epoch.number, options.epochs, means)
 
     def show(epoch: Epoch) -> None:
-        reached = format(epoch.score.mean(), task.shown)
+        reached = f"{task.measure.replace('_', ' ')} {epoch.score.mean():{task.shown}}"
         live.epoch(title, size, epoch.number, float(epoch.metrics["loss"].mean()), reached, per_epoch, epoch.seconds)
 
     live.compiling(title, size)
@@ -83,6 +83,8 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
     )
     if not ready:
         show(fitted.epochs[-1])
+    if len(fitted.epochs) < options.epochs:
+        live.ended(title, len(fitted.epochs), options.patience)
     seconds = np.array([epoch.seconds for epoch in fitted.epochs])
     best = np.stack([epoch.score for epoch in fitted.epochs]).max(axis=0)
     row = ModelRow(

@@ -193,7 +193,7 @@ def run_study(
         run.finish(record, arrays)
         console.print(table(record))
         for row in record.summary:
-            console.print(f"{row['model']}: {row['computed_by']}; devices: {row['devices']}.")
+            console.print(f"Backend of {row['model']}: {row['computed_by']}.", markup=False, highlight=False)
         from rowrnn.lab.draw import draw  # Imported after training: Matplotlib takes long.
 
         draw(run.directory, asked.pictures, training.format)

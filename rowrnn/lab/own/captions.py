@@ -95,7 +95,7 @@ class OwnCaptions(Study[Options]):
         options = self.options
         training = partial(loss_of_described, to_floats=self.floats, augmentation=options.augmentation)
         score = partial(likelihood, to_floats=self.floats)
-        task = Task(training, score, self.data.train, self.data.validation, "likelihood", ".3f")
+        task = Task(training, score, self.data.train, self.data.validation, "log_likelihood", ".3f")
         return [Contender(options.model, MODELS[options.model], self.build, task, width=options.hidden)]
 
     def build(self, width: int, rngs: nnx.Rngs) -> Captioner:

@@ -112,14 +112,15 @@ class OwnLines(Study[Options]):
         """Returns the training options, with the batch counted in lines of each group."""
         given, groups = self.options.training, self.data.train.groups
         of_each = dataclasses.replace(given, batch=max(1, given.batch // len(groups)))
-        return fitted(of_each, len(groups[0].widths))
+        return fitted(of_each, len(groups[0].widths), together=len(groups))
 
     def contenders(self) -> list[Contender]:
         options, validation = self.options, self.data.validation
         characters = float(np.mean([len(text) for text in validation.texts]))
         loss = partial(text_loss, augmentation=options.augmentation, shortcut=options.shortcut)
         score = partial(character_accuracy, characters=characters)
-        task = Task(loss, score, self.data.train.groups, validation.groups, "character_accuracy")
+        train = self.data.train.groups
+        task = Task(loss, score, train, validation.groups, "character_accuracy", together=len(train))
         return [Contender(options.model, MODELS[options.model], self.build, task, width=options.hidden)]
 
     def build(self, width: int, rngs: nnx.Rngs) -> LineReader:

@@ -11,7 +11,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data.labelled import shaped
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.predict.answer import Answer
-from rowrnn.lab.tasks.captions.vocabulary import Vocabulary
+from rowrnn.lab.tasks.captions.vocabulary import Vocabulary, as_written, split_words
 from rowrnn.saving import Card
 
 BEAM = 3
@@ -31,7 +31,7 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
             answers.append(Answer(item.name, error=str(error)))
             continue
         words, log_probabilities = _captions(model, jnp.asarray(card.needed_preprocessing().to_floats(image[None])))
-        texts = vocabulary.decode(np.asarray(words)[0])
+        texts = list(map(as_written, vocabulary.decode(np.asarray(words)[0])))
         lengths = (np.asarray(words)[0] != vocabulary.tokens.pad).sum(axis=1)
         probability = np.exp(np.asarray(log_probabilities)[0] / np.maximum(lengths, 1))
         others = tuple(zip(texts[1:], map(float, probability[1:]), strict=True))
@@ -49,25 +49,27 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
     """Draws a picture with its caption, and where the model looked for each word."""
     import matplotlib.pyplot as plt  # Imported only where used: it takes long.
 
+    from rowrnn.lab.report.style import frame_only
+
     image = shaped(card.needed_preprocessing(), item)
     vocabulary = Vocabulary(card.vocabulary)
-    words = [vocabulary.words.index(word) for word in answer.answer.split()] or [vocabulary.tokens.end]
+    said = split_words(answer.answer)
+    words = [vocabulary.words.index(word) for word in said] or [vocabulary.tokens.end]
     looked = model.question is not None
     columns = 1 + (len(words) if looked else 0)
-    figure, panels = plt.subplots(1, columns, figsize=(2.4 * columns, 2.8), squeeze=False)
+    figure, panels = plt.subplots(1, columns, figsize=(max(5.0, 2.4 * columns), 3.0), squeeze=False)
     seen = image if image.shape[-1] == 3 else image[..., 0]
     for axes in panels[0]:
         axes.imshow(seen, cmap="gray", vmin=0, vmax=255)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.grid(visible=False)
+        frame_only(axes)
     panels[0, 0].set_title("the picture", fontsize=9)
     if looked:
         floats = jnp.asarray(card.needed_preprocessing().to_floats(image[None]))
         shares = np.asarray(jax.jit(lambda m, x, w: m.attention(x, w))(model, floats, jnp.array([words])))[0]
         height, width = image.shape[:2]
-        for axes, word, share in zip(panels[0, 1:], answer.answer.split(), shares, strict=False):
+        for axes, word, share in zip(panels[0, 1:], said, shares, strict=False):
             axes.imshow(share, cmap="magma", alpha=0.6, extent=(-0.5, width - 0.5, height - 0.5, -0.5), vmin=0)
             axes.set_title(word, fontsize=9)
-    figure.suptitle(f"{answer.answer} ({answer.probability:.0%})")
+    looking = "\nBright: where it looked for each word." if looked else ""
+    figure.suptitle(f"{answer.answer or '(nothing)'} ({answer.probability:.0%}){looking}", fontsize=10)
     return figure

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.pictures import read_picture
 from rowrnn.lab.predict.answer import Answer, shown
+from rowrnn.lab.report.style import frame_only
 from rowrnn.lab.tasks.classification import gate_picture
 from rowrnn.lab.tasks.classification.read_along import read_along
 from rowrnn.models import Classifier
@@ -62,7 +63,4 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Figure:
 def _show(axes: Axes, image: np.ndarray, title: str) -> None:
     axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
     axes.set_title(title if len(title) <= 30 else f"…{title[-29:]}", fontsize=9)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(True)  # Dark ink on white paper has no border of its own.
+    frame_only(axes)

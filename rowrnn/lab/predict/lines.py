@@ -81,9 +81,12 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
     line.grid(visible=False)
     columns = 4 * places + 2
     begins = (labels != blank) & (labels != np.concatenate([[blank], labels[:-1]]))
-    read.bar(columns, probability.max(axis=1), width=4, color=np.where(labels == blank, "lightgrey", "C0"))
+    sure = probability.max(axis=1)
+    for kind, color, name in ((labels != blank, "C0", "a character"), (labels == blank, "lightgrey", "none begins")):
+        read.bar(columns[kind], sure[kind], width=4, color=color, label=name)
     for place in places[begins]:
         read.text(columns[place], 1.05, card.alphabet[labels[place]], ha="center", fontsize=9)
     read.set(ylim=(0, 1.3), ylabel="probability", xlabel="column")
+    read.legend(title="most probable:", loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     figure.suptitle(f"{answer.answer} ({answer.probability:.0%})")
     return figure

@@ -9,7 +9,7 @@ from rowrnn.lab.report.style import PERCENT, band, legend, line_styles, log_tick
 from rowrnn.lab.runs.record import Record
 
 SENTENCES = {
-    "learning_curves": "Does the validation error still fall at the last epoch (train longer), or does it rise while "
+    "learning_curves": "Does the validation score still get better at the last epoch (train longer), or worse while "
     "the training loss falls (the model learns its examples by heart)?"
 }
 CHOSEN = "epoch whose weights a seed keeps"
@@ -47,8 +47,8 @@ def learning_curves(record: Record) -> Figure:
     for axes, wants_log in ((left, True), (right, is_accuracy)):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
-        # Where no error is left, a logarithm has nothing to show.
-        if wants_log and np.nanmin(values) >= 0 and np.nanmax(values) > 0:
+        # Where no error is left, a logarithm shows nothing.
+        if wants_log and np.nanmin(values) > 0:
             log_ticks(axes)
     right.plot([], [], "D", markerfacecolor="white", color="grey", label=CHOSEN)
     legend(right, loc="upper left", bbox_to_anchor=(1.02, 1))  # beside the axes: there may be many curves

@@ -22,7 +22,8 @@ def table(record: Record) -> Table:
 def intervals(record: Record) -> str:
     """Returns what stands after ± in the table of a record; "" for one seed, which has no interval."""
     seeds = record.protocol.get("seeds", 1)
-    return f"Mean ± 95 % interval over {seeds} seeds." if seeds > 1 else ""
+    few = " Two seeds say little of the others: train three or more." if seeds == 2 else ""
+    return f"Mean ± 95 % interval over {seeds} seeds.{few}" if seeds > 1 else ""
 
 
 def plain_table(

@@ -20,6 +20,7 @@ class Task:
         validation: validation examples, a pytree of arrays with a common leading axis.
         measure: name of the score.
         shown: format of the mean score in the live table, an argument of `format`.
+        together: how many images, lines or clips one example is.
     """
 
     loss: Loss
@@ -28,6 +29,7 @@ class Task:
     validation: Batch
     measure: str = "accuracy"
     shown: str = ".2%"
+    together: int = 1
 
     @property
     def examples(self) -> int:

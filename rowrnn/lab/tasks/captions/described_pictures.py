@@ -9,9 +9,10 @@ import textwrap
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from rowrnn.lab.report.style import Arrays
+from rowrnn.lab.report.style import Arrays, frame_only
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
+from rowrnn.lab.tasks.captions.vocabulary import as_written
 
 SENTENCES = {"said": "Test pictures with what the model says of them, and in grey a caption that people gave."}
 COLUMNS = 4
@@ -32,12 +33,12 @@ def described(model: str, captions: list[list[str]], said: list[str], arrays: Ar
     lines = -(-len(images) // COLUMNS)
     figure, panels = plt.subplots(lines, COLUMNS, figsize=(2.9 * COLUMNS, 3.2 * lines), squeeze=False)
     figure.suptitle(f"{model}: test pictures and what it says of them")
-    for axes in panels.flat:
+    for axes in panels.flat[len(images) :]:
         axes.axis("off")
     for axes, image, truth, sentence in zip(panels.flat, images, captions, said, strict=False):
         axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
         color = "tab:green" if sentence in truth else "black"
-        axes.set_title("\n".join(textwrap.wrap(sentence, CHARACTERS)), fontsize=8, color=color)
-        below = "\n".join(textwrap.wrap(truth[0], CHARACTERS))
-        axes.text(0.5, -0.03, below, transform=axes.transAxes, ha="center", va="top", fontsize=7, color="grey")
+        axes.set_title("\n".join(textwrap.wrap(as_written(sentence), CHARACTERS)), fontsize=8, color=color)
+        frame_only(axes)
+        axes.set_xlabel("\n".join(textwrap.wrap(as_written(truth[0]), CHARACTERS)), fontsize=7, color="grey")
     return figure

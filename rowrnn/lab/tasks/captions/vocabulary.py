@@ -1,5 +1,6 @@
 """Vocabularies: the words of captions as numbers, and back."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -152,6 +153,11 @@ def split_words(text: str) -> list[str]:
             last -= 1
         words += [*word[:first], *([word[first:last]] if first < last else []), *word[last:]]
     return words
+
+
+def as_written(words: str) -> str:
+    """Returns words and marks that are separated by spaces as people write them: "a dog , wet ." as "a dog, wet."."""
+    return re.sub(r" (?=[.,;:!?)\]}])|(?<=[(\[{]) ", "", words)
 
 
 def _is_mark(character: str) -> bool:

@@ -23,7 +23,9 @@ SENTENCES = {
 }
 SHOWN = 3  # classes whose probabilities are drawn, beside the true one
 COLUMNS = 2  # clips side by side
-NARROWEST = 6  # frames that have room, so that those of a shorter clip are not stretched
+NARROWEST = 6  # frames that have room, so that those of a shorter clip are not enlarged
+WIDTH, LEGEND, CURVES = 7.2, 1.6, 1.6  # inches: of a strip with its legend, of the legend, and the curves' height
+TICKS = 12
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
@@ -39,7 +41,7 @@ def films(model: str, record: Record, arrays: Arrays) -> Figure:
     """Draws test clips as film strips, each with a model's class probabilities after each frame."""
     frames, lengths, labels = (arrays[f"film/{name}"] for name in ("frames", "lengths", "labels"))
     lines = -(-len(frames) // COLUMNS)
-    figure = plt.figure(figsize=(7.2 * COLUMNS, 2.5 * lines + 0.6))
+    figure = plt.figure(figsize=(WIDTH * COLUMNS, (_height(frames[0][: lengths.max()]) + CURVES) * lines + 0.6))
     figure.suptitle(f"{model}: how probable it finds each class after each frame of a test clip")
     cells = figure.subfigures(lines, COLUMNS, squeeze=False).flat
     for cell, clip, length, label, probability in zip(
@@ -60,9 +62,15 @@ def film(
         names: names of the classes.
         label: the true class, where it is known: the title then says whether the answer is right or wrong.
     """
-    figure = plt.figure(figsize=(8, 3))
+    figure = plt.figure(figsize=(WIDTH, _height(clip) + CURVES))
     _draw(figure, clip, probability, names, label)
     return figure
+
+
+def _height(clip: Clip) -> float:
+    """Returns inches that a film strip takes with its title, a little more than its frames need beside the legend."""
+    steps, height, width, _ = clip.shape
+    return 0.4 + (WIDTH - LEGEND) / max(steps, NARROWEST) * height / width
 
 
 def _draw(
@@ -74,13 +82,12 @@ def _draw(
 ) -> None:
     steps, height, width, _ = clip.shape
     answer = int(probability[-1].argmax())
-    strip, curve = figure.subplots(2, 1, sharex=True, height_ratios=[0.7, 0.8])
+    strip, curve = figure.subplots(2, 1, sharex=True, height_ratios=[_height(clip), CURVES])
     whole = np.concatenate(clip, axis=1)
     strip.imshow(
         whole if whole.shape[-1] == 3 else whole[..., 0],
         cmap="gray",
         extent=(0.5, steps + 0.5, height / width, 0),
-        aspect="auto",
         vmin=0,
         vmax=255,
     )
@@ -88,6 +95,7 @@ def _draw(
     strip.set_yticks([])
     strip.tick_params(bottom=False)
     strip.grid(visible=False)
+    strip.spines[:].set_visible(False)
     title, color = f"{names[answer]} ({probability[-1, answer]:.0%})", "black"
     if label is not None:
         right = answer == label
@@ -112,6 +120,6 @@ def _draw(
         xlabel="frame",
         ylabel="probability",
     )
-    curve.set_xticks(np.unique(np.linspace(1, steps, min(steps, 12)).round().astype(int)))
+    curve.set_xticks(range(1, steps + 1, -(-steps // TICKS)))
     curve.tick_params(labelsize=7)
     curve.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))

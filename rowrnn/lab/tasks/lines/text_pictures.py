@@ -7,7 +7,7 @@ their `texts`, and `said`, what was read of each, of the first seed.
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from rowrnn.lab.report.style import Arrays
+from rowrnn.lab.report.style import Arrays, frame_only
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
 
@@ -30,8 +30,8 @@ def read(model: str, texts: list[str], said: list[str], arrays: Arrays) -> Figur
     figure.suptitle(f"{model}: test lines and what was read")
     for axes, image, width, text, reading in zip(panels[:, 0], images, widths, texts, said, strict=False):
         axes.imshow(image[:, :width], cmap="gray_r", vmin=0, vmax=255)
-        axes.axis("off")
+        frame_only(axes)
         axes.set_title(text, fontsize=9, loc="left")
         if reading != text:
-            axes.text(0, -0.05, reading or "(nothing)", transform=axes.transAxes, va="top", fontsize=9, color="tab:red")
+            axes.set_xlabel(reading or "(nothing)", fontsize=9, color="tab:red", loc="left")
     return figure

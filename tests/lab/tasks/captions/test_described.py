@@ -14,7 +14,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data import Augmentation
 from rowrnn.lab.tasks.captions import task
 from rowrnn.lab.tasks.captions.measures import bleu4
-from rowrnn.lab.tasks.captions.vocabulary import BEGIN, END, PAD, UNKNOWN, Vocabulary, split_words
+from rowrnn.lab.tasks.captions.vocabulary import BEGIN, END, PAD, UNKNOWN, Vocabulary, as_written, split_words
 from rowrnn.models import Captioner
 
 TEXTS = [["A dog runs.", "The dog: it runs!"], ["A cat.", "a CAT sleeps", "It's a close-up, a cat"], ["Dogs?"]]
@@ -65,6 +65,7 @@ def test_texts_are_numbers_and_back():
     assert (encoded.cut, encoded.unknown, encoded.words) == (1, 2, 4 + 2 + 6)
     assert vocabulary.decode(encoded.captions[:, 0]) == ["a dog runs .", "a <unknown> dog runs <unknown>"]
     assert vocabulary.decode(encoded.captions[:, 1]) == ["a dog", ""]
+    assert as_written("a dog ( brown ) runs , and barks !") == "a dog (brown) runs, and barks!"
 
 
 @pytest.mark.parametrize(
