@@ -14,7 +14,7 @@ from rowrnn import program
 from rowrnn.errors import InputError
 from rowrnn.image.image_scan import ImageScan
 from rowrnn.image.renet import ReNet
-from rowrnn.lab.runs.kept_models import export_kept, keep_model
+from rowrnn.lab.runs.kept_models import about_program, export_kept, keep_model
 from rowrnn.models import CNN, Classifier
 from rowrnn.recurrence.scan import scan
 from rowrnn.sequence import Recurrent
@@ -109,6 +109,8 @@ def test_a_run_keeps_every_seed(tmp_path):
         export_kept(tmp_path, "Row LSTM", tmp_path / "model.jax", seed)
         logits = program.load(tmp_path / "model.jax")(images(4))
         np.testing.assert_allclose(logits, models[seed](images(4)), rtol=0, atol=1e-6)
+    about = about_program(*export_kept(tmp_path, "Row LSTM", tmp_path / "model.jax"))
+    assert about[0] == "It takes float32 [b, 6, 4, 1] and gives float32 [b, 3]."
     for name, seed, message in (
         ("Row GRU", 0, "keeps no model 'Row GRU'; it keeps row_lstm"),
         ("row_lstm", 3, "row_lstm.safetensors has the seeds 0 to 2, not 3"),

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from rowrnn.atomic_file import whole_file
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, reason
 from rowrnn.interop.torch import from_torch, to_torch
 from rowrnn.sequence import Stack
 
@@ -40,7 +40,7 @@ def load(path: Path | str) -> Stack:
                 " A pickle can run code when it is read: convert it with torch.load(..., weights_only=True) and "
                 "safetensors.torch.save_file."
             )
-        raise InputError(f"{path} cannot be read as safetensors ({error}).{advice}") from None
+        raise InputError(f"{path} cannot be read as safetensors ({reason(error)}).{advice}") from None
     return from_torch(arrays)
 
 
@@ -60,4 +60,4 @@ def save(layer: Any, path: Path | str) -> None:
         with whole_file(path) as partial:
             save_file(arrays, partial)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} cannot be written ({error}).") from None
+        raise InputError(f"{path} cannot be written ({reason(error)}).") from None

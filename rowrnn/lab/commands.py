@@ -9,8 +9,9 @@ from typing import Annotated
 import tyro
 from tyro.extras import SubcommandApp
 
+from rowrnn.errors import InputError
 from rowrnn.lab.experiment.command_line import exit_on_error
-from rowrnn.lab.experiment.option_checks import KnownNames
+from rowrnn.lab.experiment.option_checks import KnownNames, did_you_mean
 from rowrnn.lab.own.command import TASKS, train
 from rowrnn.lab.predict.answer import UNSURE_BELOW
 from rowrnn.lab.report.comparison import MODEL_WORDS, compare_runs, draw_curves, read_named
@@ -20,7 +21,7 @@ from rowrnn.lab.report.publish import pages_of
 from rowrnn.lab.report.publish import publish as publish_run
 from rowrnn.lab.report.tables import plain_table, table
 from rowrnn.lab.report.terminal import terminal
-from rowrnn.lab.runs.kept_models import export_kept
+from rowrnn.lab.runs.kept_models import about_program, export_kept
 from rowrnn.lab.runs.record import load_run
 from rowrnn.recurrence import native_library
 from rowrnn.saving.model_file import bundled
@@ -30,6 +31,7 @@ SCORES = "Mean over seeds, ± its 95 % interval where there are several; of the 
 Model = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
 
 app = SubcommandApp()
+COMMANDS = ("train", "predict", "models", "runs", "compare", "draw", "export", "publish", "native")
 
 
 @app.command(name="runs")
@@ -86,7 +88,9 @@ def compare(
     out = terminal()
     out.print(plain_table(comparison.models(), comparison.caption(), words=MODEL_WORDS, padding=1))
     differences = comparison.differences()
-    if len(differences) > 1:
+    if len(runs) == 1:
+        pass  # It has nothing to differ from.
+    elif len(differences) > 1:
         out.print(plain_table(differences, words=differences[0], padding=1))
     else:
         print("The runs have the same options, data and versions.")
@@ -177,7 +181,7 @@ def export_model(
 ) -> None:
     """Writes a trained model as one file that runs without rowrnn: jax.export.deserialize(...).call(images).
 
-    The scores come in the order of the classes that are printed.
+    What it takes and gives is printed.
 
     Args:
         model: the directory of a run, the file of a model, or the name of a bundled one.
@@ -185,10 +189,10 @@ def export_model(
         name: name of the model, where a run keeps several, as "Row LSTM".
         seed: which of the run's seeds, from 0.
     """
-    classes = export_kept(model, name, file, seed)
+    exported, card = export_kept(model, name, file, seed)
     print(f"{file}: {file.stat().st_size:,} bytes. Run it with jax.export.deserialize(bytearray(data)).call(images).")
-    if classes:
-        print(f"Classes, in the order of the scores: {', '.join(classes)}.")
+    for sentence in about_program(exported, card):
+        print(sentence)
 
 
 @app.command
@@ -221,6 +225,9 @@ def main() -> None:
         if sys.argv[1:2] == ["train"] and sys.argv[2:3] and not sys.argv[2].startswith("-"):
             train(sys.argv[2], sys.argv[3:])  # Its options are those of the task.
             return
+        if sys.argv[1:] and not sys.argv[1].startswith("-") and sys.argv[1] not in COMMANDS:
+            meant = did_you_mean(sys.argv[1], COMMANDS)
+            raise InputError(f"There is no command {sys.argv[1]!r}. {meant}The commands are {', '.join(COMMANDS)}.")
         try:
             app.cli(prog="rowrnn")
             sys.stdout.flush()

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 import rowrnn  # For its version, which is known when a model is saved; nothing else is taken from above.
 from rowrnn.atomic_file import whole_file
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, reason
 from rowrnn.saving.card import Card
 from rowrnn.saving.structure import build, describe
 
@@ -64,7 +64,7 @@ def save(model: Any, path: Path | str, card: Card | None = None, *, seeds: bool 
             # One entry: safetensors writes several in another order each time.
             save_file(stored, partial, {ENTRY: json.dumps(described)})
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} cannot be written ({error}).") from error
+        raise InputError(f"{path} cannot be written ({reason(error)}).") from error
 
 
 def load(path: Path | str, model: str | None = None, seed: int = 0, classes: Sequence[Any] = ()) -> tuple[Any, Card]:
@@ -139,7 +139,9 @@ def opened(file: Path) -> Iterator[tuple[dict[str, Any], Mapping[str, np.ndarray
             advice = " It looks like torch's: see rowrnn.interop for weights of other libraries."
         if file.suffix in (".h5", ".keras"):
             advice = " It looks like one of Keras: rowrnn.interop.from_keras takes the weights of its layers."
-        raise InputError(f"{file} cannot be read as a model of rowrnn, or is damaged ({error}).{advice}") from None
+        raise InputError(
+            f"{file} cannot be read as a model of rowrnn, or is damaged ({reason(error)}).{advice}"
+        ) from None
 
 
 def _described(file: Path, metadata: dict[str, str]) -> dict[str, Any]:

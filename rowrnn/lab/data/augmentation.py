@@ -17,10 +17,10 @@ class Augmentation:
     """Largest random changes of a training image; each image draws its own, uniformly and in both directions.
 
     Args:
-        shift: pixels, down and right.
-        rotation: degrees about the centre.
-        zoom: fraction by which it grows or shrinks.
-        shear: slant, columns per row.
+        shift: largest random shift, down and right, in pixels.
+        rotation: largest random rotation about the centre, in degrees.
+        zoom: largest fraction by which an image grows or shrinks at random.
+        shear: largest random slant, in columns per row.
 
     Raises:
         InputError: if a number is negative or the zoom reaches 1.

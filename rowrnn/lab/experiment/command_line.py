@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import shlex
 import signal
 import sys
 import traceback
@@ -47,7 +46,7 @@ def run_experiment(
     started = started or Started.of_process()
     *_, last = started.program
     with exit_on_error(started.name):
-        main(*parse(options_class, presets, started.arguments, name or Path(last).stem, shlex.join(started.program)))
+        main(*parse(options_class, presets, started.arguments, name or Path(last).stem, started.usage))
 
 
 def parse(

@@ -83,13 +83,18 @@ def check_names(option: str, names: Sequence[str], known: Collection[str]) -> No
     """
     for name in names:
         if name not in known:
-            near = get_close_matches(name.lower(), known, 1)
-            meant = f"Did you mean {near[0]!r}? " if near else ""
+            meant = did_you_mean(name, known)
             raise InputError(f"There is no {name!r} for {_flag(option)}. {meant}There are {', '.join(known)}.")
         if names.count(name) > 1:
             raise InputError(f"{_flag(option)} has {name!r} twice; expected each once.")
     if not names:
         raise InputError(f"{_flag(option)} is empty; expected some of {', '.join(known)}.")
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """Returns a question that names the known name nearest to one that is unknown, or "" where none is near."""
+    near = get_close_matches(name.lower(), known, 1)
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def _flag(option: str) -> str:

@@ -50,7 +50,7 @@ class TrainingOptions:
     seed: int = 0
     """First seed: everything random follows from it."""
     batch: Count = 64
-    """Images per training step."""
+    """Examples of a training step."""
     learning_rate: Annotated[float, Positive()] = 6e-3
     """Peak learning rate of AdamW."""
     weight_decay: Annotated[float, AtLeast(0)] = 1e-2

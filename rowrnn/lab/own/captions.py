@@ -13,10 +13,10 @@ from flax import nnx
 from rowrnn.cells import CELLS
 from rowrnn.lab.data import Augmentation
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
-from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import Count, KnownNames, Probability
 from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
 from rowrnn.lab.experiment.study import Setting, Study
+from rowrnn.lab.own.data_options import CaptionData, OwnTraining
 from rowrnn.lab.own.small_sets import fitted
 from rowrnn.lab.report.columns import PARAMETERS, score_column
 from rowrnn.lab.report.terminal import terminal
@@ -57,8 +57,8 @@ class Options:
     """Captions that beam search keeps after each word."""
     augmentation: Unnamed[Augmentation] = Augmentation(shift=2.0, rotation=5.0, zoom=0.1)
     """Random changes of the training pictures."""
-    training: Group[TrainingOptions] = TrainingOptions(
-        epochs=80, seeds=1, batch=32, learning_rate=2e-3, averaging=0.99, patience=15, source=DataOptions(data="")
+    training: Group[TrainingOptions] = OwnTraining(
+        epochs=80, seeds=1, batch=32, learning_rate=2e-3, averaging=0.99, patience=15, source=CaptionData()
     )
 
 

@@ -14,10 +14,10 @@ from jaxtyping import Array, Float
 
 from rowrnn.cells import CELLS
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
-from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import Count, KnownNames, OptionalCount, Probability
 from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
 from rowrnn.lab.experiment.study import Setting, Study
+from rowrnn.lab.own.data_options import ClipData, OwnTraining
 from rowrnn.lab.own.small_sets import fitted
 from rowrnn.lab.report.columns import PARAMETERS, score_column
 from rowrnn.lab.report.statistics import interval
@@ -70,8 +70,8 @@ class Options:
         shift=2, brightness=0.2, contrast=0.2, drop_frames=0.05, stretch=0.15
     )
     """Random changes of the training clips."""
-    training: Group[TrainingOptions] = TrainingOptions(
-        epochs=60, seeds=1, batch=32, learning_rate=2e-3, averaging=0.99, patience=12, source=DataOptions(data="")
+    training: Group[TrainingOptions] = OwnTraining(
+        epochs=60, seeds=1, batch=32, learning_rate=2e-3, averaging=0.99, patience=12, source=ClipData()
     )
 
 

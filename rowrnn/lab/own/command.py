@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from rowrnn.errors import InputError
+from rowrnn.lab.experiment.option_checks import did_you_mean
 from rowrnn.lab.experiment.study import run
 from rowrnn.lab.runs.started import Started
 
@@ -28,10 +29,10 @@ def train(task: str, arguments: Sequence[str]) -> None:
         InputError: if there is no such task.
     """
     if task not in TASKS:
-        raise InputError(f"There is no task {task!r}; expected one of {', '.join(TASKS)}.")
+        raise InputError(f"There is no task {task!r}. {did_you_mean(task, TASKS)}The tasks are {', '.join(TASKS)}.")
     module: Any = import_module(f"rowrnn.lab.own.{task}")
     study, _ = TASKS[task]
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--data", *arguments]
-    started = Started(("rowrnn", "train", task), tuple(arguments))
+    started = Started(("rowrnn", "train", task), tuple(arguments), operand="DATA")
     run(getattr(module, study), module.Options, module.PRESETS, started)

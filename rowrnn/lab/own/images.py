@@ -24,10 +24,10 @@ from rowrnn.lab.experiment.classification import (
     score_classifier,
 )
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
-from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import Count, KnownNames
 from rowrnn.lab.experiment.options import Group, Regularization, TrainingOptions
 from rowrnn.lab.experiment.study import Study
+from rowrnn.lab.own.data_options import ImageData
 from rowrnn.lab.own.small_sets import fitted
 from rowrnn.lab.report.columns import PARAMETERS, score_column
 from rowrnn.lab.runs.record import Record
@@ -59,7 +59,7 @@ class Options:
         dropout=0.2, augmentation=Augmentation(shift=2.0, rotation=8.0, zoom=0.1, shear=0.1)
     )
     training: Group[TrainingOptions] = TrainingOptions(
-        epochs=60, seeds=1, batch=32, learning_rate=4e-3, averaging=0.99, patience=12, source=DataOptions(data="")
+        epochs=60, seeds=1, batch=32, learning_rate=4e-3, averaging=0.99, patience=12, source=ImageData()
     )
 
 

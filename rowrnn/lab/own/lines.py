@@ -13,12 +13,11 @@ from flax import nnx
 
 from rowrnn.cells import CELLS
 from rowrnn.decoding import ctc
-from rowrnn.errors import InputError
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
-from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import AtLeast, Count, KnownNames, Probability
 from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
 from rowrnn.lab.experiment.study import Setting, Study
+from rowrnn.lab.own.data_options import LineData, OwnTraining
 from rowrnn.lab.own.small_sets import fitted
 from rowrnn.lab.report.columns import PARAMETERS, score_column
 from rowrnn.lab.report.statistics import interval
@@ -75,8 +74,8 @@ class Options:
         slant=0.2, stretch=0.1, scale=0.1, shift=1.5, elastic=1.0, thickness=0.5, fading=0.3, noise=0.05
     )
     """Random changes of the training lines."""
-    training: Group[TrainingOptions] = TrainingOptions(
-        epochs=80, seeds=1, batch=24, learning_rate=2e-3, averaging=0.99, patience=15, source=DataOptions(data="")
+    training: Group[TrainingOptions] = OwnTraining(
+        epochs=80, seeds=1, batch=24, learning_rate=2e-3, averaging=0.99, patience=15, source=LineData()
     )
 
 
@@ -95,11 +94,6 @@ class OwnLines(Study[Options]):
         score_column("words\nwrong %", "word_error_rate_beam"),
         PARAMETERS,
     )
-
-    @classmethod
-    def check(cls, options: Options) -> None:
-        if options.training.source.size is not None:
-            raise InputError("Lines keep their aspect: give their --height instead of a --size.")
 
     @classmethod
     def load(cls, options: Options) -> LineSet:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, reason
 from rowrnn.lab.report.columns import PARAMETERS, SECONDS
 from rowrnn.lab.report.scores import ModelScore, main_score
 from rowrnn.lab.report.statistics import difference
@@ -210,7 +210,8 @@ def read_named(path: Path) -> tuple[str, Record]:
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is no run ({error}). Name the directory of a run, or its results.json.") from error
+        message = f"{path} is no run ({reason(error)}). Name the directory of a run, or its results.json."
+        raise InputError(message) from error
 
 
 def compare_runs(runs: Sequence[tuple[str, Record]], score: str | None = None) -> Comparison:
@@ -268,7 +269,7 @@ def draw_curves(comparison: Comparison, path: Path) -> None:
         try:
             figure.savefig(path)
         except (OSError, ValueError) as error:
-            raise InputError(f"The picture {path} cannot be written ({error}).") from None
+            raise InputError(f"The picture {path} cannot be written ({reason(error)}).") from None
         finally:
             plt.close(figure)
 

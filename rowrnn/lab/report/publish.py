@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rowrnn.atomic_file import whole_file
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, reason
 from rowrnn.lab.report.tables import markdown, rows_of
 from rowrnn.lab.runs.record import ARRAYS, RESULTS, Record, load_run, read_results
 
@@ -109,7 +109,7 @@ def _text(page: Path) -> str:
     try:
         return page.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The page {page} cannot be read ({error}). Name pages with --pages.") from None
+        raise InputError(f"The page {page} cannot be read ({reason(error)}). Name pages with --pages.") from None
 
 
 def _beside(record: Record, path: Path) -> Record:

@@ -27,6 +27,7 @@ from rowrnn.saving.structure import describe, own_names
 
 FOLDER = "models"
 PROGRAM = ".stablehlo"
+WORDS = 12  # of a vocabulary that are told
 EARLIER_PROGRAM = ".jax"  # of runs of rowrnn 0.1.0
 
 
@@ -121,7 +122,7 @@ def _card_path(stem: Path) -> Path:
     return stem.with_suffix(".card.json")
 
 
-def export_kept(kept: Path | str, name: str | None, path: Path, seed: int = 0) -> tuple[str, ...]:
+def export_kept(kept: Path | str, name: str | None, path: Path, seed: int = 0) -> tuple[jax_export.Exported, Card]:
     """Exports a saved model to one file, as `export` does, without the code of its experiment.
 
     If the model has a preprocessing, the program takes raw images, uint8 `[b, h, w, c]` of any size with the channels
@@ -134,7 +135,7 @@ def export_kept(kept: Path | str, name: str | None, path: Path, seed: int = 0) -
         seed: index of the seed, from 0.
 
     Returns:
-        Names of the classes in the order of the scores; none of a model without a card.
+        The program, and the card of the model.
 
     Raises:
         InputError: if there is no such model or seed, or a file cannot be read or written.
@@ -143,11 +144,38 @@ def export_kept(kept: Path | str, name: str | None, path: Path, seed: int = 0) -
         stem = file_of(kept, name).with_suffix("")
         programs = [stem.with_suffix(suffix) for suffix in (PROGRAM, EARLIER_PROGRAM)]
         if program := next((file for file in programs if file.exists()), None):
-            write_program(path, _with_weights(stem, read_program(program), stem.name, seed))
-            return ()
+            exported = _with_weights(stem, read_program(program), stem.name, seed)
+            write_program(path, exported)
+            return exported, Card()
     model, card = load(kept, name, seed)
-    write_program(path, _of_model(model, card))
-    return card.classes
+    exported = _of_model(model, card)
+    write_program(path, exported)
+    return exported, card
+
+
+def about_program(exported: jax_export.Exported, card: Card) -> list[str]:
+    """Returns sentences that say what a program takes and gives, and what its numbers stand for."""
+    takes, gives = (", ".join(map(_in_words, avals)) for avals in (exported.in_avals, exported.out_avals))
+    sentences = [f"It takes {takes} and gives {gives}."]
+    if card.preprocessing is not None:
+        what = "frames" if card.task == "clips" else "pictures"
+        colours = "grey ones, c = 1" if card.preprocessing.channels == 1 else "colours as red, green, blue, c = 3"
+        sentences.append(f"It prepares {what} of any size by itself: {colours}.")
+    if card.classes:
+        sentences.append(f"The scores are of the classes {', '.join(card.classes)}.")
+    if card.alphabet:
+        last = "and last of none, the blank of CTC"
+        sentences.append(f"The scores of a strip are of the characters {''.join(card.alphabet)!r}, {last}.")
+    if card.vocabulary:
+        words = f"{', '.join(card.vocabulary[:WORDS])}{', …' if len(card.vocabulary) > WORDS else ''}"
+        sentences.append(f"The numbers are of words, from 0: {words} (the model's card has all).")
+    return sentences
+
+
+def _in_words(aval: Any) -> str:
+    """Returns dtype and shape of an array; an axis that follows from those of the input by a formula is "t"."""
+    sizes = [str(size) if str(size).isalnum() else "t" for size in aval.shape]
+    return f"{aval.dtype} [{', '.join(sizes)}]"
 
 
 def _of_model(model: Callable[..., Any], card: Card) -> jax_export.Exported:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from rowrnn.atomic_file import whole_file
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, reason
 
 RESULTS = "results.json"
 ARRAYS = "arrays.npz"
@@ -130,7 +130,9 @@ def load_run(directory: Path) -> tuple[Record, dict[str, np.ndarray]]:
         with (directory / ARRAYS).open("rb") as file, np.load(file) as arrays:
             return record, dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{directory} holds no readable run ({error}). Name the directory of a run.") from error
+        raise InputError(
+            f"{directory} holds no readable run ({reason(error)}). Name the directory of a run."
+        ) from error
 
 
 def read_record(directory: Path) -> Record:
@@ -144,7 +146,9 @@ def read_record(directory: Path) -> Record:
     except (OSError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{directory} holds no readable run ({error}). Name the directory of a run.") from error
+        raise InputError(
+            f"{directory} holds no readable run ({reason(error)}). Name the directory of a run."
+        ) from error
 
 
 def read_results(path: Path) -> Record:

@@ -15,10 +15,12 @@ class Started:
     Args:
         program: its first words, as `("python", "experiments/mnist_rows.py")` or `("rowrnn", "train", "images")`.
         arguments: the others.
+        operand: what the help shows behind the program, as "DATA".
     """
 
     program: tuple[str, ...]
     arguments: tuple[str, ...]
+    operand: str = ""
 
     @classmethod
     def of_process(cls) -> "Started":
@@ -29,6 +31,11 @@ class Started:
     def name(self) -> str:
         """What messages call the program: the name of its script, or its words."""
         return Path(self.program[-1]).name if self.program[0] == "python" else shlex.join(self.program)
+
+    @property
+    def usage(self) -> str:
+        """What the help calls the program."""
+        return " ".join([shlex.join(self.program), *([self.operand] if self.operand else [])])
 
     def __str__(self) -> str:
         return shlex.join([*self.program, *self.arguments])

@@ -121,11 +121,16 @@ def test_answers_agree_with_the_score_of_the_test_set(tmp_path):
 
 @pytest.mark.slow
 def test_a_program_takes_raw_pictures_of_another_size(tmp_path):
-    from rowrnn.lab.runs.kept_models import export_kept
+    from rowrnn.lab.runs.kept_models import about_program, export_kept
 
     _, run = trained("images", tmp_path)
     model, card = rowrnn.load(run)
-    export_kept(run, None, tmp_path / "model.jax")
+    about = about_program(*export_kept(run, None, tmp_path / "model.jax"))
+    assert about == [
+        "It takes uint8 [b, h, w, 1] and gives float32 [b, 2].",
+        "It prepares pictures of any size by itself: grey ones, c = 1.",
+        "The scores are of the classes round, square.",
+    ]
     raw = np.random.default_rng(0).integers(0, 256, (3, 37, 51, 1), np.uint8)
     found = rowrnn.program.load(tmp_path / "model.jax")(raw)
     np.testing.assert_allclose(found, model(card.needed_preprocessing()(raw)), atol=1e-5)
@@ -143,6 +148,19 @@ def test_a_run_on_own_files_is_named_and_resumed_by_its_command(tmp_path, monkey
         train("images", ["--resume", "run"])
     assert caught.value.code == 2
     assert "rowrnn train images: The run in run is finished" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("task", "option"), [("lines", "--size"), ("clips", "--like-mnist"), ("captions", "--train-images")]
+)
+def test_options_that_would_do_nothing_are_not_offered(task, option, capsys):
+    _, module = STUDIES[task]
+    for arguments in (["--help"], [option, "1"]):
+        with pytest.raises(SystemExit):
+            parse(module.Options, module.PRESETS, arguments)
+    shown = capsys.readouterr()
+    assert option not in shown.out
+    assert "Unrecognized" in shown.err
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -187,5 +205,5 @@ def test_clips_are_trained_on_from_disk(tmp_path):
 
 
 def test_a_task_that_does_not_exist_is_named():
-    with pytest.raises(InputError, match="There is no task 'imges'; expected one of images, lines, clips, captions"):
+    with pytest.raises(InputError, match=r"no task 'imges'\. Did you mean 'images'\? The tasks are images, lines"):
         train("imges", ["folder"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rowrnn.errors import InputError
+from rowrnn.lab import commands
 from rowrnn.lab.commands import app
 from rowrnn.lab.report.comparison import compare_runs, draw_curves, read_named
 from rowrnn.lab.report.statistics import difference
@@ -84,6 +85,19 @@ def test_what_cannot_be_compared_is_refused():
     with pytest.raises(InputError, match="The run a has no learning curves"):
         compare_runs([("a", record(A, curves=False))]).curves()
     assert "Lower is better" in compare_runs([("b", lines)]).caption()
+
+
+def test_a_command_that_does_not_exist_is_one_line_with_the_nearest(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["rowrnn", "comprae", "runs/a"])
+    with pytest.raises(SystemExit) as caught:
+        commands.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("rowrnn: There is no command 'comprae'. Did you mean 'compare'?")
+    monkeypatch.setattr("sys.argv", ["rowrnn", "--help"])
+    with pytest.raises(SystemExit):
+        commands.main()
+    shown = capsys.readouterr().out.split()
+    assert all(command in shown for command in commands.COMMANDS)
 
 
 def test_the_command_takes_directories_and_files(tmp_path, capsys):

@@ -175,7 +175,7 @@ def test_pictures_come_in_the_format_that_was_asked_for_beside_a_report(tmp_path
     text = (run.directory / "report.md").read_text()
     assert "| GRU | 62.50 |" in text
     assert "Mean ± 95 % interval over 2 seeds." in text
-    assert "Does the validation error still fall at the last epoch" in text
+    assert "Does the validation score still get better at the last epoch" in text
     assert f"[{'learning curves' if format != 'pdf' else path.name}]({path.name})" in text
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, reason
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.sources.class_folders import kinds_of
 from rowrnn.lab.data.sources.files import composed, left_out, look, relative, some, walk
@@ -127,7 +127,7 @@ def rows_of(table: Path) -> list[tuple[int, Row]]:
     try:
         text = table.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{table} cannot be read as UTF-8 text ({error}).") from error
+        raise InputError(f"{table} cannot be read as UTF-8 text ({reason(error)}).") from error
     return _rows_of_csv(table, text) if table.suffix.lower() == ".csv" else _rows_of_json(table, text)
 
 

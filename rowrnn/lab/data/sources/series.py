@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, reason
 
 MISSING = ("", "na", "n/a", "nan", "null", "none")
 
@@ -41,7 +41,7 @@ def read_series(path: str | Path) -> Series:
         with Path(path).expanduser().open(encoding="utf-8-sig", newline="") as file:
             header, *rows = [row for row in csv.reader(file, strict=True) if row] or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as CSV ({error}).") from error
+        raise InputError(f"{path} cannot be read as CSV ({reason(error)}).") from error
     wrong = next((number for number, row in enumerate(rows, 1) if len(row) != len(header)), None)
     if wrong is not None:
         raise InputError(f"Row {wrong} of {path} has {len(rows[wrong - 1])} cells, and its header {len(header)}.")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rowrnn.errors import InputError
+from rowrnn.errors import InputError, reason
 from rowrnn.lab.data.sources.files import look, suffix
 from rowrnn.lab.data.sources.splits import split_of
 
@@ -22,7 +22,7 @@ def read_text(place: str | Path) -> dict[str, str]:
         try:
             content = file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{file} cannot be read as UTF-8 text ({error}).") from error
+            raise InputError(f"{file} cannot be read as UTF-8 text ({reason(error)}).") from error
         splits.setdefault(split_of(file.stem) or "train", []).append(content)
     found = {split: "\n".join(parts) for split, parts in splits.items()}
     if not any(found.values()):

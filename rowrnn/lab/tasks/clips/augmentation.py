@@ -17,13 +17,13 @@ class ClipAugmentation:
     """Largest random changes of a training clip; each clip draws its own, the same for all of its frames.
 
     Args:
-        shift: whole pixels, down and right, in both directions; the edge is repeated.
-        mirror: whether half of the clips are mirrored, left to right.
-        brightness: added to all values, in both directions; of normalized frames in standard deviations.
-        contrast: fraction by which values grow or shrink about zero; of normalized frames about their mean.
-        drop_frames: probability with which a frame is left out.
-        stretch: fraction by which a clip becomes longer, frames repeated, or shorter, frames left out; never longer
-            than the array.
+        shift: largest random shift in both directions, in whole pixels; the edge is repeated.
+        mirror: mirror half of the training clips, left to right.
+        brightness: largest random change of all values of a clip, in their standard deviations.
+        contrast: largest fraction by which the values of a clip grow or shrink about their mean at random.
+        drop_frames: probability with which a frame of a training clip is left out.
+        stretch: largest fraction by which a clip becomes longer at random, frames repeated, or shorter, frames left
+            out; never longer than the array.
 
     Raises:
         InputError: if a number is out of its range.

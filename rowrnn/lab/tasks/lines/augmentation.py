@@ -24,15 +24,16 @@ class LineAugmentation:
     """Largest random changes of a training line; each line draws its own, uniformly and in both directions.
 
     Args:
-        slant: columns per row.
-        stretch: fraction by which the line becomes wider or narrower.
-        scale: fraction by which the writing becomes higher or lower.
-        shift: rows, down or up.
-        elastic: pixels by which parts of the line move to all sides, smoothly.
-        patch: pixels over which these movements change.
-        thickness: how far strokes become those of a grey dilation or erosion by one pixel, 1 for all the way.
-        fading: fraction of the brightness of the ink that is lost, at most; not gained.
-        noise: amplitude of noise on ink and paper.
+        slant: largest random slant, in columns per row.
+        stretch: largest fraction by which a line becomes wider or narrower at random.
+        scale: largest fraction by which the writing becomes higher or lower at random.
+        shift: largest random shift, down or up, in rows.
+        elastic: largest movement of parts of a line to all sides, at random and smoothly, in pixels.
+        patch: pixels over which the movements of `elastic` change.
+        thickness: how far strokes become, at random, those of a grey dilation or erosion by one pixel; 1 for all the
+            way.
+        fading: largest fraction of the brightness of the ink that is lost at random; none is gained.
+        noise: amplitude of random noise on ink and paper.
 
     Raises:
         InputError: if a number is negative or not finite, a fraction is above 1, or `patch` is below 1.

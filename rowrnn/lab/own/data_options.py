@@ -1,0 +1,65 @@
+"""Which of the options of data each task of own files has: those that would do nothing are not offered."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import tyro
+
+from rowrnn.lab.experiment.data_options import DataOptions
+from rowrnn.lab.experiment.options import TrainingOptions
+
+T = TypeVar("T")
+Hidden = Annotated[T, tyro.conf.Suppress, tyro.conf.Fixed]
+"""An option that is not on the command line, nor in its help."""
+
+
+@dataclass(frozen=True)
+class ImageData(DataOptions):
+    """Pictures with classes, of a data set or of own files."""
+
+    data: str = ""
+    """The data: a folder of pictures or of parquet tables; a file of arrays, .npz; mnist, bundled; the name of a set of
+    TensorFlow Datasets; or hf:NAME of the Hugging Face hub."""
+    text_column: Hidden[str | None] = None
+
+
+@dataclass(frozen=True)
+class OwnData(DataOptions):
+    """Own files of any task."""
+
+    data: str = ""
+    """The data: a folder of files, of parquet tables, or hf:NAME of the Hugging Face hub."""
+    data_dir: Hidden[Path | None] = None
+    like_mnist: Hidden[bool] = False
+
+
+@dataclass(frozen=True)
+class ClipData(OwnData):
+    """Clips with classes."""
+
+    text_column: Hidden[str | None] = None
+
+
+@dataclass(frozen=True)
+class CaptionData(OwnData):
+    """Pictures with sentences."""
+
+    data_memory: Hidden[float | None] = None
+    label_column: Hidden[str | None] = None
+
+
+@dataclass(frozen=True)
+class LineData(CaptionData):
+    """Lines of text, which keep their aspect and are grey."""
+
+    size: Hidden[tuple[int, int] | None] = None
+    fit: Hidden[Literal["pad", "stretch", "crop"]] = "pad"
+    colour: Hidden[Literal["auto", "grey", "colour"]] = "auto"
+
+
+@dataclass(frozen=True)
+class OwnTraining(TrainingOptions):
+    """A training on all own files."""
+
+    train_images: Hidden[int | None] = None
