@@ -20,7 +20,7 @@ from rowrnn.lab.tasks.lines.groups import grouped_lines, width_groups
 from rowrnn.models.line_reader import strips
 from rowrnn.saving.preprocessing import Preprocessing
 
-ROOM = 1.15  # width of a training group's images, relative to its widest line: changes may widen lines
+ROOM = 1.08  # width of a training group's images, relative to its widest line: changes may widen lines
 MIDDLE_GREY = 128
 
 
