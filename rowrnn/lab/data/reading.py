@@ -1,10 +1,11 @@
 """Reading of many items in threads, in their order; those that cannot be read are told apart."""
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 from rich.console import Console
@@ -13,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Item, Unreadable
 
-AT_ONCE = 32  # items a thread reads in a row: a picture of 28x28 takes less time than handing it over
+AT_ONCE = 32  # items a thread reads in a row
+SLOW = 1e-3  # seconds for an item from which on threads read faster than one: below, they wait for Python's lock
 MOST_UNREADABLE = 0.01
 NAMED = 5
 
@@ -34,24 +36,29 @@ def read_all(items: Sequence[Item], read: Callable[[Item], T], doing: str = "Rea
     def some(part: Sequence[Item]) -> list[T | Unreadable]:
         return [_attempt(read, item) for item in part]
 
-    threads = min(32, os.cpu_count() or 1) + 1
     parts = (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
-        ThreadPoolExecutor(threads) as pool,
-    ):
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(doing, total=len(items))
-        waiting: deque[Future[list[T | Unreadable]]] = deque(
-            pool.submit(some, part) for part in islice(parts, 2 * threads)
-        )
+        started = time.perf_counter()
+        first = [found for part in islice(parts, 1) for found in some(part)]
+        quick = time.perf_counter() - started < SLOW * len(first)
+        for results in chain([first], map(some, parts) if quick else _in_threads(some, parts)):
+            progress.advance(bar, len(results))
+            yield from results
+
+
+def _in_threads(f: Callable[[Sequence[Item]], list[T]], parts: Iterator[Sequence[Item]]) -> Iterator[list[T]]:
+    """Yields what a function makes of each part, in their order; threads work on the next ones meanwhile."""
+    threads = min(32, os.cpu_count() or 1) + 1
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[list[T]]] = deque(pool.submit(f, part) for part in islice(parts, 2 * threads))
         try:
             while waiting:
                 results = waiting.popleft().result()
-                waiting.extend(pool.submit(some, part) for part in islice(parts, 1))
-                progress.advance(bar, len(results))
-                yield from results
+                waiting.extend(pool.submit(f, part) for part in islice(parts, 1))
+                yield results
         finally:
             for future in waiting:
                 future.cancel()
