@@ -14,6 +14,8 @@ if jaxlib.version.__version_info__ < (0, 11, 1):
     QUICK += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
 
+os.environ.pop("COLUMNS", None)  # that of a worker's terminal, which tables would be cut to
+
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402

@@ -47,7 +47,10 @@ def publish(directory: Path, pages: Sequence[Path], folder: Path, name: str | No
         )
     renewed = {page: with_table(text, name, record, folder) for page, text in texts.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    _copy(directory / RESULTS, folder / f"{name}.json")
+    with whole_file(folder / f"{name}.json") as partial:
+        # A page is no place for the name of somebody's home.
+        text = (directory / RESULTS).read_text(encoding="utf-8").replace(f"{Path.home()}/", "~/")
+        partial.write_text(text, encoding="utf-8")
     if arrays:
         _copy(directory / ARRAYS, folder / f"{name}.npz")
     else:

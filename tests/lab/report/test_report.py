@@ -194,6 +194,16 @@ def test_publishing_copies_the_run_and_renews_only_its_table(run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "results").glob("*.png")) == ["toy-confusion.png"]
 
 
+def test_published_results_do_not_name_a_home(run, tmp_path):
+    (tmp_path / "README.md").write_text(PAGE.format(table="old"))
+    content = json.loads((run / "results.json").read_text())
+    content["command"] = f"python x.py --data-dir {Path.home()}/data"
+    (run / "results.json").write_text(json.dumps(content))
+    publish(run, [tmp_path / "README.md"], tmp_path / "results")
+    published = json.loads((tmp_path / "results" / "toy.json").read_text())
+    assert published == {**content, "command": "python x.py --data-dir ~/data"}
+
+
 def test_a_table_is_renewed_on_every_page_that_shows_it(run, tmp_path):
     readme, page, other = tmp_path / "README.md", tmp_path / "docs" / "deep" / "page.md", tmp_path / "docs" / "other.md"
     page.parent.mkdir(parents=True)
