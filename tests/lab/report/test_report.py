@@ -1,6 +1,7 @@
 """Tables and pictures of a made-up run, and what publishing it changes."""
 
 import json
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
