@@ -23,6 +23,9 @@ class Card:
         classes: names of the classes, in the order of the scores.
         alphabet: characters that a line reader tells apart, in the order of the scores; the blank is not one.
         right_to_left: whether the lines that it reads run from right to left.
+        language_texts: texts of which a line reader's language model is made, for the search of the best text.
+        language_weight: factor of the language model's log-probabilities in that search.
+        length_bonus: what that search adds for each character.
         vocabulary: words of a captioner, in the order of their ids.
         frames_per_second: of the clips that it was trained on.
         most_frames: frames of the longest clips that it was trained on; of longer ones it gets so many, evenly spaced.
@@ -45,6 +48,9 @@ class Card:
     classes: tuple[str, ...] = ()
     alphabet: tuple[str, ...] = ()
     right_to_left: bool = False
+    language_texts: tuple[str, ...] = ()
+    language_weight: float = 0.0
+    length_bonus: float = 0.0
     vocabulary: tuple[str, ...] = ()
     frames_per_second: float | None = None
     most_frames: int | None = None

@@ -25,9 +25,9 @@ from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.tasks.lines.augmentation import LineAugmentation
 from rowrnn.lab.tasks.lines.examples import Lines
 from rowrnn.lab.tasks.lines.files import LineSet, lines_of
-from rowrnn.lab.tasks.lines.language_model import ngrams
 from rowrnn.lab.tasks.lines.measures import character_error_rate, word_error_rate
 from rowrnn.lab.tasks.lines.task import predict
+from rowrnn.lab.tasks.lines.text_language import language_prior
 from rowrnn.lab.tasks.lines.text_task import character_accuracy, text_loss
 from rowrnn.lab.training import Task
 from rowrnn.models.line_reader import HANDWRITING, LineReader, strips
@@ -66,9 +66,9 @@ class Options:
     """Weight of the same loss of the convolutions alone, which trains them sooner."""
     beam: Count = 10
     """Strings that beam search keeps after each step."""
-    language_weight: Annotated[float, AtLeast(0)] = 0.0
-    """Weight of a language model of the training texts in beam search."""
-    length_bonus: Annotated[float, AtLeast(0)] = 0.0
+    language_weight: Annotated[float, AtLeast(0)] = 0.4
+    """Weight of a language model of the training texts in beam search; 0 for none."""
+    length_bonus: Annotated[float, AtLeast(0)] = 1.0
     """What beam search adds for each character, since a language model prefers short strings."""
     augmentation: Unnamed[LineAugmentation] = LineAugmentation(
         slant=0.2, stretch=0.1, scale=0.1, shift=1.5, elastic=1.0, thickness=0.5, fading=0.3, noise=0.05
@@ -147,16 +147,16 @@ class OwnLines(Study[Options]):
             inputs=(f"float32[b,{data.height},w,1]",),
             alphabet=tuple(data.alphabet.characters),
             right_to_left=data.alphabet.right_to_left,
+            language_texts=tuple(data.train.texts) if self.options.language_weight else (),
+            language_weight=float(self.options.language_weight),
+            length_bonus=float(self.options.length_bonus),
             data=data.source,
         )
 
     def examine(self, trial: Trial) -> Examined:
         options, data = self.options, self.data
-        prior: dict[str, Any] = {}
-        if options.language_weight:
-            texts = [data.alphabet.encode(text).tolist() for text in data.train.texts]
-            prior = {"language_model": ngrams(texts, len(data.alphabet))}
-            prior |= {"weight": options.language_weight, "bonus": options.length_bonus}
+        texts = data.train.texts if options.language_weight else ()
+        prior = language_prior(texts, data.alphabet, options.language_weight, options.length_bonus)
 
         def read(model: Any, groups: tuple[Lines, ...]) -> list[tuple[ctc.Reading, ctc.Reading]]:
             found = []

@@ -14,6 +14,7 @@ from rowrnn.lab.data.labelled import shaped
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.predict.answer import Answer
 from rowrnn.lab.tasks.lines.alphabet import Alphabet
+from rowrnn.lab.tasks.lines.text_language import language_prior
 from rowrnn.models.line_reader import strips
 from rowrnn.saving import Card
 
@@ -24,9 +25,11 @@ BEAM = 10
 def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
     """Returns the text of each line; one that cannot be read gets an answer with the error.
 
-    The probability is the geometric mean over the characters, of all paths of the text.
+    The text is that of the best sum of scores, language model and bonus, as in the scoring of the test set; the
+    probability is by the scores, the geometric mean over the characters, of all paths of the text.
     """
     alphabet, answers = Alphabet("".join(card.alphabet), card.right_to_left), []
+    prior = language_prior(card.language_texts, alphabet, card.language_weight, card.length_bonus)
     for item in items:
         try:
             image = _line(card, item)
@@ -40,7 +43,7 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
                 "give rowrnn.save the card of this model."
             )
         best = ctc.best_path(logits, steps)
-        searched = ctc.beam_search(logits, steps, beam=BEAM)
+        searched = ctc.beam_search(logits, steps, beam=BEAM, **prior)
         text, other = (alphabet.decode(np.asarray(of.labels)[0, : int(of.lengths[0])]) for of in (searched, best))
         log_probability = float(searched.log_probability[0]) / max(1, len(text))
         others = ((other, float(np.exp(float(best.log_probability[0]) / max(1, len(other))))),) if other != text else ()

@@ -15,6 +15,7 @@ from rowrnn.lab.own import captions, clips, images, lines
 from rowrnn.lab.own.command import TASKS, train
 from rowrnn.lab.predict.command import tell
 from rowrnn.lab.tasks.clips.examples import Clips, KeptClips
+from rowrnn.lab.tasks.lines.measures import character_error_rate
 
 STUDIES = {
     "images": (images.OwnImages, images),
@@ -117,6 +118,20 @@ def test_answers_agree_with_the_score_of_the_test_set(tmp_path):
     model, _ = rowrnn.load(run)
     answers = probabilities(model, card, list(tested)).argmax(axis=1)
     assert (answers == np.asarray(data.test.labels)).mean() == pytest.approx(row["test_accuracy"]["mean"])
+
+
+@pytest.mark.slow
+def test_lines_are_answered_as_they_were_scored_with_the_language_of_the_texts(tmp_path):
+    place, run = trained("lines", tmp_path)
+    (row,) = json.loads((run / "results.json").read_text())["summary"]
+    _, card = rowrnn.load(run)
+    assert (card.language_weight, card.length_bonus) == (0.4, 1.0)
+    assert set(card.language_texts) == {"ab", "ba"}
+    study, _ = STUDIES["lines"]
+    test = study.load(options_of("lines", "--data", place)).test
+    answers = tell(str(run), [str(place / name) for name in test.names])
+    found = character_error_rate([answer.answer for answer in answers], test.texts)
+    assert found == pytest.approx(row["character_error_rate_beam"]["mean"])
 
 
 @pytest.mark.slow

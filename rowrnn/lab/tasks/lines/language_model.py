@@ -1,14 +1,12 @@
 """Language models of lines: what label comes next by the last ones, n-grams with Witten-Bell smoothing."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from rowrnn.decoding.ctc import LanguageModel
 from rowrnn.errors import InputError
-
-Context = tuple[int, ...]
 
 
 def ngrams(strings: Iterable[Sequence[int]], classes: int, *, order: int = 5, fewest: int = 2) -> LanguageModel:
@@ -32,41 +30,73 @@ def ngrams(strings: Iterable[Sequence[int]], classes: int, *, order: int = 5, fe
     """
     if order < 1 or fewest < 1:
         raise InputError(f"An n-gram model has an order and a count of at least 1, not {order} and {fewest}.")
-    begin, end = -1, classes  # the end is the last column of counts
-    seen: dict[Context, Counter[int]] = {}
+    tokens, depth = _tokens(strings, classes)
+    begin = classes + 1
+    places = np.flatnonzero(depth)  # of the tokens that follow a context
+    below = np.full((1, classes + 1), 1 / (classes + 1))
+    probabilities = _interpolated(below, np.zeros(len(places), np.int64), tokens[places])
+    following = np.zeros((1, classes), np.int32)
+    first = 0
+    # For each token, the row of the context of so many tokens before it; -1 where it has none.
+    state = np.zeros(len(tokens), np.int64)
+    for length in range(1, order):
+        known = places[(depth[places] >= length) & (state[places] >= 0)]
+        # A context is its part without the first token, which is seen at least as often, and that token.
+        codes = state[known] * (classes + 2) + tokens[known - length]
+        found, where, number, counts = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
+        kept = counts >= fewest
+        if not kept.any():
+            break
+        row = np.where(kept, len(probabilities) + np.cumsum(kept) - 1, -1)
+        # The context without its last token is followed by the one with it.
+        last = known[where[kept]] - 1
+        inside = tokens[last] != begin
+        following[state[last][inside], tokens[last][inside]] = row[kept][inside]
+        if length == 1 and tokens[last][-1] == begin:  # the greatest token
+            first = int(row[kept][-1])
+        shorter = found[kept] // (classes + 2)
+        counted = kept[number]
+        longer = _interpolated(
+            probabilities[shorter], row[number][counted] - len(probabilities), tokens[known][counted]
+        )
+        probabilities = np.concatenate([probabilities, longer])
+        following = np.concatenate([following, following[shorter]])
+        state = np.full(len(tokens), -1)
+        state[known] = row[number]
+    log_probs = np.log(probabilities).astype(np.float32)
+    return LanguageModel(first, following, log_probs[:, :classes], log_probs[:, classes])
+
+
+def _tokens(strings: Iterable[Sequence[int]], classes: int) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+    """Returns the labels of all strings, each between a beginning and an end, and how far each is from the beginning.
+
+    The end is the number of classes, and the beginning one more.
+    """
+    tokens, depths = [], []
     for string in strings:
         labels = [int(label) for label in string]
         if labels and not 0 <= min(labels) <= max(labels) < classes:
             raise InputError(f"The labels of {classes} classes run from 0 to {classes - 1}; {labels} has others.")
-        known = (begin, *labels)
-        for place, label in enumerate((*labels, end), 1):
-            for length in range(min(order, place + 1)):
-                seen.setdefault(known[place - length : place], Counter())[label] += 1
-    if not seen:
+        tokens += [classes + 1, *labels, classes]
+        depths += range(len(labels) + 2)
+    if not tokens:
         raise InputError("A language model is estimated from at least one string.")
+    return np.array(tokens, np.int64), np.array(depths, np.int64)
 
-    # Shorter ones first; with a context come its parts, which are seen at least as often.
-    contexts = sorted((c for c in seen if len(c) == 0 or seen[c].total() >= fewest), key=lambda c: (len(c), c))
-    states = {context: state for state, context in enumerate(contexts)}
-    successors: dict[Context, list[Context]] = {context: [] for context in contexts}
-    for context in contexts[1:]:
-        if context[-1] != begin:
-            successors[context[:-1]].append(context)
 
-    probabilities = np.empty((len(contexts), classes + 1))
-    following = np.zeros((len(contexts), classes), np.int32)
-    for state, context in enumerate(contexts):
-        counts, shorter = seen[context], states[context[1:]]
-        below = probabilities[shorter] if context else np.full(classes + 1, 1 / (classes + 1))
-        probabilities[state] = len(counts) * below
-        probabilities[state, list(counts)] += list(counts.values())
-        probabilities[state] /= counts.total() + len(counts)
-        if context:
-            following[state] = following[shorter]
-        for longer in successors[context]:
-            following[state, longer[-1]] = states[longer]
-    log_probs = np.log(probabilities).astype(np.float32)
-    return LanguageModel(states.get((begin,), 0), following, log_probs[:, :classes], log_probs[:, classes])
+def _interpolated(
+    below: Float[np.ndarray, "contexts labels"], rows: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"]
+) -> Float[np.ndarray, "contexts labels"]:
+    """Returns the probability of each label after each context.
+
+    Args:
+        below: those after the context without its first label.
+        rows: the context of each label that was seen.
+        labels: the label.
+    """
+    seen = np.bincount(rows * below.shape[1] + labels, minlength=below.size).reshape(below.shape)
+    different = (seen > 0).sum(axis=1, keepdims=True)
+    return (seen + different * below) / (seen.sum(axis=1, keepdims=True) + different)
 
 
 def log_probability(model: LanguageModel, string: Iterable[int]) -> float:

@@ -1,0 +1,22 @@
+"""What beam search knows of a language: an n-gram model of texts, its weight and a bonus for length."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rowrnn.lab.tasks.lines.alphabet import Alphabet
+from rowrnn.lab.tasks.lines.language_model import ngrams
+
+
+def language_prior(texts: Sequence[str], alphabet: Alphabet, weight: float, bonus: float) -> dict[str, Any]:
+    """Returns arguments of `rowrnn.decoding.ctc.beam_search`; none without a text.
+
+    Args:
+        texts: texts that the language model is made of, in characters of the alphabet.
+        alphabet: the characters of a reader.
+        weight: factor of the language model's log-probabilities.
+        bonus: addend for each character.
+    """
+    if not texts:
+        return {}
+    model = ngrams([alphabet.encode(text).tolist() for text in texts], len(alphabet))
+    return {"language_model": model, "weight": weight, "bonus": bonus}
