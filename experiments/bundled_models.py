@@ -47,6 +47,10 @@ class Recipe:
 
 
 DIGITS = ("--data", "mnist", "--params", "30000", "--epochs", "20", "--seeds", "3", "--batch", "64")
+HANDWRITING = (
+    *("--epochs", "40", "--batch", "12", "--learning-rate", "3e-3", "--dropout", "0.2"),
+    *("--slant", "0.15", "--elastic", "0.7", "--language-weight", "0.5", "--length-bonus", "1.25"),
+)
 MNIST = {
     "task": "images",
     "data": "MNIST (LeCun, Cortes and Burges), 60,000 images of handwritten digits",
@@ -72,7 +76,7 @@ MODELS: dict[str, Recipe] = {
     ),
     "french_lines": Recipe(
         "lines",
-        ("--model", "lstm", "--seeds", "3"),
+        ("--model", "lstm", "--seeds", "3", *HANDWRITING),
         "Copiste d'un jour 2024 (BAnQ), 5,410 lines of French handwriting by 268 hands",
         "CC BY 4.0",
         "single lines of French handwriting, levelled, dark on light; hands unlike those of the set are read worse",
