@@ -18,6 +18,7 @@ from rowrnn.lab.runs.kept_models import about_program, export_kept, keep_model
 from rowrnn.models import CNN, Classifier
 from rowrnn.recurrence.scan import scan
 from rowrnn.sequence import Recurrent
+from tests.helpers.cases import thinned
 from tests.helpers.problem import KINDS, MAKERS, make_cell, randomized
 
 # rowrnn cannot be imported here, and the file runs for two sizes of a batch.
@@ -53,7 +54,7 @@ def test_an_exported_model_runs_without_rowrnn(tmp_path):
         np.testing.assert_allclose(logits["one"], model(images(1)), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", thinned(KINDS, 2))
 def test_every_cell_can_be_exported(kind, tmp_path):
     cell = make_cell(kind)
 

@@ -88,11 +88,9 @@ def compare(
     out = terminal()
     out.print(plain_table(comparison.models(), comparison.caption(), words=MODEL_WORDS, padding=1))
     differences = comparison.differences()
-    if len(runs) == 1:
-        pass  # It has nothing to differ from.
-    elif len(differences) > 1:
+    if len(differences) > 1:
         out.print(plain_table(differences, words=differences[0], padding=1))
-    else:
+    elif len(runs) > 1:
         print("The runs have the same options, data and versions.")
     if draw is not None:
         print(draw)
@@ -144,7 +142,7 @@ def predict(
     draw: Path | None = None,
     unsure_below: float = UNSURE_BELOW,
 ) -> None:
-    """Asks a trained model about files, and prints a table of its answers.
+    """Asks a trained model about files, and prints a table of its answers; exits with 1 if a file has none.
 
     Args:
         model: the directory of a run, the file of a model, or the name of a bundled one.
@@ -158,7 +156,9 @@ def predict(
     """
     from rowrnn.lab.predict.command import Wish, tell  # Imported only where used.
 
-    tell(model, files, Wish(name, seed, json, csv, draw, unsure_below))
+    answers = tell(model, files, Wish(name, seed, json, csv, draw, unsure_below))
+    if any(answer.error for answer in answers):
+        sys.exit(1)
 
 
 @app.command(name="models")

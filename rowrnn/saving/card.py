@@ -24,6 +24,7 @@ class Card:
         alphabet: characters that a line reader tells apart, in the order of the scores; the blank is not one.
         right_to_left: whether the lines that it reads run from right to left.
         language_texts: texts of which a line reader's language model is made, for the search of the best text.
+        beam: strings that a line reader's search keeps after each step.
         language_weight: factor of the language model's log-probabilities in that search.
         length_bonus: what that search adds for each character.
         vocabulary: words of a captioner, in the order of their ids.
@@ -48,7 +49,8 @@ class Card:
     classes: tuple[str, ...] = ()
     alphabet: tuple[str, ...] = ()
     right_to_left: bool = False
-    language_texts: tuple[str, ...] = ()
+    language_texts: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    beam: int = 10
     language_weight: float = 0.0
     length_bonus: float = 0.0
     vocabulary: tuple[str, ...] = ()
@@ -91,7 +93,7 @@ class Card:
         """Returns the card that `to_json` described.
 
         An unknown field is refused, not skipped: it may say what must be done to an image, and whoever skips it gets
-        wrong answers without a word. New fields come with a new schema.
+        wrong answers without a word. From the first release on, new fields come with a new schema.
 
         Raises:
             InputError: if the schema is newer than this version knows, or a field is unknown or of a wrong type.

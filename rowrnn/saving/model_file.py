@@ -218,10 +218,10 @@ def _of_run(run: Path, model: str | None) -> Path:
     files = {file.stem: file for file in sorted(folder.glob("*.safetensors"))}
     names = ", ".join(files)
     if not files and (run / "results.json").exists():
-        raise InputError(
-            f"{run} keeps no model yet, since its training is not finished: go on with it by --resume {run}, as "
-            "`rowrnn runs` shows."
-        )
+        why = f"since its training is not finished: go on with it by --resume {run}, as `rowrnn runs` shows"
+        if _is_finished(run / "results.json"):
+            why = "since its experiment keeps none"
+        raise InputError(f"{run} keeps no model, {why}.")
     if not files:
         raise InputError(f"{run} holds no model: expected the directory of a run, or a file that rowrnn.save wrote.")
     if model is None and len(files) != 1:
@@ -230,3 +230,10 @@ def _of_run(run: Path, model: str | None) -> Path:
     if name not in files:
         raise InputError(f"{run} keeps no model {model!r}; it keeps {names}.")
     return files[name]
+
+
+def _is_finished(results: Path) -> bool:
+    try:
+        return bool(json.loads(results.read_text(encoding="utf-8"))["finished"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -80,7 +80,17 @@ def test_strips_of_half_precision_are_followed_in_a_loop():
 
 @pytest.mark.parametrize(
     "how",
-    [{"channels": (2, 3, 4)}, {"channels": (2, 3, 4, 3)}, {}, DEEP, {**DEEP, "pool_rows": False}, {"residual": True}],
+    thinned(
+        [
+            {"channels": (2, 3, 4)},
+            {"channels": (2, 3, 4, 3)},
+            {},
+            DEEP,
+            {**DEEP, "pool_rows": False},
+            {"residual": True},
+        ],
+        3,
+    ),
 )
 @pytest.mark.parametrize("height", [12, 7])
 def test_a_reader_is_its_convolutions_and_layers_in_numpy(how, height):

@@ -17,6 +17,7 @@ from rowrnn.models import CNN, CRNN, Classifier, FrameCNN, ScanClassifier, Video
 from rowrnn.models.cnn import max_pool
 from rowrnn.sequence import Bidirectional, Stack
 from tests.helpers import oracle
+from tests.helpers.cases import thinned
 from tests.helpers.problem import random_like
 
 
@@ -26,7 +27,7 @@ def images():
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", thinned(list(CELLS), 2))
 def test_classifier_is_the_cell_pooled_and_one_linear_map(name, pooling, images):
     rngs = nnx.Rngs(0)
     model = random_like(Classifier(CELLS[name](8, 6, rngs=rngs), 3, pooling=pooling, rngs=rngs))
@@ -203,7 +204,7 @@ def test_parameters_are_counted_by_the_textbook():
     assert parameters(Classifier(GRU(d, h, rngs=rngs), k, rngs=rngs)) == 3 * (d * h + h * h + h) + h + h * k + k
 
 
-@pytest.mark.parametrize("budget", [10_000, 20_000, 40_000, 80_000, 200_000])
+@pytest.mark.parametrize("budget", thinned([10_000, 20_000, 40_000, 80_000, 200_000], 4))
 def test_one_budget_fits_lstm_gru_and_cnn(budget):
     def row(cell):
         return lambda width, rngs: Classifier(cell(28, width, rngs=rngs), 10, rngs=rngs)

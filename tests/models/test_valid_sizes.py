@@ -119,18 +119,19 @@ def test_videos(make, context):
     lengths = np.asarray([5, 1, 3])
     videos = padded(np.random.default_rng(0).uniform(size=(3, 5, 6, 4, 1)).astype(np.float32), lengths)
     logits: Any = jax.jit(lambda x, lengths: model(x, lengths=lengths))(videos, lengths)
-    by_frame = model.logits_by_frame(videos, lengths=lengths)
+    by_frame = jax.jit(lambda x, lengths: model.logits_by_frame(x, lengths=lengths))(videos, lengths)
+    whole = jax.jit(lambda x: (model(x)[0], model.logits_by_frame(x)[0]))
     for n, length in enumerate(lengths.tolist()):
-        cropped = videos[n : n + 1, :length]
-        np.testing.assert_allclose(logits[n], model(cropped)[0], rtol=0, atol=1e-5)
-        np.testing.assert_allclose(by_frame[n, :length], model.logits_by_frame(cropped)[0], rtol=0, atol=1e-5)
+        of_all, of_frames = whole(videos[n : n + 1, :length])
+        np.testing.assert_allclose(logits[n], of_all, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(by_frame[n, :length], of_frames, rtol=0, atol=1e-5)
         np.testing.assert_allclose(
             by_frame[n, length:], logits[n][None].repeat(5 - int(length), axis=0), rtol=0, atol=1e-5
         )
     # The padding has no gradient, and adds none to that of the weights: not a number would stay none.
-    gradient = jax.grad(lambda model: model(videos, lengths=lengths).sum())(model)
+    gradient = jax.jit(jax.grad(lambda model: model(videos, lengths=lengths).sum()))(model)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-    of_pixels = jax.grad(lambda videos: model(videos, lengths=lengths).sum())(videos)
+    of_pixels = jax.jit(jax.grad(lambda videos: model(videos, lengths=lengths).sum()))(videos)
     for n, length in enumerate(lengths.tolist()):
         assert (of_pixels[n, length:] == 0).all()
         assert (of_pixels[n, :length] != 0).any(axis=(1, 2, 3)).all()

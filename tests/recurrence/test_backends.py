@@ -54,7 +54,7 @@ IN_FLOAT32 = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "backend", "options"), CASES)
+@pytest.mark.parametrize(("kind", "backend", "options"), thinned(CASES, 2))
 def test_values_and_gradients_are_the_oracles(kind, backend, options):
     problem = Problem(kind, backend=backend, **options)
     with jax.enable_x64(True):
@@ -128,12 +128,15 @@ AXES_OF_ONE = {
 
 @pytest.mark.parametrize(
     ("kind", "sizes"),
-    [
-        pytest.param(kind, sizes, id=f"{kind}-{name}")
-        for kind in KINDS
-        for name, sizes in AXES_OF_ONE.items()
-        if kind in REPRESENTATIVES or name == "all=1"
-    ],
+    thinned(
+        [
+            pytest.param(kind, sizes, id=f"{kind}-{name}")
+            for kind in KINDS
+            for name, sizes in AXES_OF_ONE.items()
+            if kind in REPRESENTATIVES or name == "all=1"
+        ],
+        2,
+    ),
 )
 def test_axes_of_one(kind, sizes):
     problem = Problem(kind, sizes, lengths=(sizes[1], 0, 1)[: sizes[0]], reverse=True)

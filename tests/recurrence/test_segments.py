@@ -14,7 +14,7 @@ from tests.helpers.scans import both_directions
 
 @pytest.mark.parametrize("every", [None, 3])
 @both_directions
-@pytest.mark.parametrize("kind", ["lstm", "layer_norm_gru", "min_gru"])
+@pytest.mark.parametrize("kind", thinned(["lstm", "layer_norm_gru", "min_gru"], 3))
 def test_every_state_on_request(kind, reverse, every):
     options = {"lengths": RAGGED, "mask": GAPS, "reverse": reverse}
     problem = Problem(kind, return_states=True, checkpoint_every=every, **options)
@@ -53,7 +53,8 @@ def test_checkpoints_change_nothing(kind, backend, options, reverse, every):
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(
-    ("kind", "backend"), [("gru", "plain"), *((k, b) for k in ("lru", "min_gru") for b in ("fused", "parallel"))]
+    ("kind", "backend"),
+    thinned([("gru", "plain"), *((k, b) for k in ("lru", "min_gru") for b in ("fused", "parallel"))], 2),
 )
 def test_episodes_do_not_see_each_other(kind, backend, reverse):
     cell = make_cell(kind)

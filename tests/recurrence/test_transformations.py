@@ -11,13 +11,17 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from rowrnn.recurrence.scan import scan
 from tests.helpers import oracle
+from tests.helpers.cases import thinned
 from tests.helpers.problem import BATCH, EPISODES, FEATURES, GAPS, HIDDEN, RAGGED, STEPS, Problem, flat, make_cell
-from tests.helpers.scans import FUSED, REPRESENTATIVES, every_cell, every_loop, needs_compiler, representative_cell
+from tests.helpers.scans import FUSED, REPRESENTATIVES, every_loop, needs_compiler, representative_cell, some_cells
 
 
 @pytest.mark.parametrize(
     ("kind", "backend"),
-    [*((kind, "plain") for kind in REPRESENTATIVES), *((kind, "fused") for kind in FUSED), ("min_gru", "parallel")],
+    thinned(
+        [*((kind, "plain") for kind in REPRESENTATIVES), *((kind, "fused") for kind in FUSED), ("min_gru", "parallel")],
+        2,
+    ),
 )
 def test_second_derivatives(kind, backend):
     problem = Problem(kind, (1, 2, 1, 1), backend=backend)
@@ -90,7 +94,7 @@ def test_batch_sharding_is_inherited(jit, backend, axis, kind, ragged):
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
 
 
-@every_cell
+@some_cells
 def test_bfloat16_cell_and_input_give_bfloat16(kind):
     cell = jax.tree.map(lambda p: p.astype(jnp.bfloat16), make_cell(kind))
     x = jnp.asarray(oracle.draw(np.random.default_rng(6), BATCH, STEPS, FEATURES), jnp.bfloat16)

@@ -13,6 +13,7 @@ from rowrnn.lab.predict.images import probabilities
 from rowrnn.lab.runs.kept_models import export_kept
 from rowrnn.saving import bundled
 from rowrnn.saving.model_file import BUNDLED
+from tests.helpers.cases import thinned
 from tests.helpers.drawings import drawings
 
 MOST_BYTES = 6 * 2**20
@@ -69,7 +70,7 @@ def test_answers_to_the_test_set_have_the_score_of_the_card(name):
     assert (answers == np.asarray(test.labels)).mean() == pytest.approx(card.scores["test_accuracy"], abs=1e-9)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if bundled()[name].task == "images"])
+@pytest.mark.parametrize("name", thinned([name for name in NAMES if bundled()[name].task == "images"], 3))
 def test_the_program_of_a_model_takes_raw_pictures_of_another_size(name, tmp_path):
     model, card = rowrnn.load(name)
     preprocessing = card.needed_preprocessing()

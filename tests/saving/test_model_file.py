@@ -206,6 +206,21 @@ def test_a_run_keeps_models_that_can_be_loaded(tmp_path):
     np.testing.assert_allclose(found, models[1](jnp.asarray(PREPROCESSING(raw))), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "holds no model: expected the directory of a run"),
+        ('{"finished": false}', "keeps no model, since its training is not finished: go on with it by --resume"),
+        ('{"finished": true}', "keeps no model, since its experiment keeps none"),
+    ],
+)
+def test_a_run_without_models_says_why(content, message, tmp_path):
+    if content is not None:
+        (tmp_path / "results.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        rowrnn.load(tmp_path)
+
+
 @pytest.mark.parametrize("kind", [Own, Unnamed])
 def test_models_of_a_study_keep_a_program(kind, tmp_path):
     models, several = stacked(lambda seed: kind(nnx.Rngs(seed)))

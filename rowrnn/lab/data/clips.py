@@ -41,6 +41,8 @@ def read_clip(
     for frame in found:
         frames.append(frame if each is None else each(frame))
         size += frames[-1].nbytes
+        if frames[-1].shape != frames[0].shape:
+            raise Unreadable(f"{item.name} has grey frames and coloured ones; expected one kind.")
         if size > MOST_BYTES:
             raise Unreadable(f"{item.name} takes more than {MOST_BYTES >> 30} GiB as frames; cut it into clips.")
     if not frames:
@@ -69,12 +71,10 @@ def read_frames(item: Item) -> tuple[Iterator[Frame], float | None]:
 def _of_one_size(name: str, frames: Iterator[Frame]) -> Iterator[Frame]:
     first = None
     for frame in frames:
-        first = frame.shape if first is None else first
-        if frame.shape != first:
-            raise Unreadable(
-                f"{name} has frames of {list(first)} and of {list(frame.shape)}; expected one height, width and number "
-                "of channels."
-            )
+        size = frame.shape[:2]
+        first = size if first is None else first
+        if size != first:
+            raise Unreadable(f"{name} has frames of {list(first)} and of {list(size)} pixels; expected one size.")
         yield frame
 
 

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import TypeVar
 
 from rich.console import Console
@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Item, Unreadable
 
-AT_ONCE = 32  # items a thread reads in a row
+FIRST, AT_ONCE = 4, 32  # items that are read in a row, at first and then
 SLOW = 1e-3  # seconds for an item from which on threads read faster than one: below, they wait for Python's lock
 MOST_UNREADABLE = 0.01
 NAMED = 5
@@ -36,17 +36,26 @@ def read_all(items: Sequence[Item], read: Callable[[Item], T], doing: str = "Rea
     def some(part: Sequence[Item]) -> list[T | Unreadable]:
         return [_attempt(read, item) for item in part]
 
-    parts = (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
+    starts = [0, *range(FIRST, len(items), AT_ONCE), len(items)]
+    parts = (items[start:end] for start, end in pairwise(starts) if end > start)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(doing, total=len(items))
-        started = time.perf_counter()
-        first = [found for part in islice(parts, 1) for found in some(part)]
-        quick = time.perf_counter() - started < SLOW * len(first)
-        for results in chain([first], map(some, parts) if quick else _in_threads(some, parts)):
+        for results in chain(_while_quick(some, parts), _in_threads(some, parts)):
             progress.advance(bar, len(results))
             yield from results
+
+
+def _while_quick(f: Callable[[Sequence[Item]], list[T]], parts: Iterator[Sequence[Item]]) -> Iterator[list[T]]:
+    """Yields what a function makes of each part, up to the first one that takes longer than `SLOW` an item."""
+    for part in parts:
+        started = time.perf_counter()
+        results = f(part)
+        seconds = time.perf_counter() - started
+        yield results
+        if seconds > SLOW * len(part):
+            return
 
 
 def _in_threads(f: Callable[[Sequence[Item]], list[T]], parts: Iterator[Sequence[Item]]) -> Iterator[list[T]]:

@@ -65,7 +65,13 @@ class LiveTable:
         )
 
     def ended(self, model: str, number: int, patience: int | None) -> None:
-        """Says that a training ended before its last epoch, `number`, since no later one was better."""
+        """Says that a training ended early, since no later epoch was better.
+
+        Args:
+            model: name of the model.
+            number: number of its last epoch.
+            patience: epochs in which no score improved.
+        """
         self._console.print(
             f"{model}: ended after epoch {number} of {self._epochs}, since the validation score had not improved for "
             f"{patience} epochs (--patience).",

@@ -105,7 +105,7 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
             f"validation_{task.measure}": interval(best),
             "best_epoch": fitted.best_epochs,
             "steps_per_epoch": steps,
-            "examples_per_step": options.batch,
+            "examples_per_step": options.batch * task.together,
             "others_load": others.share(),
         },
     )

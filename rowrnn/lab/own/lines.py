@@ -27,7 +27,7 @@ from rowrnn.lab.tasks.lines.examples import Lines
 from rowrnn.lab.tasks.lines.files import LineSet, lines_of
 from rowrnn.lab.tasks.lines.measures import character_error_rate, word_error_rate
 from rowrnn.lab.tasks.lines.task import predict
-from rowrnn.lab.tasks.lines.text_language import language_prior
+from rowrnn.lab.tasks.lines.text_language import language_prior, spoken
 from rowrnn.lab.tasks.lines.text_task import character_accuracy, text_loss
 from rowrnn.lab.training import Task
 from rowrnn.models.line_reader import HANDWRITING, LineReader, strips
@@ -147,16 +147,20 @@ class OwnLines(Study[Options]):
             inputs=(f"float32[b,{data.height},w,1]",),
             alphabet=tuple(data.alphabet.characters),
             right_to_left=data.alphabet.right_to_left,
-            language_texts=tuple(data.train.texts) if self.options.language_weight else (),
+            language_texts=self.language(),
+            beam=self.options.beam,
             language_weight=float(self.options.language_weight),
             length_bonus=float(self.options.length_bonus),
             data=data.source,
         )
 
+    def language(self) -> tuple[str, ...]:
+        """Returns the texts of which the language model is made."""
+        return spoken(self.data.train.texts) if self.options.language_weight else ()
+
     def examine(self, trial: Trial) -> Examined:
         options, data = self.options, self.data
-        texts = data.train.texts if options.language_weight else ()
-        prior = language_prior(texts, data.alphabet, options.language_weight, options.length_bonus)
+        prior = language_prior(self.language(), data.alphabet, options.language_weight, options.length_bonus)
 
         def read(model: Any, groups: tuple[Lines, ...]) -> list[tuple[ctc.Reading, ctc.Reading]]:
             found = []

@@ -11,7 +11,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data.labelled import shaped
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.predict.answer import Answer
-from rowrnn.lab.tasks.captions.vocabulary import Vocabulary, as_written, split_words
+from rowrnn.lab.tasks.captions.vocabulary import Vocabulary, as_written
 from rowrnn.saving import Card
 
 BEAM = 3
@@ -31,11 +31,12 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
             answers.append(Answer(item.name, error=str(error)))
             continue
         words, log_probabilities = _captions(model, jnp.asarray(card.needed_preprocessing().to_floats(image[None])))
-        texts = list(map(as_written, vocabulary.decode(np.asarray(words)[0])))
+        said = vocabulary.decode(np.asarray(words)[0])
+        texts = list(map(as_written, said))
         lengths = (np.asarray(words)[0] != vocabulary.tokens.pad).sum(axis=1)
         probability = np.exp(np.asarray(log_probabilities)[0] / np.maximum(lengths, 1))
         others = tuple(zip(texts[1:], map(float, probability[1:]), strict=True))
-        answers.append(Answer(item.name, texts[0], float(probability[0]), others))
+        answers.append(Answer(item.name, texts[0], float(probability[0]), others, details={"words": said[0].split()}))
     return answers
 
 
@@ -53,7 +54,7 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
 
     image = shaped(card.needed_preprocessing(), item)
     vocabulary = Vocabulary(card.vocabulary)
-    said = split_words(answer.answer)
+    said = answer.details["words"]
     words = [vocabulary.words.index(word) for word in said] or [vocabulary.tokens.end]
     looked = model.question is not None
     columns = 1 + (len(words) if looked else 0)

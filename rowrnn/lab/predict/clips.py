@@ -45,8 +45,9 @@ def by_frame(model: Any, card: Card, item: Item) -> Float[np.ndarray, "t classes
     """
     if _reads_frame_by_frame(model):
         return _streamed(model, card, item)
-    floats, length = _whole(card, item)
-    return np.asarray(_after_each_frame(model, floats, length))[0, : int(length[0])]
+    frames = _frames(card, item)
+    floats = jnp.asarray(card.needed_preprocessing().to_floats(frames[None]))
+    return np.asarray(_after_each_frame(model, floats, jnp.array([len(frames)])))[0]
 
 
 def _answer(model: Any, card: Card, item: Item) -> tuple[Float[np.ndarray, "classes"], int]:

@@ -18,7 +18,7 @@ from rowrnn.saving.model_file import load
 MEDIA = {"images": "pictures", "lines": "pictures", "clips": "clips", "captions": "pictures"}
 """What the files of each task are; the module of its name answers."""
 NEEDED = {"clips": "logits_by_frame", "captions": "beam"}
-"""Methods of a model that tasks need, other than a call."""
+"""Methods by which models of a task are told from others."""
 STANDARD_OUTPUT = Path("-")
 
 

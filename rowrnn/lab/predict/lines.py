@@ -19,7 +19,6 @@ from rowrnn.models.line_reader import strips
 from rowrnn.saving import Card
 
 ROOM = 64  # columns: widths are rounded up to multiples, so that lines of similar width share a compiled program
-BEAM = 10
 
 
 def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
@@ -43,7 +42,7 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
                 "give rowrnn.save the card of this model."
             )
         best = ctc.best_path(logits, steps)
-        searched = ctc.beam_search(logits, steps, beam=BEAM, **prior)
+        searched = ctc.beam_search(logits, steps, beam=card.beam, **prior)
         text, other = (alphabet.decode(np.asarray(of.labels)[0, : int(of.lengths[0])]) for of in (searched, best))
         log_probability = float(searched.log_probability[0]) / max(1, len(text))
         others = ((other, float(np.exp(float(best.log_probability[0]) / max(1, len(other))))),) if other != text else ()

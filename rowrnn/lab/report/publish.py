@@ -48,9 +48,7 @@ def publish(directory: Path, pages: Sequence[Path], folder: Path, name: str | No
     renewed = {page: with_table(text, name, record, folder) for page, text in texts.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{name}.json") as partial:
-        # A page is no place for the name of somebody's home.
-        text = (directory / RESULTS).read_text(encoding="utf-8").replace(f"{Path.home()}/", "~/")
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(_without_home((directory / RESULTS).read_text(encoding="utf-8")), encoding="utf-8")
     if arrays:
         _copy(directory / ARRAYS, folder / f"{name}.npz")
     else:
@@ -63,6 +61,12 @@ def publish(directory: Path, pages: Sequence[Path], folder: Path, name: str | No
         if text != texts[page]:
             with whole_file(page) as partial:
                 partial.write_text(text, encoding="utf-8")
+
+
+def _without_home(text: str) -> str:
+    """Returns a text with `~` for the home directory: published results name nobody's."""
+    home = str(Path.home())
+    return text if home == "/" else re.sub(rf"(?<![\w/.-]){re.escape(home)}(?![\w.-])", "~", text)
 
 
 def _copy(source: Path, target: Path) -> None:

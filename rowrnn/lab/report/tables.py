@@ -41,8 +41,9 @@ def plain_table(
     header, *body = rows
     for number, name in enumerate(header):
         left = number == 0 or name in words
-        # A name that is longer than its column is folded, not cut.
-        table.add_column(name, justify="left" if left else "right", no_wrap=name not in words, overflow="fold")
+        wraps = name in words  # Then a name that is longer than its column is folded, not cut.
+        overflow = "fold" if wraps else "ellipsis"
+        table.add_column(name, justify="left" if left else "right", no_wrap=not wraps, overflow=overflow)
     for row in body:
         table.add_row(*map(Text, row))  # not markup: names of files may have brackets
     return table

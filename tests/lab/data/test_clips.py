@@ -99,8 +99,15 @@ def test_broken_clips_are_named(tmp_path, monkeypatch):
             read_clip(item_of(tmp_path / name))
     for number in (1, 2):
         save_picture(tmp_path / "folder" / f"{number}.png", array_of(0, width=number))
-    with pytest.raises(Unreadable, match=r"folder has frames of \[6, 1, 3\] and of \[6, 2, 3\]"):
+    with pytest.raises(Unreadable, match=r"folder has frames of \[6, 1\] and of \[6, 2\] pixels"):
         read_clip(item_of(tmp_path / "folder"))
+    for number in (1, 2):
+        save_picture(tmp_path / "mixed" / f"{number}.png", array_of(0, channels=2 * number - 1))
+    with pytest.raises(Unreadable, match="mixed has grey frames and coloured ones"):
+        read_clip(item_of(tmp_path / "mixed"))
+    found, _ = read_clip(item_of(tmp_path / "mixed"), each=lambda frame: frame[..., :1])
+    assert found.shape[0] == 2
+    assert found.shape[-1] == 1
     monkeypatch.setattr(clips, "MOST_BYTES", 1000)
     with pytest.raises(Unreadable, match=r"whole\.mp4 takes more than"):
         read_clip(item_of(tmp_path / "whole.mp4"))

@@ -1,6 +1,7 @@
 """Time series in a CSV file with a header."""
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +39,8 @@ def read_series(path: str | Path) -> Series:
             cells, or a number is infinite.
     """
     try:
-        with Path(path).expanduser().open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = [row for row in csv.reader(file, strict=True) if row] or [[]]
+        text = Path(path).expanduser().read_bytes().decode("utf-8-sig")
+        header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row] or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as CSV ({reason(error)}).") from error
     wrong = next((number for number, row in enumerate(rows, 1) if len(row) != len(header)), None)

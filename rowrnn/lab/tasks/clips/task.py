@@ -77,6 +77,8 @@ def after_each_frame(model: Model, frames: ArrayLike, lengths: ArrayLike) -> Flo
 
     A layer that reads backward sees no later frame. After a clip's end the answers stay the same.
     """
+    if getattr(model, "pooling", None) == "last":
+        return model.logits_by_frame(frames, lengths=lengths)
     ends = 1 + jnp.arange(jnp.shape(frames)[1])
     by_end = jax.lax.map(lambda end: model(frames, lengths=jnp.minimum(end, jnp.asarray(lengths))), ends)
     return jnp.moveaxis(by_end, 0, 1)

@@ -8,8 +8,13 @@ from jaxtyping import Float, Int
 from rowrnn.decoding.ctc import LanguageModel
 from rowrnn.errors import InputError
 
+LARGEST = 1 << 24
+"""Elements of a language model's table, at most: twice 64 MiB."""
 
-def ngrams(strings: Iterable[Sequence[int]], classes: int, *, order: int = 5, fewest: int = 2) -> LanguageModel:
+
+def ngrams(
+    strings: Iterable[Sequence[int]], classes: int, *, order: int = 5, fewest: int = 2, largest: int = LARGEST
+) -> LanguageModel:
     """Estimates an n-gram model of labels, for `rowrnn.decoding.ctc.beam_search`.
 
     The probability of a label after a context is interpolated with that after the context without its first label
@@ -24,6 +29,7 @@ def ngrams(strings: Iterable[Sequence[int]], classes: int, *, order: int = 5, fe
         classes: number of classes.
         order: number of labels of the longest n-gram; the context has one less.
         fewest: how often a context must be seen to have a row of its own.
+        largest: elements of the table, at most; for more contexts, they must be seen more often.
 
     Raises:
         InputError: if there is no string, a label is not in [0, classes), or `order` or `fewest` is below 1.
@@ -44,6 +50,9 @@ def ngrams(strings: Iterable[Sequence[int]], classes: int, *, order: int = 5, fe
         # A context is its part without the first token, which is seen at least as often, and that token.
         codes = state[known] * (classes + 2) + tokens[known - length]
         found, where, number, counts = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
+        room = max(0, largest // (classes + 1) - len(probabilities))
+        if (counts >= fewest).sum() > room:
+            fewest = int(np.sort(counts)[::-1][room]) + 1
         kept = counts >= fewest
         if not kept.any():
             break

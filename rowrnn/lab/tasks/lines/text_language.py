@@ -3,8 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from rowrnn.lab.tasks.lines.alphabet import Alphabet
 from rowrnn.lab.tasks.lines.language_model import ngrams
+
+MOST = 1_000_000  # characters
+
+
+def spoken(texts: Sequence[str]) -> tuple[str, ...]:
+    """Returns the first texts, of a million characters together at most: enough to know a language by."""
+    ends = np.cumsum([len(text) for text in texts])
+    return tuple(texts[: int(np.searchsorted(ends, MOST, side="right"))])
 
 
 def language_prior(texts: Sequence[str], alphabet: Alphabet, weight: float, bonus: float) -> dict[str, Any]:

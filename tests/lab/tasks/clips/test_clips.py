@@ -22,6 +22,7 @@ from rowrnn.lab.tasks.clips.examples import Clips, KeptClips, channel_statistics
 from rowrnn.lab.training import Source
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
 from rowrnn.sequence.stack import stack
+from tests.helpers.cases import thinned
 
 LENGTHS = (3, 5, 1, 4)
 
@@ -174,7 +175,7 @@ def model_of(kind, classes=4):
     return VideoClassifier(cnn, GRU(5, 6, rngs=rngs), classes, rngs=rngs)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("smoothing", thinned([0.1, 0.0], 2))
 @pytest.mark.parametrize("kind", ["average", "cell"])
 def test_the_loss_is_the_cross_entropy_with_smoothed_targets(kind, smoothing):
     model, batch = model_of(kind), padded(clips(), [2, 0, 1, 1])
@@ -231,12 +232,13 @@ def test_an_answer_after_a_frame_knows_no_later_one(kind):
         if kind == "average"
         else VideoClassifier(cnn, both, 4, pooling="mean", rngs=rngs)
     )
-    batch = padded(clips(), [2, 0, 1, 1])
+    given = clips((3, 2))
+    batch = padded(given, [2, 0])
     found = jax.jit(task.after_each_frame)(model, as_float(batch.frames), batch.lengths)
-    for clip, of_clip in zip(clips(), found, strict=True):
-        for end in range(1, found.shape[1] + 1):
-            alone = model(as_float(clip[None, :end]))[0]  # beyond the end of a clip it is the whole
-            np.testing.assert_allclose(of_clip[end - 1], alone, atol=1e-5)
+    alone = jax.jit(lambda clip: model(clip)[0])
+    for clip, of_clip in zip(given, found, strict=True):
+        for end in (1, 2, 3):  # beyond the end of a clip it is the whole
+            np.testing.assert_allclose(of_clip[end - 1], alone(as_float(clip[None, :end])), atol=1e-5)
 
 
 def test_a_program_answers_bytes_in_batches_of_any_size(tmp_path):

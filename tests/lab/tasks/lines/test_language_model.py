@@ -50,6 +50,19 @@ def test_an_ngram_model_is_witten_and_bells_formula(order, fewest):
         assert log_probability(model, string) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("largest", [1, 20, 60])
+def test_a_table_is_no_larger_than_allowed_and_keeps_the_frequent_contexts(largest):
+    model = ngrams(STRINGS, 3, order=4, fewest=1, largest=largest)
+    rows = len(model.log_probs)
+    assert rows <= max(1, largest // 4)
+    # It is that of contexts which are seen so often that the table fits.
+    enough = (fewest for fewest in range(1, 1000) if len(ngrams(STRINGS, 3, order=4, fewest=fewest).log_probs) <= rows)
+    of_enough = ngrams(STRINGS, 3, order=4, fewest=next(enough))
+    for string in STRINGS[:5]:
+        if len(of_enough.log_probs) == rows:
+            assert log_probability(model, string) == pytest.approx(log_probability(of_enough, string))
+
+
 def test_after_every_context_something_follows_for_sure():
     model = ngrams(STRINGS, 4, order=4)
     total = np.exp(model.log_probs).sum(axis=1) + np.exp(model.ends)
