@@ -71,6 +71,7 @@ def test_the_widest_beam_finds_every_sentence(tokens):
     assert found == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", thinned(TOKENS, 3))
 def test_a_captioner_ends_its_captions(tokens):
     sizes = {"shape": (8, 8, 1), "words": WORDS, "longest": LONGEST, "tokens": tokens, "channels": 4}

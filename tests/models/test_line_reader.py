@@ -69,6 +69,7 @@ def test_a_line_followed_strip_by_strip_is_the_whole_line(cell, how):
     np.testing.assert_allclose(np.stack(said, axis=1), read(model, images), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_strips_of_half_precision_are_followed_in_a_loop():
     model = reader(GRU, (2, 3, 4), both_ways=False)
@@ -130,6 +131,7 @@ def test_a_reader_is_its_convolutions_and_layers_in_numpy(how, height):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "how"), thinned([(GRU, {}), (LSTM, DEEP), (None, {})], 3))
 def test_an_exported_reader_takes_any_number_of_lines_of_any_width(cell, how):
     model = reader(cell, **how)

@@ -31,6 +31,7 @@ print(-measured(16, 8) + measured(2048, 8))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(native_library.unavailable()), reason=native_library.unavailable() or "it is there")
 @pytest.mark.skipif(sys.platform != "linux", reason="malloc_trim is of glibc")
 def test_what_a_large_model_took_is_given_back():

@@ -60,6 +60,7 @@ def test_a_streamed_training_goes_on_within_its_epoch(tmp_path, monkeypatch):
     assert_equal_fits(fit_line(checkpoints, train=OnDisk(), seeds=1), fit_line(None, seeds=1))
 
 
+@pytest.mark.slow
 def test_a_resumed_epoch_reads_only_what_is_left(tmp_path, monkeypatch):
     blocks_of(1, monkeypatch)
     checkpoints, source = Checkpoints(tmp_path), OnDisk()

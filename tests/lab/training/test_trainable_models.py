@@ -69,6 +69,7 @@ def test_what_gradients_cannot_train_is_refused_by_name(extra, named):
         trained(partial(Normed, extra=extra))
 
 
+@pytest.mark.slow
 def test_a_variable_that_holds_several_arrays_trains():
     held = partial(Normed, extra=lambda rngs: nnx.Param({"a": jnp.ones(2), "b": jnp.ones(3)}))
     assert np.isfinite(trained(held).epochs[0].metrics["loss"]).all()
@@ -77,6 +78,7 @@ def test_a_variable_that_holds_several_arrays_trains():
         trained(mixed)
 
 
+@pytest.mark.slow
 def test_weights_that_multiply_element_by_element_do_not_decay():
     """One step of AdamW from a gradient of zero is -rate · decay · weight: kernels shrink, the others stay."""
     recipe = Recipe(epochs=1, batch_size=1, learning_rate=0.5, warmup=0.0, weight_decay=0.1)

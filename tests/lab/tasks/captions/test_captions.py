@@ -280,6 +280,7 @@ def test_the_script(tmp_path):
         assert arrays["GRU/seen/said"].shape == arrays["scene/seen/caption"].shape == (12, words_of.LONGEST)
 
 
+@pytest.mark.slow
 def test_the_first_cell_is_trained_blind_too():
     study = script.Captions(script.Options(scenes=2), load("mnist"))
     *seeing, blind = study.contenders()
@@ -289,6 +290,7 @@ def test_the_first_cell_is_trained_blind_too():
     assert [model.blind for model in models] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_all_words_right_is_greedy_decoding_right(digits):
     """What selects weights is the exact match of greedy decoding, of a model that says some captions right."""
     small = script.Options(channels=8, embedding=8, scenes=2)

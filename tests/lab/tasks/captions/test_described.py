@@ -175,6 +175,7 @@ def test_likelihood_is_that_of_all_captions_of_a_picture():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_each_step_learns_one_caption_of_each_picture():
     model, batch = problem()
     nats = [

@@ -241,6 +241,7 @@ def test_an_answer_after_a_frame_knows_no_later_one(kind):
             np.testing.assert_allclose(of_clip[end - 1], alone(as_float(clip[None, :end])), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_program_answers_bytes_in_batches_of_any_size(tmp_path):
     rngs = nnx.Rngs(0)
     cnn = FrameCNN((8, 6, 3), 4, 5, context=3, rngs=rngs)

@@ -238,6 +238,7 @@ def test_digits_of_training_lines_are_changed_each_in_its_own_way():
     assert np.abs(np.asarray(turned[3:] - turned[:2])).max(axis=(1, 2, 3)).min() > 0.1
 
 
+@pytest.mark.slow
 def test_training_lines_are_of_changed_digits():
     batch = Split(BARS, np.arange(6, dtype=np.int32))
     upright, turned = (
