@@ -414,7 +414,7 @@ def test_grad_of_a_module_is_a_module():
 
 
 @pytest.mark.parametrize("transform", ["vmap", "lax.scan"])
-@pytest.mark.parametrize("kind", NAMED)
+@pytest.mark.parametrize("kind", thinned(NAMED, 2))
 def test_stacked_cells_run_as_an_ensemble(kind, transform):
     rng = np.random.default_rng(9)
     x = oracle.draw(rng, BATCH, FEATURES)
