@@ -95,7 +95,7 @@ def test_results_say_what_was_done(finished):
     backend = "fused" if native.unavailable() else "native"
     assert [row["computed_by"].split(":")[0] for row in results["summary"]] == [backend, backend, "XLA"]
     assert [row["devices"] for row in results["summary"]] == [{"seed": 2, "data": 1}] * 3
-    assert "CNN: XLA; devices: {'seed': 2, 'data': 1}." in output
+    assert "Backend of CNN: XLA." in output
     for row in results["summary"]:
         assert abs(row["parameters"] - 6000) <= 0.03 * 6000
         assert row["seeds"] == len(row["test_accuracy"]["values"]) == 2
