@@ -14,6 +14,7 @@ Gates are concatenated on the last axis of the kernels, in the order stated by e
 
 from rowrnn.cells.cell import Cell
 from rowrnn.cells.convolutional import ConvCell, ConvGRU, ConvLSTM
+from rowrnn.cells.exponential import MLSTM, SLSTM, MLSTMState, SLSTMState
 from rowrnn.cells.gated import GRU, LSTM, MGU, Elman, GatedCell, LSTMState
 from rowrnn.cells.linear import LRU, RGLRU, LinearCell, MinGRU, MinLSTM
 from rowrnn.cells.variants import LayerNormGRU, LayerNormLSTM, PeepholeLSTM, ProjectedLSTM, ResetFirstGRU
@@ -31,6 +32,8 @@ CELLS: dict[str, type[Cell]] = {
     "min_lstm": MinLSTM,
     "rg_lru": RGLRU,
     "lru": LRU,
+    "slstm": SLSTM,
+    "mlstm": MLSTM,
 }
 """Cell classes by name: those over vectors with the constructor `(features, hidden, rngs=...)`."""
 
@@ -40,7 +43,9 @@ __all__ = [
     "LRU",
     "LSTM",
     "MGU",
+    "MLSTM",
     "RGLRU",
+    "SLSTM",
     "Cell",
     "ConvCell",
     "ConvGRU",
@@ -51,9 +56,11 @@ __all__ = [
     "LayerNormGRU",
     "LayerNormLSTM",
     "LinearCell",
+    "MLSTMState",
     "MinGRU",
     "MinLSTM",
     "PeepholeLSTM",
     "ProjectedLSTM",
     "ResetFirstGRU",
+    "SLSTMState",
 ]

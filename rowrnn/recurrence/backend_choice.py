@@ -10,13 +10,14 @@ from rowrnn.cells import Cell
 from rowrnn.recurrence.arguments import check_cell, check_compute_dtype, check_sequence
 from rowrnn.recurrence.array_form import RECURRENT_CELLS
 from rowrnn.recurrence.backend import Backend, ScanCall, described
+from rowrnn.recurrence.chunkwise import CHUNKWISE
 from rowrnn.recurrence.cudnn import CUDNN
 from rowrnn.recurrence.fused import FUSED
 from rowrnn.recurrence.linear import PARALLEL
 from rowrnn.recurrence.native import NATIVE
 from rowrnn.recurrence.plain import PLAIN
 
-BACKENDS: tuple[Backend, ...] = (CUDNN, PARALLEL, NATIVE, FUSED, PLAIN)
+BACKENDS: tuple[Backend, ...] = (CUDNN, PARALLEL, CHUNKWISE, NATIVE, FUSED, PLAIN)
 """All backends, fastest first: "auto" selects the first that can compute the call and does not pass it over."""
 
 default_backend = jax.make_user_context("auto")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rowrnn.cells import CELLS, GRU, LRU, LSTM, Elman, GatedCell, LSTMState, ProjectedLSTM
+from rowrnn.cells import CELLS, GRU, LRU, LSTM, MLSTM, Elman, GatedCell, LSTMState, ProjectedLSTM
 from rowrnn.cells.chrono import chrono
 from rowrnn.errors import InputError
 from rowrnn.recurrence.scan import scan
@@ -26,7 +26,7 @@ GATED = [kind for kind in NAMED if issubclass(CELLS[kind], GatedCell)]
 def test_step_is_the_textbook_equation(kind, leading):
     rng = np.random.default_rng(1)
     x = oracle.draw(rng, *leading, FEATURES)
-    initial = [oracle.draw(rng, *leading, n) for n in oracle.sizes(kind, oracle.parameters_of(make_cell(kind)))]
+    initial = oracle.draw_state(kind, oracle.parameters_of(make_cell(kind)), rng, *leading)
     with jax.enable_x64(True):
         cell = make_cell(kind, jnp.float64)
         state, output = cell.step(make_state(kind, initial), cell.project(jnp.asarray(x)))
@@ -35,10 +35,10 @@ def test_step_is_the_textbook_equation(kind, leading):
     leaves = jax.tree.leaves(state)
     assert len(leaves) == oracle.STATES[kind]
     for index in np.ndindex(leading):
-        expected = oracle.step(kind, parameters, x[index], [s[index] for s in initial])
-        np.testing.assert_allclose(output[index], expected[0], rtol=0, atol=1e-14)
-        np.testing.assert_allclose(called_output[index], expected[0], rtol=0, atol=1e-14)
-        for leaf, called, value in zip(leaves, jax.tree.leaves(called_state), expected, strict=True):
+        expected, stepped = oracle.step(kind, parameters, x[index], [s[index] for s in initial])
+        np.testing.assert_allclose(output[index], expected, rtol=0, atol=1e-14)
+        np.testing.assert_allclose(called_output[index], expected, rtol=0, atol=1e-14)
+        for leaf, called, value in zip(leaves, jax.tree.leaves(called_state), stepped, strict=True):
             np.testing.assert_allclose(leaf[index], value, rtol=0, atol=1e-14)
             np.testing.assert_allclose(called[index], value, rtol=0, atol=1e-14)
 
@@ -57,7 +57,7 @@ def test_project_is_the_input_half_of_all_gates(kind):
         expected = (centred / np.sqrt(centred.var(-1, keepdims=True) + 1e-5)).reshape(expected.shape)
         expected = expected * parameters["input_scale"]
     expected = expected + parameters["bias"]
-    assert projected.shape == (STEPS, BATCH, len(oracle.GATES[kind]) * HIDDEN)
+    assert projected.shape == (STEPS, BATCH, len(parameters["bias"]))
     np.testing.assert_allclose(projected, expected, rtol=0, atol=1e-14)
 
 
@@ -117,7 +117,7 @@ def test_keep_hides_units_from_products_only(kind):
     with jax.enable_x64(True):
         cell = make_cell(kind, jnp.float64)
         projected = cell.project(jnp.asarray(oracle.draw(rng, BATCH, FEATURES)))
-        initial = [oracle.draw(rng, BATCH, n) for n in oracle.sizes(kind, oracle.parameters_of(cell))]
+        initial = oracle.draw_state(kind, oracle.parameters_of(cell), rng, BATCH)
         keep = np.zeros(initial[0].shape)
         keep[:, 1] = 2.0
         state, _ = cell.step(make_state(kind, initial), projected, jnp.asarray(keep))
@@ -285,11 +285,15 @@ def test_input_kernel_starts_with_unit_variance_of_the_projection():
 def test_biases_start_at_zero_but_the_forget_gate_at_one():
     for kind in NAMED:
         bias = oracle.parameters_of(CELLS[kind](FEATURES, HIDDEN, rngs=nnx.Rngs(0)))["bias"]
-        assert bias.any() == (kind in oracle.LSTMS)
+        assert bias.any() == (kind in (*oracle.LSTMS, "slstm", "mlstm"))
     bias = oracle.parameters_of(LSTM(FEATURES, HIDDEN, rngs=nnx.Rngs(0)))["bias"]
     np.testing.assert_array_equal(bias, np.repeat([0.0, 1.0, 0.0, 0.0], HIDDEN))
     bias = oracle.parameters_of(LSTM(FEATURES, HIDDEN, forget_bias=-2.5, rngs=nnx.Rngs(0)))["bias"]
     np.testing.assert_array_equal(bias, np.repeat([0.0, -2.5, 0.0, 0.0], HIDDEN))
+    bias = oracle.parameters_of(CELLS["slstm"](FEATURES, 4, rngs=nnx.Rngs(0)))["bias"]
+    np.testing.assert_allclose(bias, [*[0] * 4, 3, 4, 5, 6, *[0] * 8], rtol=1e-6)
+    bias = oracle.parameters_of(MLSTM(FEATURES, 8, heads=4, rngs=nnx.Rngs(0)))["bias"]
+    np.testing.assert_allclose(bias, [*[0] * 36, 3, 4, 5, 6], rtol=1e-6)
     gru = oracle.parameters_of(GRU(FEATURES, HIDDEN, rngs=nnx.Rngs(0)))
     assert gru["bias"].shape == (3 * HIDDEN,)
     assert gru["candidate_bias"].shape == (HIDDEN,)
@@ -381,6 +385,70 @@ def test_an_lru_that_does_not_learn_its_pace():
         assert gradient.input_kernel[...].any()
 
 
+# Exponential gates.
+
+
+def test_an_slstm_is_a_weighted_mean_whatever_the_exponents():
+    # exp(200) is out of float32's range, not of float64's, in which the equations are computed as they are written.
+    cell, x = make_cell("slstm"), oracle.draw(np.random.default_rng(4), 1, 30, FEATURES)
+    cell.bias[...] = cell.bias[...].at[:HIDDEN].add(200)
+    p = oracle.parameters_of(cell)
+    h, c, n = np.zeros(HIDDEN), np.zeros(HIDDEN), np.zeros(HIDDEN)
+    expected = []
+    for step in x[0]:
+        i, f, g, o = np.split(step @ p["input_kernel"] + h @ p["recurrent_kernel"] + p["bias"], 4)
+        c = oracle.sigmoid(f) * c + np.exp(i) * np.tanh(g)
+        n = oracle.sigmoid(f) * n + np.exp(i)
+        h = oracle.sigmoid(o) * c / n
+        expected.append(h)
+    np.testing.assert_allclose(scan(cell, x.astype(np.float32))[0][0], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["plain", "chunkwise"])
+@pytest.mark.parametrize("exponent", [-20, 0, 200])
+def test_an_mlstm_looks_up_what_was_written_whatever_the_exponents(backend, exponent):
+    cell, x = make_cell("mlstm"), oracle.draw(np.random.default_rng(4), 1, 30, FEATURES)
+    cell.bias[...] = cell.bias[...].at[-2].add(exponent)
+    p = oracle.parameters_of(cell)
+    C, n = np.zeros((HIDDEN, HIDDEN)), np.zeros(HIDDEN)
+    expected = []
+    for step in x[0]:
+        a = step @ p["input_kernel"] + p["bias"]
+        q, k, v, o = np.split(a[:-2], 4)
+        i, f = np.exp(a[-2]), oracle.sigmoid(a[-1])
+        k = k / np.sqrt(HIDDEN)
+        C, n = f * C + i * np.outer(v, k), f * n + i * k
+        expected.append(oracle.sigmoid(o) * (C @ q) / max(abs(n @ q), 1))
+    # Where |n · q| is near its bound of 0, a small error is divided by a small number.
+    np.testing.assert_allclose(scan(cell, x.astype(np.float32), backend=backend)[0][0], expected, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["plain", "chunkwise"])
+def test_heads_of_an_mlstm_are_cells_of_their_own(backend):
+    size, heads = 3, 2
+    both = random_like(MLSTM(FEATURES, size * heads, heads=heads, rngs=nnx.Rngs(0)))
+    x = jnp.asarray(oracle.draw(np.random.default_rng(4), BATCH, STEPS, FEATURES), jnp.float32)
+    outputs, state = scan(both, x, backend=backend)
+    for head in range(heads):
+        wide = [part * size * heads + head * size + unit for part in range(4) for unit in range(size)]
+        columns = np.array([*wide, 4 * size * heads + head, 4 * size * heads + heads + head])
+        one = MLSTM(FEATURES, size, heads=1, rngs=nnx.Rngs(0))
+        one.input_kernel[...], one.bias[...] = both.input_kernel[...][:, columns], both.bias[...][columns]
+        alone, alone_state = scan(one, x, backend=backend)
+        units = slice(head * size, (head + 1) * size)
+        np.testing.assert_allclose(outputs[..., units], alone, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(state.normalizer[:, units], alone_state.normalizer, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(state.stabilizer[:, head], alone_state.stabilizer[:, 0], rtol=0, atol=1e-5)
+        entries = slice(head * size**2, (head + 1) * size**2)
+        np.testing.assert_allclose(state.memory[:, entries], alone_state.memory, rtol=0, atol=1e-5)
+
+
+def test_heads_that_cannot_be():
+    with pytest.raises(ValueError, match="divides hidden = 6, not 4"):
+        MLSTM(FEATURES, 6, heads=4, rngs=nnx.Rngs(0))
+    assert MLSTM(FEATURES, 6, rngs=nnx.Rngs(0)).heads == 3
+
+
 # Plain pytrees: JAX's own transformations take a cell as they take a dict of arrays.
 
 
@@ -389,7 +457,7 @@ def test_leaves_are_the_parameters_and_nothing_else(kind):
     cell = make_cell(kind)
     leaves = jax.tree.leaves(cell)
     assert all(isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
-    wide = len(oracle.GATES[kind]) * HIDDEN
+    wide = 4 * HIDDEN + 2 if kind == "mlstm" else len(oracle.GATES[kind]) * HIDDEN
     expected = [(FEATURES, wide), (wide,), *[(HIDDEN, wide)] * (kind in GATED)]
     expected += {
         "gru": [(HIDDEN,)],
@@ -419,7 +487,7 @@ def test_stacked_cells_run_as_an_ensemble(kind, transform):
     rng = np.random.default_rng(9)
     x = oracle.draw(rng, BATCH, FEATURES)
     cells = [make_cell(kind, seed=seed) for seed in (1, 2)]
-    initial = [oracle.draw(rng, BATCH, size) for size in oracle.sizes(kind, oracle.parameters_of(cells[0]))]
+    initial = oracle.draw_state(kind, oracle.parameters_of(cells[0]), rng, BATCH)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cells)
     state, inputs = make_state(kind, initial, jnp.float32), jnp.asarray(x, jnp.float32)
 

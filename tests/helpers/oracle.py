@@ -1,8 +1,9 @@
 """The textbook equations as plain NumPy loops in float64, and their exact gradients, to judge the package against.
 
 Nothing here is shared with the package: every gate has its own matrices `W [hidden, d]`, `U [hidden, hidden]` and
-bias, and every sequence and step its own turn. States are tuples of `[b, hidden]` arrays: `(h,)`, or `(h, c)` for
-an LSTM.
+bias, and every sequence and step its own turn. States are tuples of `[b, hidden]` arrays: `(h,)`, `(h, c)` for
+an LSTM, `(h, c, n, m)` for an sLSTM; of an mLSTM, which has one head here, they are `(C, n, m)` of `[b, hidden²]`,
+`[b, hidden]` and `[b, 1]`.
 """
 
 import jax
@@ -19,8 +20,10 @@ GATES = {
     "min_lstm": ("f", "i", "n"),
     "rg_lru": ("r", "i", "n"),
     "lru": ("re", "im"),
+    "slstm": ("i", "f", "g", "o"),
+    "mlstm": ("q", "k", "v", "o", "i", "f"),
 }
-STATES = {kind: 2 if kind in LSTMS else 1 for kind in GATES}
+STATES = {kind: 2 if kind in LSTMS else 1 for kind in GATES} | {"slstm": 4, "mlstm": 3}
 
 
 def sigmoid(a):
@@ -33,7 +36,31 @@ def normalised(a, scale):
 
 
 def step(kind, parameters, x, state):
-    """Next state of one sequence: x `[d]`, state a tuple of arrays; its first array is the output."""
+    """`(output, next state)` of one sequence: x `[d]`, state a tuple of arrays."""
+    if kind == "mlstm":
+        return mlstm(parameters, x, state)
+    state = gated(kind, parameters, x, state)
+    return state[0], state
+
+
+def mlstm(parameters, x, state):
+    hidden = len(state[1])
+    C, n, m = state[0].reshape(hidden, hidden), state[1], state[2]
+    a = parameters["input_kernel"].T.dot(x) + parameters["bias"]
+    q, k, v, o = (a[part * hidden : (part + 1) * hidden] for part in range(4))
+    i, f = a[-2:-1], a[-1:]
+    k = k / np.sqrt(hidden)
+    m_next = np.maximum(np.log(sigmoid(f)) + m, i)
+    f, i = sigmoid(f) * np.exp(m - m_next), np.exp(i - m_next)
+    C = f * C + i * np.outer(k, v)
+    n = f * n + i * k
+    weight = n.dot(q)
+    weight = weight if weight.real > 0 else -weight  # of complex numbers, as `gradients` has them, no absolute value
+    return sigmoid(o) * C.T.dot(q) / np.maximum(weight, np.exp(-m_next)), (C.ravel(), n, m_next)
+
+
+def gated(kind, parameters, x, state):
+    """Next state of one sequence, of which the first array is the output."""
     gates = GATES[kind]
     hidden = len(parameters["bias"]) // len(gates)
     h = state[0]
@@ -63,6 +90,12 @@ def step(kind, parameters, x, state):
             shown = normalised(new_c, parameters["cell_scale"]) + parameters["cell_bias"]
         new_h = o * np.tanh(shown)
         return parameters["projection_kernel"].T.dot(new_h) if kind == "projected_lstm" else new_h, new_c
+    if kind == "slstm":
+        _, c, n, m = state
+        m_next = np.maximum(np.log(sigmoid(a["f"] + uh["f"])) + m, a["i"] + uh["i"])
+        i, f = np.exp(a["i"] + uh["i"] - m_next), sigmoid(a["f"] + uh["f"]) * np.exp(m - m_next)
+        c, n = f * c + i * np.tanh(a["g"] + uh["g"]), f * n + i
+        return sigmoid(a["o"] + uh["o"]) * c / n, c, n, m_next
     if kind == "mgu":
         f = sigmoid(a["f"] + uh["f"])
         return ((1 - f) * h + f * np.tanh(a["n"] + U["n"].dot(f * h)),)
@@ -88,12 +121,31 @@ def step(kind, parameters, x, state):
     return ((1 - z) * n + z * h,)
 
 
-def sizes(kind, parameters):
-    """Sizes of the arrays of a state; the first is that of an output."""
+def width(kind, parameters):
+    """Size of an output."""
+    if kind == "projected_lstm":
+        return parameters["projection_kernel"].shape[1]
+    if kind == "mlstm":
+        return (len(parameters["bias"]) - 2) // 4
     hidden = len(parameters["bias"]) // len(GATES[kind])
-    outputs = parameters["projection_kernel"].shape[1] if kind == "projected_lstm" else hidden
-    outputs = 2 * hidden if kind == "lru" else outputs  # Real and imaginary parts side by side.
-    return (outputs, hidden)[: STATES[kind]]
+    return 2 * hidden if kind == "lru" else hidden  # Real and imaginary parts side by side.
+
+
+def sizes(kind, parameters):
+    """Sizes of the arrays of a state."""
+    outputs = width(kind, parameters)
+    if kind == "mlstm":
+        return outputs * outputs, outputs, 1
+    hidden = len(parameters["bias"]) // len(GATES[kind])
+    return (outputs, *(hidden,) * (STATES[kind] - 1))
+
+
+def draw_state(kind, parameters, rng, *leading):
+    """A state of normal numbers; a normalizer, by which an sLSTM divides, is at least 1."""
+    state = [draw(rng, *leading, size) for size in sizes(kind, parameters)]
+    if kind == "slstm":
+        state[2] = 1 + np.abs(state[2])
+    return tuple(state)
 
 
 def run(kind, parameters, x, initial=None, lengths=None, reverse=False, mask=None, resets=None):
@@ -108,7 +160,7 @@ def run(kind, parameters, x, initial=None, lengths=None, reverse=False, mask=Non
     x = np.asarray(x, dtype)
     batch, steps, _ = x.shape
     of_state = sizes(kind, parameters)
-    outputs = np.zeros((batch, steps, of_state[0]), dtype)
+    outputs = np.zeros((batch, steps, width(kind, parameters)), dtype)
     last = tuple(np.zeros((batch, size), dtype) for size in of_state)
     for k in range(batch):
         zeros = tuple(np.zeros(size, dtype) for size in of_state)
@@ -119,8 +171,7 @@ def run(kind, parameters, x, initial=None, lengths=None, reverse=False, mask=Non
             if resets is not None and first in within and resets[k, first]:
                 state = zeros
             if mask is None or mask[k, t]:
-                state = step(kind, parameters, x[k, t], state)
-                outputs[k, t] = state[0]
+                outputs[k, t], state = step(kind, parameters, x[k, t], state)
         if reverse and resets is not None and within and resets[k, 0]:
             state = zeros
         for n in range(STATES[kind]):

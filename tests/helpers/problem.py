@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from rowrnn.cells import CELLS, LSTMState, ProjectedLSTM
+from rowrnn.cells import CELLS, LSTMState, MLSTMState, ProjectedLSTM, SLSTMState
 from rowrnn.recurrence.scan import scan
 from tests.helpers import oracle
 
@@ -54,7 +54,8 @@ def make_state(kind, arrays, dtype=None):
     if arrays is None:
         return None
     arrays = [jnp.asarray(array, dtype) for array in arrays]
-    return LSTMState(*arrays) if kind in oracle.LSTMS else arrays[0]
+    made = {**dict.fromkeys(oracle.LSTMS, LSTMState), "slstm": SLSTMState, "mlstm": MLSTMState}
+    return made[kind](*arrays) if kind in made else arrays[0]
 
 
 class Problem:
@@ -72,17 +73,17 @@ class Problem:
         **options,
     ):
         batch, steps, features, hidden = sizes
-        draw = partial(oracle.draw, np.random.default_rng(1))
+        rng = np.random.default_rng(1)
+        draw = partial(oracle.draw, rng)
         self.kind, self.options = kind, options
         self.steps = {"lengths": lengths, "mask": mask, "resets": resets}
         self.steps = {name: value for name, value in self.steps.items() if value is not None} | {"reverse": reverse}
         self.make_cell = partial(make_cell, kind, features=features, hidden=hidden)
         self.parameters = oracle.parameters_of(self.make_cell())
-        of_state = oracle.sizes(kind, self.parameters)
-        states = tuple(draw(batch, size) for size in of_state)
+        states = oracle.draw_state(kind, self.parameters, rng, batch)
         self.x = draw(batch, steps, features)
         self.initial = states if given_state else None
-        self.weights = [draw(batch, steps, of_state[0]), *(draw(batch, size) for size in of_state)]
+        self.weights = [draw(batch, steps, oracle.width(kind, self.parameters)), *(draw(*s.shape) for s in states)]
 
     def arguments(self, dtype):
         return self.make_cell(dtype), jnp.asarray(self.x, dtype), make_state(self.kind, self.initial, dtype)

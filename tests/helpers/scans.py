@@ -33,6 +33,7 @@ LOOPS = [
     ("lru", "parallel"),
     ("min_gru", "fused"),
     ("min_gru", "parallel"),
+    ("mlstm", "chunkwise"),
 ]
 every_loop = pytest.mark.parametrize(("kind", "backend"), thinned(LOOPS, 3))
 

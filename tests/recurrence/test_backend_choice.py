@@ -89,7 +89,7 @@ def test_auto_takes_native_on_a_cpu():
 @pytest.mark.parametrize(
     ("backend", "options", "message"),
     [
-        ("warp", {}, r"knows no backend 'warp'; there are auto, plain, fused, native, parallel, cudnn"),
+        ("warp", {}, r"knows no backend 'warp'; there are auto, plain, fused, native, chunkwise, parallel, cudnn"),
         ("cudnn", {}, r"'cudnn': cuDNN needs a CUDA GPU, and JAX runs on cpu here"),
         (
             "native",

@@ -152,7 +152,7 @@ def test_axes_of_one(kind, sizes):
 def test_no_sequences(kind, backend):
     x, lengths = zeros(0, STEPS, FEATURES), np.zeros(0, np.int32)
     outputs, last = scan(make_cell(kind), x, lengths=lengths, backend=backend)
-    assert outputs.shape == (0, STEPS, oracle.sizes(kind, oracle.parameters_of(make_cell(kind)))[0])
+    assert outputs.shape == (0, STEPS, oracle.width(kind, oracle.parameters_of(make_cell(kind))))
     assert {leaf.shape[0] for leaf in jax.tree.leaves(last)} == {0}
 
 

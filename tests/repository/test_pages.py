@@ -97,11 +97,11 @@ COSTS = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", text_of(ROOT / "docs" / "cell
 
 @pytest.mark.parametrize(("name", "formula"), COSTS)
 def test_a_cell_has_as_many_parameters_as_its_page_says(name, formula):
-    sizes = {"d": 5, "n": 7, "p": 3}
+    sizes = {"d": 5, "n": 8, "p": 3, "m": 4}
     cell = next((cell for cell in CELLS.values() if cell.__name__ == name), ProjectedLSTM)
     options: dict[str, Any] = {"projection": sizes["p"]} if cell is ProjectedLSTM else {}
     made = cell(sizes["d"], sizes["n"], rngs=nnx.Rngs(0), **options)
-    product = re.sub(r"(?<=[\dnp)])(?=[dnp(])", "*", formula)
+    product = re.sub(r"(?<=[\dnmp)])(?=[dnmp(])", "*", formula)
     assert sum(leaf.size for leaf in jax.tree.leaves(made)) == eval(product, sizes)
 
 
