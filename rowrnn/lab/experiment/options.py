@@ -17,11 +17,12 @@ from rowrnn.lab.data import Augmentation, Dataset, Split
 from rowrnn.lab.data.load import is_own
 from rowrnn.lab.devices.processes import Machines
 from rowrnn.lab.experiment.data_options import DataOptions
-from rowrnn.lab.experiment.option_checks import AtLeast, Check, Count, OptionalCount, Positive, Probability
+from rowrnn.lab.experiment.option_checks import AtLeast, Check, Count, KnownNames, OptionalCount, Positive, Probability
 from rowrnn.lab.report.page import Format
 from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.record import Record, read_record, to_json
 from rowrnn.lab.training import Recipe
+from rowrnn.lab.training.recipe import OPTIMIZERS
 
 T = TypeVar("T")
 Unnamed = Annotated[T, tyro.conf.arg(name="")]
@@ -51,8 +52,10 @@ class TrainingOptions:
     """First seed: everything random follows from it."""
     batch: Count = 64
     """Examples of a training step."""
+    optimizer: Annotated[str, KnownNames(OPTIMIZERS)] = "adamw"
+    """adamw; or muon, which learns many tasks in fewer epochs: Muon for kernels, AdamW for the other weights."""
     learning_rate: Annotated[float, Positive()] = 6e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     weight_decay: Annotated[float, AtLeast(0)] = 1e-2
     """Decoupled weight decay of matrices and kernels."""
     source: Group[DataOptions] = DataOptions()
@@ -110,6 +113,7 @@ class TrainingOptions:
             averaging=self.averaging,
             patience=self.patience,
             passes=self.passes,
+            optimizer=self.optimizer,
         )
 
 

@@ -96,7 +96,7 @@ class Steps:
         self.mesh = seed_mesh(len(keys), recipe.batch_size, devices)
         self._over_seeds, self._everywhere = NamedSharding(self.mesh, P(SEED)), NamedSharding(self.mesh, P())
         self._init, self._loss, self._score, self._recipe = init, task.loss, task.score, recipe
-        self._optimizer = recipe.optimizer(self.per_epoch * recipe.epochs)
+        self._optimizer = recipe.transformation(self.per_epoch * recipe.epochs)
         # Seeds are initialized in turn, on one device: a batched QR of orthogonal initializers on several CPU devices
         # can deadlock, each holding a thread of the pool that the others wait for.
         self._first_keys = jax.device_put(keys, self.mesh.local_devices[0])

@@ -83,10 +83,46 @@ def test_weights_that_multiply_element_by_element_do_not_decay():
     """One step of AdamW from a gradient of zero is -rate · decay · weight: kernels shrink, the others stay."""
     recipe = Recipe(epochs=1, batch_size=1, learning_rate=0.5, warmup=0.0, weight_decay=0.1)
     cell: Any = PeepholeLSTM(3, 4, rngs=nnx.Rngs(0))
-    optimizer = recipe.optimizer(2)
+    optimizer = recipe.transformation(2)
     zeros = jax.tree.map(jnp.zeros_like, cell)
     _, state = optimizer.update(zeros, optimizer.init(cell), cell)  # The first step of the warm-up has a rate of 0.
     updates, _ = optimizer.update(zeros, state, cell)
     for name, rate in (("input_kernel", 0.5), ("recurrent_kernel", 0.5), ("peephole", 0.0), ("bias", 0.0)):
         weights, update = getattr(cell, name)[...], getattr(updates, name)[...]
         np.testing.assert_allclose(update, -rate * 0.1 * np.float64(weights), rtol=1e-6, atol=0, err_msg=name)
+
+
+def test_muon_turns_kernels_and_leaves_other_weights_to_adamw():
+    """A first step: of a kernel, an orthogonal matrix of AdamW's size; of other weights, the sign of the gradient."""
+    model = {
+        "kernel": jnp.ones((6, 4)),
+        "convolution": {"kernel": jnp.ones((3, 3, 2, 8))},
+        "embedding": jnp.ones((5, 4)),
+        "bias": jnp.ones(7),
+        "peephole": jnp.ones((3, 4)),
+    }
+    rng = np.random.default_rng(0)
+    gradient = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), model)
+    recipe = Recipe(1, 1, 0.5, warmup=0.0, weight_decay=0.0, clip_norm=1e9, optimizer="muon")
+    transformation = recipe.transformation(1000)
+    zeros = jax.tree.map(jnp.zeros_like, model)
+    _, state = transformation.update(zeros, transformation.init(model), model)  # The warm-up's step of rate 0.
+    updates, _ = transformation.update(gradient, state, model)
+    for kernel, given in (
+        (updates["kernel"], gradient["kernel"]),
+        (updates["convolution"]["kernel"].reshape(18, 8), gradient["convolution"]["kernel"].reshape(18, 8)),
+    ):
+        u, _, v = np.linalg.svd(given, full_matrices=False)
+        # Five Newton-Schulz steps bring all singular values near 1, between 0.68 and 1.13 (Jordan et al. 2024).
+        of_step = np.diag(u.T @ (np.float64(kernel) / (-0.5 * 0.2 * np.sqrt(len(kernel)))) @ v.T)
+        assert of_step.min() > 0.65, of_step
+        assert of_step.max() < 1.2, of_step
+    # The second step of AdamW with Nesterov's momentum (Dozat 2016) after a gradient of zero.
+    ratio = (0.9 * 0.1 / (1 - 0.9**3) + 0.1 / (1 - 0.9**2)) / np.sqrt(0.001 / (1 - 0.999**2))
+    for name in ("embedding", "bias", "peephole"):
+        np.testing.assert_allclose(updates[name], -0.5 * ratio * np.sign(gradient[name]), rtol=1e-4, err_msg=name)
+
+
+def test_an_optimizer_that_is_not_there():
+    with pytest.raises(InputError, match="one of the optimizers adamw, muon, not 'sgd'"):
+        Recipe(1, optimizer="sgd")

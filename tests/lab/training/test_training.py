@@ -432,7 +432,7 @@ def test_steps_that_are_not_finite_are_skipped_up_to_a_limit():
     assert fitted.skipped.tolist() == [2]
     # The same without those steps, one by one.
     model = line(jax.random.fold_in(jax.random.key(0), 0))
-    optimizer = Recipe(1, batch_size=4).optimizer(20)
+    optimizer = Recipe(1, batch_size=4).transformation(20)
     state, losses, models = optimizer.init(model), [], []
     for x, y, marks in steps:
         if not marks.any():
