@@ -48,7 +48,7 @@ class Recipe:
 
 DIGITS = ("--data", "mnist", "--params", "30000", "--epochs", "20", "--seeds", "3", "--batch", "64")
 HANDWRITING = (
-    *("--epochs", "40", "--batch", "12", "--learning-rate", "3e-3", "--dropout", "0.2"),
+    *("--epochs", "20", "--batch", "12", "--optimizer", "muon", "--learning-rate", "8e-3", "--dropout", "0.2"),
     *("--slant", "0.15", "--elastic", "0.7", "--language-weight", "0.5", "--length-bonus", "1.25"),
 )
 MNIST = {

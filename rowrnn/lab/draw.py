@@ -12,7 +12,7 @@ from PIL import Image
 from rowrnn.errors import InputError
 from rowrnn.lab.report import learning_curves
 from rowrnn.lab.report.page import Format, write_page
-from rowrnn.lab.report.style import STYLE, Arrays
+from rowrnn.lab.report.style import Arrays, drawing
 from rowrnn.lab.runs.record import Record, load_run
 from rowrnn.lab.tasks.captions import described_pictures
 from rowrnn.lab.tasks.captions import pictures as captions
@@ -76,7 +76,7 @@ def draw(directory: Path, pictures: Pictures | None = None, format: Format = "pn
     record, arrays = load_run(directory)
     shown: dict[Path, str] = {}
     known = {**learning_curves.SENTENCES, **SENTENCES.get(record.experiment, {})}
-    with plt.rc_context(STYLE), plt.ioff():
+    with drawing():
         figures = learning_curves.pictures(record)
         of_study = pictures or PICTURES.get(record.experiment)
         # Without a row no model is finished; those of `PICTURES` are drawn of arrays.

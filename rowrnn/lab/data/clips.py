@@ -100,8 +100,9 @@ def _of_video(name: str, content: bytes) -> tuple[Iterator[Frame], float | None]
     except Exception as error:  # of FFmpeg, or of Python where a file is cut off
         raise _broken(name, error) from error
     if stream is None:
+        kinds = ", ".join(one.type for one in container.streams) or "nothing"
         container.close()
-        raise Unreadable(f"{name} has no video, only {', '.join(one.type for one in container.streams) or 'nothing'}.")
+        raise Unreadable(f"{name} has no video, only {kinds}.")
     rate = stream.average_rate or stream.guessed_rate
     return _decoded(name, container, stream), float(rate) if rate else None
 

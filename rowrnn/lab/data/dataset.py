@@ -15,7 +15,6 @@ from rowrnn.saving.preprocessing import Preprocessing
 
 VALIDATION = 5_000
 VALIDATION_SEED = 0
-TEST_PARTS, TEST_SEED = 6, 0
 
 
 @jax.tree_util.register_dataclass
@@ -216,13 +215,6 @@ def held_out(name: str, examples: int) -> tuple[np.ndarray, np.ndarray]:
     order = np.random.default_rng(VALIDATION_SEED).permutation(examples)
     validation_part, train_part = np.split(order, [min(VALIDATION, max(1, examples // 10))])
     return validation_part, train_part
-
-
-def parted(images: np.ndarray, labels: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Takes a test set, a sixth drawn by a fixed seed, from examples; returns the rest and the test set."""
-    order = np.random.default_rng(TEST_SEED).permutation(len(images))
-    test, rest = np.split(order, [max(1, len(images) // TEST_PARTS)])
-    return (images[rest], labels[rest]), (images[test], labels[test])
 
 
 def check_sizes(name: str, train: tuple[int, ...], other: tuple[int, ...], split: str = "test") -> None:

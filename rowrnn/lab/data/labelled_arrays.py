@@ -6,10 +6,12 @@ import numpy as np
 from jaxtyping import Int
 
 from rowrnn.errors import InputError
-from rowrnn.lab.data.dataset import Dataset, parted
+from rowrnn.lab.data.dataset import Dataset
 from rowrnn.lab.data.shaping import LOOKED_AT, Shaping
 from rowrnn.lab.data.sources.arrays import Arrays, read_arrays
-from rowrnn.lab.data.sources.files import natural, some
+from rowrnn.lab.data.sources.files import left_out, look, natural, some, suffix
+from rowrnn.lab.data.sources.metadata import NAMES as METADATA
+from rowrnn.lab.data.sources.splits import SEED, drawn
 from rowrnn.saving.preprocessing import Preprocessing
 
 SUFFIXES = (".npz", ".npy")
@@ -17,14 +19,15 @@ AT_ONCE = 256  # images that are shaped at a time
 
 
 def are_arrays(name: str) -> bool:
-    """Returns whether a name is that of a file of arrays, or of a folder of nothing but such files."""
+    """Returns whether a name is that of a file of arrays, or of a folder of such files without pictures or tables."""
     if "://" in name:
         return False
     path = Path(name).expanduser()
     if not path.is_dir():
         return name.lower().endswith(SUFFIXES)
-    files = [file for file in path.iterdir() if not file.name.startswith(".")]
-    return bool(files) and all(file.suffix.lower() in SUFFIXES for file in files)
+    here = look(path)
+    tables = [file for file in here.files if suffix(file) == ".parquet" or file.name in METADATA]
+    return any(suffix(file) in SUFFIXES for file in here.files) and not (here.folders or here.media or tables)
 
 
 def dataset_of_arrays(name: str, shaping: Shaping) -> Dataset:
@@ -42,6 +45,7 @@ def dataset_of_arrays(name: str, shaping: Shaping) -> Dataset:
     lacking = [split for split, arrays in splits.items() if "labels" not in arrays]
     if lacking:
         raise InputError(f"{name} has no labels for {', '.join(lacking)}; expected an array of them, as y_train.")
+    _check_alike(name, {split: arrays["images"] for split, arrays in splits.items()})
     class_names, labels = _numbered(name, {split: _labels(name, split, arrays) for split, arrays in splits.items()})
     images = {split: _with_channels(arrays["images"]) for split, arrays in splits.items()}
     preprocessing = _decided(name, images["train"], shaping)
@@ -49,11 +53,41 @@ def dataset_of_arrays(name: str, shaping: Shaping) -> Dataset:
         images = {split: _shaped(preprocessing, of_split) for split, of_split in images.items()}
     pairs = {split: (of_split, labels[split]) for split, of_split in images.items()}
     words = f"{name}: {', '.join(pairs)}"
-    if "test" not in pairs:
-        pairs["train"], pairs["test"] = parted(*pairs["train"])
-        words += f"; test taken from train, {len(pairs['test'][1])} examples drawn by a fixed seed"
-    splits_given = (pairs["train"], pairs["test"], class_names, words, pairs.get("validation"))
+    missing = [split for split in ("validation", "test") if split not in pairs]
+    if missing:
+        of_images, of_labels = pairs["train"]
+        parts = drawn(name, of_labels.tolist(), missing)
+        for split, part in zip(["train", *missing], parts, strict=True):
+            pairs[split] = of_images[np.sort(part)], of_labels[np.sort(part)]
+        words += (
+            f". {' and '.join(missing).capitalize()} taken from the training images, a tenth each, in the proportions "
+            f"of the classes, by seed {SEED}"
+        )
+    if others := [file for file in _files(name) if suffix(file) not in SUFFIXES]:
+        words += f". {left_out(others, Path(name).expanduser())[0]}"
+    splits_given = (pairs["train"], pairs["test"], class_names, words, pairs["validation"])
     return Dataset.from_arrays(name, *splits_given, preprocessing)
+
+
+def _files(name: str) -> tuple[Path, ...]:
+    """Returns the files of a folder; none of a file."""
+    path = Path(name).expanduser()
+    return look(path).files if path.is_dir() else ()
+
+
+def _check_alike(name: str, images: dict[str, np.ndarray]) -> None:
+    """Checks that images are of one dtype in all splits, and that channels come last."""
+    first = images["train"].dtype
+    for split, of_split in images.items():
+        if of_split.dtype != first:
+            raise InputError(
+                f"The images of {name} are {first} in 'train' and {of_split.dtype} in {split!r}; expected one dtype."
+            )
+        if of_split.ndim == 4 and of_split.shape[1] in (1, 3, 4) and of_split.shape[3] not in (1, 3, 4):
+            raise InputError(
+                f"The images of {split!r} of {name} have the shape {list(of_split.shape)}, with channels first as "
+                "torch has them; expected [n, h, w, c]: np.moveaxis(images, 1, -1)."
+            )
 
 
 def _labels(name: str, split: str, arrays: Arrays) -> np.ndarray:

@@ -133,7 +133,7 @@ class Listing:
             return f"{self.name} holds {' and '.join(self.media)}; the task {task!r} needs {medium}."
         if column not in (columns := self.columns):
             return self._without(column, columns)
-        if column == "label" and len(self.classes) < 2:
+        if column == "label" and len(self.classes) == 1:
             return f"All items of {self.name} have the label {self.classes[0]!r}; expected at least two classes."
         if column == "text":
             return self._unfit_texts(task)

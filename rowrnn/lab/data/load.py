@@ -64,18 +64,19 @@ def load(
         from rowrnn.lab.data.labelled import dataset_of
 
         allowed = memory_budget() if budget is None else budget
-        return dataset_of(load_listing(name, columns), shaping or Shaping(), allowed)
+        return dataset_of(load_listing(name, "images", columns), shaping or Shaping(), allowed)
     _check_as_it_is(name, shaping, columns)
     from rowrnn.lab.data.on_disk.tfds import load_tfds  # Imported only where used: TFDS takes seconds to import.
 
     return load_tfds(name, None if data_dir is None else Path(data_dir), budget)
 
 
-def load_listing(name: str, columns: Columns = Columns()) -> Listing:
+def load_listing(name: str, task: str, columns: Columns = Columns()) -> Listing:
     """Lists the examples of own data.
 
     Args:
         name: a folder, or "hf:NAME" of the Hugging Face hub.
+        task: what is to be learnt, one of `rowrnn.lab.data.listing.TASKS`.
         columns: its columns.
 
     Raises:
@@ -85,7 +86,7 @@ def load_listing(name: str, columns: Columns = Columns()) -> Listing:
         raise InputError("Name the data: a folder of pictures, of clips or of parquet tables, or hf:NAME of the hub.")
     from rowrnn.lab.data.sources.open import open_listing  # Imported only where used: it imports readers of tables.
 
-    return open_listing(name, split_by=columns.split_by, label_column=columns.label, text_column=columns.text)
+    return open_listing(name, task, split_by=columns.split_by, label_column=columns.label, text_column=columns.text)
 
 
 def is_own(name: str) -> bool:

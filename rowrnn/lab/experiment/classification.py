@@ -71,7 +71,7 @@ def score_classifier(
         "seconds_to_99": trial.fitted.seconds_to(0.99),
         "inference_images_per_second": logits.shape[0] * logits.shape[1] / seconds,
     }
-    if logits.shape[-1] == 2:
+    if logits.shape[-1] == 2 and len(np.unique(labels)) == 2:
         margins = logits[..., 1] - logits[..., 0]
         scores["auc"] = interval([area_under_curve(labels, of_seed) for of_seed in margins])
     return scores, logits

@@ -49,13 +49,13 @@ class DataOptions:
         """
         return load(self.data, self.data_dir, self.budget(), shaping=self.shaping(), columns=self.columns())
 
-    def listing(self) -> Listing:
-        """Lists the examples of own data.
+    def listing(self, task: str) -> Listing:
+        """Lists the examples of own data for a task of `rowrnn.lab.data.listing.TASKS`.
 
         Raises:
             InputError: if there are none, or they are in no known layout.
         """
-        return load_listing(self.data, self.columns())
+        return load_listing(self.data, task, self.columns())
 
     def budget(self) -> int:
         """Returns the bytes that training examples may take in memory."""

@@ -84,7 +84,7 @@ class OwnCaptions(Study[Options]):
     @classmethod
     def load(cls, options: Options) -> CaptionSet:
         source = options.training.source
-        data = captions_of(source.listing(), source.shaping(), min_count=options.min_count)
+        data = captions_of(source.listing("captions"), source.shaping(), min_count=options.min_count)
         terminal().print(data.source, markup=False)
         return data
 

@@ -96,7 +96,7 @@ class OwnClips(Study[Options]):
     @classmethod
     def load(cls, options: Options) -> ClipSet:
         source = options.training.source
-        data = clips_of(source.listing(), source.shaping(), source.budget(), frames=options.frames)
+        data = clips_of(source.listing("clips"), source.shaping(), source.budget(), frames=options.frames)
         terminal().print(data.source, markup=False)
         return data
 

@@ -79,8 +79,11 @@ class OwnImages(Study[Options]):
 
     def __init__(self, options: Options, data: Dataset) -> None:
         if data.preprocessing is None:
+            dtype = np.asarray(data.test.images[:1]).dtype
             raise InputError(
-                f"The images of {data.name} are no bytes from 0 to 255; expected pictures or uint8 arrays."
+                f"The images of {data.name} are {dtype} of shape {list(data.shape)}; expected pictures, or uint8 "
+                "arrays from 0 to 255 with 1, 3 or 4 channels. Numbers from 0 to 1 become such by "
+                "(255 * images).astype('uint8')."
             )
         some = data.train.read(range(min(len(data.train), MEASURED))) if isinstance(data.train, Kept) else data.train
         preprocessing = standardized(data.preprocessing, np.asarray(some.images))

@@ -75,7 +75,14 @@ class Options:
     )
     """Random changes of the training lines."""
     training: Group[TrainingOptions] = OwnTraining(
-        epochs=80, seeds=1, batch=24, learning_rate=2e-3, averaging=0.99, patience=15, source=LineData()
+        epochs=60,
+        seeds=1,
+        batch=12,
+        optimizer="muon",
+        learning_rate=8e-3,
+        averaging=0.99,
+        patience=15,
+        source=LineData(),
     )
 
 
@@ -98,7 +105,7 @@ class OwnLines(Study[Options]):
     @classmethod
     def load(cls, options: Options) -> LineSet:
         how = {"height": options.height, "groups": options.groups, "right_to_left": options.right_to_left}
-        data = lines_of(options.training.source.listing(), **how)
+        data = lines_of(options.training.source.listing("lines"), **how)
         terminal().print(data.source, markup=False)
         return data
 

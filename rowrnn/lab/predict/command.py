@@ -57,6 +57,8 @@ def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
     """
     if not 0 <= wish.unsure_below <= 1:
         raise InputError(f"--unsure-below is {wish.unsure_below}; expected a probability from 0 to 1.")
+    if wish.json == wish.csv == STANDARD_OUTPUT:
+        raise InputError("--json and --csv both are -, the standard output; expected one of them there.")
     model, card = load(path, wish.name, wish.seed)
     module = _module_of(path, model, card)
     items = items_of(files, MEDIA[card.task])
@@ -115,7 +117,7 @@ def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Se
     """Writes a picture of each answer; those of files of one name are numbered."""
     import matplotlib.pyplot as plt  # Imported only where used: it takes long.
 
-    from rowrnn.lab.report.style import STYLE
+    from rowrnn.lab.report.style import drawing
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +130,7 @@ def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Se
         name = file_name(Path(item.name).stem)
         taken[name] = taken.get(name, 0) + 1
         number = f"-{taken[name]}" if taken[name] > 1 else ""
-        with plt.rc_context(STYLE), plt.ioff():
+        with drawing():
             figure = module.picture_of(model, card, item, answer)
             figure.savefig(folder / f"{name}{number}.png")
             plt.close(figure)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.pictures import read_picture
 from rowrnn.lab.predict.answer import Answer, shown
-from rowrnn.lab.report.style import frame_only
+from rowrnn.lab.report.style import frame_only, shortened
 from rowrnn.lab.tasks.classification import gate_picture
 from rowrnn.lab.tasks.classification.read_along import read_along
 from rowrnn.models import Classifier
@@ -46,21 +46,21 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Figure:
     best = np.argsort(-probability, kind="stable")[:CLASSES]
     if along is None:
         panels[2].barh(range(len(best)), 100 * probability[best], color="C0")
-        panels[2].set_yticks(range(len(best)), [card.classes[k] for k in best])
+        panels[2].set_yticks(range(len(best)), [shortened(card.classes[k]) for k in best])
         panels[2].invert_yaxis()
         panels[2].set(xlabel="probability (%)", xlim=(0, 100))
     else:
         rows = 100 * along["probability"]
         for k in np.argsort(-rows.max(axis=0), kind="stable")[:CURVES]:
-            panels[2].plot(range(1, len(rows) + 1), rows[:, k], label=card.classes[k])
+            panels[2].plot(range(1, len(rows) + 1), rows[:, k], label=shortened(card.classes[k]))
         panels[2].set(xlabel="rows read, from the top", ylabel="probability (%)", ylim=(-2, 102))
         panels[2].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     unsure = ", unsure" if answer.unsure() else ""
-    figure.suptitle(f"{answer.answer}: {answer.probability:.1%}{unsure}")
+    figure.suptitle(f"{shortened(answer.answer, 80)}: {answer.probability:.1%}{unsure}")
     return figure
 
 
 def _show(axes: Axes, image: np.ndarray, title: str) -> None:
     axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
-    axes.set_title(title if len(title) <= 30 else f"…{title[-29:]}", fontsize=9)
+    axes.set_title(shortened(title), fontsize=9)
     frame_only(axes)

@@ -261,10 +261,10 @@ def draw_curves(comparison: Comparison, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     from rowrnn.lab.report.learning_curves import learning_curves
-    from rowrnn.lab.report.style import STYLE
+    from rowrnn.lab.report.style import drawing
 
     curves = comparison.curves()
-    with plt.rc_context(STYLE), plt.ioff():
+    with drawing():
         figure = learning_curves(curves)
         try:
             figure.savefig(path)

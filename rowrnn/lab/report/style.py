@@ -1,10 +1,13 @@
 """The style of the figures, curves with confidence bands, and the ticks of logarithmic axes."""
 
+import contextlib
 import itertools
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import FillBetweenPolyCollection, LineCollection
@@ -30,6 +33,19 @@ STYLE = {
     "legend.frameon": False,
     "text.parse_math": False,  # Names of people's classes and files may have a $.
 }
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """Draws in `STYLE`, without showing windows; a character that no font has is a box, and no warning."""
+    with plt.rc_context(STYLE), plt.ioff(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
+def shortened(name: str, most: int = 30) -> str:
+    """Returns a name with dots in its middle where it has more than so many characters: a picture has little room."""
+    return name if len(name) <= most else f"{name[: most - most // 3 - 1]}…{name[-(most // 3) :]}"
 
 
 def line_styles() -> Iterator[dict[str, Any]]:

@@ -1,5 +1,8 @@
 """A clip is read as its player shows it, from video files, GIFs and folders of frames."""
 
+from typing import Any
+
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,6 +11,7 @@ from rowrnn.lab.data import clips
 from rowrnn.lab.data.clips import read_clip
 from rowrnn.lab.data.listing import Item, Unreadable
 from rowrnn.lab.data.sources.open import open_listing
+from rowrnn.lab.tasks.clips.files import some_frames
 from tests.helpers.tiny_sets import array_of, save_clip, save_lines, save_picture
 
 
@@ -111,6 +115,24 @@ def test_broken_clips_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(clips, "MOST_BYTES", 1000)
     with pytest.raises(Unreadable, match=r"whole\.mp4 takes more than"):
         read_clip(item_of(tmp_path / "whole.mp4"))
+
+
+def test_a_file_with_sound_only_is_no_clip(tmp_path):
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("aac", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 8000
+        container.mux([*stream.encode(sound), *stream.encode()])
+    with pytest.raises(Unreadable, match=r"sound\.mp4 has no video, only audio"):
+        read_clip(item_of(path))
+
+
+def test_sizes_are_decided_by_first_frames_without_reading_whole_clips(tmp_path, monkeypatch):
+    save_clip(tmp_path / "long.mp4", frames_of([20, 90, 60, 30]))
+    monkeypatch.setattr(clips, "MOST_BYTES", 1000)  # as a long film in high resolution has more than is allowed
+    (frame,), (rate,) = some_frames([item_of(tmp_path / "long.mp4")])
+    assert (frame.shape, rate) == (frames_of([20])[0].shape, 5)
 
 
 def save_gif(path, values=(0, 100)):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data.dataset import Split
@@ -46,9 +47,14 @@ def test_a_folder_of_arrays_is_a_data_set_and_a_folder_with_more_is_not(tmp_path
     np.save(tmp_path / "y_train.npy", NUMBERS)
     data = load(str(tmp_path))
     assert (data.shape, data.classes) == ((6, 5, 1), 3)
-    assert "test taken from train, 2 examples" in data.source
+    assert "Validation and test taken from the training images, a tenth each" in data.source
+    assert (len(data.train), len(data.validation), len(data.test)) == (10, 1, 1)
+    assert isinstance(data.train, Split)
+    assert {*data.train.labels.tolist()} == {0, 1, 2}
     (tmp_path / "notes.txt").write_text("no array")
-    with pytest.raises(InputError, match="no pictures or clips"):
+    assert "1 other file left out: notes.txt" in load(str(tmp_path)).source
+    Image.fromarray(IMAGES[0]).save(tmp_path / "picture.png")
+    with pytest.raises(InputError, match="have no labels"):
         load(str(tmp_path))
 
 
@@ -74,6 +80,15 @@ def test_arrays_are_shaped_as_pictures_are(tmp_path):
         ({"x": IMAGES, "y": NUMBERS, "x_test": IMAGES, "y_test": NUMBERS + 1}, "3 classes of the split 'test'.*: 4, 8"),
         ({"x": IMAGES, "y": NUMBERS, "x_test": IMAGES, "y_test": NUMBERS.astype(str)}, "numbers in one split"),
         ({"x": IMAGES[:1], "y": NUMBERS[:1]}, "have the label 3"),
+        (
+            {"x": IMAGES[:3], "y": NUMBERS[:3]},
+            "3 training items of 2 classes, too few to take 2 for validation and test",
+        ),
+        ({"x": IMAGES[:, None].repeat(3, 1), "y": NUMBERS}, r"\[12, 3, 6, 5\], with channels first .*moveaxis"),
+        (
+            {"x": IMAGES, "y": NUMBERS, "x_test": IMAGES / 255, "y_test": NUMBERS},
+            "are uint8 in 'train' and float64 in 'test'",
+        ),
     ],
 )
 def test_labels_that_are_no_classes_are_refused(tmp_path, arrays, message):

@@ -1,6 +1,7 @@
 """Own files in, answers out: each task trained on a folder made here, and asked about its files."""
 
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -9,12 +10,14 @@ from PIL import Image, ImageDraw
 
 import rowrnn
 from rowrnn.errors import InputError
+from rowrnn.lab.data.sources.open import open_listing
 from rowrnn.lab.experiment.command_line import parse
 from rowrnn.lab.experiment.study import run_study
 from rowrnn.lab.own import captions, clips, images, lines
 from rowrnn.lab.own.command import TASKS, train
 from rowrnn.lab.predict.command import tell
 from rowrnn.lab.tasks.clips.examples import Clips, KeptClips
+from rowrnn.lab.tasks.lines.files import lines_of
 from rowrnn.lab.tasks.lines.measures import character_error_rate
 
 STUDIES = {
@@ -194,6 +197,68 @@ def test_data_of_another_task_is_refused(task, other, tmp_path):
     place = made(tmp_path / "data", other)
     with pytest.raises(InputError, match=r"It would do for|has no column"):
         study.load(options_of(task, "--data", place))
+
+
+def test_a_test_set_of_one_class_has_no_area_under_a_curve(tmp_path):
+    made(tmp_path / "data", "images")
+    for path in (tmp_path / "data" / "square").iterdir():
+        if path.name != "1.png":
+            path.unlink()
+    options = options_of("images", "--data", tmp_path / "data", "--epochs", 1, "--output", tmp_path / "run")
+    with jax.numpy_dtype_promotion("standard"):
+        run = run_study(images.OwnImages, options)
+    record = json.loads((run / "results.json").read_text())
+    assert "WARNING: 1 of 2 classes have no item in test: square" in record["data"]["source"]
+    assert "auc" not in record["summary"][0]
+    assert (run / "models").is_dir()
+
+
+def written(folder, texts):
+    """Pictures of lines with these texts, in the training, the validation and the test split."""
+    for split, of_split in zip(("train", "validation", "test"), texts, strict=True):
+        (folder / split).mkdir(parents=True)
+        for number, _ in enumerate(of_split):
+            shape("round", number % 9).resize((60 + number, 24)).save(folder / split / f"{number}.png")
+        rows = [json.dumps({"file_name": f"{number}.png", "text": text}) for number, text in enumerate(of_split)]
+        (folder / split / "metadata.jsonl").write_text("\n".join(rows))
+    return folder
+
+
+def test_lines_of_which_none_has_a_text_score_nothing(tmp_path):
+    listing = open_listing(written(tmp_path / "set", (["a"] * 8, ["a"] * 2, ["b", "c"])), "lines")
+    for split in ("validation", "test"):
+        empty = [replace(item, columns={"text": " "}) for item in listing.splits[split]]
+        with pytest.raises(InputError, match=f"All 2 texts of the split '{split}' .* are empty"):
+            lines_of(replace(listing, splits={**listing.splits, split: empty}), height=24, groups=1)
+    # A split that hides its texts is drawn anew.
+    assert (
+        "Split 'test' left out"
+        in open_listing(written(tmp_path / "hidden", ("a" * 9, "b" * 2, [""] * 2)), "lines").source
+    )
+
+
+def test_a_line_that_is_much_wider_than_the_others_is_named(tmp_path):
+    place = written(tmp_path / "set", (["a"] * 9, ["a"] * 2, ["b", "c"]))
+    shape("round", 3).resize((900, 24)).save(place / "train" / "7.png")
+    source = lines_of(open_listing(place, "lines"), height=24, groups=2).source
+    assert "WARNING: train/7.png of train is 900 columns wide, and half of the lines at most 64" in source
+
+
+def test_captions_without_words_are_named(tmp_path):
+    place = made(tmp_path / "data", "captions")
+    rows = [json.loads(line) for line in (place / "metadata.jsonl").read_text().splitlines()]
+    rows[3]["text"] = ["a thing", " "]
+    (place / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError, match=r"1 of 40 pictures .* have a caption without a word: 3\.png"):
+        captions.OwnCaptions.load(options_of("captions", "--data", place))
+
+
+def test_arrays_that_are_no_pictures_are_refused_with_what_makes_them_some(tmp_path):
+    values = np.random.default_rng(0).random((20, 6, 6))
+    np.savez(tmp_path / "set.npz", x=values, y=np.arange(20) % 2)
+    options = options_of("images", "--data", tmp_path / "set.npz")
+    with pytest.raises(InputError, match=r"are float32 of shape \[6, 6, 1\]; .* \(255 \* images\)"):
+        images.OwnImages(options, images.OwnImages.load(options))
 
 
 def test_clips_that_do_not_fit_into_memory_are_read_from_disk(tmp_path):

@@ -248,6 +248,8 @@ def test_what_cannot_be_asked_is_one_error(kept, pictures, tmp_path):
         tell(kept, [str(tmp_path / "broken.png")])
     with pytest.raises(InputError, match=r"--unsure-below is 7\.0; expected a probability from 0 to 1"):
         tell(kept, [str(pictures)], Wish(unsure_below=7.0))
+    with pytest.raises(InputError, match=r"--json and --csv both are -"):
+        tell(kept, [str(pictures)], Wish(json=Path("-"), csv=Path("-")))
     rowrnn.save(model(), tmp_path / "plain.safetensors")
     with pytest.raises(InputError, match="has no card that says what to do with a file"):
         tell(str(tmp_path / "plain.safetensors"), [str(pictures)])

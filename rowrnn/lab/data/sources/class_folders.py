@@ -9,12 +9,13 @@ from rowrnn.lab.data.sources.files import CLIPS, PICTURES, Tree, composed, left_
 from rowrnn.lab.data.sources.found import Found
 
 
-def read_class_folders(place: Path, roots: Mapping[str, Path]) -> Found:
+def read_class_folders(place: Path, roots: Mapping[str, Path], *, frames: bool = True) -> Found:
     """Lists the pictures or clips of class folders; pictures in a subfolder of a class are the class's too.
 
     Args:
         place: the data set, for messages and names.
         roots: the folder of each split.
+        frames: whether numbered pictures in a subfolder of a class are the frames of one clip.
 
     Raises:
         InputError: if media lie beside the class folders, there are pictures and clips, or there is only one class.
@@ -35,7 +36,7 @@ def read_class_folders(place: Path, roots: Mapping[str, Path]) -> Found:
         for folder in here.folders:
             tree = walk(folder)
             others += tree.others
-            found = [*tree.media, *tree.frames]
+            found = [*tree.media, *(tree.frames if frames else tree.pictures_of_frames())]
             media += found
             columns = {"label": composed(folder.name)}
             items += [Item(relative(path, place), path, columns=columns) for path in found]
@@ -81,6 +82,8 @@ def nothing_in(place: Path, others: list[Path] | Tree) -> str:
     """Returns the message that a folder holds no picture or clip."""
     others = others.others if isinstance(others, Tree) else others
     found = f"only {some([relative(path, place) for path in others])}" if others else "no files"
+    if any(suffix(path) == ".arrow" for path in others):
+        return f"{place} is a data set that `datasets` saved to disk; write it by its method to_parquet instead."
     return (
         f"There are no pictures or clips in {place}, {found}. Expected class folders (CLASS/*.png or "
         "SPLIT/CLASS/*.png), a metadata.jsonl or metadata.csv beside pictures, images/ and masks/, or parquet files."

@@ -55,6 +55,10 @@ class Tree:
     frames: list[Path] = field(default_factory=list)  # folders
     others: list[Path] = field(default_factory=list)
 
+    def pictures_of_frames(self) -> list[Path]:
+        """Returns the frames themselves."""
+        return [picture for folder in self.frames for picture in look(folder).pictures]
+
 
 def look(folder: Path) -> Folder:
     """Returns what a folder holds.
@@ -85,6 +89,8 @@ def _walk(folder: Path, tree: Tree) -> None:
     tree.media += here.media
     tree.others += here.others
     for inside in here.folders:
+        if inside.is_symlink() and folder.resolve().is_relative_to(inside.resolve()):
+            raise InputError(f"{inside} is a link to a folder that it lies in itself; take it away.")
         if is_frames(inside):
             tree.frames.append(inside)
         else:

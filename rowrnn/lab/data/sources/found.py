@@ -9,6 +9,7 @@ from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.sources.files import composed, natural, some
 
 MISSING = (None, "", [])
+TARGETS = ("label", "text", "objects", "mask")
 
 
 @dataclass
@@ -32,10 +33,16 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-def with_columns(found: Found, label_column: str | None, text_column: str | None) -> Found:
+def with_columns(found: Found, label_column: str | None, text_column: str | None, target: str | None) -> Found:
     """Names the chosen columns "label" and "text", and makes the labels strings.
 
-    A split of which no item has a label, while others have, is left out: public test sets hide theirs.
+    A split of which no item has what is learnt, while others have, is left out: public test sets hide theirs.
+
+    Args:
+        found: items of a layout.
+        label_column: the column of the class; "label" where None, or the only column of classes of a table.
+        text_column: the column of the text; "text" where None.
+        target: the column that is learnt, which every item must have; all of `TARGETS` that there are where None.
 
     Raises:
         InputError: if there is no such column, or some items lack a label, a text or the like that others have.
@@ -46,8 +53,13 @@ def with_columns(found: Found, label_column: str | None, text_column: str | None
     for name, chosen in {"label": label_column, "text": text_column}.items():
         if chosen is not None and chosen != name:
             found = _renamed(found, name, chosen)
-    found = _with_label_names(found)
-    _check_complete(found)
+    targets = TARGETS if target is None else (target,)
+    found = _without_hidden(found, "label" if target is None else target)
+    if "label" in targets:
+        named = {split: [_with_label_name(item) for item in items] for split, items in found.splits.items()}
+        found = replace(found, splits=named)
+    for name in targets:
+        _check_complete(found, name)
     return found
 
 
@@ -66,20 +78,22 @@ def _renamed(found: Found, name: str, chosen: str) -> Found:
     return replace(found, splits=splits, class_orders=orders | {name: orders[chosen]} if chosen in orders else orders)
 
 
-def _with_label_names(found: Found) -> Found:
-    splits: dict[str, list[Item]] = {}
-    notes = list(found.notes)
-    labelled = any("label" in item.columns for items in found.splits.values() for item in items)
-    for split, items in found.splits.items():
-        if labelled and all(item.columns.get("label") in MISSING for item in items):
-            notes.append(f"split {split!r} left out: none of its {len(items):,} items has a label")
-        elif labelled:
-            splits[split] = [_with_label_name(item) for item in items]
-        else:
-            splits[split] = items
-    if not splits:
-        raise InputError(f"No item of {found.place} has a label in its column 'label'; expected one for each.")
-    return replace(found, splits=splits, notes=notes)
+def _without_hidden(found: Found, target: str) -> Found:
+    """Leaves out splits of which no item has what is learnt, while others have."""
+    with_it = {
+        split: items
+        for split, items in found.splits.items()
+        if any(item.columns.get(target) not in MISSING for item in items)
+    }
+    left = [split for split in found.splits if split not in with_it]
+    if not with_it:
+        if any(target in item.columns for items in found.splits.values() for item in items):
+            raise InputError(f"No item of {found.place} has a value in its column {target!r}; expected one for each.")
+        return found
+    notes = [
+        f"split {split!r} left out: none of its {len(found.splits[split]):,} items has a {target}" for split in left
+    ]
+    return replace(found, splits=with_it, notes=[*found.notes, *notes])
 
 
 def _with_label_name(item: Item) -> Item:
@@ -97,19 +111,18 @@ def _name_of(label: Any) -> str:
     return str(label).lower() if isinstance(label, bool) else composed(str(label)).strip()
 
 
-def _check_complete(found: Found) -> None:
+def _check_complete(found: Found, name: str) -> None:
+    """Checks that all items or none have a column; an empty text is one."""
     items = [item for items in found.splits.values() for item in items]
-    for name in ("label", "text", "objects", "mask"):
-        without = [item for item in items if item.columns.get(name) is None or item.columns.get(name) == []]
-        if name == "label":
-            without = [item for item in items if item.columns.get(name) in MISSING]
-        if 0 < len(without) < len(items):
-            have = sorted({column for item in without for column, value in item.columns.items() if value is not None})
-            raise InputError(
-                f"{len(without):,} of {len(items):,} items of {found.place} have no {name!r} though others have: "
-                f"{some([item.name for item in without])} (columns there: {', '.join(have) or 'none'}). Expected one "
-                "task in a data set, and its column for every item. Complete the column, or take these items out."
-            )
+    missing = MISSING if name == "label" else (None, [])
+    without = [item for item in items if item.columns.get(name) in missing]
+    if 0 < len(without) < len(items):
+        have = sorted({column for item in without for column, value in item.columns.items() if value is not None})
+        raise InputError(
+            f"{len(without):,} of {len(items):,} items of {found.place} have no {name!r} though others have: "
+            f"{some([item.name for item in without])} (columns there: {', '.join(have) or 'none'}). Expected it for "
+            "every item of one task. Complete the column, or take these items out."
+        )
 
 
 def class_names(found: Found) -> tuple[str, ...]:

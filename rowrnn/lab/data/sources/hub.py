@@ -8,7 +8,7 @@ import pyarrow as pa
 from rowrnn.errors import InputError
 from rowrnn.lab.data.sources.found import Found
 from rowrnn.lab.data.sources.splits import split_of
-from rowrnn.lab.data.sources.table import read_rows
+from rowrnn.lab.data.sources.table import Rows, read_rows
 
 PREFIX = "hf:"
 
@@ -70,9 +70,14 @@ def listing_of(place: str, loaded: Mapping[str, Any]) -> Found:
     Raises:
         InputError: if no split is known, or there is not one column of pictures or clips.
     """
-    tables = {split_of(str(name)): [Arrow(str(name), dataset)] for name, dataset in loaded.items()}
-    left = [str(name) for name in loaded if split_of(str(name)) is None]
-    known = {split: rows for split, rows in tables.items() if split is not None}
+    known: dict[str, list[Rows]] = {}
+    left: list[str] = []
+    for name, dataset in loaded.items():
+        split = split_of(str(name))
+        if split is None:
+            left.append(str(name))
+        else:
+            known.setdefault(split, []).append(Arrow(str(name), dataset))
     if not known:
         raise InputError(f"{place} has the splits {', '.join(map(str, loaded))}; expected one named 'train'.")
     found = read_rows(place, known)

@@ -1,5 +1,6 @@
 """Pictures or clips with a table beside them: `metadata.jsonl` or `metadata.csv`, one a split or one for all."""
 
+import ast
 import csv
 import io
 import json
@@ -10,10 +11,11 @@ from typing import Any
 from rowrnn.errors import InputError, reason
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.sources.class_folders import kinds_of
-from rowrnn.lab.data.sources.files import composed, left_out, look, relative, some, walk
+from rowrnn.lab.data.sources.files import composed, left_out, relative, some, walk
 from rowrnn.lab.data.sources.found import Found
 
 NAMES = ("metadata.jsonl", "metadata.csv")
+TARGETS = ("label", "objects", "mask")  # of which a picture has one
 Row = dict[str, Any]
 
 
@@ -49,8 +51,7 @@ def read_metadata(place: Path, roots: Mapping[str, Path], tables: Mapping[str, P
         tree = walk(below)
         others += [path for path in tree.others if path not in tables.values()]
         frames = {relative(path, below): path for path in tree.frames}
-        pictures = [path for folder in tree.frames for path in look(folder).pictures]
-        files = {relative(path, below): path for path in [*tree.media, *pictures]}
+        files = {relative(path, below): path for path in [*tree.media, *tree.pictures_of_frames()]}
         rows = _rows_by_file(table, {**files, **frames})
         used = {name: frames.get(name) or files[name] for name in rows}
         media += used.values()
@@ -97,11 +98,11 @@ def _rows_by_file(table: Path, known: Mapping[str, Path]) -> dict[str, Row]:
 
 
 def _add_text(row: Row, another: Row, name: str) -> None:
-    """Adds the text of another row of the same file."""
+    """Adds the text of another row of the same file; of numbers, as that of the row, the first stays."""
     for column, value in another.items():
-        if row.get(column) == value:
+        if row.get(column) == value or (column not in TARGETS and isinstance(value, int | float)):
             continue
-        if not isinstance(value, str) or column == "label" or not isinstance(row.get(column), str | list):
+        if not isinstance(value, str) or column in TARGETS or not isinstance(row.get(column), str | list):
             raise InputError(
                 f"{name} has the {column} {value!r}, and {row.get(column)!r} in an earlier row of the same file. "
                 "Expected rows of one file to differ in their texts only."
@@ -175,10 +176,12 @@ def _rows_of_csv(table: Path, text: str) -> list[tuple[int, Row]]:
 
 
 def _value(column: str, value: str) -> Any:
-    """Returns the value of a cell; boxes, and lists of texts, are JSON."""
-    if not (column == "objects" or value.startswith('["')):
+    """Returns the value of a cell; boxes, and lists of texts, are JSON, or as Python and pandas write them."""
+    if not (column == "objects" or value.startswith(('["', "['"))):
         return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        return value
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(value)
+        except (ValueError, SyntaxError):  # ValueError is that of JSON, too
+            continue
+    return value

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from rowrnn.errors import InputError
-from rowrnn.lab.data.listing import Listing
+from rowrnn.lab.data.listing import TASKS, Listing
 from rowrnn.lab.data.sources.class_folders import nothing_in, read_class_folders
 from rowrnn.lab.data.sources.duplicates import duplicates
-from rowrnn.lab.data.sources.files import ARCHIVES, CLIPS, PICTURES, Folder, look, some, suffix, walk
+from rowrnn.lab.data.sources.files import ARCHIVES, CLIPS, PICTURES, Folder, left_out, look, some, suffix, walk
 from rowrnn.lab.data.sources.found import Found, class_names, with_columns
 from rowrnn.lab.data.sources.hub import PREFIX, read_hub
 from rowrnn.lab.data.sources.metadata import NAMES as METADATA
@@ -25,6 +25,7 @@ LAYOUTS = (
 
 def open_listing(
     place: str | Path,
+    task: str | None = None,
     *,
     split_by: str | None = None,
     label_column: str | None = None,
@@ -38,6 +39,8 @@ def open_listing(
 
     Args:
         place: a folder, a parquet file, or "hf:NAME[/config]" (a set of the Hugging Face hub).
+        task: what is to be learnt, one of `rowrnn.lab.data.listing.TASKS`: only the column that it learns from must be
+            complete, and numbered pictures are no frames where it wants pictures. Where None, all is as the files are.
         split_by: a column whose equal values stay in one split where splits are drawn, as "writer".
         label_column: the column of the class; "label" where None, or the only column of classes of a table.
         text_column: the column of the text; "text" where None.
@@ -46,16 +49,19 @@ def open_listing(
         InputError: if there is nothing, or nothing that can be read as one of the layouts, or what is there is
             incomplete or contradicts itself.
     """
-    found = _found(place)
-    found = completed(with_columns(found, label_column, text_column), split_by)
-    classes = class_names(found)
+    medium, target = TASKS[task] if task else (None, None)
+    found = _found(place, frames=medium != "pictures")
+    found = with_columns(found, label_column, text_column, target)
+    by_class = target in (None, "label")
+    found = completed(found, split_by, by_class=by_class)
+    classes = class_names(found) if by_class else ()
     notes = [*found.notes, *duplicates(found.splits)]
     sizes = ", ".join(f"{len(items):,} {split}" for split, items in found.splits.items())
     source = ". ".join([f"{found.place}, {found.layout}: {sizes}", *(note[0].upper() + note[1:] for note in notes)])
     return Listing(found.place, found.splits, source + ".", classes, found.media)
 
 
-def _found(place: str | Path) -> Found:
+def _found(place: str | Path, *, frames: bool) -> Found:
     if str(place).startswith(PREFIX):
         return read_hub(str(place))
     if "://" in str(place):
@@ -64,7 +70,7 @@ def _found(place: str | Path) -> Found:
     if not path.exists():
         raise InputError(f"There is no file or folder {path}. {LAYOUTS}")
     if path.is_dir():
-        return _of_folder(path)
+        return _of_folder(path, frames=frames)
     if suffix(path) == ".parquet":
         return read_parquet(path.parent, [path])
     raise InputError(_not_a_folder(path))
@@ -80,7 +86,7 @@ def _not_a_folder(path: Path) -> str:
     return f"{path} is not a data set of pictures or clips. {LAYOUTS}"
 
 
-def _of_folder(place: Path) -> Found:
+def _of_folder(place: Path, *, frames: bool) -> Found:
     here = look(place)
     files = parquet_files(place)
     if files:
@@ -89,7 +95,7 @@ def _of_folder(place: Path) -> Found:
     if not inside and len(here.folders) == 1 and not here.media and metadata_in(place) is None:
         (only,) = here.folders  # as data/train/… or, of an unpacked archive, shapes/train/…
         if only.name == "data" or by_split(look(only).folders, only):
-            return _of_folder(only)
+            return _of_folder(only, frames=frames)
     roots = inside or {"train": place}
     tables = {split: metadata_in(root) for split, root in roots.items()}
     pairs = {split: is_pairs(root) for split, root in roots.items()}
@@ -105,7 +111,9 @@ def _of_folder(place: Path) -> Found:
     else:
         for root in roots.values():
             _check_class_folders(root)
-        found = read_class_folders(place, roots)
+        found = read_class_folders(place, roots, frames=frames)
+    if inside:
+        found.notes += left_out([file for file in here.files if file.name not in METADATA], place)
     left = [folder.name for folder in here.folders if inside and folder not in inside.values()]
     if left:
         found.notes.append(f"folders that are no split left out: {some(left)}")

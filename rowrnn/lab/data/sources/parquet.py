@@ -16,7 +16,7 @@ from rowrnn.lab.data.sources.splits import split_of
 from rowrnn.lab.data.sources.table import Rows, read_rows
 
 KEPT = 4  # groups of rows in memory
-SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)")
+SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)(?:-[0-9a-f]+)?")
 
 
 class Parquet:

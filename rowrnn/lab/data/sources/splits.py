@@ -10,6 +10,7 @@ import numpy as np
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Item
+from rowrnn.lab.data.sources.files import some
 from rowrnn.lab.data.sources.found import Found
 
 NAMES = {
@@ -23,19 +24,26 @@ PART = 0.1  # of the training items, for each split that is missing
 
 def split_of(name: str) -> str | None:
     """Returns the split that a name begins with, as "train" for "train-00000-of-00001"; None for other names."""
-    first, *_ = [*filter(None, re.split(r"[^a-z]+", name.lower())), ""]
+    first, *_ = [*_words(name), ""]
     return next((split for split, names in NAMES.items() if first in names), None)
 
 
 def by_split(paths: Sequence[Path], place: Path) -> dict[str, Path]:
     """Returns the folders that are splits, by split; empty unless one is for training.
 
+    A name that only has a split among its words, as "seg_train", "test2017" or "Training Data", is one if folders of
+    two splits are named so, one of them for training: a class may be named "train" or "test tube".
+
     Raises:
         InputError: if two are the same split, or there are others but none for training.
     """
+    splits = {path: _named(path.name) for path in paths}
+    if "train" not in splits.values():
+        loose = {path: _named_among_others(path.name) for path in paths}
+        if {"train"} < {*loose.values()} - {None}:
+            splits = loose
     found: dict[str, Path] = {}
-    for path in paths:
-        split = next((split for split, names in NAMES.items() if path.name.lower() in names), None)
+    for path, split in splits.items():
         if split in found:
             raise InputError(f"{found[split]} and {path} are both the split {split!r}; expected one folder a split.")
         if split is not None:
@@ -45,7 +53,22 @@ def by_split(paths: Sequence[Path], place: Path) -> dict[str, Path]:
     return {split: found[split] for split in NAMES if split in found} if "train" in found else {}
 
 
-def completed(found: Found, split_by: str | None) -> Found:
+def _named(name: str) -> str | None:
+    return next((split for split, names in NAMES.items() if name.lower() in names), None)
+
+
+def _named_among_others(name: str) -> str | None:
+    """Returns the only split among the words of a name, "trainset" being one; None where there is none, or several."""
+    words = {word.removesuffix("set") for word in _words(name)}
+    found = [split for split, names in NAMES.items() if words & {*names}]
+    return found[0] if len(found) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[^a-z]+", name.lower()) if word]
+
+
+def completed(found: Found, split_by: str | None, *, by_class: bool = True) -> Found:
     """Takes the validation and test splits that are missing from the training items, by a fixed seed.
 
     A tenth each, at least one item, in the proportions of the classes where items have a label.
@@ -53,6 +76,7 @@ def completed(found: Found, split_by: str | None) -> Found:
     Args:
         found: items of a layout.
         split_by: a column whose equal values stay in one split, as "writer"; items are drawn one by one where None.
+        by_class: whether labels count.
 
     Raises:
         InputError: if nothing is left for training, there is no such column, or no split is missing to be drawn by it.
@@ -71,33 +95,60 @@ def completed(found: Found, split_by: str | None) -> Found:
             f"{found.place} has {len(train)} training items; expected at least {len(missing) + 1}, since one each is "
             f"taken for {' and '.join(missing)}."
         )
-    parts = _drawn(train, len(missing)) if split_by is None else _drawn_by(found.place, train, len(missing), split_by)
+    by_class = by_class and "label" in train[0].columns
+    labels = [item.columns.get("label") if by_class else None for item in train]
+    if split_by is None:
+        parts = drawn(found.place, labels, missing)
+    else:
+        parts = _drawn_by(found.place, train, len(missing), split_by)
     for split, part in zip(["train", *missing], parts, strict=True):
         splits[split] = [train[index] for index in sorted(part)]
-    how = "in the proportions of the classes" if "label" in train[0].columns else "at random"
+    how = "in the proportions of the classes" if by_class else "at random"
     how = how if split_by is None else f"with all items of one {split_by!r} together"
-    note = f"{' and '.join(missing)} taken from the training items, a tenth each, {how}, by seed {SEED}"
-    return replace(found, splits={split: splits[split] for split in NAMES}, notes=[*found.notes, note])
+    notes = [f"{' and '.join(missing)} taken from the training items, a tenth each, {how}, by seed {SEED}"]
+    classes = {*labels} if by_class else set()
+    for split in missing:
+        if without := sorted(classes - {item.columns.get("label") for item in splits[split]}, key=str):
+            notes.append(f"WARNING: {len(without)} of {len(classes)} classes have no item in {split}: {some(without)}")
+    return replace(found, splits={split: splits[split] for split in NAMES}, notes=[*found.notes, *notes])
 
 
-def _drawn(items: Sequence[Item], parts: int) -> list[list[int]]:
-    """Returns the indices for training, and of each further part.
+def drawn(place: str, labels: Sequence[object], missing: Sequence[str]) -> list[list[int]]:
+    """Draws splits that are missing from training items, a tenth each, in the proportions of the classes.
 
     Each item of a class of n has a place (i + u) / n between 0 and 1 in a random order, u being uniform for each class;
     the lowest places of all classes are the first part, the next ones the second, so that each has its proportions.
+
+    Args:
+        place: the data set, for messages.
+        labels: the class of each training item; all equal where there are none.
+        missing: names of the splits.
+
+    Returns:
+        Indices of the items for training, then of those of each missing split.
+
+    Raises:
+        InputError: if not so many items can be spared, since one of each class is for training.
     """
-    rng = np.random.default_rng(SEED)
+    rng, parts = np.random.default_rng(SEED), len(missing)
     classes: dict[object, list[int]] = defaultdict(list)
-    for index, item in enumerate(items):
-        classes[item.columns.get("label")].append(index)
+    for index, label in enumerate(labels):
+        classes[label].append(index)
+    size = max(1, round(PART * len(labels)))
+    if len(labels) - len(classes) < parts * size:
+        least = min(classes, key=lambda label: len(classes[label]))
+        raise InputError(
+            f"{place} has {len(labels)} training items of {len(classes)} classes, too few to take {parts * size} for "
+            f"{' and '.join(missing)}: one of each class stays for training, and {least!r} has {len(classes[least])}. "
+            "Add items, or name splits of your own."
+        )
     places: list[tuple[float, int]] = []
     for indices in classes.values():
         count, offset = len(indices), rng.uniform()
         order = rng.permutation(indices).tolist()
-        # The only item of a class is for training.
-        places += [((i + offset) / count if count > 1 or len(classes) == 1 else 1.0, at) for i, at in enumerate(order)]
+        # The last item of a class is for training.
+        places += [((i + offset) / count if i < count - 1 else 1.0, at) for i, at in enumerate(order)]
     order = [index for _, index in sorted(places)]
-    size = max(1, round(PART * len(items)))
     return [order[parts * size :], *(order[part * size : (part + 1) * size] for part in range(parts))]
 
 

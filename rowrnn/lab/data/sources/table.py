@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from rowrnn.errors import InputError
-from rowrnn.lab.data.listing import Item
+from rowrnn.lab.data.listing import Item, Unreadable
 from rowrnn.lab.data.sources.files import CLIPS, suffix
 from rowrnn.lab.data.sources.found import Found
 
@@ -57,6 +57,10 @@ class Content:
     def __call__(self) -> bytes:
         cell = self.rows.group(self.group, self.column)[self.row]
         value = cell["bytes"] if pa.types.is_struct(cell.type) else cell
+        if not value.is_valid and pa.types.is_struct(cell.type) and (path := cell.as_py().get("path")):
+            raise Unreadable(
+                f"{self.rows.name} has no bytes of {path}, only this path; write the table with its files in it."
+            )
         return value.as_buffer().to_pybytes() if value.is_valid else b""
 
 
@@ -72,22 +76,25 @@ def read_rows(place: str, tables: Mapping[str, Sequence[Rows]]) -> Found:
     """
     first, *_ = tables.get("train") or next(iter(tables.values()))
     for rows in (rows for parts in tables.values() for rows in parts):
-        if rows.schema.names != first.schema.names:
+        if sorted(rows.schema.names) != sorted(first.schema.names):
             raise InputError(
                 f"{rows.name} of {place} has the columns {', '.join(rows.schema.names)}, and {first.name} has "
                 f"{', '.join(first.schema.names)}; expected the same in all files of a data set."
             )
     features = _features(first.schema)
     column = _media_column(place, first.schema, features)
-    names = {name: tuple(feature["names"]) for name, feature in features.items() if feature.get("names")}
-    splits = {
-        split: [item for rows in parts for item in _items(rows, column, names)] for split, parts in tables.items()
-    }
+    splits = {split: [item for rows in parts for item in _items(rows, column)] for split, parts in tables.items()}
     media = "clips" if _are_clips(first, column, features) else "pictures"
-    return Found(place, "a table", splits, (media,), class_orders=names)
+    return Found(place, "a table", splits, (media,), class_orders=_class_names(first))
 
 
-def _items(rows: Rows, column: str, names: Mapping[str, tuple[str, ...]]) -> list[Item]:
+def _class_names(rows: Rows) -> dict[str, tuple[str, ...]]:
+    """Returns the names of the classes by column, in the order of their numbers in this table."""
+    return {name: tuple(of["names"]) for name, of in _features(rows.schema).items() if of.get("names")}
+
+
+def _items(rows: Rows, column: str) -> list[Item]:
+    names = _class_names(rows)
     others = [field.name for field in rows.schema if field.name != column and not _is_bytes(field.type)]
     items = []
     start = 0

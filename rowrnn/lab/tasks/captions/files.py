@@ -1,16 +1,19 @@
 """Own pictures with captions: decoded once, made alike, their words numbered."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
+from rowrnn.errors import InputError
 from rowrnn.lab.data.decoded_cache import decoded_splits
 from rowrnn.lab.data.labelled import shaped, some_pictures
 from rowrnn.lab.data.listing import Item, Listing
 from rowrnn.lab.data.shaping import Shaping, in_words, standardized
+from rowrnn.lab.data.sources.files import some
 from rowrnn.lab.tasks.captions.task import Described
 from rowrnn.lab.tasks.captions.vocabulary import Vocabulary, split_words
 from rowrnn.saving.preprocessing import Preprocessing
@@ -83,6 +86,7 @@ def captions_of(listing: Listing, shaping: Shaping, *, min_count: int) -> Captio
     texts = {
         split: [texts_of(listing.splits[split][number]) for number in arrays.kept] for split, arrays in read.items()
     }
+    _check_said(listing, {split: arrays.kept for split, arrays in read.items()})
     vocabulary = Vocabulary.of((text for of_one in texts["train"] for text in of_one), min_count=min_count)
     longest = min(LONGEST, 1 + max(len(split_words(text)) for of_one in texts["train"] for text in of_one))
     splits = {}
@@ -96,6 +100,17 @@ def captions_of(listing: Listing, shaping: Shaping, *, min_count: int) -> Captio
     measured = standardized(preprocessing, np.asarray(splits["train"].images))
     of_splits = (splits["train"], splits["validation"], splits["test"])
     return CaptionSet(listing.name, vocabulary, longest, *of_splits, texts["test"], " ".join(words), measured)
+
+
+def _check_said(listing: Listing, kept: Mapping[str, Int[np.ndarray, "n"]]) -> None:
+    """Checks that every caption has a word."""
+    items = [listing.splits[split][number] for split, numbers in kept.items() for number in numbers]
+    empty = [item.name for item in items if not all(map(split_words, texts_of(item)))]
+    if empty:
+        raise InputError(
+            f"{len(empty):,} of {len(items):,} pictures of {listing.name} have a caption without a word: "
+            f"{some(empty)}. Write one, or take the caption, or the picture, out."
+        )
 
 
 def texts_of(item: Item) -> list[str]:

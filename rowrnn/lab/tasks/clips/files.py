@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from rowrnn.errors import InputError
-from rowrnn.lab.data.clips import read_clip
+from rowrnn.lab.data.clips import read_clip, read_frames
 from rowrnn.lab.data.decoded_cache import decoded_splits
 from rowrnn.lab.data.listing import Item, Listing, Unreadable, spread
 from rowrnn.lab.data.shaping import Picture, Shaping, in_words
@@ -133,11 +133,11 @@ def some_frames(items: Sequence[Item]) -> tuple[list[Picture], list[float]]:
     found, rates, error = [], [], None
     for item in spread(items, LOOKED_AT):
         try:
-            frames, rate = read_clip(item)
-        except Unreadable as unreadable:
-            error = unreadable
+            frames, rate = read_frames(item)
+            found.append(next(frames))
+        except (Unreadable, StopIteration) as unreadable:
+            error = unreadable if isinstance(unreadable, Unreadable) else Unreadable(f"{item.name} has no frames.")
             continue
-        found.append(frames[0])
         rates += [rate] if rate else []
     if not found:
         raise error or InputError("There is no clip.")

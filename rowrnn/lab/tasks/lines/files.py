@@ -22,6 +22,7 @@ from rowrnn.saving.preprocessing import Preprocessing
 
 ROOM = 1.08  # width of a training group's images, relative to its widest line: changes may widen lines
 MIDDLE_GREY = 128
+WIDE = 8  # times the usual width, above which a line is named
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,31 @@ def lines_of(listing: Listing, *, height: int, groups: int, right_to_left: bool 
             raise InputError(
                 f"No line of {listing.name} is wide enough for its text: check that texts and pictures fit."
             )
+        if not any(texts[split]):
+            raise InputError(
+                f"All {len(texts[split]):,} texts of the split {split!r} of {listing.name} are empty; expected what "
+                "the lines say."
+            )
         readable = ["".join(character for character in text if character in known) for text in texts[split]]
         room = ROOM if split == "train" else 1.0
+        words += _wide(split, images[split], names[split])
         made = grouped_lines(images[split], readable, alphabet, groups=groups, room=room)
         places = width_groups(np.array([image.shape[1] for image in images[split]]), groups)
         splits[split] = Texts(made, places, texts[split], names[split])
     of_splits = (splits["train"], splits["validation"], splits["test"])
     return LineSet(listing.name, alphabet, *of_splits, " ".join(words), preprocessing)
+
+
+def _wide(split: str, images: Sequence[np.ndarray], names: Sequence[str]) -> list[str]:
+    """Returns a warning of a line that is so wide that all lines of its group are mostly padding, in a list."""
+    widths = np.array([image.shape[1] for image in images])
+    usual, widest = int(np.median(widths)), int(widths.argmax())
+    if widths[widest] <= WIDE * usual:
+        return []
+    return [
+        f"WARNING: {names[widest]} of {split} is {widths[widest]:,} columns wide, and half of the lines at most "
+        f"{usual:,}: lines that are read with it are padded to its width, which takes time. Cut it, or take it out."
+    ]
 
 
 def _fits(image: np.ndarray, text: str, alphabet: Alphabet) -> bool:

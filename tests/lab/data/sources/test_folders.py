@@ -24,10 +24,10 @@ def labels(listing, split="train"):
     return Counter(item.columns["label"] for item in listing.splits[split])
 
 
-def refused(place, *parts, **options):
+def refused(place, *parts, task=None, **options):
     """The place is refused with a paragraph that has these parts."""
     with pytest.raises(InputError) as error:
-        open_listing(place, **options)
+        open_listing(place, task, **options)
     message = str(error.value)
     assert "\n" not in message
     for part in parts:
@@ -55,6 +55,41 @@ def test_splits_have_several_names(tmp_path, folders):
         (tmp_path / old).rename(tmp_path / f"{new}-")
         (tmp_path / f"{new}-").rename(tmp_path / new)
     assert [len(items) for items in open_listing(tmp_path).splits.values()] == [8, 4, 4]
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [("training_set", "test_set"), ("seg_train", "seg_test"), ("Training Data", "Testing Data"), ("train17", "eval17")],
+)
+def test_names_that_have_a_split_among_their_words_are_splits_where_there_are_two(tmp_path, folders):
+    for number, folder in enumerate(folders):
+        save_classes(tmp_path / folder, {"cat": 10, "dog": 10}, 1000 * number)
+    listing = open_listing(tmp_path)
+    assert listing.classes == ("cat", "dog")
+    assert sum(map(len, listing.splits.values())) == 40
+
+
+@pytest.mark.parametrize("classes", [("test tube", "flask"), ("training shoes", "boots")])
+def test_one_class_that_is_named_as_a_split_is_a_class(tmp_path, classes):
+    save_classes(tmp_path, dict.fromkeys(classes, 10))
+    assert open_listing(tmp_path).classes == tuple(sorted(classes))
+
+
+def test_every_class_keeps_a_training_item_where_splits_are_drawn(tmp_path):
+    save_classes(tmp_path, {"a": 20, "b": 2, "c": 1, "d": 1})
+    listing = open_listing(tmp_path)
+    assert {item.columns["label"] for item in listing.splits["train"]} == {"a", "b", "c", "d"}
+    assert [len(items) for items in listing.splits.values()] == [20, 2, 2]
+    for split in ("validation", "test"):
+        without = sorted({"a", "b", "c", "d"} - {*labels(listing, split)})
+        said = f"WARNING: {len(without)} of 4 classes have no item in {split}: {', '.join(without)}"
+        assert said in listing.source
+
+
+@pytest.mark.parametrize("counts", [{"a": 2, "b": 1}, dict.fromkeys("abcdefghij", 1)])
+def test_too_few_items_to_draw_splits_from(tmp_path, counts):
+    save_classes(tmp_path, counts)
+    refused(tmp_path, f"{sum(counts.values())} training items of {len(counts)} classes, too few to take 2")
 
 
 def test_missing_splits_are_drawn_in_the_proportions_of_the_classes_and_always_the_same(tmp_path):
@@ -107,6 +142,13 @@ def test_rubbish_is_passed_over_and_other_files_are_counted(tmp_path):
     source = open_listing(tmp_path).source
     assert "1 other file left out: train/a/notes.txt" in source
     assert "Folders that are no split left out: extra" in source
+
+
+def test_files_beside_the_splits_are_counted(tmp_path):
+    save_splits(tmp_path)
+    save_picture(tmp_path / "stray.png", array_of(9))
+    (tmp_path / "labels.csv").write_text("1")
+    assert "2 other files left out: labels.csv, stray.png" in open_listing(tmp_path).source
 
 
 def test_an_empty_class_folder_is_named(tmp_path):
@@ -207,6 +249,29 @@ def test_a_link_to_nowhere_is_an_unreadable_file_among_others(tmp_path):
         read_picture(gone)
 
 
+def test_a_link_to_a_folder_around_it_is_named(tmp_path):
+    save_classes(tmp_path, {"a": 3, "b": 3})
+    (tmp_path / "a" / "again").symlink_to(tmp_path)
+    refused(tmp_path, tmp_path / "a" / "again", "a link to a folder that it lies in itself")
+
+
+def test_a_data_set_saved_to_disk_is_named(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "data-00000-of-00001.arrow").write_bytes(b"x")
+    refused(tmp_path, "that `datasets` saved to disk; write it by its method to_parquet")
+
+
+def test_numbered_pictures_are_frames_for_clips_and_pictures_for_images(tmp_path):
+    for part, name in enumerate(("a/day", "a/night", "b/day", "b/night")):
+        for number in range(4):
+            save_picture(tmp_path / name / f"IMG_{number}.png", array_of(10 * part + number))
+    clips = open_listing(tmp_path)
+    assert (clips.media, sum(map(len, clips.splits.values()))) == (("clips",), 4)
+    pictures = open_listing(tmp_path, "images")
+    assert (pictures.media, sum(map(len, pictures.splits.values()))) == (("pictures",), 16)
+    pictures.check("images")
+
+
 def test_several_data_sets_in_a_folder_are_refused(tmp_path):
     save_splits(tmp_path / "first")
     save_splits(tmp_path / "second")
@@ -290,6 +355,54 @@ def test_several_texts_of_a_picture_are_captions(tmp_path):
     assert listing.tasks == ("captions",)
     with pytest.raises(InputError, match=r"l0.png has 3 texts; the task 'lines' needs one.*would do for 'captions'"):
         listing.check("lines")
+
+
+def test_numbers_may_differ_in_the_rows_of_one_picture(tmp_path):
+    rows = [{**row, "id": number} for number, row in enumerate([*texts(5), *texts(5)])]
+    save_texts(tmp_path, [*rows[:5], *({**row, "text": "more"} for row in rows[5:])])
+    listing = open_listing(tmp_path / "train", "captions")
+    found = {item.name: item.columns for items in listing.splits.values() for item in items}
+    assert found["l3.png"]["text"] == ["word 3", "more"]
+    assert found["l3.png"]["id"] == 3
+    save_texts(tmp_path, [*rows, {**rows[0], "objects": 3}])
+    refused(tmp_path / "train", "l0.png", "has the objects 3, and None in an earlier row")
+
+
+@pytest.mark.parametrize("written", ["['a dog', \"it's\"]", '["a dog", "it\'s"]'], ids=["pandas", "JSON"])
+def test_a_list_of_texts_in_a_csv(tmp_path, written):
+    for number in range(4):
+        save_picture(tmp_path / f"{number}.png", array_of(number))
+    quoted = written.replace('"', '""')
+    (tmp_path / "metadata.csv").write_text("file_name,text\n" + "".join(f'{n}.png,"{quoted}"\n' for n in range(4)))
+    assert open_listing(tmp_path).splits["train"][0].columns["text"] == ["a dog", "it's"]
+
+
+def test_only_the_column_that_a_task_learns_from_is_judged(tmp_path):
+    # Each line has a class of its own, a number with a fraction, and a note here and there.
+    rows = [
+        {"file_name": f"l{n}.png", "text": f"word {n}", "label": n + 0.5, **({"mask": "x"} if n else {})}
+        for n in range(20)
+    ]
+    save_texts(tmp_path, rows)
+    listing = open_listing(tmp_path / "train", "lines")
+    listing.check("lines")
+    assert (sum(map(len, listing.splits.values())), listing.classes) == (20, ())
+    assert "at random" in listing.source
+    refused(tmp_path / "train", "is 0.5; expected one class", task="images")
+    refused(tmp_path / "train", "1 of 20 items", "have no 'mask'", task="masks")
+    save_texts(
+        tmp_path, [{"file_name": f"l{n}.png", "label": "ab"[n % 2], "text": "x" if n else None} for n in range(20)]
+    )
+    assert open_listing(tmp_path / "train", "images").classes == ("a", "b")
+
+
+def test_a_column_named_label_may_be_the_text(tmp_path):
+    save_texts(tmp_path, [{"file_name": f"l{n}.png", "label": f"word {n}"} for n in range(10)])
+    listing = open_listing(tmp_path / "train", "lines", text_column="label")
+    listing.check("lines")
+    assert {item.columns["text"] for items in listing.splits.values() for item in items} == {
+        f"word {n}" for n in range(10)
+    }
 
 
 def test_boxes(tmp_path):

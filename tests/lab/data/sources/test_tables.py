@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from rowrnn.errors import InputError
+from rowrnn.lab.data.listing import Unreadable
 from rowrnn.lab.data.pictures import read_picture
 from rowrnn.lab.data.sources.hub import Arrow, listing_of
 from rowrnn.lab.data.sources.open import open_listing
@@ -102,6 +103,34 @@ def test_a_test_split_without_labels_is_replaced(tmp_path):
     assert [len(items) for items in listing.splits.values()] == [16, 2, 2]
 
 
+def test_a_test_split_without_texts_is_replaced_and_its_labels_do_not_count(tmp_path):
+    hidden = table_of(range(50, 54), text=pa.array([None] * 4, pa.string()), label=["x"] * 4)
+    save(tmp_path, {"train": table_of(range(20), text=["one"] * 20, label=[None] * 20), "test": hidden})
+    listing = open_listing(tmp_path, "lines")
+    assert "Split 'test' left out: none of its 4 items has a text" in listing.source
+    assert [len(items) for items in listing.splits.values()] == [16, 2, 2]
+
+
+def test_each_table_says_what_its_classes_are_and_in_which_order_its_columns_stand(tmp_path):
+    turned = {**LABELLED, "label": {"names": CLASSES[::-1], "_type": "ClassLabel"}}
+    other = table_of(range(30, 34), label=[0, 1, 0, 1], features=turned)
+    save(tmp_path, {"train": classified(range(20)), "test": other.select(["label", "image"])})
+    found = [item.columns["label"] for item in open_listing(tmp_path).splits["test"]]
+    assert found == ["ant", "zebra", "ant", "zebra"]
+
+
+def test_a_picture_that_is_a_path_only_is_named(tmp_path):
+    save(tmp_path, {"train": classified(range(9))})
+    paths = pa.array([{"bytes": None, "path": "0.png"}], pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    save(
+        tmp_path,
+        {"test": pa.table({"image": paths, "label": [0]}).replace_schema_metadata(classified([0]).schema.metadata)},
+    )
+    (item,) = open_listing(tmp_path).splits["test"]
+    with pytest.raises(Unreadable, match=r"test.parquet has no bytes of 0.png, only this path"):
+        read_picture(item)
+
+
 def test_lists_of_texts_are_captions(tmp_path):
     save(tmp_path, {"train": table_of(range(10), text=[["one", "two"]] * 10)})
     assert open_listing(tmp_path).tasks == ("captions",)
@@ -122,6 +151,9 @@ def refused(place, message):
 def test_broken_tables_are_refused(tmp_path):
     save(tmp_path, {"train-00000-of-00002": classified(range(9))})
     refused(tmp_path, "lacks 1 of 2 files of 'train': train-00001-of-00002.parquet")
+    (tmp_path / "train-00000-of-00002.parquet").rename(tmp_path / "train-00000-of-00002-0123456789abcdef.parquet")
+    refused(tmp_path, "lacks 1 of 2 files of 'train'")
+    (tmp_path / "train-00000-of-00002-0123456789abcdef.parquet").rename(tmp_path / "train-00000-of-00002.parquet")
     (tmp_path / "train-00000-of-00002.parquet").rename(tmp_path / "train.parquet")
     (tmp_path / "test.parquet").write_bytes(b"no table")
     refused(tmp_path, "test.parquet cannot be read as a parquet file")
@@ -148,6 +180,8 @@ def test_what_the_hub_gives_is_a_table_too():
     assert found.splits["train"][7].columns == {"label": "ant"}
     assert found.notes == ["splits left out: more"]
     assert Arrow("train", OfTheHub(table)).sizes == [5, 4]
+    found = listing_of("hf:x/y", {"train": OfTheHub(table), "train_extra": OfTheHub(table), "test": OfTheHub(table)})
+    assert {split: len(items) for split, items in found.splits.items()} == {"train": 18, "test": 9}
 
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch):
