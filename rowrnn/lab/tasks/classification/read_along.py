@@ -16,8 +16,8 @@ def read_along(model: Classifier, image: Float[Array, "1 h w c"]) -> dict[str, A
         model: a classifier of rows.
         image: one image as the model takes it.
     """
-    _, state = scan(model.rows.cell, image_rows(image), return_states=True)
-    name, kept = ("cell state c", state.cell) if isinstance(state, LSTMState) else ("state h", state)
+    outputs, state = scan(model.rows.cell, image_rows(image), return_states=True)
+    name, kept = ("cell state c", state.cell) if isinstance(state, LSTMState) else ("state h", outputs)
     return {
         **{f"gate/{gate}": activation[0] for gate, activation in model.rows.gates(image).items()},
         f"state/{name}": kept[0],

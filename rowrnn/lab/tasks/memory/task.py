@@ -9,7 +9,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from rowrnn.cells import Cell, LSTMState
+from rowrnn.cells import Cell
 from rowrnn.lab.data import as_float
 from rowrnn.recurrence.scan import scan
 
@@ -29,10 +29,10 @@ class Questions(NamedTuple):
 
 
 class Witness(nnx.Module):
-    """Classifier of row sequences: a recurrent cell and a linear layer on its last state.
+    """Classifier of row sequences: a recurrent cell and a linear layer on its last output.
 
     Args:
-        cell: the cell, whose state is an array or an `LSTMState`.
+        cell: any of `rowrnn.cells`.
         classes: number of classes.
         rngs: source of the initial parameters.
     """
@@ -48,8 +48,8 @@ class Witness(nnx.Module):
             rows: sequences of rows.
             lengths: number of valid rows of each sequence.
         """
-        _, last = scan(self.cell, rows, lengths=lengths)
-        return self.head(last.hidden if isinstance(last, LSTMState) else last)
+        outputs, _ = scan(self.cell, rows, lengths=lengths, hold_outputs=True)
+        return self.head(outputs[:, -1])
 
 
 def fixed_delays(count: int, *, delay: int) -> Int[np.ndarray, "n"]:

@@ -4,9 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
+from rowrnn.cells import CELLS
 from rowrnn.lab.data import Augmentation, Split
+from rowrnn.lab.tasks.classification.read_along import read_along
 from rowrnn.lab.tasks.classification.task import correct, correct_by_row, cross_entropy, examine, predict
+from rowrnn.models import Classifier
+from tests.helpers.cases import thinned
 
 
 @pytest.fixture
@@ -70,3 +75,15 @@ def test_examination_counts_confusions_and_finds_the_surest_mistakes(batch):
     np.testing.assert_array_equal(found["mistake_label"], labels[order])
     np.testing.assert_array_equal(found["mistake_prediction"], logits[0, order].argmax(axis=1))
     np.testing.assert_array_equal(found["mistake_image"], np.asarray(batch.images)[order])
+
+
+@pytest.mark.parametrize("kind", thinned(sorted(CELLS), 4))
+def test_what_happens_in_a_cell_while_it_reads_has_a_value_for_every_row_and_unit(kind):
+    model = Classifier(CELLS[kind](6, 4, rngs=nnx.Rngs(0)), 3, rngs=nnx.Rngs(1))
+    image = jnp.asarray(np.random.default_rng(0).random((1, 5, 3, 2)), jnp.float32)
+    seen = read_along(model, image)
+    (state,) = [value for name, value in seen.items() if name.startswith("state/")]
+    assert state.shape == (5, 4 if kind != "lru" else 8)
+    gates = {name: value.shape for name, value in seen.items() if name.startswith("gate/")}
+    assert gates == {f"gate/{name}": (5, 4) for name in model.rows.cell.gate_names}
+    np.testing.assert_allclose(seen["probability"][-1], jax.nn.softmax(model(image)[0]), rtol=1e-5)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rowrnn import GRU
+from rowrnn import CELLS, GRU, scan
 from rowrnn.lab.tasks.memory.task import Questions, Witness, correct, delayed_rows, fixed_delays, gradient_norms
+from tests.helpers.cases import thinned
 
 
 @pytest.fixture
@@ -59,3 +60,13 @@ def test_gradient_norms_are_those_of_each_row(images, model):
     assert norms.shape == (5, 5)
     for n in range(5):
         np.testing.assert_allclose(norms[0, n], np.linalg.norm(jax.grad(loss_of)(rows[0, n], n)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", thinned(sorted(CELLS), 4))
+def test_any_cell_answers_as_if_its_rows_ended_there(kind):
+    witness = Witness(CELLS[kind](8, 6, rngs=nnx.Rngs(1)), 3, rngs=nnx.Rngs(2))
+    rows = jnp.asarray(np.random.default_rng(0).random((2, 5, 8)), jnp.float32)
+    answers = witness(rows, jnp.array([3, 5]))
+    for n, length in enumerate((3, 5)):
+        outputs, _ = scan(witness.cell, rows[n : n + 1, :length])
+        np.testing.assert_allclose(answers[n], witness.head(outputs[0, -1]), rtol=0, atol=1e-6)
