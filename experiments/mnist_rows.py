@@ -1,8 +1,8 @@
 """Can a recurrent cell that reads an image row by row keep up with a convolutional network that sees it whole?
 
 A Row LSTM, a Row GRU and a small CNN of the same number of parameters are trained on the same images, with several
-seeds each. A table reports accuracy and speed; figures show the accuracy after each row, the gates of the cells and the
-mistakes.
+seeds each; with `--models lstm gru transformer cnn` a Transformer over the rows too. A table reports accuracy and
+speed; figures show the accuracy after each row, the gates of the cells and the mistakes.
 
     python experiments/mnist_rows.py            3 to 4 minutes on 2 cores: LSTM and GRU above 98.5 %, CNN above 99 %
     python experiments/mnist_rows.py --full     about an hour: the committed results
@@ -17,15 +17,19 @@ from typing import Annotated
 from flax import nnx
 from jaxtyping import ArrayLike
 
-from rowrnn import CELLS, lab
+from rowrnn import CELLS, ImageScan, Transformer, lab
 from rowrnn.errors import InputError
 from rowrnn.lab.tasks.classification.read_along import read_along
 from rowrnn.lab.tasks.classification.task import correct_by_row, examine
-from rowrnn.models import CNN, Classifier
+from rowrnn.models import CNN, Classifier, ScanClassifier
 from rowrnn.models.row_classifier import Pooling
 
-TITLES = {**{name: f"Row {cell.__name__}" for name, cell in CELLS.items()}, "cnn": "CNN"}
-CNN_BY_ROW = 500
+TITLES = {
+    **{name: f"Row {cell.__name__}" for name, cell in CELLS.items()},
+    "transformer": "Row Transformer",
+    "cnn": "CNN",
+}
+BY_ROW = 500  # test images of which each upper part is classified anew, for models that see images whole
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Options:
     """Trains recurrent cells that read images row by row, and a small CNN, to classify them."""
 
     models: Annotated[tuple[str, ...], lab.KnownNames(TITLES)] = ("lstm", "gru", "cnn")
-    """Models: cnn, or a cell: lstm, gru, elman, mgu, min_gru and the others of rowrnn.CELLS."""
+    """Models: cnn, transformer, or a cell: lstm, gru, elman, mgu, min_gru and the others of rowrnn.CELLS."""
     params: lab.Count = 30_000
     """Parameter budget of each model, met within 3 %; widths follow from it."""
     hidden: lab.OptionalCount = None
@@ -67,7 +71,8 @@ class MnistRows(lab.Study[Options]):
 
     name = "mnist_rows"
     protocol = lab.CLASSIFIER_PROTOCOL | {
-        "correct_by_row": f"all test images for a cell, the first {CNN_BY_ROW} for a CNN, its rows below left blank"
+        "correct_by_row": f"all test images for a cell; the first {BY_ROW} for a CNN, its rows below left blank, and "
+        "for a Transformer, which does not attend to them"
     }
     columns = (
         lab.score_column("test\naccuracy %"),
@@ -99,11 +104,14 @@ class MnistRows(lab.Study[Options]):
             for name in options.models
         ]
 
-    def build(self, name: str, width: int, rngs: nnx.Rngs) -> Classifier | CNN:
+    def build(self, name: str, width: int, rngs: nnx.Rngs) -> Classifier | ScanClassifier | CNN:
         """Builds a model with `width` hidden units, or for a CNN, channels."""
         dropout, (_, columns, channels) = self.options.regularization.dropout, self.data.shape
         if name == "cnn":
             return CNN(self.data.shape, width, self.data.classes, dropout=dropout, rngs=rngs)
+        if name == "transformer":
+            layer = Transformer(columns * channels, width, dropout=dropout, rngs=rngs)
+            return ScanClassifier([ImageScan(layer, "rows")], self.data.classes, pooling="mean", rngs=rngs)
         cell = CELLS[name](columns * channels, width, rngs=rngs)
         return Classifier(cell, self.data.classes, pooling=self.options.pooling, dropout=dropout, rngs=rngs)
 
@@ -131,10 +139,9 @@ class MnistRows(lab.Study[Options]):
             activations `gate/NAME` `[h, hidden]`, the state `state/NAME` `[h, hidden]` and class probabilities
             `probability` `[h, classes]`.
         """
-        # A CNN must be evaluated again for each row, and is therefore evaluated on fewer images.
-        by_row = self.data.test.first(CNN_BY_ROW if trial.contender.name == "cnn" else None)
-        seen: dict[str, ArrayLike] = {"correct_by_row": trial.evaluate(correct_by_row, by_row).mean(axis=1)}
         model = trial.model()
+        by_row = self.data.test.first(None if isinstance(model, Classifier) else BY_ROW)
+        seen: dict[str, ArrayLike] = {"correct_by_row": trial.evaluate(correct_by_row, by_row).mean(axis=1)}
         if isinstance(model, Classifier):
             seen |= read_along(model, lab.as_float(self.data.test.images[self.options.example][None]))
         return seen

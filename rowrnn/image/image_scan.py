@@ -13,7 +13,7 @@ from rowrnn.recurrence.arguments import check_cell
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.recurrence.sharding import place_examples
-from rowrnn.sequence import Bidirectional, Recurrent, Stack
+from rowrnn.sequence import Bidirectional, Recurrent, Stack, Transformer
 from rowrnn.typing import Integers, Outputs, State
 
 Grid = Float[Array, "b gh gw k"]
@@ -36,11 +36,11 @@ class ImageScan(nnx.Module):
 
     def __init__(
         self,
-        layer: Cell | Recurrent | Bidirectional | Stack,
+        layer: Cell | Recurrent | Bidirectional | Stack | Transformer,
         order: str | Callable[..., Order] = "rows",
         **options: Hashable,
     ) -> None:
-        if not isinstance(layer, Recurrent | Bidirectional | Stack):
+        if not isinstance(layer, Recurrent | Bidirectional | Stack | Transformer):
             check_cell("ImageScan", layer)
         self.layer = Recurrent(layer) if isinstance(layer, Cell) else layer
         self.order = order_function(order)

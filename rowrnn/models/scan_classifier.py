@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array, ArrayLike, Float
 
 from rowrnn.image.image_scan import Grid, ImageScan
 from rowrnn.image.renet import ReNet
 from rowrnn.models.row_classifier import Pooling
 from rowrnn.recurrence.masking import zero_where_invalid
-from rowrnn.sequence import Bidirectional, Recurrent, Stack
+from rowrnn.sequence import Bidirectional, Recurrent, Stack, Transformer
 from rowrnn.typing import Hidden, Logits, Outputs
 
 
@@ -30,7 +31,8 @@ class ScanClassifier(nnx.Module):
 
     Raises:
         ValueError: if `pooling` is unknown, or it is "last" and the top layer is not an `ImageScan` of a `Recurrent`
-            layer, of a `Bidirectional` layer that concatenates, or of a plain `Stack` with one of these on top.
+            layer, of a `Bidirectional` layer that concatenates, of a causal `Transformer`, or of a plain `Stack` with
+            one of the first two on top.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class ScanClassifier(nnx.Module):
         if pooling == "last" and not _has_ends(layers[-1]):
             raise ValueError(
                 "Pooling by last needs an ImageScan of a Recurrent layer on top, or of a Bidirectional one that "
-                "concatenates, or of a plain Stack of such: pool by mean."
+                "concatenates, or of a plain Stack of such, or of a causal Transformer: pool by mean."
             )
         self.layers = nnx.List(layers)
         features = layers[-1].outputs
@@ -101,6 +103,18 @@ class ScanClassifier(nnx.Module):
             pooled = nnx.relu(self.between(pooled))
         return self.head(self.dropout(pooled, deterministic=key is None, rngs=key))
 
+    def logits_by_row(self, images: ArrayLike) -> Float[Array, "b h classes"]:
+        """Computes logits after each row of images `[b, h, w, c]`, as if the image ended there: h times the whole.
+
+        Raises:
+            ValueError: as for a call.
+            TypeError: if images are not floating point.
+        """
+        images = jnp.asarray(images)
+        heights = jnp.arange(1, images.shape[1] + 1, dtype=jnp.int32)
+        upper = jax.lax.map(lambda rows: self(images, heights=jnp.full(images.shape[:1], rows)), heights)
+        return jnp.swapaxes(upper, 0, 1)
+
 
 def _top(layer: ImageScan | ReNet) -> Any:
     """Returns the layer whose last step is pooled: that of an `ImageScan`, or the top one if it is a plain `Stack`."""
@@ -112,6 +126,8 @@ def _top(layer: ImageScan | ReNet) -> Any:
 
 def _has_ends(layer: ImageScan | ReNet) -> bool:
     top = _top(layer)
+    if isinstance(top, Transformer):
+        return top.causal
     return isinstance(top, Recurrent) or (isinstance(top, Bidirectional) and top.merge == "concatenate")
 
 

@@ -1,4 +1,4 @@
-"""Recurrent layers over sequences: one direction, both directions, and stacks.
+"""Layers over sequences: recurrent ones in one direction, in both, and stacked; and a Transformer beside them.
 
 Every layer has the same call: `layer(x, initial_state=..., key=..., **options) → (outputs, last state)`. The `options`
 are those of `rowrnn.scan`: `lengths`, `mask`, `resets`, `hold_outputs`, `return_states`, `backend`, `checkpoint_every`,
@@ -8,5 +8,6 @@ are those of `rowrnn.scan`: `lengths`, `mask`, `resets`, `hold_outputs`, `return
 from rowrnn.sequence.bidirectional import Bidirectional
 from rowrnn.sequence.recurrent import Recurrent
 from rowrnn.sequence.stack import Stack
+from rowrnn.sequence.transformer import Transformer
 
-__all__ = ["Bidirectional", "Recurrent", "Stack"]
+__all__ = ["Bidirectional", "Recurrent", "Stack", "Transformer"]

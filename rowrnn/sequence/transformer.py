@@ -1,0 +1,214 @@
+"""Transformer over sequences, also step by step: what recurrent layers are compared with."""
+
+from typing import NamedTuple, Unpack
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, ArrayLike, DTypeLike, Float, Int, Key
+
+from rowrnn.recurrence.arguments import check_rate, check_sequence, valid_steps
+from rowrnn.recurrence.masking import forward_fill, zero_where_invalid
+from rowrnn.recurrence.scan import ScanOptions
+from rowrnn.sequence.noise import split_key
+from rowrnn.typing import Hidden, Outputs
+
+OPTIONS = ("lengths", "mask", "hold_outputs")
+
+SLOWEST = 10_000.0
+"""Steps of the slowest sinusoid of the places, divided by 2π."""
+
+
+class TransformerState(NamedTuple):
+    """What a causal Transformer has read.
+
+    Args:
+        keys: of each block, `[b, longest, heads, size]`.
+        values: likewise.
+        position: number of steps read, `[b]`.
+    """
+
+    keys: tuple[Array, ...]
+    values: tuple[Array, ...]
+    position: Int[Array, "b"]
+
+
+class Block(nnx.Module):
+    """Block of a Transformer with the norms before its parts (Xiong et al. 2020): attention, and two linear maps.
+
+        x = x + A(LN(x))      x = x + W₂ gelu(W₁ LN(x))
+
+    Args:
+        width: number of features of a step.
+        heads: number of heads; each has `⌈width / heads⌉` features.
+        expansion: number of units between the linear maps, relative to `width`.
+        dropout: probability with which a feature of either sum is dropped in training.
+        rngs: random streams; the initial parameters use "params".
+    """
+
+    def __init__(self, width: int, heads: int, expansion: int, dropout: float, *, rngs: nnx.Rngs) -> None:
+        self.heads, self.size = heads, -(-width // heads)
+        self.norms = nnx.List([nnx.LayerNorm(width, rngs=rngs) for _ in range(2)])
+        self.projection = nnx.Linear(width, 3 * heads * self.size, rngs=rngs)
+        self.merge = nnx.Linear(heads * self.size, width, rngs=rngs)
+        self.up = nnx.Linear(width, expansion * width, rngs=rngs)
+        self.down = nnx.Linear(expansion * width, width, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout)
+
+    def project(self, x: Float[Array, "b t width"]) -> tuple[Array, Array, Array]:
+        """Computes queries, keys and values, each `[b, t, heads, size]`."""
+        projected = self.projection(self.norms[0](x)).reshape(*x.shape[:2], 3, self.heads, self.size)
+        return projected[:, :, 0], projected[:, :, 1], projected[:, :, 2]
+
+    def add(
+        self, x: Float[Array, "b t width"], found: Float[Array, "b t heads size"], key: Array | None = None
+    ) -> Float[Array, "b t width"]:
+        """Adds what attention found, and then the linear maps."""
+        keys = split_key(key, 2)
+        x = x + self._drop(self.merge(found.reshape(*x.shape[:2], -1)), keys[0])
+        return x + self._drop(self.down(nnx.gelu(self.up(self.norms[1](x)))), keys[1])
+
+    def _drop(self, x: Array, key: Array | None) -> Array:
+        return self.dropout(x, deterministic=key is None, rngs=key)
+
+
+class Transformer(nnx.Module):
+    """Layer of self-attention over sequences (Vaswani et al. 2017), in the form with norms before the parts.
+
+    A linear map of each step and its place, blocks, and a layer normalization. It is called as a recurrent layer is. A
+    causal one computes each output from the steps up to it, and can therefore be run step by step too: `step`.
+
+    Args:
+        features: number of input features of a step, `d`.
+        width: number of features between the blocks, and of an output.
+        blocks: number of blocks.
+        heads: number of heads of a block.
+        expansion: number of units between the linear maps of a block, relative to `width`.
+        causal: whether a step sees none that come after it.
+        longest: number of places that are learned, and so of steps at most; sinusoids for places if None.
+        dropout: probability with which a feature is dropped in training.
+        rngs: random streams; the initial parameters use "params".
+
+    Raises:
+        ValueError: if a size is not positive, or `dropout` is not in [0, 1).
+    """
+
+    num_feature_axes = 1
+    reverse = False
+
+    def __init__(
+        self,
+        features: int,
+        width: int,
+        *,
+        blocks: int = 2,
+        heads: int = 4,
+        expansion: int = 4,
+        causal: bool = False,
+        longest: int | None = None,
+        dropout: float = 0.0,
+        rngs: nnx.Rngs,
+    ) -> None:
+        sizes = {"features": features, "width": width, "blocks": blocks, "heads": heads, "expansion": expansion}
+        sizes |= {} if longest is None else {"longest": longest}
+        if min(sizes.values()) < 1:
+            raise ValueError(f"A Transformer has sizes of at least 1, not {sizes}.")
+        check_rate("dropout", dropout)
+        self.features, self.outputs, self.causal, self.longest = features, width, causal, longest
+        self.embed = nnx.Linear(features, width, rngs=rngs)
+        drawn = None if longest is None else nnx.initializers.normal(0.02)(rngs.params(), (longest, width), jnp.float32)
+        self.places = None if drawn is None else nnx.Param(drawn)
+        self.blocks = nnx.List([Block(width, heads, expansion, dropout, rngs=rngs) for _ in range(blocks)])
+        self.norm = nnx.LayerNorm(width, rngs=rngs)
+
+    def __call__(
+        self,
+        x: ArrayLike,
+        *,
+        initial_state: None = None,
+        key: Key[Array, ""] | None = None,
+        **options: Unpack[ScanOptions],
+    ) -> tuple[Outputs, None]:
+        """Computes the outputs of all steps of sequences `[b, t, features]`.
+
+        Args:
+            x: sequences.
+            initial_state: None: from a state a Transformer goes on by `step`.
+            key: random key of dropout, in training.
+            options: the options `lengths`, `mask` and `hold_outputs` of `rowrnn.scan`. Steps that are not valid are not
+                attended to.
+
+        Returns:
+            Outputs `[b, t, width]`, and None in place of a state.
+
+        Raises:
+            ValueError: if a shape does not fit, there are more steps than places, or an option is given.
+            TypeError: if `x` is not floating point.
+        """
+        x = jnp.asarray(x)
+        check_sequence(x, self.features, 1)
+        given = {"initial_state": initial_state, **options}
+        given = {name: value for name, value in given.items() if value is not None and value is not False}
+        unknown = [name for name in given if name not in OPTIONS]
+        if unknown:
+            raise ValueError(f"A Transformer has the options {', '.join(OPTIONS)} of scan, not {', '.join(unknown)}.")
+        if self.longest is not None and x.shape[1] > self.longest:
+            raise ValueError(f"This Transformer has {self.longest} places, and was given {x.shape[1]} steps.")
+        _, valid = valid_steps(x, options.get("lengths"), options.get("mask"))
+        h = self.embed(zero_where_invalid(x, valid))
+        h = h + self._places(jnp.arange(x.shape[1]), h.dtype)[None]
+        seen = None if valid is None else valid[:, None, None, :]
+        for block, of_block in zip(self.blocks, split_key(key, len(self.blocks)), strict=True):
+            query, keys, values = block.project(h)
+            found = jax.nn.dot_product_attention(query, keys, values, mask=seen, is_causal=self.causal)
+            h = block.add(h, found, of_block)
+        outputs = zero_where_invalid(self.norm(h), valid)
+        if "hold_outputs" in given and valid is not None:
+            outputs = forward_fill(outputs, valid, reverse=False)
+        return outputs, None
+
+    def initial_state(self, x: Float[Array, "b d"], steps: int | None = None) -> TransformerState:
+        """Returns the state before the first step of a causal Transformer.
+
+        Args:
+            x: inputs of one step, `[b, features]`.
+            steps: number of steps that there is room for; default: the number of places that are learned.
+
+        Raises:
+            ValueError: if the Transformer is not causal, or neither says how many steps there are.
+        """
+        steps = self.longest if steps is None else steps
+        if not self.causal or steps is None:
+            raise ValueError("A state is that of a causal Transformer, with a number of steps.")
+        zeros = [jnp.zeros((x.shape[0], steps, block.heads, block.size), x.dtype) for block in self.blocks]
+        return TransformerState(tuple(zeros), tuple(zeros), jnp.zeros(x.shape[0], jnp.int32))
+
+    def step(self, state: TransformerState, x: Float[Array, "b d"]) -> tuple[TransformerState, Hidden]:
+        """Reads one step of each sequence, `[b, features]`; outputs equal those of the whole sequence.
+
+        Steps beyond the room of the state overwrite its last one.
+        """
+        at, room = state.position, state.keys[0].shape[1]
+        h = self.embed(x)
+        h = (h + self._places(at, h.dtype))[:, None]
+        places = jnp.arange(room)[None]
+        here, seen = (places == at[:, None])[..., None, None], (places <= at[:, None])[:, None, None]
+        cached = []
+        for block, keys, values in zip(self.blocks, state.keys, state.values, strict=True):
+            query, key, value = block.project(h)
+            keys, values = jnp.where(here, key, keys), jnp.where(here, value, values)
+            cached.append((keys, values))
+            h = block.add(h, jax.nn.dot_product_attention(query, keys, values, mask=seen))
+        keys, values = zip(*cached, strict=True)
+        return TransformerState(keys, values, at + 1), self.norm(h)[:, 0]
+
+    def _places(self, numbers: Int[Array, "t"], dtype: DTypeLike) -> Float[Array, "t width"]:
+        """Returns the vector of each place: learned, or sines and cosines of wave lengths from 2π to 2π · `SLOWEST`."""
+        if self.places is not None:
+            return self.places[...][numbers].astype(dtype)
+        half = -(-self.outputs // 2)
+        rates = jnp.asarray(SLOWEST ** (-2 * np.arange(half) / self.outputs), jnp.promote_types(dtype, jnp.float32))
+        angles = numbers[:, None].astype(rates.dtype) * rates[None]
+        waves = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(len(numbers), -1)
+        return waves[:, : self.outputs].astype(dtype)

@@ -1,0 +1,159 @@
+"""The Transformer against its equations in NumPy, in values and gradients, as a whole and step by step."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rowrnn import ImageScan
+from rowrnn.models import ScanClassifier
+from rowrnn.sequence import Transformer
+from tests.helpers import oracle
+from tests.helpers.problem import random_like
+
+BATCH, STEPS, FEATURES, WIDTH, HEADS = 2, 5, 3, 6, 2
+LENGTHS = np.array([5, 3])
+
+
+def made(dtype=jnp.float32, **options):
+    model = Transformer(FEATURES, WIDTH, heads=HEADS, expansion=2, rngs=nnx.Rngs(0), **options)
+    return jax.tree.map(lambda a: a.astype(dtype), random_like(model))
+
+
+def numbers_of(model):
+    """Parameters by their names, in float64."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(model)
+    name = [jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value") for path, _ in flat]
+    return dict(zip(name, [np.asarray(leaf, np.float64) for _, leaf in flat], strict=True))
+
+
+def norm(x, p, name):
+    centred = x - x.mean()
+    return p[f"{name}.scale"] * centred / np.sqrt((centred * centred).mean() + 1e-6) + p[f"{name}.bias"]
+
+
+def linear(x, p, name):
+    return x @ p[f"{name}.kernel"] + p[f"{name}.bias"]
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def sinusoids(at):
+    """Equations of Vaswani et al. 2017, section 3.5."""
+    return np.array([(np.sin if k % 2 == 0 else np.cos)(at / 10_000 ** (2 * (k // 2) / WIDTH)) for k in range(WIDTH)])
+
+
+def expected(p, x, lengths, *, causal, blocks=2):
+    """Outputs of each sequence, position by position and head by head."""
+    outputs = np.zeros((*x.shape[:2], WIDTH), np.result_type(x, *p.values()))
+    for n, length in enumerate(lengths):
+        places = p["places"] if "places" in p else [sinusoids(t) for t in range(length)]
+        h = [linear(x[n, t], p, "embed") + places[t] for t in range(length)]
+        for b in range(blocks):
+            name, size = f"blocks.{b}", WIDTH // HEADS
+            projected = [linear(norm(step, p, f"{name}.norms.0"), p, f"{name}.projection") for step in h]
+            parts = [step.reshape(3, HEADS, size) for step in projected]
+            for t in range(length):
+                found = []
+                for head in range(HEADS):
+                    seen = range(t + 1) if causal else range(length)
+                    scores = np.array([parts[t][0, head] @ parts[s][1, head] / np.sqrt(size) for s in seen])
+                    share = np.exp(scores) / np.exp(scores).sum()
+                    found.append(sum(w * parts[s][2, head] for w, s in zip(share, seen, strict=True)))
+                h[t] = h[t] + linear(np.concatenate(found), p, f"{name}.merge")
+                between = gelu(linear(norm(h[t], p, f"{name}.norms.1"), p, f"{name}.up"))
+                h[t] = h[t] + linear(between, p, f"{name}.down")
+        for t in range(length):
+            outputs[n, t] = norm(h[t], p, "norm")
+    return outputs
+
+
+@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.parametrize("longest", [None, 7], ids=["sinusoids", "learned places"])
+@pytest.mark.parametrize("causal", [False, True], ids=["both ways", "causal"])
+def test_outputs_and_gradients_are_those_of_the_equations(causal, longest):
+    rng = np.random.default_rng(0)
+    x, weights = oracle.draw(rng, BATCH, STEPS, FEATURES), oracle.draw(rng, BATCH, STEPS, WIDTH)
+    with jax.enable_x64(True):
+        model = made(jnp.float64, causal=causal, longest=longest)
+        loss = jax.jit(jax.grad(lambda m, x: (weights * m(x, lengths=LENGTHS)[0]).sum(), argnums=(0, 1)))
+        gradient, by_x = loss(model, jnp.asarray(x))
+        outputs, state = model(jnp.asarray(x), lengths=LENGTHS)
+    assert state is None
+    p = numbers_of(model)
+    np.testing.assert_allclose(outputs, expected(p, x, LENGTHS, causal=causal), rtol=0, atol=1e-6)
+    # The derivative along one direction through all parameters and inputs, by a complex step.
+    along = {name: oracle.draw(rng, *value.shape) for name, value in p.items()}
+    along_x = oracle.draw(rng, *x.shape)
+    stepped = {name: value + 1e-30j * along[name] for name, value in p.items()}
+    slope = (weights * expected(stepped, x + 1e-30j * along_x, LENGTHS, causal=causal)).sum().imag / 1e-30
+    found = (
+        sum((along[name] * value).sum() for name, value in numbers_of(gradient).items())
+        + (along_x * np.asarray(by_x)).sum()
+    )
+    assert found == pytest.approx(slope, rel=1e-5)
+
+
+@pytest.mark.parametrize("longest", [None, 7], ids=["sinusoids", "learned places"])
+def test_a_causal_transformer_computes_the_same_step_by_step(longest):
+    model = made(causal=True, longest=longest)
+    x = jnp.asarray(oracle.draw(np.random.default_rng(1), BATCH, STEPS, FEATURES), jnp.float32)
+    whole, _ = model(x)
+    state = model.initial_state(x[:, 0], STEPS if longest is None else None)
+    last, outputs = jax.jit(lambda m, s, x: jax.lax.scan(m.step, s, jnp.swapaxes(x, 0, 1)))(model, state, x)
+    np.testing.assert_allclose(jnp.swapaxes(outputs, 0, 1), whole, rtol=0, atol=1e-5)
+    assert last.position.tolist() == [STEPS] * BATCH
+    with pytest.raises(ValueError, match="causal Transformer"):
+        made().initial_state(x[:, 0], 4)
+
+
+def test_steps_that_are_not_valid_have_no_influence():
+    model = made(causal=True)
+    x = jnp.asarray(oracle.draw(np.random.default_rng(1), BATCH, STEPS, FEATURES), jnp.float32)
+    poisoned = x.at[1, 3:].set(jnp.nan)
+    outputs, _ = model(poisoned, lengths=LENGTHS)
+    np.testing.assert_array_equal(outputs[1, 3:], np.zeros((2, WIDTH)))
+    np.testing.assert_allclose(outputs[1, :3], model(x[1:, :3])[0][0], rtol=0, atol=1e-5)
+    held, _ = model(poisoned, lengths=LENGTHS, hold_outputs=True)
+    np.testing.assert_array_equal(held[1, 4], outputs[1, 2])
+    gradient = jax.grad(lambda m: m(poisoned, lengths=LENGTHS)[0].sum())(model)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_an_image_is_read_by_a_transformer_as_by_a_cell(pooling):
+    layer = made(causal=True)
+    model = ScanClassifier([ImageScan(layer, "rows")], 4, pooling=pooling, rngs=nnx.Rngs(1))
+    images = jnp.asarray(np.random.default_rng(0).random((2, 5, 3, 1)), jnp.float32)
+    outputs, _ = layer(images[..., 0])
+    by_row = []
+    for row in range(5):
+        pooled = outputs[:, row] if pooling == "last" else outputs[:, : row + 1].mean(1)
+        by_row.append(model.head(pooled))
+    np.testing.assert_allclose(model(images), by_row[-1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(model.logits_by_row(images), np.stack(by_row, 1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"width": 0}, "sizes of at least 1"), ({"dropout": 1.0}, "dropout is a probability"), ({"longest": 0}, "sizes")],
+)
+def test_sizes_that_cannot_be(options, message):
+    given: dict[str, Any] = {"features": 3, "width": 6, **options}
+    with pytest.raises(ValueError, match=message):
+        Transformer(**given, rngs=nnx.Rngs(0))
+
+
+def test_options_without_a_meaning_are_refused():
+    x = jnp.zeros((BATCH, STEPS, FEATURES))
+    with pytest.raises(ValueError, match="has the options lengths, mask, hold_outputs of scan, not resets"):
+        made()(x, resets=jnp.zeros((BATCH, STEPS), bool))
+    with pytest.raises(ValueError, match="has 4 places, and was given 5 steps"):
+        made(longest=4)(x)
+    with pytest.raises(ValueError, match="or of a causal Transformer: pool by mean"):
+        ScanClassifier([ImageScan(made(), "rows")], 4, rngs=nnx.Rngs(1))
