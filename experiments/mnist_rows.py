@@ -111,7 +111,8 @@ class MnistRows(lab.Study[Options]):
             return CNN(self.data.shape, width, self.data.classes, dropout=dropout, rngs=rngs)
         if name == "transformer":
             layer = Transformer(columns * channels, width, dropout=dropout, rngs=rngs)
-            return ScanClassifier([ImageScan(layer, "rows")], self.data.classes, pooling="mean", rngs=rngs)
+            layers, classes = [ImageScan(layer, "rows")], self.data.classes
+            return ScanClassifier(layers, classes, pooling="mean", dropout=dropout, rngs=rngs)
         cell = CELLS[name](columns * channels, width, rngs=rngs)
         return Classifier(cell, self.data.classes, pooling=self.options.pooling, dropout=dropout, rngs=rngs)
 

@@ -65,8 +65,7 @@ class SLSTM(GatedCell):
         gate, stabilizer = self._gates(state, projected, dropout_mask)
         cell = gate["forget"] * state.cell + gate["input"] * gate["cell"]
         normalizer = gate["forget"] * state.normalizer + gate["input"]
-        # Zero only where an input gate below exp(-87) meets an empty memory.
-        hidden = gate["output"] * cell / jnp.where(normalizer == 0, jnp.ones_like(normalizer), normalizer)
+        hidden = gate["output"] * cell / normalizer
         return SLSTMState(hidden, cell, normalizer, stabilizer), hidden
 
     def initial_state(self, projected: Projected) -> SLSTMState:
@@ -77,7 +76,9 @@ class SLSTM(GatedCell):
         self, state: SLSTMState, projected: Projected, dropout_mask: Output | None
     ) -> tuple[dict[str, Hidden], Hidden]:
         i, f, g, o = jnp.split(projected + self.recur(state.hidden, dropout_mask), 4, axis=-1)
-        write, forget, stabilizer = stabilized(i, f, state.stabilizer)
+        # An empty memory has no exponent: were it 0, small input gates would leave a normalizer near 0.
+        before = jnp.where(state.normalizer == 0, -jnp.inf, state.stabilizer)
+        write, forget, stabilizer = stabilized(i, f, before)
         return {"input": write, "forget": forget, "cell": jnp.tanh(g), "output": nnx.sigmoid(o)}, stabilizer
 
 
@@ -159,7 +160,7 @@ class MLSTM(Cell):
             gate before σ, `[..., heads]`.
         """
         wide, i, f = jnp.split(projected, [4 * self.hidden, 4 * self.hidden + self.heads], axis=-1)
-        wide = wide.reshape(*wide.shape[:-1], 4, self.heads, -1)
+        wide = wide.reshape(*wide.shape[:-1], 4, self.heads, self.hidden // self.heads)
         query, key, value, output = (wide[..., n, :, :] for n in range(4))
         return query, key * key.shape[-1] ** -0.5, value, nnx.sigmoid(output), i, f
 
@@ -177,16 +178,22 @@ class MLSTM(Cell):
         normalizer = forget[..., None] * normalizer + written
         found = jnp.einsum("...k,...kv->...v", query, memory)
         weight = jnp.abs(jnp.einsum("...k,...k->...", query, normalizer))
-        found = output * found / jnp.maximum(weight, jnp.exp(-stabilizer))[..., None]
-        leading = projected.shape[:-1]
-        state = MLSTMState(memory.reshape(*leading, -1), normalizer.reshape(*leading, -1), stabilizer)
+        found = output * found / jnp.maximum(weight, inverse(stabilizer))[..., None]
+        leading, sizes = projected.shape[:-1], self._state_sizes()
+        state = MLSTMState(memory.reshape(*leading, sizes[0]), normalizer.reshape(*leading, sizes[1]), stabilizer)
         return state, found.reshape(*leading, self.hidden)
 
     def initial_state(self, projected: Projected) -> State:
         zeros = jnp.zeros_like(projected[..., :1])
-        size = self.hidden // self.heads
-        sizes = (self.hidden * size, self.hidden, self.heads)
-        return MLSTMState(*(jnp.broadcast_to(zeros, (*zeros.shape[:-1], size)) for size in sizes))
+        return MLSTMState(*(jnp.broadcast_to(zeros, (*zeros.shape[:-1], size)) for size in self._state_sizes()))
+
+    def _state_sizes(self) -> tuple[int, int, int]:
+        return self.hidden * (self.hidden // self.heads), self.hidden, self.heads
+
+
+def inverse(stabilizer: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
+    """Computes exp(−m), at most a large number whose gradient is finite: what is divided by it is 0 either way."""
+    return jnp.exp(jnp.minimum(-stabilizer, jnp.log(jnp.finfo(stabilizer.dtype).max) * 0.9))
 
 
 def stabilized(

@@ -85,19 +85,21 @@ class ScanClassifier(nnx.Module):
         *below, top = self.layers
         grid: Array = images
         sizes: dict[str, Any] = {"heights": heights, "widths": widths}
-        for layer in below:
-            (outputs, _), before = layer(grid, **sizes), grid
+        # The head takes the key itself: its dropout is that of models whose layers have none.
+        keys = [None if key is None else jax.random.fold_in(key, number) for number in range(len(self.layers))]
+        for layer, of_layer in zip(below, keys, strict=False):
+            (outputs, _), before = layer(grid, key=of_layer, **sizes), grid
             grid, sizes = outputs, _grid_sizes(sizes, before, outputs)
         if self.pooling == "last" and isinstance(top, ImageScan):
             hold = heights is not None or widths is not None
-            _, outputs, _ = top.sequence_outputs(grid, **sizes, hold_outputs=hold)
+            _, outputs, _ = top.sequence_outputs(grid, key=keys[-1], **sizes, hold_outputs=hold)
             if outputs.shape[0] != images.shape[0]:
                 raise ValueError(
                     "The top layer reads an image as several sequences, which have no one end: pool by mean."
                 )
             pooled = _ends(_top(top), outputs)
         else:
-            outputs, _ = top(grid, **sizes)
+            outputs, _ = top(grid, key=keys[-1], **sizes)
             pooled = _mean_of_valid(outputs, **_grid_sizes(sizes, grid, outputs))
         if self.between is not None:
             pooled = nnx.relu(self.between(pooled))

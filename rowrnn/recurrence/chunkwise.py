@@ -19,9 +19,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from rowrnn.cells import MLSTM, Cell
-from rowrnn.cells.exponential import MLSTMState
+from rowrnn.cells.exponential import MLSTMState, inverse
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, no_rounding_reason
 from rowrnn.recurrence.masking import expand_to, zero_where_invalid
+from rowrnn.recurrence.sharding import place_examples
 
 CHUNK = 64
 """Steps of a chunk."""
@@ -35,8 +36,10 @@ def run(cell: Cell, call: ScanCall) -> Result:
     assert isinstance(cell, MLSTM)
     batch, steps = call.x.shape[:2]
     chunk = min(CHUNK, steps)
-    valid = jnp.ones((batch, steps), bool) if call.valid is None else call.valid
-    resets = jnp.zeros((batch, steps), bool) if call.resets is None else call.resets
+    count = -(-steps // chunk)
+    none = place_examples(jnp.zeros((batch, steps), bool), call.x)
+    valid = ~none if call.valid is None else call.valid
+    resets = none if call.resets is None else call.resets
     query, key, value, output, i, f = cell.parts(cell.project(zero_where_invalid(call.x, call.valid)))
     # An invalid step writes nothing and forgets nothing.
     i = jnp.where(expand_to(valid, i), i, -jnp.inf)
@@ -47,16 +50,16 @@ def run(cell: Cell, call: ScanCall) -> Result:
         """Orders and pads the steps, and puts the chunks first: `[b, t, ...] → [chunks, b, chunk, ...]`."""
         a = a[:, ::-1] if call.reverse else a
         padding = ((0, 0), (0, -steps % chunk), *[(0, 0)] * (a.ndim - 2))
-        return jnp.moveaxis(jnp.pad(a, padding, constant_values=fill).reshape(batch, -1, chunk, *a.shape[2:]), 1, 0)
+        return jnp.moveaxis(jnp.pad(a, padding, constant_values=fill).reshape(batch, count, chunk, *a.shape[2:]), 1, 0)
 
     of_heads = jax.vmap(_chunk, in_axes=(0, 1), out_axes=(0, 1))
     of_batch = jax.vmap(of_heads)
     inputs = (chunks(query), chunks(key), chunks(value), chunks(i, -jnp.inf), chunks(log_forget), chunks(resets))
     last, found = jax.lax.scan(of_batch, cell.by_head(call.state), inputs)
-    found = jnp.moveaxis(found, 0, 1).reshape(batch, -1, *found.shape[3:])[:, :steps]
+    found = jnp.moveaxis(found, 0, 1).reshape(batch, count * chunk, *found.shape[3:])[:, :steps]
     found = output * (found[:, ::-1] if call.reverse else found)
     memory, normalizer, stabilizer = last
-    state = MLSTMState(memory.reshape(batch, -1), normalizer.reshape(batch, -1), stabilizer)
+    state = MLSTMState(memory.reshape(call.state.memory.shape), normalizer.reshape(batch, cell.hidden), stabilizer)
     return state, zero_where_invalid(found.reshape(batch, steps, cell.hidden), call.valid), None
 
 
@@ -80,6 +83,9 @@ def _chunk(
     """
     memory, normalizer, stabilizer = state
     query, key, value, i, log_forget, resets = inputs
+    # NaN is taken out and put in again where it belongs: products would carry it to earlier steps and through resets.
+    broken = jnp.isnan(key.sum(1) + value.sum(1) + i + log_forget)
+    key, value, i, log_forget = (zero_where_invalid(a, ~broken) for a in (key, value, i, log_forget))
     total = jnp.cumsum(log_forget)
     episode = jnp.cumsum(resets)
     # Of steps since a reset the sum begins there. Sums only fall, so that the last reset has the least.
@@ -90,13 +96,17 @@ def _chunk(
     exponents = jnp.where(seen, total[:, None] - total[None] + i[None], -jnp.inf)
     after = jnp.maximum(kept, exponents.max(1))
     written = jnp.exp(exponents - after[:, None])
-    carried = jnp.where(episode == 0, jnp.exp(kept - after), jnp.zeros_like(total))
+    carries, carried = episode == 0, jnp.exp(kept - after)
     scores = (query @ key.T) * written
-    found = scores @ value + carried[:, None] * (query @ memory)
-    weight = scores.sum(1) + carried * (query @ normalizer)
+    found = scores @ value + zero_where_invalid(carried[:, None] * (query @ memory), carries)
+    weight = scores.sum(1) + zero_where_invalid(carried * (query @ normalizer), carries)
+    found = found / jnp.maximum(jnp.abs(weight), inverse(after))[:, None]
     keys = written[-1][:, None] * key
-    last = (keys.T @ value + carried[-1] * memory, keys.sum(0) + carried[-1] * normalizer, after[-1])
-    return last, found / jnp.maximum(jnp.abs(weight), jnp.exp(-after))[:, None]
+    memory = keys.T @ value + zero_where_invalid(carried[-1] * memory, carries[-1])
+    normalizer = keys.sum(0) + zero_where_invalid(carried[-1] * normalizer, carries[-1])
+    reached = (seen & broken[None]).any(1)
+    last = jax.tree.map(lambda a: jnp.where(reached[-1], jnp.nan, a), (memory, normalizer, after[-1]))
+    return last, jnp.where(reached[:, None], jnp.nan, found)
 
 
 def _unfit(cell: Cell, call: ScanCall) -> str:

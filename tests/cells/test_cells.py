@@ -388,10 +388,11 @@ def test_an_lru_that_does_not_learn_its_pace():
 # Exponential gates.
 
 
-def test_an_slstm_is_a_weighted_mean_whatever_the_exponents():
+@pytest.mark.parametrize("exponent", [-200, 200])
+def test_an_slstm_is_a_weighted_mean_whatever_the_exponents(exponent):
     # exp(200) is out of float32's range, not of float64's, in which the equations are computed as they are written.
     cell, x = make_cell("slstm"), oracle.draw(np.random.default_rng(4), 1, 30, FEATURES)
-    cell.bias[...] = cell.bias[...].at[:HIDDEN].add(200)
+    cell.bias[...] = cell.bias[...].at[:HIDDEN].add(exponent)
     p = oracle.parameters_of(cell)
     h, c, n = np.zeros(HIDDEN), np.zeros(HIDDEN), np.zeros(HIDDEN)
     expected = []
@@ -441,6 +442,16 @@ def test_heads_of_an_mlstm_are_cells_of_their_own(backend):
         np.testing.assert_allclose(state.stabilizer[:, head], alone_state.stabilizer[:, 0], rtol=0, atol=1e-5)
         entries = slice(head * size**2, (head + 1) * size**2)
         np.testing.assert_allclose(state.memory[:, entries], alone_state.memory, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "backend"), [("slstm", "plain"), ("mlstm", "plain"), ("mlstm", "chunkwise")])
+@pytest.mark.parametrize("exponent", [-44, -200, 200])
+def test_gradients_of_exponential_gates_are_finite_whatever_the_exponents(kind, backend, exponent):
+    cell, x = make_cell(kind), jnp.asarray(oracle.draw(np.random.default_rng(4), 2, 9, FEATURES), jnp.float32)
+    gate = slice(HIDDEN) if kind == "slstm" else slice(-2, -1)
+    cell.bias[...] = cell.bias[...].at[gate].add(exponent)
+    gradient = jax.grad(lambda cell: jnp.sin(scan(cell, x, backend=backend)[0]).sum())(cell)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
 def test_heads_that_cannot_be():

@@ -139,6 +139,14 @@ def test_an_image_is_read_by_a_transformer_as_by_a_cell(pooling):
     np.testing.assert_allclose(model.logits_by_row(images), np.stack(by_row, 1), rtol=0, atol=1e-5)
 
 
+def test_layers_of_a_classifier_drop_features_in_training_only():
+    model = ScanClassifier([ImageScan(made(dropout=0.5), "rows")], 4, pooling="mean", rngs=nnx.Rngs(1))
+    images = jnp.asarray(np.random.default_rng(0).random((2, 5, 3, 1)), jnp.float32)
+    dropped = model(images, key=jax.random.key(0))
+    assert np.abs(np.asarray(dropped - model(images))).max() > 1e-3
+    np.testing.assert_array_equal(dropped, model(images, key=jax.random.key(0)))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"width": 0}, "sizes of at least 1"), ({"dropout": 1.0}, "dropout is a probability"), ({"longest": 0}, "sizes")],

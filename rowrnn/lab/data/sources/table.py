@@ -57,7 +57,7 @@ class Content:
     def __call__(self) -> bytes:
         cell = self.rows.group(self.group, self.column)[self.row]
         value = cell["bytes"] if pa.types.is_struct(cell.type) else cell
-        if not value.is_valid and pa.types.is_struct(cell.type) and (path := cell.as_py().get("path")):
+        if not value.is_valid and pa.types.is_struct(cell.type) and (path := (cell.as_py() or {}).get("path")):
             raise Unreadable(
                 f"{self.rows.name} has no bytes of {path}, only this path; write the table with its files in it."
             )
