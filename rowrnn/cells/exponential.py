@@ -50,6 +50,7 @@ class SLSTM(GatedCell):
     """
 
     gate_names = ("input", "forget", "cell", "output")
+    any_state = False
 
     def __init__(self, features: int, hidden: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
         super().__init__(features, hidden, dtype=dtype, rngs=rngs)
@@ -111,7 +112,7 @@ class MLSTM(Cell):
     Args:
         features: number of input features of a step, `d`.
         hidden: number of output features, all heads together.
-        heads: number of heads; default: 4, or fewer where 4 do not divide `hidden`.
+        heads: number of heads.
         dtype: dtype of the parameters.
         rngs: random streams; the initial parameters use "params".
 
@@ -120,18 +121,19 @@ class MLSTM(Cell):
     """
 
     gate_names = ("query", "key", "value", "output", "input", "forget")
+    any_state = False
 
     def __init__(
         self,
         features: int,
         hidden: int,
         *,
-        heads: int | None = None,
+        heads: int = 1,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
-        self.heads = next(n for n in (4, 3, 2, 1) if hidden % n == 0) if heads is None else heads
-        if self.heads < 1 or hidden % self.heads:
+        self.heads = heads
+        if heads < 1 or hidden % heads:
             raise ValueError(f"An MLSTM has a number of heads that divides hidden = {hidden}, not {heads}.")
         super().__init__(features, hidden, dtype=dtype, rngs=rngs)
         forget_biases = jnp.linspace(*FORGET_BIASES, self.heads, dtype=dtype)

@@ -17,8 +17,8 @@ class NoisyCell(Cell):
     """Cell with recurrent dropout and zoneout, used by `Recurrent`.
 
     With zoneout a step's features are followed by the zoneout rates or masks of all state arrays. An output that is one
-    of the state's arrays, as in every cell of `rowrnn.cells`, is subject to zoneout too; any other output is that of
-    the cell.
+    of the state's arrays, as in every cell of `rowrnn.cells` that takes zoneout, is subject to zoneout too; any other
+    output is that of the cell.
 
     Args:
         cell: the cell.

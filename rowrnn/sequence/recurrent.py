@@ -32,8 +32,9 @@ class Recurrent(nnx.Module):
             array as both; a step that is compiled itself, or copies, shows what it computed.
 
     Raises:
-        ValueError: if a probability is not in [0, 1), an option is used with a convolutional cell, or recurrent dropout
-            with a cell that has no recurrent product.
+        ValueError: if a probability is not in [0, 1), an option is used with a convolutional cell, recurrent dropout
+            with a cell that has no recurrent product, or zoneout or a learned state with one whose state's arrays share
+            a factor.
         TypeError: if `cell` is not a cell of rowrnn.
     """
 
@@ -57,6 +58,8 @@ class Recurrent(nnx.Module):
         for name, given in options.items():
             if given and cell.num_feature_axes != 1:
                 raise ValueError(f"{name} is for cells over vectors, not for {type(cell).__name__}.")
+            if given and name != "recurrent_dropout" and not cell.any_state:
+                raise ValueError(f"{name} is not for {type(cell).__name__}, whose arrays of the state share a factor.")
         if recurrent_dropout and not isinstance(cell, GatedCell):
             raise ValueError(f"{type(cell).__name__} has no recurrent product that recurrent_dropout could act on.")
         self.cell = cell

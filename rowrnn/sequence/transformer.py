@@ -137,7 +137,7 @@ class Transformer(nnx.Module):
             initial_state: None: from a state a Transformer goes on by `step`.
             key: random key of dropout, in training.
             options: the options `lengths`, `mask` and `hold_outputs` of `rowrnn.scan`. Steps that are not valid are not
-                attended to.
+                attended to, and have no place.
 
         Returns:
             Outputs `[b, t, width]`, and None in place of a state.
@@ -157,7 +157,8 @@ class Transformer(nnx.Module):
             raise ValueError(f"This Transformer has {self.longest} places, and was given {x.shape[1]} steps.")
         _, valid = valid_steps(x, options.get("lengths"), options.get("mask"))
         h = self.embed(zero_where_invalid(x, valid))
-        h = h + self._places(jnp.arange(x.shape[1]), h.dtype)[None]
+        numbers = jnp.arange(x.shape[1])[None] if valid is None else jnp.maximum(jnp.cumsum(valid, axis=1) - 1, 0)
+        h = h + self._places(numbers, h.dtype)
         seen = None if valid is None else valid[:, None, None, :]
         for block, of_block in zip(self.blocks, split_key(key, len(self.blocks)), strict=True):
             query, keys, values = block.project(h)
@@ -176,20 +177,25 @@ class Transformer(nnx.Module):
             steps: number of steps that there is room for; default: the number of places that are learned.
 
         Raises:
-            ValueError: if the Transformer is not causal, or neither says how many steps there are.
+            ValueError: if the Transformer is not causal, neither says how many steps there are, or they are more than
+                the places.
         """
         steps = self.longest if steps is None else steps
         if not self.causal or steps is None:
             raise ValueError("A state is that of a causal Transformer, with a number of steps.")
-        zeros = [jnp.zeros((x.shape[0], steps, block.heads, block.size), x.dtype) for block in self.blocks]
+        if self.longest is not None and steps > self.longest:
+            raise ValueError(f"This Transformer has {self.longest} places, and was asked for a state of {steps} steps.")
+        dtype = jnp.result_type(x, *jax.tree.leaves(self))
+        zeros = [jnp.zeros((x.shape[0], steps, block.heads, block.size), dtype) for block in self.blocks]
         return TransformerState(tuple(zeros), tuple(zeros), jnp.zeros(x.shape[0], jnp.int32))
 
     def step(self, state: TransformerState, x: Float[Array, "b d"]) -> tuple[TransformerState, Hidden]:
         """Reads one step of each sequence, `[b, features]`; outputs equal those of the whole sequence.
 
-        Steps beyond the room of the state overwrite its last one.
+        A step beyond the room of the state takes the place of the last one.
         """
-        at, room = state.position, state.keys[0].shape[1]
+        room = state.keys[0].shape[1]
+        at = jnp.minimum(state.position, room - 1)
         h = self.embed(x)
         h = (h + self._places(at, h.dtype))[:, None]
         places = jnp.arange(room)[None]
@@ -203,12 +209,12 @@ class Transformer(nnx.Module):
         keys, values = zip(*cached, strict=True)
         return TransformerState(keys, values, at + 1), self.norm(h)[:, 0]
 
-    def _places(self, numbers: Int[Array, "t"], dtype: DTypeLike) -> Float[Array, "t width"]:
+    def _places(self, numbers: Int[Array, "*n"], dtype: DTypeLike) -> Float[Array, "*n width"]:
         """Returns the vector of each place: learned, or sines and cosines of wave lengths from 2π to 2π · `SLOWEST`."""
         if self.places is not None:
             return self.places[...][numbers].astype(dtype)
         half = -(-self.outputs // 2)
         rates = jnp.asarray(SLOWEST ** (-2 * np.arange(half) / self.outputs), jnp.promote_types(dtype, jnp.float32))
-        angles = numbers[:, None].astype(rates.dtype) * rates[None]
-        waves = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(len(numbers), -1)
-        return waves[:, : self.outputs].astype(dtype)
+        angles = jnp.multiply.outer(numbers.astype(rates.dtype), rates)
+        waves = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(*numbers.shape, 2 * half)
+        return waves[..., : self.outputs].astype(dtype)

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import rowrnn.__main__
-from rowrnn.cells import CELLS, ProjectedLSTM
+from rowrnn.cells import CELLS, MLSTM, ProjectedLSTM
 from rowrnn.lab.report.publish import results_shown, with_table
 from rowrnn.lab.runs.record import read_results
 from tests.helpers import ROOT
@@ -99,7 +99,8 @@ COSTS = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", text_of(ROOT / "docs" / "cell
 def test_a_cell_has_as_many_parameters_as_its_page_says(name, formula):
     sizes = {"d": 5, "n": 8, "p": 3, "m": 4}
     cell = next((cell for cell in CELLS.values() if cell.__name__ == name), ProjectedLSTM)
-    options: dict[str, Any] = {"projection": sizes["p"]} if cell is ProjectedLSTM else {}
+    own: dict[Any, dict[str, Any]] = {ProjectedLSTM: {"projection": sizes["p"]}, MLSTM: {"heads": sizes["m"]}}
+    options = own.get(cell, {})
     made = cell(sizes["d"], sizes["n"], rngs=nnx.Rngs(0), **options)
     product = re.sub(r"(?<=[\dnmp)])(?=[dnmp(])", "*", formula)
     assert sum(leaf.size for leaf in jax.tree.leaves(made)) == eval(product, sizes)

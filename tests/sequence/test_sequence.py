@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rowrnn.cells import GRU, LSTM, ConvGRU, Elman, MinGRU
+from rowrnn.cells import GRU, LSTM, MLSTM, SLSTM, ConvGRU, Elman, MinGRU
 from rowrnn.recurrence.arguments import per_layer_states
 from rowrnn.recurrence.scan import scan
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
@@ -329,6 +329,10 @@ def test_noise_needs_a_cell_that_can_take_it():
     for options in refused:
         with pytest.raises(ValueError, match=f"{next(iter(options))} is for cells over vectors, not for ConvGRU"):
             Recurrent(maps, **options)
+    for cell in (SLSTM(2, 3, rngs=nnx.Rngs(0)), MLSTM(2, 3, rngs=nnx.Rngs(0))):
+        for options in (refused[0], refused[2]):
+            with pytest.raises(ValueError, match="whose arrays of the state share a factor"):
+                Recurrent(cell, **options)
 
 
 def test_calls_that_do_not_fit():

@@ -110,6 +110,14 @@ def test_a_causal_transformer_computes_the_same_step_by_step(longest):
     assert last.position.tolist() == [STEPS] * BATCH
     with pytest.raises(ValueError, match="causal Transformer"):
         made().initial_state(x[:, 0], 4)
+    if longest is not None:
+        with pytest.raises(ValueError, match="has 7 places, and was asked for a state of 8 steps"):
+            model.initial_state(x[:, 0], 8)
+    # A step without room takes the place of the last one: as if that had not been.
+    state = model.initial_state(x[:, 0], 3)
+    _, outputs = jax.lax.scan(model.step, state, jnp.swapaxes(x[:, :4], 0, 1))
+    without, _ = model(jnp.concatenate([x[:, :2], x[:, 3:4]], axis=1))
+    np.testing.assert_allclose(outputs[3], without[:, 2], rtol=0, atol=1e-5)
 
 
 def test_steps_that_are_not_valid_have_no_influence():
@@ -119,6 +127,9 @@ def test_steps_that_are_not_valid_have_no_influence():
     outputs, _ = model(poisoned, lengths=LENGTHS)
     np.testing.assert_array_equal(outputs[1, 3:], np.zeros((2, WIDTH)))
     np.testing.assert_allclose(outputs[1, :3], model(x[1:, :3])[0][0], rtol=0, atol=1e-5)
+    gap, _ = model(poisoned.at[0, 1].set(jnp.nan), mask=jnp.array([[1, 0, 1, 1, 1], [1, 1, 1, 0, 0]], bool))
+    packed, _ = model(jnp.concatenate([x[:1, :1], x[:1, 2:]], axis=1))
+    np.testing.assert_allclose(gap[0, np.array([0, 2, 3, 4])], packed[0], rtol=0, atol=1e-5)
     held, _ = model(poisoned, lengths=LENGTHS, hold_outputs=True)
     np.testing.assert_array_equal(held[1, 4], outputs[1, 2])
     gradient = jax.grad(lambda m: m(poisoned, lengths=LENGTHS)[0].sum())(model)

@@ -11,7 +11,7 @@ from rowrnn.lab.data.shaping import LOOKED_AT, Shaping
 from rowrnn.lab.data.sources.arrays import Arrays, read_arrays
 from rowrnn.lab.data.sources.files import left_out, look, natural, some, suffix
 from rowrnn.lab.data.sources.metadata import NAMES as METADATA
-from rowrnn.lab.data.sources.splits import SEED, drawn
+from rowrnn.lab.data.sources.splits import SEED, drawn, unseen_classes
 from rowrnn.saving.preprocessing import Preprocessing
 
 SUFFIXES = (".npz", ".npy")
@@ -56,13 +56,15 @@ def dataset_of_arrays(name: str, shaping: Shaping) -> Dataset:
     missing = [split for split in ("validation", "test") if split not in pairs]
     if missing:
         of_images, of_labels = pairs["train"]
-        parts = drawn(name, of_labels.tolist(), missing)
+        of_classes = [class_names[label] for label in of_labels.tolist()]
+        parts = drawn(name, of_classes, missing)
         for split, part in zip(["train", *missing], parts, strict=True):
             pairs[split] = of_images[np.sort(part)], of_labels[np.sort(part)]
         words += (
             f". {' and '.join(missing).capitalize()} taken from the training images, a tenth each, in the proportions "
             f"of the classes, by seed {SEED}"
         )
+        words = ". ".join([words, *unseen_classes(of_classes, parts[1:], missing)])
     if others := [file for file in _files(name) if suffix(file) not in SUFFIXES]:
         words += f". {left_out(others, Path(name).expanduser())[0]}"
     splits_given = (pairs["train"], pairs["test"], class_names, words, pairs["validation"])
@@ -83,7 +85,8 @@ def _check_alike(name: str, images: dict[str, np.ndarray]) -> None:
             raise InputError(
                 f"The images of {name} are {first} in 'train' and {of_split.dtype} in {split!r}; expected one dtype."
             )
-        if of_split.ndim == 4 and of_split.shape[1] in (1, 3, 4) and of_split.shape[3] not in (1, 3, 4):
+        bytes_first = of_split.dtype == np.uint8 and of_split.ndim == 4 and of_split.shape[1] in (1, 3, 4)
+        if bytes_first and of_split.shape[3] not in (1, 3, 4):
             raise InputError(
                 f"The images of {split!r} of {name} have the shape {list(of_split.shape)}, with channels first as "
                 "torch has them; expected [n, h, w, c]: np.moveaxis(images, 1, -1)."

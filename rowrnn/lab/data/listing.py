@@ -93,7 +93,8 @@ class Listing:
         name: the folder or the name that it was opened by.
         splits: items of "train", "validation" and "test", none empty.
         source: a description of the layout, where each split came from, and what was left out.
-        classes: names of the classes in the order of their numbers; empty where no item has a label.
+        classes: names of the classes in the order of their numbers; empty where no item has a label, or the listing is
+            for a task that learns something else.
         media: what the files are: "pictures", "clips", or both for GIFs.
     """
 

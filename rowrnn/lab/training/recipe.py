@@ -32,7 +32,8 @@ class Recipe:
         batch_size: examples per step. Each epoch shuffles anew and drops the incomplete last batch.
         learning_rate: peak of the schedule.
         warmup: fraction of all steps over which the learning rate rises, from zero at the first step.
-        weight_decay: decoupled weight decay of arrays of two axes or more, `ELEMENTWISE` ones excepted.
+        weight_decay: decoupled weight decay of arrays of two axes or more, `ELEMENTWISE` ones excepted, and with Muon
+            what it leaves to AdamW.
         clip_norm: largest global norm of a gradient.
         max_skipped_steps: steps whose loss or gradient is not finite that each seed may leave out before its training
             stops; one that is left out changes neither weights nor optimizer.
@@ -118,13 +119,13 @@ def _decay_mask(params: PyTree[Array]) -> PyTree[bool]:
 
 
 def _as_matrices(params: PyTree[Array]) -> PyTree[contrib.MuonDimensionNumbers | None]:
-    """Returns how Muon sees each array: a kernel as inputs by outputs, the last axis; others, and embeddings, not.
+    """Returns how Muon sees each array: a kernel as inputs by outputs, the last axis; others not.
 
-    A step of an embedding has gradients for the few words that occur in it, and an orthogonal matrix moves them all.
+    Rows of embeddings and of places are looked up and not multiplied: they are AdamW's, as in Jordan et al. 2024.
     """
 
     def as_matrix(path: tuple[Any, ...], array: Array) -> contrib.MuonDimensionNumbers | None:
-        if not _is_kernel(path, array) or _name(path).endswith("embedding"):
+        if not _is_kernel(path, array) or _name(path).endswith(("embedding", "places")):
             return None
         return contrib.MuonDimensionNumbers(tuple(range(array.ndim - 1)), array.ndim - 1)
 

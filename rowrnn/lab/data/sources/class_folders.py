@@ -24,6 +24,7 @@ def read_class_folders(place: Path, roots: Mapping[str, Path], *, frames: bool =
     others: list[Path] = []
     media: list[Path] = []
     empty: list[str] = []
+    films = 0
     for split, root in roots.items():
         here = look(root)
         others += here.others
@@ -39,7 +40,12 @@ def read_class_folders(place: Path, roots: Mapping[str, Path], *, frames: bool =
             found = [*tree.media, *(tree.frames if frames else tree.pictures_of_frames())]
             media += found
             columns = {"label": composed(folder.name)}
-            items += [Item(relative(path, place), path, columns=columns) for path in found]
+            inside = {*tree.frames} if not frames else set()
+            films += len(inside)
+            for path in found:
+                if not frames:  # a picture in no such folder is alone
+                    columns["folder"] = relative(path.parent if path.parent in inside else path, place)
+                items.append(Item(relative(path, place), path, columns=dict(columns)))
             if not found:
                 empty.append(relative(folder, place))
     if not media:
@@ -52,6 +58,11 @@ def read_class_folders(place: Path, roots: Mapping[str, Path], *, frames: bool =
             f"folders with files.{also}"
         )
     notes = left_out(others, place)
+    if films:
+        notes.append(
+            f"WARNING: {films:,} folders of numbered pictures, as of one film or person each, are no units where splits"
+            " are drawn; --split-by folder keeps each together"
+        )
     if empty:
         notes.append(f"WARNING: empty class folders, left out: {some(empty)}")
     return Found(str(place), "class folders", splits, kinds_of(place, media), notes=notes)

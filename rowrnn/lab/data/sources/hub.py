@@ -81,6 +81,9 @@ def listing_of(place: str, loaded: Mapping[str, Any]) -> Found:
     if not known:
         raise InputError(f"{place} has the splits {', '.join(map(str, loaded))}; expected one named 'train'.")
     found = read_rows(place, known)
+    for split, rows in known.items():
+        if len(rows) > 1:
+            found.notes.append(f"WARNING: {split} is of the splits {' and '.join(one.name for one in rows)} together")
     if left:
         found.notes.append(f"splits left out: {', '.join(left)}")
     return found

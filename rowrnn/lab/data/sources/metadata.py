@@ -4,6 +4,7 @@ import ast
 import csv
 import io
 import json
+import tokenize
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -98,14 +99,15 @@ def _rows_by_file(table: Path, known: Mapping[str, Path]) -> dict[str, Row]:
 
 
 def _add_text(row: Row, another: Row, name: str) -> None:
-    """Adds the text of another row of the same file; of numbers, as that of the row, the first stays."""
+    """Adds the text of another row of the same file, and numbers that differ, as that of the row."""
     for column, value in another.items():
-        if row.get(column) == value or (column not in TARGETS and isinstance(value, int | float)):
+        if row.get(column) == value:
             continue
-        if not isinstance(value, str) or column in TARGETS or not isinstance(row.get(column), str | list):
+        known = isinstance(value, str | int | float) and isinstance(row.get(column), str | int | float | list)
+        if column in TARGETS or not known:
             raise InputError(
                 f"{name} has the {column} {value!r}, and {row.get(column)!r} in an earlier row of the same file. "
-                "Expected rows of one file to differ in their texts only."
+                "Expected rows of one file to differ in their texts and numbers only."
             )
         texts = row[column]
         row[column] = [*(texts if isinstance(texts, list) else [texts]), value]
@@ -176,12 +178,21 @@ def _rows_of_csv(table: Path, text: str) -> list[tuple[int, Row]]:
 
 
 def _value(column: str, value: str) -> Any:
-    """Returns the value of a cell; boxes, and lists of texts, are JSON, or as Python and pandas write them."""
+    """Returns the value of a cell; boxes, and lists of texts, are JSON; lists may be as Python or NumPy write them."""
     if not (column == "objects" or value.startswith(('["', "['"))):
         return value
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return parse(value)
-        except (ValueError, SyntaxError):  # ValueError is that of JSON, too
-            continue
-    return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return (_list_of_python(value) if column != "objects" else None) or value
+
+
+def _list_of_python(value: str) -> list[str] | None:
+    """Returns the strings of a list, as "['a', 'b']", or of an array, "['a' 'b']"; None for anything else."""
+    try:
+        tokens = [*tokenize.generate_tokens(io.StringIO(value).readline)]
+        strings = [ast.literal_eval(token.string) for token in tokens if token.type == tokenize.STRING]
+    except (tokenize.TokenError, SyntaxError, ValueError):
+        return None
+    between = {token.string.strip() for token in tokens if token.type != tokenize.STRING}
+    return strings if between <= {"[", "]", ",", ""} and all(isinstance(one, str) for one in strings) else None

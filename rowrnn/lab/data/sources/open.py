@@ -15,7 +15,7 @@ from rowrnn.lab.data.sources.metadata import metadata_in, read_metadata
 from rowrnn.lab.data.sources.pairs import FOLDERS, is_pairs, read_pairs
 from rowrnn.lab.data.sources.parquet import parquet_files, read_parquet
 from rowrnn.lab.data.sources.splits import NAMES as SPLITS
-from rowrnn.lab.data.sources.splits import by_split, completed, split_of
+from rowrnn.lab.data.sources.splits import by_split, completed, split_of, within
 
 LAYOUTS = (
     "Expected a folder with class folders (CLASS/*.png or SPLIT/CLASS/*.png), with metadata.jsonl or metadata.csv "
@@ -34,8 +34,8 @@ def open_listing(
     """Lists the items of a data set; nothing is decoded.
 
     Splits are folders or files named train; validation, valid, val, dev or eval; test. Those that are missing are taken
-    from the training items by a fixed seed, a tenth each, in the proportions of the classes. `Listing.source` says what
-    was decided, and warns of empty classes and of the same file in two splits.
+    from the training items by a fixed seed, a tenth each, in the proportions of the classes if these are learnt.
+    `Listing.source` says what was decided, and warns of empty classes and of the same file in two splits.
 
     Args:
         place: a folder, a parquet file, or "hf:NAME[/config]" (a set of the Hugging Face hub).
@@ -96,7 +96,7 @@ def _of_folder(place: Path, *, frames: bool) -> Found:
         (only,) = here.folders  # as data/train/… or, of an unpacked archive, shapes/train/…
         if only.name == "data" or by_split(look(only).folders, only):
             return _of_folder(only, frames=frames)
-    roots = inside or {"train": place}
+    roots = {split: within(root, split) for split, root in inside.items()} or {"train": place}
     tables = {split: metadata_in(root) for split, root in roots.items()}
     pairs = {split: is_pairs(root) for split, root in roots.items()}
     if inside and (table := metadata_in(place)) is not None:
@@ -112,8 +112,8 @@ def _of_folder(place: Path, *, frames: bool) -> Found:
         for root in roots.values():
             _check_class_folders(root)
         found = read_class_folders(place, roots, frames=frames)
-    if inside:
-        found.notes += left_out([file for file in here.files if file.name not in METADATA], place)
+    if inside and metadata_in(place) is None:
+        found.notes += left_out(here.files, place)
     left = [folder.name for folder in here.folders if inside and folder not in inside.values()]
     if left:
         found.notes.append(f"folders that are no split left out: {some(left)}")

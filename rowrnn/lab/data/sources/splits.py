@@ -10,7 +10,7 @@ import numpy as np
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Item
-from rowrnn.lab.data.sources.files import some
+from rowrnn.lab.data.sources.files import look, some
 from rowrnn.lab.data.sources.found import Found
 
 NAMES = {
@@ -31,16 +31,22 @@ def split_of(name: str) -> str | None:
 def by_split(paths: Sequence[Path], place: Path) -> dict[str, Path]:
     """Returns the folders that are splits, by split; empty unless one is for training.
 
-    A name that only has a split among its words, as "seg_train", "test2017" or "Training Data", is one if folders of
-    two splits are named so, one of them for training: a class may be named "train" or "test tube".
+    A name that only has a split among its words, as "seg_train", "test2017" or "Training Data", is one beside a folder
+    "train"; or if folders of two splits are named so, one of them for training, and they hold folders, or there are no
+    others: classes may be named "freight train" and "test tube".
 
     Raises:
         InputError: if two are the same split, or there are others but none for training.
     """
     splits = {path: _named(path.name) for path in paths}
-    if "train" not in splits.values():
-        loose = {path: _named_among_others(path.name) for path in paths}
-        if {"train"} < {*loose.values()} - {None}:
+    loose = {path: _named_among_others(path.name) for path in paths}
+    if "train" in splits.values():
+        known = {*splits.values()}
+        splits |= {path: split for path, split in loose.items() if split and not splits[path] and split not in known}
+    elif {"train"} < {*loose.values()} - {None}:
+        named = [path for path, split in loose.items() if split]
+        nothing_else = len(named) == len(paths) == len({*loose.values()})
+        if nothing_else or not any(look(path).media for path in named):
             splits = loose
     found: dict[str, Path] = {}
     for path, split in splits.items():
@@ -55,6 +61,14 @@ def by_split(paths: Sequence[Path], place: Path) -> dict[str, Path]:
 
 def _named(name: str) -> str | None:
     return next((split for split, names in NAMES.items() if name.lower() in names), None)
+
+
+def within(root: Path, split: str) -> Path:
+    """Returns the only folder of a split's folder where it is named so too, as in seg_train/seg_train; else `root`."""
+    here = look(root)
+    if len(here.folders) == 1 and not here.files and _named_among_others(here.folders[0].name) == split:
+        return here.folders[0]
+    return root
 
 
 def _named_among_others(name: str) -> str | None:
@@ -106,11 +120,23 @@ def completed(found: Found, split_by: str | None, *, by_class: bool = True) -> F
     how = "in the proportions of the classes" if by_class else "at random"
     how = how if split_by is None else f"with all items of one {split_by!r} together"
     notes = [f"{' and '.join(missing)} taken from the training items, a tenth each, {how}, by seed {SEED}"]
-    classes = {*labels} if by_class else set()
-    for split in missing:
-        if without := sorted(classes - {item.columns.get("label") for item in splits[split]}, key=str):
-            notes.append(f"WARNING: {len(without)} of {len(classes)} classes have no item in {split}: {some(without)}")
+    notes += unseen_classes(labels, parts[1:], missing)
     return replace(found, splits={split: splits[split] for split in NAMES}, notes=[*found.notes, *notes])
+
+
+def unseen_classes(labels: Sequence[object], parts: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
+    """Returns warnings of classes that have no item in a split.
+
+    Args:
+        labels: the class of each item.
+        parts: indices of the items of each split.
+        names: names of the splits.
+    """
+    notes = []
+    for name, part in zip(names, parts, strict=True):
+        if without := sorted({*labels} - {labels[index] for index in part}, key=str):
+            notes.append(f"WARNING: {len(without)} of {len({*labels})} classes have no item in {name}: {some(without)}")
+    return notes
 
 
 def drawn(place: str, labels: Sequence[object], missing: Sequence[str]) -> list[list[int]]:

@@ -17,7 +17,9 @@ def read_along(model: Classifier, image: Float[Array, "1 h w c"]) -> dict[str, A
         image: one image as the model takes it.
     """
     outputs, state = scan(model.rows.cell, image_rows(image), return_states=True)
-    name, kept = ("cell state c", state.cell) if isinstance(state, LSTMState) else ("state h", outputs)
+    name, kept = "state h" if isinstance(state, jax.Array) else "output h", outputs
+    if isinstance(state, LSTMState):
+        name, kept = "cell state c", state.cell
     return {
         **{f"gate/{gate}": activation[0] for gate, activation in model.rows.gates(image).items()},
         f"state/{name}": kept[0],

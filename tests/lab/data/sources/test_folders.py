@@ -69,7 +69,27 @@ def test_names_that_have_a_split_among_their_words_are_splits_where_there_are_tw
     assert sum(map(len, listing.splits.values())) == 40
 
 
-@pytest.mark.parametrize("classes", [("test tube", "flask"), ("training shoes", "boots")])
+def test_a_split_of_another_name_beside_one_called_train_and_one_inside_another(tmp_path):
+    save_classes(tmp_path / "train", {"a": 9, "b": 9})
+    save_classes(tmp_path / "test_set" / "test_set", {"a": 2, "b": 2}, 500)
+    listing = open_listing(tmp_path)
+    assert (listing.classes, len(listing.splits["test"])) == (("a", "b"), 4)
+
+
+def test_pictures_in_folders_that_are_named_as_splits_have_no_labels(tmp_path):
+    save_classes(tmp_path, {"train2017": 3, "val2017": 3})
+    refused(tmp_path, "have no labels")
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("test tube", "flask"),
+        ("training shoes", "boots"),
+        ("train station", "test tube", "airport"),
+        ("bullet train", "freight train", "test tube"),
+    ],
+)
 def test_one_class_that_is_named_as_a_split_is_a_class(tmp_path, classes):
     save_classes(tmp_path, dict.fromkeys(classes, 10))
     assert open_listing(tmp_path).classes == tuple(sorted(classes))
@@ -270,6 +290,14 @@ def test_numbered_pictures_are_frames_for_clips_and_pictures_for_images(tmp_path
     pictures = open_listing(tmp_path, "images")
     assert (pictures.media, sum(map(len, pictures.splits.values()))) == (("pictures",), 16)
     pictures.check("images")
+    assert "WARNING: 4 folders of numbered pictures" in pictures.source
+    for split_by in ("folder", None):
+        for part in range(4, 40):
+            save_picture(tmp_path / "ab"[part % 2] / f"n{part}" / "1.png", array_of(100 + part))
+            save_picture(tmp_path / "ab"[part % 2] / f"n{part}" / "2.png", array_of(200 + part))
+        whole = open_listing(tmp_path, "images", split_by=split_by).splits
+        of_split = [{item.columns["folder"] for item in items} for items in whole.values()]
+        assert bool(of_split[0] & of_split[1] | of_split[0] & of_split[2]) == (split_by is None)
 
 
 def test_several_data_sets_in_a_folder_are_refused(tmp_path):
@@ -363,12 +391,17 @@ def test_numbers_may_differ_in_the_rows_of_one_picture(tmp_path):
     listing = open_listing(tmp_path / "train", "captions")
     found = {item.name: item.columns for items in listing.splits.values() for item in items}
     assert found["l3.png"]["text"] == ["word 3", "more"]
-    assert found["l3.png"]["id"] == 3
+    assert found["l3.png"]["id"] == [3, 8]
+    refused(tmp_path / "train", "The label of l0.png is [0, 5]; expected one class", label_column="id")
     save_texts(tmp_path, [*rows, {**rows[0], "objects": 3}])
     refused(tmp_path / "train", "l0.png", "has the objects 3, and None in an earlier row")
 
 
-@pytest.mark.parametrize("written", ["['a dog', \"it's\"]", '["a dog", "it\'s"]'], ids=["pandas", "JSON"])
+@pytest.mark.parametrize(
+    "written",
+    ["['a dog', \"it's\"]", "['a dog' \"it's\"]", '["a dog", "it\'s"]'],
+    ids=["Python", "NumPy", "JSON"],
+)
 def test_a_list_of_texts_in_a_csv(tmp_path, written):
     for number in range(4):
         save_picture(tmp_path / f"{number}.png", array_of(number))

@@ -182,6 +182,7 @@ def test_what_the_hub_gives_is_a_table_too():
     assert Arrow("train", OfTheHub(table)).sizes == [5, 4]
     found = listing_of("hf:x/y", {"train": OfTheHub(table), "train_extra": OfTheHub(table), "test": OfTheHub(table)})
     assert {split: len(items) for split, items in found.splits.items()} == {"train": 18, "test": 9}
+    assert found.notes == ["WARNING: train is of the splits train and train_extra together"]
 
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch):
