@@ -43,6 +43,9 @@ def lstm(x: Array, weights: Weights, state: Halves, lengths: Array | None, *, re
     assert cell is not None
     ragged = lengths is not None
     lengths = jnp.full((b,), t, jnp.int32) if lengths is None else lengths
+    # Given, since JAX refuses to take a configured default below float32 for cuDNN.
+    exact = jax.config.jax_default_matmul_precision in ("highest", "float32")
+    precision = jax.lax.Precision.HIGHEST if exact else jax.lax.Precision.HIGH
     x = _flip(x, lengths) if reverse else x
     # cuDNN does not accept empty sequences: they run for one step on zeros, since the weights' gradient multiplies the
     # padding by zero, and 0 · NaN is NaN.
@@ -58,6 +61,7 @@ def lstm(x: Array, weights: Weights, state: Halves, lengths: Array | None, *, re
         num_layers=1,
         dropout=0.0,
         bidirectional=False,
+        precision=precision,
     )
     outputs = _flip(outputs, lengths) if reverse else outputs
     last = last_hidden[0], last_cell[0]

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike
 
 from rowrnn.cells import Cell, LinearCell
-from rowrnn.recurrence import linear
+from rowrnn.recurrence import linear, loop
 from rowrnn.recurrence.array_form import (
     Halves,
     Residuals,
@@ -83,7 +83,7 @@ class FusedPasses:
             return after, (output, (*gates, after[1]) if train else ())
 
         steps = projected + weights.bias[None, None], valid
-        last, (outputs, residuals) = jax.lax.scan(step, state, steps, reverse=self.reverse)
+        last, (outputs, residuals) = loop.steps(step, state, steps, reverse=self.reverse)
         return jnp.swapaxes(outputs, 0, 1), last, residuals
 
     def backward(
@@ -113,7 +113,7 @@ class FusedPasses:
             return d_before, (d_input, d_recurrent)
 
         inputs = (gates, outputs, hidden_before, cells, cells_before, d_outputs, valid)
-        d_initial, (d_input, d_recurrent) = jax.lax.scan(step, d_state, inputs, reverse=not self.reverse)
+        d_initial, (d_input, d_recurrent) = loop.steps(step, d_state, inputs, reverse=not self.reverse)
         has_recurrent_bias, hidden = weights.recurrent_bias is not None, state[0].shape[-1]
         d_weights = Weights(
             self._outer(masked, d_input),

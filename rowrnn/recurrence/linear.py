@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from rowrnn.cells import Cell, LinearCell
+from rowrnn.recurrence import loop
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, no_rounding_reason
 from rowrnn.recurrence.masking import expand_to, zero_where_invalid
 from rowrnn.recurrence.sharding import placed_as
@@ -42,7 +43,7 @@ def linear_recurrence(
             state = _decayed(coefficients[0], state) + coefficients[1]
             return state, state
 
-        return jax.lax.scan(step, initial, (decay, drive), reverse=reverse)[1]
+        return loop.steps(step, initial, (decay, drive), reverse=reverse)[1]
 
     def combine(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
         return _decayed(second[0], first[0]), _decayed(second[0], first[1]) + second[1]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rowrnn.cells import Cell
+from rowrnn.recurrence import loop
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, no_rounding_reason
 from rowrnn.recurrence.masking import expand_to, zero_where_invalid
 from rowrnn.typing import State
@@ -27,7 +28,7 @@ def run(cell: Cell, call: ScanCall) -> Result:
             output = zero_where_invalid(output, valid)
         return stepped, (output, stepped if call.return_states else None)
 
-    last, every = jax.lax.scan(step, call.state, (cell.project(x), valid, resets), reverse=call.reverse)
+    last, every = loop.steps(step, call.state, (cell.project(x), valid, resets), reverse=call.reverse)
     outputs, states = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), every)
     return last, outputs, states
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rowrnn.recurrence import loop
 from rowrnn.recurrence.backend_choice import default_backend
 from rowrnn.recurrence.scan import scan
 from tests.helpers import oracle
@@ -59,6 +60,17 @@ def test_values_and_gradients_are_the_oracles(kind, backend, options):
     problem = Problem(kind, backend=backend, **options)
     with jax.enable_x64(True):
         values, gradients = problem.solve(jnp.float64)
+    assert deviation(values, problem.expected_values()) < 1e-12
+    assert deviation(gradients, problem.expected_gradients()) < 1e-12
+
+
+@pytest.mark.parametrize(("kind", "backend"), [("lstm", "fused"), ("gru", "plain"), ("lru", "fused")])
+def test_unrolled_as_on_a_gpu(kind, backend, monkeypatch):
+    monkeypatch.setattr(loop, "UNROLLED", {"cpu": 4})
+    problem = Problem(kind, (BATCH, 6, FEATURES, 4), backend=backend, lengths=(2, 0, 6), reverse=True)
+    with jax.enable_x64(True):
+        values, gradients = problem.solve(jnp.float64)
+        assert "unroll=4" in str(jax.make_jaxpr(problem.derivative)(*problem.arguments(jnp.float64)))
     assert deviation(values, problem.expected_values()) < 1e-12
     assert deviation(gradients, problem.expected_gradients()) < 1e-12
 
