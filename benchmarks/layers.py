@@ -21,6 +21,7 @@ class Case(NamedTuple):
         t: number of steps.
         d: number of features of a step.
         mode: "forward" for the outputs of the layer, "train" for a training step with Adam.
+        dtype: "float32"; or "bfloat16" for products of rounded factors, each library in its own way.
     """
 
     cell: str
@@ -29,6 +30,7 @@ class Case(NamedTuple):
     t: int
     d: int
     mode: str
+    dtype: str = "float32"
 
 
 class Variant(NamedTuple):
@@ -48,17 +50,24 @@ class Variant(NamedTuple):
 
 
 def torch_variants(case: Case) -> Iterator[Variant]:
-    """Yields `torch.nn.LSTM` or `torch.nn.GRU`, eager and, where that works, compiled with `torch.compile`."""
+    """Yields `torch.nn.LSTM` or `torch.nn.GRU`, on a GPU if there is one.
+
+    Eager and, where that works, compiled with `torch.compile` on a CPU, or replayed as a CUDA graph on a GPU.
+    """
     import torch
 
     torch._dynamo.reset()
     torch._dynamo.config.allow_rnn = True
     torch.manual_seed(0)
-    layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[case.cell](case.d, case.hidden, batch_first=True)
-    head = torch.nn.Linear(case.hidden, CLASSES)
-    optimizer = torch.optim.Adam([*layer.parameters(), *head.parameters()], LEARNING_RATE)
-    x = torch.randn(case.batch, case.t, case.d)
-    labels = torch.randint(0, CLASSES, (case.batch,))
+    on_gpu = torch.cuda.is_available()
+    place: dict[str, Any] = {"device": "cuda" if on_gpu else "cpu", "dtype": getattr(torch, case.dtype)}
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[case.cell]
+    layer = kind(case.d, case.hidden, batch_first=True, **place)
+    head = torch.nn.Linear(case.hidden, CLASSES, **place)
+    parameters = [*layer.parameters(), *head.parameters()]
+    optimizer = torch.optim.Adam(parameters, LEARNING_RATE, fused=on_gpu, capturable=on_gpu)
+    x = torch.randn(case.batch, case.t, case.d, **place)
+    labels = torch.randint(0, CLASSES, (case.batch,), device=place["device"])
 
     def loss() -> Any:
         return torch.nn.functional.cross_entropy(head(layer(x)[0][:, -1]), labels)
@@ -66,31 +75,47 @@ def torch_variants(case: Case) -> Iterator[Variant]:
     def outputs() -> Any:
         return layer(x)
 
-    def runner(call: Callable[[], Any]) -> Callable[[int], None]:
-        def train(steps: int) -> None:
+    def stepper(call: Callable[[], Any]) -> Callable[[], Any]:
+        def train() -> None:
+            optimizer.zero_grad()
+            call().backward()
+            optimizer.step()
+
+        return train if case.mode == "train" else torch.inference_mode()(call)
+
+    def runner(step: Callable[[], Any]) -> Callable[[int], None]:
+        def run(steps: int) -> None:
             for _ in range(steps):
-                optimizer.zero_grad()
-                call().backward()
-                optimizer.step()
+                step()
+            if on_gpu:
+                torch.cuda.synchronize()
 
-        def forward(steps: int) -> None:
-            with torch.inference_mode():
-                for _ in range(steps):
-                    call()
+        return run
 
-        return train if case.mode == "train" else forward
+    def graph() -> Callable[[], Any]:
+        step, aside = stepper(computed), torch.cuda.Stream()
+        with torch.cuda.stream(aside):  # What is captured must have run on another stream before.
+            for _ in range(3):
+                step()
+        torch.cuda.synchronize()
+        captured = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(captured):
+            step()
+        return captured.replay
 
     computed = loss if case.mode == "train" else outputs
-    yield Variant("eager", runner(computed))
-    if case.t > COMPILED_STEPS:
+    yield Variant("eager", runner(stepper(computed)))
+    if case.t > COMPILED_STEPS and not on_gpu:
         return
-    compiled, started = runner(torch.compile(computed)), time.perf_counter()
+    name, make = ("CUDA graph", graph) if on_gpu else ("compiled", lambda: stepper(torch.compile(computed)))
+    started = time.perf_counter()
     try:
+        compiled = runner(make())
         compiled(1)
     except Exception as error:  # Any kind: the compiler cannot train an LSTM, for example.
-        print(f"torch.compile of {case}: {type(error).__name__}", file=sys.stderr)
+        print(f"torch, {name}, of {case}: {type(error).__name__}", file=sys.stderr)
     else:
-        yield Variant("compiled", compiled, time.perf_counter() - started)
+        yield Variant(name, compiled, time.perf_counter() - started)
 
 
 def jax_variants(case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: tuple[int, ...]) -> Iterator[Variant]:
@@ -107,10 +132,13 @@ def jax_variants(case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: t
     import optax
     from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+    if layer is cudnn_layer and (case.cell, case.dtype) != ("lstm", "float32"):
+        return
     parameters, apply = layer(case)
     key = jax.random.key(0)
     head = jax.random.normal(key, (case.hidden, CLASSES)) / case.hidden**0.5, jnp.zeros(CLASSES)
     x, labels = jax.random.normal(key, (case.batch, case.t, case.d)), jnp.arange(case.batch) % CLASSES
+    out = jax.eval_shape(apply, parameters, x)
     optimizer = optax.adam(LEARNING_RATE)
 
     def loss(model: Any, x: Any, labels: Any) -> Any:
@@ -130,7 +158,7 @@ def jax_variants(case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: t
 
     model = (parameters, head)
     train_state = model, optimizer.init(model)
-    forward_state = parameters, jnp.zeros((case.batch, case.t, case.hidden))
+    forward_state = parameters, jnp.zeros(out.shape, out.dtype)
     step, state = (train, train_state) if case.mode == "train" else (forward, forward_state)
 
     def loop(state: Any, x: Any, labels: Any, steps: Any) -> Any:
@@ -148,8 +176,9 @@ def jax_variants(case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: t
             shardings = jax.tree.map(lambda array: array.sharding, placed)
             suffix = f", {devices} devices" if devices > 1 else ""
             ways = [("stepwise", step, ()), ("in one loop", loop, (np.int32(1),))]
-            # Stepwise only on one device: several steps in flight, each with collectives, can deadlock.
-            for name, function, more in ways[devices > 1 :]:
+            # Stepwise only on one device: several steps in flight, each with collectives, can deadlock. On a GPU a loop
+            # is as fast, and takes half a minute to compile.
+            for name, function, more in ways[devices > 1 :] if jax.default_backend() == "cpu" else ways[:1]:
                 started = time.perf_counter()
                 jitted = jax.jit(function, donate_argnums=0, out_shardings=shardings)
                 compiled = jitted.lower(placed, *inputs, *more).compile()
@@ -190,6 +219,8 @@ def rowrnn_layer(case: Case, **options: Any) -> tuple[Any, Any]:
 
     from rowrnn import CELLS, scan
 
+    if case.dtype != "float32":
+        options["compute_dtype"] = case.dtype
     return CELLS[case.cell](case.d, case.hidden, rngs=nnx.Rngs(0)), lambda cell, x: scan(cell, x, **options)[0]
 
 
@@ -203,15 +234,20 @@ def plain_layer(case: Case) -> tuple[Any, Any]:
     return rowrnn_layer(case, backend="plain")
 
 
+def cudnn_layer(case: Case) -> tuple[Any, Any]:
+    """Returns a cell and `rowrnn.scan` with cuDNN's LSTM as JAX has it."""
+    return rowrnn_layer(case, backend="cudnn")
+
+
 def nnx_layer(case: Case) -> tuple[Any, Any]:
     """Returns the parameters and the call of a `flax.nnx.RNN`."""
     import jax.numpy as jnp
     from flax import nnx
 
     cell = {"lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell}[case.cell]
-    layer = nnx.RNN(cell(case.d, case.hidden, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))
+    layer = nnx.RNN(cell(case.d, case.hidden, dtype=case.dtype, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))
     graph, parameters, rest = nnx.split(layer, nnx.Param, ...)
-    zeros = jnp.zeros((case.batch, case.hidden))
+    zeros = jnp.zeros((case.batch, case.hidden), case.dtype)
     # Given, since the default draws from a random stream stored in the module, which a jitted loop does not allow.
     carry = (zeros, zeros) if case.cell == "lstm" else zeros
     return parameters, lambda parameters, x: nnx.merge(graph, parameters, rest)(x, initial_carry=carry)

@@ -17,7 +17,7 @@ from typing import Any
 import layers
 from layers import Case, Variant
 
-CONTENDERS = ("rowrnn", "checkpoints", "torch", "flax nnx", "flax linen", "keras", "lax.scan", "floor")
+CONTENDERS = ("rowrnn", "checkpoints", "torch", "flax nnx", "flax linen", "keras", "lax.scan", "cudnn", "floor")
 
 
 class Contender:
@@ -33,6 +33,7 @@ class Contender:
         # Threads that spin while they wait would slow down the contender that is timed next. torch keeps them: it is
         # faster with them, and they sleep before the next contender starts.
         waiting = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"} if name != "torch" else {}
+        waiting["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # Contenders share the memory of a GPU.
         environment = {**os.environ, **waiting, "OMP_NUM_THREADS": str(threads), "KERAS_BACKEND": "jax"}
         self.process = subprocess.Popen(
             [sys.executable, __file__, name, str(threads)],
@@ -48,10 +49,22 @@ class Contender:
         Raises:
             RuntimeError: if the process has ended.
         """
+        self.tell(**message)
+        return self.hear()
+
+    def tell(self, **message: Any) -> None:
+        """Sends a message to the process, whose answer `hear` returns."""
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(message) + "\n")
         self.process.stdin.flush()
+
+    def hear(self) -> Any:
+        """Returns the answer to the last message.
+
+        Raises:
+            RuntimeError: if the process has ended.
+        """
+        assert self.process.stdout is not None
         answer = self.process.stdout.readline()
         if not answer:
             raise RuntimeError(
@@ -111,9 +124,9 @@ def main(name: str, threads: int) -> None:
         return serve(layers.torch_variants, answers)
     import jax
 
-    # rowrnn uses all cores on one device; the others may shard the batch.
-    devices = 1 if name in ("rowrnn", "checkpoints") else threads
-    jax.config.update("jax_num_cpu_devices", devices)
+    # On a CPU rowrnn uses all cores on one device; the others may shard the batch.
+    jax.config.update("jax_num_cpu_devices", 1 if name in ("rowrnn", "checkpoints") else threads)
+    devices = min(threads, jax.device_count())
     meshes = (1, devices) if devices > 1 else (1,)
     if name == "floor":
         return serve(lambda case: layers.floor_variants(case, meshes), answers)
@@ -121,6 +134,7 @@ def main(name: str, threads: int) -> None:
         "rowrnn": layers.rowrnn_layer,
         "checkpoints": layers.checkpointed_layer,
         "lax.scan": layers.plain_layer,
+        "cudnn": layers.cudnn_layer,
         "flax nnx": layers.nnx_layer,
         "flax linen": layers.linen_layer,
         "keras": layers.keras_layer,

@@ -34,7 +34,8 @@ from rowrnn.lab.runs.record import load_run
 CELLS, BATCHES, HIDDEN = ("lstm", "gru"), (1, 32, 128, 512), (32, 128, 256)
 MODES = ("train", "forward")
 LONG = {"batch": 64, "hidden": 64, "t": 784, "d": 1}
-PEERS = tuple(name for name in CONTENDERS if name not in ("rowrnn", "checkpoints", "floor"))
+OURS = ("rowrnn", "checkpoints", "floor")
+PEERS = tuple(name for name in CONTENDERS if name not in (*OURS, "cudnn"))
 
 PROTOCOL = {
     "train": "forward, backward and Adam of one layer and a linear head on its last output, float32",
@@ -109,15 +110,29 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "flax", "keras", "jax") if find_spec(name)}
 
 
-def measure(case: Case, contenders: Iterable[Contender], options: Options) -> dict[str, Any]:
-    """Times a case with every contender and returns medians; "checkpoints" only in training over more than 28 steps."""
+def measure(
+    case: Case, contenders: Iterable[Contender], options: Options, *, compile_together: bool = False
+) -> dict[str, Any]:
+    """Times a case with every contender and returns medians; "checkpoints" only in training over more than 28 steps.
+
+    Args:
+        case: what is computed.
+        contenders: who computes it; those without a variant of it are left out.
+        options: rounds and steps.
+        compile_together: whether all compile at the same time, which lengthens their compile times.
+    """
     long = case.t > 28 and case.mode == "train"
     peers = [peer for peer in contenders if long or peer.name != "checkpoints"]
     best: dict[str, tuple[str, int]] = {}
     compile_seconds, memory = {}, {}
+    if compile_together:
+        for peer in peers:
+            peer.tell(prepare=case._asdict())
+        prepared = {peer.name: peer.hear() for peer in peers}
+        peers = [peer for peer in peers if prepared[peer.name]]
     for peer in peers:
         timed = {}
-        for name, seconds, mib in peer.ask(prepare=case._asdict()):
+        for name, seconds, mib in prepared[peer.name] if compile_together else peer.ask(prepare=case._asdict()):
             peer.ask(variant=name, steps=2)
             once = peer.ask(variant=name, steps=1)[0]
             steps = steps_in(options.round_seconds / 2, once, options)
@@ -139,7 +154,7 @@ def measure(case: Case, contenders: Iterable[Contender], options: Options) -> di
         "rowrnn_ms": median["rowrnn"],
         "floor_ms": median["floor"],
         "checkpoints_ms": median.get("checkpoints"),
-        "peers": {name: median[name] for name in median if name in PEERS},
+        "peers": {name: median[name] for name in median if name not in OURS},
         "spreads": {name: np.percentile(times, [25, 75]).tolist() for name, times in milliseconds.items()},
         "variants": {name: variant for name, (variant, _) in best.items()},
         "compile_seconds": compile_seconds,

@@ -1,5 +1,6 @@
 """The benchmarks run, tiny, and their tables and ratios are what they say."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -122,6 +123,41 @@ def test_scan_speed_runs(monkeypatch, tmp_path):
     assert found["floor_ms"] > 0
     assert set(found["peers"]) == {"flax nnx"}
     assert (tmp_path / "run" / "ratios.png").is_file()
+
+
+@pytest.mark.slow
+def test_accelerator_runs(monkeypatch, tmp_path):
+    import accelerator
+    from layers import Case
+
+    monkeypatch.setattr(accelerator, "CELLS", {"gru": accelerator.CELLS["gru"]})
+    monkeypatch.setattr(accelerator, "cases", lambda quick: [Case("gru", 4, 8, 3, 2, "train", "bfloat16")] * 2)
+    options = accelerator.Options(1, 1e-4, 1, ("flax nnx", "lax.scan"), 1e-9, main_job=False, output=tmp_path / "none")
+    accelerator.main(options, {"quick": True})
+    none = json.loads((tmp_path / "none" / "results.json").read_text())
+    assert len(none["left_out"]) == 2
+    assert {row["backend"] for row in none["correctness"]} >= {"plain", "fused"}
+    assert all(0 < row["error"] < accelerator.BOUND for row in none["correctness"])
+    accelerator.main(dataclasses.replace(options, minutes=9, output=tmp_path / "run"), {"quick": True})
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert (results["finished"], results["left_out"]) == (True, [])
+    # Only those with products of rounded factors.
+    assert set(results["cells"][0]["peers"]) == {"flax nnx"}
+    assert results["table"][1][0] == "GRU 8, batch 4, 3 steps, train, bfloat16"
+
+
+@pytest.mark.slow
+def test_a_wrong_backend_ends_accelerator_with_code_1(monkeypatch, capsys, tmp_path):
+    import accelerator
+
+    wrong = {"cell": "gru", "backend": "fused", "precision": "highest", "error": float("nan")}
+    monkeypatch.setattr(accelerator, "check_all", lambda: [wrong])
+    monkeypatch.setattr(accelerator, "cases", lambda quick: [])
+    options = accelerator.Options(1, 1e-4, 1, ("flax nnx",), 1e-9, main_job=False, output=tmp_path / "run")
+    with pytest.raises(SystemExit) as ended:
+        accelerator.main(options, {"quick": True})
+    assert ended.value.code == 1
+    assert "fused is off by nan for gru." in capsys.readouterr().err
 
 
 def test_joined_runs_are_medians():
