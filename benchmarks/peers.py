@@ -119,9 +119,10 @@ def main(name: str, threads: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     if name == "torch":
         import torch
+        from torch_layers import torch_variants
 
         torch.set_num_threads(threads)
-        return serve(layers.torch_variants, answers)
+        return serve(torch_variants, answers)
     import jax
 
     # On a CPU rowrnn uses all cores on one device; the others may shard the batch.

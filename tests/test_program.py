@@ -54,7 +54,7 @@ def test_an_exported_model_runs_without_rowrnn(tmp_path):
         np.testing.assert_allclose(logits["one"], model(images(1)), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", thinned(KINDS, 2))
+@pytest.mark.parametrize("kind", thinned(KINDS, 3))
 def test_every_cell_can_be_exported(kind, tmp_path):
     cell = make_cell(kind)
 

@@ -21,7 +21,7 @@ REPRESENTATIVES = ("lstm", "gru", "lru")
 needs_compiler = pytest.mark.skipif(bool(native.unavailable()), reason=native.unavailable())
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 every_cell = pytest.mark.parametrize("kind", KINDS)
-some_cells = pytest.mark.parametrize("kind", thinned(KINDS, 2))
+some_cells = pytest.mark.parametrize("kind", thinned(KINDS, 3))
 fused_cell = pytest.mark.parametrize("kind", FUSED)
 representative_cell = pytest.mark.parametrize("kind", REPRESENTATIVES)
 
@@ -35,7 +35,7 @@ LOOPS = [
     ("min_gru", "parallel"),
     ("mlstm", "chunkwise"),
 ]
-every_loop = pytest.mark.parametrize(("kind", "backend"), thinned(LOOPS, 3))
+every_loop = pytest.mark.parametrize(("kind", "backend"), thinned(LOOPS, 4))
 
 ON_STEPS: dict[str, dict[str, Any]] = {
     "full, from zeros": {"given_state": False},

@@ -27,7 +27,7 @@ def images():
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
-@pytest.mark.parametrize("name", thinned(list(CELLS), 2))
+@pytest.mark.parametrize("name", thinned(list(CELLS), 3))
 def test_classifier_is_the_cell_pooled_and_one_linear_map(name, pooling, images):
     rngs = nnx.Rngs(0)
     model = random_like(Classifier(CELLS[name](8, 6, rngs=rngs), 3, pooling=pooling, rngs=rngs))

@@ -112,7 +112,7 @@ VIDEO_MODELS = {
 
 
 @pytest.mark.parametrize("context", [1, 3])
-@pytest.mark.parametrize("make", thinned(VIDEO_MODELS, 2))
+@pytest.mark.parametrize("make", thinned(VIDEO_MODELS, 3))
 def test_videos(make, context):
     cnn = FrameCNN((6, 4, 1), 4, 5, context=context, rngs=nnx.Rngs(0))
     model = randomized(lambda: make(cnn, nnx.Rngs(2)))

@@ -55,7 +55,7 @@ IN_FLOAT32 = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "backend", "options"), thinned(CASES, 2))
+@pytest.mark.parametrize(("kind", "backend", "options"), thinned(CASES, 3))
 def test_values_and_gradients_are_the_oracles(kind, backend, options):
     problem = Problem(kind, backend=backend, **options)
     with jax.enable_x64(True):
@@ -147,7 +147,7 @@ AXES_OF_ONE = {
             for name, sizes in AXES_OF_ONE.items()
             if kind in REPRESENTATIVES or name == "all=1"
         ],
-        2,
+        3,
     ),
 )
 def test_axes_of_one(kind, sizes):

@@ -199,6 +199,7 @@ def test_data_of_another_task_is_refused(task, other, tmp_path):
         study.load(options_of(task, "--data", place))
 
 
+@pytest.mark.slow
 def test_a_test_set_of_one_class_has_no_area_under_a_curve(tmp_path):
     made(tmp_path / "data", "images")
     for path in (tmp_path / "data" / "square").iterdir():
