@@ -11,7 +11,7 @@ from rowrnn.program import export
 from rowrnn.recurrence.backend_choice import default_backend, explain
 from rowrnn.recurrence.scan import scan
 from rowrnn.saving.model_file import load, save
-from rowrnn.sequence import Bidirectional, Recurrent, Stack, Transformer
+from rowrnn.sequence import Bidirectional, Recurrent, Residual, Stack, Transformer
 from rowrnn.sequence.stack import stack
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ __all__ = [
     "Order",
     "ReNet",
     "Recurrent",
+    "Residual",
     "RowGRU",
     "RowLSTM",
     "Rows",

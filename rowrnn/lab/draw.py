@@ -24,6 +24,7 @@ from rowrnn.lab.tasks.lines import pictures as lines
 from rowrnn.lab.tasks.lines import text_pictures
 from rowrnn.lab.tasks.memory import pictures as memory
 from rowrnn.lab.tasks.moving_digits import pictures as moving_digits
+from rowrnn.lab.tasks.text import pictures as text
 
 Pictures = Callable[[Record, Any], Mapping[str, Figure]]
 PICTURES: dict[str, Pictures] = {
@@ -38,6 +39,8 @@ PICTURES: dict[str, Pictures] = {
     "train_lines": text_pictures.pictures,
     "train_clips": clips.pictures,
     "train_captions": described_pictures.pictures,
+    "text": text.pictures,
+    "train_text": text.pictures,
 }
 """The function that draws the figures of each experiment; an experiment not listed has learning curves only."""
 SENTENCES: dict[str, Mapping[str, str]] = {
@@ -52,6 +55,8 @@ SENTENCES: dict[str, Mapping[str, str]] = {
     "train_lines": text_pictures.SENTENCES,
     "train_clips": clips.SENTENCES,
     "train_captions": described_pictures.SENTENCES,
+    "text": text.SENTENCES,
+    "train_text": text.SENTENCES,
 }
 """What to look for in the figures of each experiment, by name; "film" is also that of "film_gru"."""
 ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = {"moving_digits": moving_digits.animations}

@@ -1,10 +1,11 @@
-"""Models: classifiers of images and videos, an image captioner, a video forecaster and a handwriting reader."""
+"""Models: classifiers of images and videos, a captioner, a video forecaster, a reader of lines, a language model."""
 
 from rowrnn.models.captioner import Captioner
 from rowrnn.models.cnn import CNN
 from rowrnn.models.crnn import CRNN
 from rowrnn.models.forecaster import Forecaster
 from rowrnn.models.frame_cnn import FrameCNN
+from rowrnn.models.language_model import LanguageModel
 from rowrnn.models.line_reader import LineReader
 from rowrnn.models.row_classifier import Classifier
 from rowrnn.models.scan_classifier import ScanClassifier
@@ -18,6 +19,7 @@ __all__ = [
     "Forecaster",
     "FrameAverage",
     "FrameCNN",
+    "LanguageModel",
     "LineReader",
     "ScanClassifier",
     "VideoClassifier",

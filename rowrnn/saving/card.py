@@ -16,7 +16,7 @@ class Card:
     """Description of a saved model.
 
     Args:
-        task: what the model does: "images", "lines", "clips" or "captions"; "" for anything else.
+        task: what the model does: "images", "lines", "clips", "captions" or "text"; "" for anything else.
         title: its name in a sentence.
         preprocessing: what is done to an image before the model sees it; None where it takes arrays as they are.
         inputs: the arrays that the model takes, as "float32[b,28,28,1]"; letters are free sizes.
@@ -27,7 +27,9 @@ class Card:
         beam: strings that a line reader's search keeps after each step.
         language_weight: factor of the language model's log-probabilities in that search.
         length_bonus: what that search adds for each character.
-        vocabulary: words of a captioner, in the order of their ids.
+        vocabulary: words of a captioner, or symbols of a language model, in the order of their ids.
+        unit: what a symbol of a language model is, "character" or "word".
+        context: number of symbols that a language model read at once in training.
         frames_per_second: of the clips that it was trained on.
         most_frames: frames of the longest clips that it was trained on; of longer ones it gets so many, evenly spaced.
         data: what it was trained on, in words.
@@ -54,6 +56,8 @@ class Card:
     language_weight: float = 0.0
     length_bonus: float = 0.0
     vocabulary: tuple[str, ...] = ()
+    unit: str = ""
+    context: int | None = None
     frames_per_second: float | None = None
     most_frames: int | None = None
     data: str = ""
@@ -119,7 +123,7 @@ def _fits(value: Any, default: Any, name: str) -> bool:
     match name:
         case "preprocessing":
             return value is None or isinstance(value, Preprocessing)
-        case "frames_per_second" | "most_frames" | "parameters":
+        case "frames_per_second" | "most_frames" | "context" | "parameters":
             return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     if isinstance(default, tuple):
         return isinstance(value, tuple) and all(isinstance(part, str) for part in value)

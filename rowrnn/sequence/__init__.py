@@ -7,7 +7,8 @@ are those of `rowrnn.scan`: `lengths`, `mask`, `resets`, `hold_outputs`, `return
 
 from rowrnn.sequence.bidirectional import Bidirectional
 from rowrnn.sequence.recurrent import Recurrent
+from rowrnn.sequence.residual import Residual
 from rowrnn.sequence.stack import Stack
 from rowrnn.sequence.transformer import Transformer
 
-__all__ = ["Bidirectional", "Recurrent", "Stack", "Transformer"]
+__all__ = ["Bidirectional", "Recurrent", "Residual", "Stack", "Transformer"]

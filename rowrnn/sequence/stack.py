@@ -22,6 +22,7 @@ from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence.bidirectional import Bidirectional
 from rowrnn.sequence.noise import split_key
 from rowrnn.sequence.recurrent import Recurrent
+from rowrnn.sequence.residual import Residual
 from rowrnn.typing import Outputs, State
 
 Connection = Literal["plain", "residual", "skip"]
@@ -31,7 +32,8 @@ class Stack(nnx.Module):
     """Stack of recurrent layers. Its state is a tuple of the states of the layers.
 
     Args:
-        layers: `Recurrent`, `Bidirectional` or `Stack`, from the bottom up; a cell is wrapped in `Recurrent`.
+        layers: `Recurrent`, `Bidirectional`, `Residual` or `Stack`, from the bottom up; a cell is wrapped in
+            `Recurrent`.
         dropout: probability with which a feature between two layers is dropped in training.
         variational: whether the same features are dropped at all steps of a sequence (Gal & Ghahramani 2016).
         connection: "plain"; "residual": the input of every layer whose input and output have one size is added to its
@@ -59,7 +61,7 @@ class Stack(nnx.Module):
             raise ValueError("A stack has at least one layer.")
         layers = [Recurrent(layer) if isinstance(layer, Cell) else layer for layer in layers]
         for layer in layers:
-            if not isinstance(layer, Recurrent | Bidirectional | Stack):
+            if not isinstance(layer, Recurrent | Bidirectional | Residual | Stack):
                 check_cell("Stack", layer)
         beside = layers[0].features if connection == "skip" else 0
         for number, (below, above) in enumerate(pairwise(layers), 1):

@@ -12,6 +12,7 @@ from rowrnn.recurrence.arguments import check_rate, check_sequence, valid_steps
 from rowrnn.recurrence.masking import forward_fill, zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence.noise import split_key
+from rowrnn.sequence.residual import FeedForward
 from rowrnn.typing import Hidden, Outputs
 
 OPTIONS = ("lengths", "mask", "hold_outputs")
@@ -49,16 +50,15 @@ class Block(nnx.Module):
 
     def __init__(self, width: int, heads: int, expansion: int, dropout: float, *, rngs: nnx.Rngs) -> None:
         self.heads, self.size = heads, -(-width // heads)
-        self.norms = nnx.List([nnx.LayerNorm(width, rngs=rngs) for _ in range(2)])
+        self.norm = nnx.LayerNorm(width, rngs=rngs)
         self.projection = nnx.Linear(width, 3 * heads * self.size, rngs=rngs)
         self.merge = nnx.Linear(heads * self.size, width, rngs=rngs)
-        self.up = nnx.Linear(width, expansion * width, rngs=rngs)
-        self.down = nnx.Linear(expansion * width, width, rngs=rngs)
+        self.feed_forward = FeedForward(width, expansion, dropout, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
 
     def project(self, x: Float[Array, "b t width"]) -> tuple[Array, Array, Array]:
         """Computes queries, keys and values, each `[b, t, heads, size]`."""
-        projected = self.projection(self.norms[0](x)).reshape(*x.shape[:2], 3, self.heads, self.size)
+        projected = self.projection(self.norm(x)).reshape(*x.shape[:2], 3, self.heads, self.size)
         return projected[:, :, 0], projected[:, :, 1], projected[:, :, 2]
 
     def add(
@@ -66,11 +66,9 @@ class Block(nnx.Module):
     ) -> Float[Array, "b t width"]:
         """Adds what attention found, and then the linear maps."""
         keys = split_key(key, 2)
-        x = x + self._drop(self.merge(found.reshape(*x.shape[:2], -1)), keys[0])
-        return x + self._drop(self.down(nnx.gelu(self.up(self.norms[1](x)))), keys[1])
-
-    def _drop(self, x: Array, key: Array | None) -> Array:
-        return self.dropout(x, deterministic=key is None, rngs=key)
+        merged = self.merge(found.reshape(*x.shape[:2], -1))
+        x = x + self.dropout(merged, deterministic=key is None, rngs=keys[0])
+        return self.feed_forward(x, keys[1])
 
 
 class Transformer(nnx.Module):
@@ -126,21 +124,21 @@ class Transformer(nnx.Module):
         self,
         x: ArrayLike,
         *,
-        initial_state: None = None,
+        initial_state: TransformerState | None = None,
         key: Key[Array, ""] | None = None,
         **options: Unpack[ScanOptions],
-    ) -> tuple[Outputs, None]:
+    ) -> tuple[Outputs, TransformerState | None]:
         """Computes the outputs of all steps of sequences `[b, t, features]`.
 
         Args:
             x: sequences.
-            initial_state: None: from a state a Transformer goes on by `step`.
+            initial_state: state of a causal Transformer, from which it goes on step by step.
             key: random key of dropout, in training.
             options: the options `lengths`, `mask` and `hold_outputs` of `rowrnn.scan`. Steps that are not valid are not
-                attended to, and have no place.
+                attended to, and have no place; with a state all steps are valid.
 
         Returns:
-            Outputs `[b, t, width]`, and None in place of a state.
+            Outputs `[b, t, width]`, and the state after them; None where none was given.
 
         Raises:
             ValueError: if a shape does not fit, there are more steps than places, or an option is given.
@@ -148,11 +146,14 @@ class Transformer(nnx.Module):
         """
         x = jnp.asarray(x)
         check_sequence(x, self.features, 1)
-        given = {"initial_state": initial_state, **options}
-        given = {name: value for name, value in given.items() if value is not None and value is not False}
-        unknown = [name for name in given if name not in OPTIONS]
+        given = {name: value for name, value in options.items() if value is not None and value is not False}
+        known = OPTIONS if initial_state is None else ()
+        unknown = [name for name in given if name not in known]
         if unknown:
-            raise ValueError(f"A Transformer has the options {', '.join(OPTIONS)} of scan, not {', '.join(unknown)}.")
+            has = f"A Transformer has the options {', '.join(OPTIONS)} of scan" if known else "With a state it has none"
+            raise ValueError(f"{has}, not {', '.join(unknown)}.")
+        if initial_state is not None:
+            return self._steps(initial_state, x)
         if self.longest is not None and x.shape[1] > self.longest:
             raise ValueError(f"This Transformer has {self.longest} places, and was given {x.shape[1]} steps.")
         _, valid = valid_steps(x, options.get("lengths"), options.get("mask"))
@@ -208,6 +209,10 @@ class Transformer(nnx.Module):
             h = block.add(h, jax.nn.dot_product_attention(query, keys, values, mask=seen))
         keys, values = zip(*cached, strict=True)
         return TransformerState(keys, values, at + 1), self.norm(h)[:, 0]
+
+    def _steps(self, state: TransformerState, x: Float[Array, "b t d"]) -> tuple[Outputs, TransformerState]:
+        state, outputs = jax.lax.scan(self.step, state, jnp.swapaxes(x, 0, 1))
+        return jnp.swapaxes(outputs, 0, 1), state
 
     def _places(self, numbers: Int[Array, "*n"], dtype: DTypeLike) -> Float[Array, "*n width"]:
         """Returns the vector of each place: learned, or sines and cosines of wave lengths from 2π to 2π · `SLOWEST`."""

@@ -11,7 +11,20 @@ import pytest
 from flax import nnx
 
 import rowrnn
-from rowrnn import CELLS, Bidirectional, ConvGRU, ConvLSTM, ImageScan, Order, ProjectedLSTM, Recurrent, ReNet, Stack
+from rowrnn import (
+    CELLS,
+    Bidirectional,
+    ConvGRU,
+    ConvLSTM,
+    ImageScan,
+    Order,
+    ProjectedLSTM,
+    Recurrent,
+    ReNet,
+    Residual,
+    Stack,
+    Transformer,
+)
 from rowrnn.decoding.sentences import SpecialTokens
 from rowrnn.errors import InputError
 from rowrnn.image.orders import ORDERS
@@ -22,6 +35,7 @@ from rowrnn.models import (
     Forecaster,
     FrameAverage,
     FrameCNN,
+    LanguageModel,
     LineReader,
     ScanClassifier,
     VideoClassifier,
@@ -50,6 +64,8 @@ LAYERS = {
     "bidirectional": lambda: Bidirectional(gru(), gru(), merge="sum"),
     "stack": lambda: Stack([gru(), Bidirectional(gru(4), gru(4))], dropout=0.5, variational=True),
     "scan": lambda: ImageScan(gru(4), "diagonal"),
+    "residual": lambda: Stack([Residual(gru(3), expansion=2, dropout=0.1, rngs=RNGS), gru()]),
+    "transformer": lambda: Transformer(3, 4, causal=True, rngs=RNGS),
     "patches": lambda: ImageScan(gru(4), "pixels", patch=(2, 2)),
     "renet": lambda: ReNet(1, 3, (2, 2), cell=rowrnn.LSTM, rngs=RNGS),
     "conv lstm": lambda: ConvLSTM(1, 2, (3, 5), rngs=RNGS),
@@ -77,6 +93,7 @@ MODELS = {
     "captions": lambda: Captioner(
         rowrnn.GRU, 4, shape=(8, 8, 1), words=7, longest=4, tokens=SpecialTokens(0, 1, 2), channels=8, rngs=RNGS
     ),
+    "language": lambda: LanguageModel(Residual(gru(3), rngs=RNGS), 5, dropout=0.1, rngs=RNGS),
     "forecast": lambda: Forecaster(rowrnn.ConvGRU, 4, shape=(8, 8, 1), patch=4, rngs=RNGS),
 }
 

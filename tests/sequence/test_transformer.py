@@ -12,6 +12,7 @@ from rowrnn import ImageScan
 from rowrnn.models import ScanClassifier
 from rowrnn.sequence import Transformer
 from tests.helpers import oracle
+from tests.helpers.equations import gelu, linear, norm, numbers_of
 from tests.helpers.problem import random_like
 
 BATCH, STEPS, FEATURES, WIDTH, HEADS = 2, 5, 3, 6, 2
@@ -21,26 +22,6 @@ LENGTHS = np.array([5, 3])
 def made(dtype=jnp.float32, **options):
     model = Transformer(FEATURES, WIDTH, heads=HEADS, expansion=2, rngs=nnx.Rngs(0), **options)
     return jax.tree.map(lambda a: a.astype(dtype), random_like(model))
-
-
-def numbers_of(model):
-    """Parameters by their names, in float64."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(model)
-    name = [jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value") for path, _ in flat]
-    return dict(zip(name, [np.asarray(leaf, np.float64) for _, leaf in flat], strict=True))
-
-
-def norm(x, p, name):
-    centred = x - x.mean()
-    return p[f"{name}.scale"] * centred / np.sqrt((centred * centred).mean() + 1e-6) + p[f"{name}.bias"]
-
-
-def linear(x, p, name):
-    return x @ p[f"{name}.kernel"] + p[f"{name}.bias"]
-
-
-def gelu(x):
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
 def sinusoids(at):
@@ -56,7 +37,7 @@ def expected(p, x, lengths, *, causal, blocks=2):
         h = [linear(x[n, t], p, "embed") + places[t] for t in range(length)]
         for b in range(blocks):
             name, size = f"blocks.{b}", WIDTH // HEADS
-            projected = [linear(norm(step, p, f"{name}.norms.0"), p, f"{name}.projection") for step in h]
+            projected = [linear(norm(step, p, f"{name}.norm"), p, f"{name}.projection") for step in h]
             parts = [step.reshape(3, HEADS, size) for step in projected]
             for t in range(length):
                 found = []
@@ -66,8 +47,8 @@ def expected(p, x, lengths, *, causal, blocks=2):
                     share = np.exp(scores) / np.exp(scores).sum()
                     found.append(sum(w * parts[s][2, head] for w, s in zip(share, seen, strict=True)))
                 h[t] = h[t] + linear(np.concatenate(found), p, f"{name}.merge")
-                between = gelu(linear(norm(h[t], p, f"{name}.norms.1"), p, f"{name}.up"))
-                h[t] = h[t] + linear(between, p, f"{name}.down")
+                between = gelu(linear(norm(h[t], p, f"{name}.feed_forward.norm"), p, f"{name}.feed_forward.up"))
+                h[t] = h[t] + linear(between, p, f"{name}.feed_forward.down")
         for t in range(length):
             outputs[n, t] = norm(h[t], p, "norm")
     return outputs
@@ -108,6 +89,13 @@ def test_a_causal_transformer_computes_the_same_step_by_step(longest):
     last, outputs = jax.jit(lambda m, s, x: jax.lax.scan(m.step, s, jnp.swapaxes(x, 0, 1)))(model, state, x)
     np.testing.assert_allclose(jnp.swapaxes(outputs, 0, 1), whole, rtol=0, atol=1e-5)
     assert last.position.tolist() == [STEPS] * BATCH
+    # Called with a state, it goes on from there.
+    first, begun = model(x[:, :2], initial_state=state)
+    then, ended = model(x[:, 2:], initial_state=begun)
+    np.testing.assert_allclose(jnp.concatenate([first, then], axis=1), whole, rtol=0, atol=1e-5)
+    assert ended.position.tolist() == [STEPS] * BATCH
+    with pytest.raises(ValueError, match="With a state it has none, not lengths"):
+        model(x, initial_state=state, lengths=LENGTHS)
     with pytest.raises(ValueError, match="causal Transformer"):
         made().initial_state(x[:, 0], 4)
     if longest is not None:

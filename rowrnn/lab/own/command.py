@@ -14,6 +14,7 @@ TASKS: Mapping[str, tuple[str, str]] = {
     "lines": ("OwnLines", "reads lines of text"),
     "clips": ("OwnClips", "tells the classes of clips apart"),
     "captions": ("OwnCaptions", "describes images in words"),
+    "text": ("OwnText", "goes on with text"),
 }
 """The study of each task, in the module of the task's name, and what its model does."""
 

@@ -59,6 +59,16 @@ class LineData(CaptionData):
 
 
 @dataclass(frozen=True)
+class TextData(LineData):
+    """Text alone."""
+
+    data: str = ""
+    """The text: a file, or a folder of .txt files, those of a split named after it, as train.txt."""
+    split_by: Hidden[str | None] = None
+    text_column: Hidden[str | None] = None
+
+
+@dataclass(frozen=True)
 class OwnTraining(TrainingOptions):
     """A training on all own files."""
 

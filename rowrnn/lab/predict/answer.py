@@ -12,6 +12,8 @@ from jaxtyping import Float
 
 from rowrnn.errors import InputError
 
+LENGTH, TEMPERATURE = 500, 0.8
+"""Symbols that a text goes on for, and how daring they are."""
 OTHERS = 2  # further answers that are told
 UNSURE_BELOW = 0.7
 """Probability below which an answer is marked as unsure."""
@@ -39,7 +41,8 @@ class Answer:
 
     def unsure(self, below: float = UNSURE_BELOW) -> bool:
         """Returns whether there is an answer whose probability is below a bound, or an empty one."""
-        return not self.error and (self.probability < below or not self.answer)
+        written = "prompt" in self.details  # A text that goes on is not right or wrong.
+        return not self.error and not written and (self.probability < below or not self.answer)
 
     def flat(self, below: float = UNSURE_BELOW) -> dict[str, Any]:
         """Returns the answer as a dict for JSON."""

@@ -9,15 +9,15 @@ from typing import Any
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
-from rowrnn.lab.predict.answer import UNSURE_BELOW, Answer, as_csv, as_json, rows_of, shown
+from rowrnn.lab.predict.answer import LENGTH, TEMPERATURE, UNSURE_BELOW, Answer, as_csv, as_json, rows_of, shown
 from rowrnn.lab.predict.files import items_of
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.saving.card import Card
 from rowrnn.saving.model_file import load
 
-MEDIA = {"images": "pictures", "lines": "pictures", "clips": "clips", "captions": "pictures"}
+MEDIA = {"images": "pictures", "lines": "pictures", "clips": "clips", "captions": "pictures", "text": "texts"}
 """What the files of each task are; the module of its name answers."""
-NEEDED = {"clips": "logits_by_frame", "captions": "beam"}
+NEEDED = {"clips": "logits_by_frame", "captions": "beam", "text": "generate"}
 """Methods by which models of a task are told from others."""
 STANDARD_OUTPUT = Path("-")
 
@@ -33,6 +33,8 @@ class Wish:
         csv: file for the answers as CSV; "-" is the standard output.
         draw: folder for pictures.
         unsure_below: probability below which an answer is marked as unsure.
+        length: number of symbols that a text goes on for.
+        temperature: of writing: below 1 what is probable, at 0 the most probable symbol.
     """
 
     name: str | None = None
@@ -41,6 +43,8 @@ class Wish:
     csv: Path | None = None
     draw: Path | None = None
     unsure_below: float = UNSURE_BELOW
+    length: int = LENGTH
+    temperature: float = TEMPERATURE
 
 
 def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
@@ -59,10 +63,15 @@ def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
         raise InputError(f"--unsure-below is {wish.unsure_below}; expected a probability from 0 to 1.")
     if wish.json == wish.csv == STANDARD_OUTPUT:
         raise InputError("--json and --csv both are -, the standard output; expected one of them there.")
+    if wish.length < 1 or not wish.temperature >= 0:
+        raise InputError(
+            f"--length is {wish.length} and --temperature {wish.temperature}; expected at least 1 and at least 0."
+        )
     model, card = load(path, wish.name, wish.seed)
     module = _module_of(path, model, card)
     items = items_of(files, MEDIA[card.task])
-    answers: list[Answer] = module.answer(model, card, items)
+    how = {"length": wish.length, "temperature": wish.temperature} if card.task == "text" else {}
+    answers: list[Answer] = module.answer(model, card, items, **how)
     if all(answer.error for answer in answers):
         raise InputError(" ".join(answer.error for answer in answers[:3]))
     texts = [(wish.json, as_json), (wish.csv, as_csv)]
@@ -71,7 +80,7 @@ def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
             _write(place, text(answers, wish.unsure_below))
     if STANDARD_OUTPUT not in (wish.json, wish.csv):
         _print(answers, wish.unsure_below)
-    if wish.draw is not None:
+    if wish.draw is not None and hasattr(module, "picture_of"):
         _draw(module, model, card, items, answers, wish.draw)
     return answers
 
@@ -107,7 +116,10 @@ def _print(answers: Sequence[Answer], below: float) -> None:
     from rowrnn.lab.report.tables import plain_table  # Imported only where used.
     from rowrnn.lab.report.terminal import terminal
 
-    terminal().print(plain_table(rows_of(answers, below), words=("file", "answer", "or")))
+    if all("prompt" in answer.details or answer.error for answer in answers):
+        print("\n\n".join(f"{answer.details['prompt']}{answer.answer}" for answer in answers if not answer.error))
+    else:
+        terminal().print(plain_table(rows_of(answers, below), words=("file", "answer", "or")))
     for answer in answers:
         if answer.error:
             print(shown(answer.error), file=sys.stderr)

@@ -14,15 +14,18 @@ from rowrnn.lab.data.listing import Item, Unreadable
 from rowrnn.lab.data.sources.files import CLIPS, PICTURES, is_frames, look, some, suffix, walk
 
 STANDARD_INPUT = "-"
+TEXTS = {".txt"}
+ENDINGS = {"pictures": PICTURES, "clips": CLIPS, "texts": TEXTS}
 
 
 def items_of(names: Sequence[str], medium: str) -> list[Item]:
     """Returns the files that names stand for, each once, in the order given; those of a folder as a person sorts them.
 
     Args:
-        names: files, folders (all pictures, or all clips, below them are meant; of clips, a folder of frames is one),
+        names: files, folders (all pictures, or all clips, below them are meant; of clips, a folder of frames is one;
+            the texts in them),
             patterns as `scans/*.png`, or "-" for one file on standard input.
-        medium: "pictures" or "clips".
+        medium: "pictures", "clips" or "texts".
 
     Raises:
         InputError: if no name is given, or a folder cannot be read.
@@ -45,7 +48,7 @@ def _items(name: str, medium: str) -> list[Item]:
     if path.is_dir():
         found = _in_folder(path, medium)
         if not found:
-            endings = ", ".join(sorted(PICTURES if medium == "pictures" else CLIPS))
+            endings = ", ".join(sorted(ENDINGS[medium]))
             return [_unreadable(name, f"There are no {medium} in {name}; expected files that end in {endings}.")]
         return [Item(str(p), p) for p in found]
     if path.exists():  # a pipe, too
@@ -63,6 +66,8 @@ def _items(name: str, medium: str) -> list[Item]:
 def _of_kind(item: Item, path: Path, medium: str) -> Item:
     """Returns the item, or one that says that its file is of the other kind, by its suffix."""
     ending = suffix(path)
+    if medium == "texts" and ending in CLIPS | PICTURES:
+        return _unreadable(item.name, f"{item.name} is no text, and this model goes on with text.")
     if medium == "pictures" and ending in CLIPS - PICTURES:
         return _unreadable(item.name, f"{item.name} is a clip, and this model is asked about pictures.")
     if medium == "clips" and ending in PICTURES - CLIPS:
@@ -80,6 +85,8 @@ def _unreadable(name: str, message: str) -> Item:
 
 def _in_folder(folder: Path, medium: str) -> list[Path]:
     """Returns the pictures or clips of a folder; names the media of the other kind that are passed over."""
+    if medium == "texts":
+        return [path for path in look(folder).files if suffix(path) in TEXTS]
     if medium == "clips" and is_frames(folder):
         return [folder]
     tree = walk(folder)

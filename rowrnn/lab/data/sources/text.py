@@ -7,7 +7,7 @@ from rowrnn.lab.data.sources.files import look, suffix
 from rowrnn.lab.data.sources.splits import split_of
 
 
-def read_text(place: str | Path) -> dict[str, str]:
+def read_texts(place: str | Path) -> dict[str, str]:
     """Reads text by split; files whose names begin with no split are "train", one after the other.
 
     Raises:

@@ -6,7 +6,7 @@ import pytest
 from rowrnn.errors import InputError
 from rowrnn.lab.data.sources.arrays import read_arrays
 from rowrnn.lab.data.sources.series import read_series
-from rowrnn.lab.data.sources.text import read_text
+from rowrnn.lab.data.sources.text import read_texts
 
 IMAGES, LABELS = np.arange(24, dtype=np.uint8).reshape(6, 2, 2), np.arange(6)
 
@@ -101,17 +101,17 @@ def test_broken_series_are_refused(tmp_path, content, message):
 
 def test_text_of_a_file_and_of_a_folder(tmp_path):
     (tmp_path / "b.txt").write_text("\ufeffzwei ü", encoding="utf-8")
-    assert read_text(tmp_path / "b.txt") == {"train": "zwei ü"}
+    assert read_texts(tmp_path / "b.txt") == {"train": "zwei ü"}
     (tmp_path / "a.txt").write_text("eins", encoding="utf-8")
     (tmp_path / "test.txt").write_text("drei", encoding="utf-8")
-    assert read_text(tmp_path) == {"train": "eins\nzwei ü", "test": "drei"}
+    assert read_texts(tmp_path) == {"train": "eins\nzwei ü", "test": "drei"}
 
 
 def test_broken_text_is_refused(tmp_path):
     with pytest.raises(InputError, match="There is no text in"):
-        read_text(tmp_path)
+        read_texts(tmp_path)
     with pytest.raises(InputError, match="no file or folder"):
-        read_text(tmp_path / "nope.txt")
+        read_texts(tmp_path / "nope.txt")
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(InputError, match=r"a.txt cannot be read as UTF-8 text"):
-        read_text(tmp_path)
+        read_texts(tmp_path)

@@ -1,0 +1,68 @@
+"""What a trained language model can do: its scores on the test text, its speed, and a sample."""
+
+import math
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from rowrnn.lab.experiment.contender import Examined, Trial
+from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.tasks.text.examples import TextSet
+from rowrnn.lab.tasks.text.task import nats, nats_carried, written
+from rowrnn.saving.card import Card
+from rowrnn.sequence.transformer import Transformer
+
+SAMPLE = 600
+"""Symbols of the sample, which the speed of writing is measured on."""
+PROMPT = 64
+TEMPERATURE = 0.8
+
+PROTOCOL = {
+    "log_likelihood": "mean log-likelihood of a symbol of the validation text in nats, given at least half a context "
+    "before it; it chooses the epoch",
+    "test": "scored once, at the end, on the whole test text",
+    "nats": "mean cross-entropy of a symbol of the test text, given at least half a context before it; bits: the same, "
+    "÷ ln 2",
+    "nats_carried": "of recurrent models: the test text is read from its beginning to its end, and all of it is before",
+    "sample": f"of the first seed: {SAMPLE} symbols at the temperature {TEMPERATURE} after the first {PROMPT} of the "
+    "test text",
+    "symbols_per_second": "written one by one, one text, compilation apart",
+}
+
+
+def examined(trial: Trial, data: TextSet) -> Examined:
+    """Scores a language model on the test text, and lets it write."""
+    of_each = trial.evaluate(nats, data.judged("test"))
+    half = of_each.shape[2] // 2
+    scored = of_each[:, :, half:].mean(axis=(1, 2))
+    scores: dict[str, Any] = {"nats": interval(scored), "bits": interval(scored / math.log(2))}
+    models = [jax.tree.map(lambda a, n=n: a[n], trial.models) for n in range(trial.row.seeds)]
+    if not isinstance(models[0].layer, Transformer):
+        scores["nats_carried"] = interval([nats_carried(model, data.texts["test"]) for model in models])
+    prompt = data.texts["test"][:PROMPT]
+    for _ in range(2):  # The first call compiles.
+        started = time.perf_counter()
+        sample, _ = written(models[0], prompt, SAMPLE, jax.random.key(0), temperature=TEMPERATURE, context=data.context)
+        seconds = time.perf_counter() - started
+    scores |= {"symbols_per_second": SAMPLE / seconds, "sample": data.symbols.decode(sample)}
+    return Examined(scores, {"nats": of_each.mean(axis=1)}, (np.zeros((1, data.context), np.int32),), call=logits_of)
+
+
+def card(trial: Trial, data: TextSet) -> Card:
+    """Returns the card of a language model."""
+    return Card(
+        task="text",
+        title=trial.contender.title,
+        inputs=("int32[b,t]",),
+        vocabulary=data.symbols.known,
+        unit=data.symbols.unit,
+        context=data.context,
+        data=data.source,
+    )
+
+
+def logits_of(model: Any, symbols: Any) -> Any:
+    """Returns the logits of the symbol after each."""
+    return model(symbols)[0]

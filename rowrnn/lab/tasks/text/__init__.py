@@ -1,0 +1,1 @@
+"""Text: the next character or word, and writing that goes on."""
