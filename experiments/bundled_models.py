@@ -47,8 +47,12 @@ class Recipe:
 
 
 DIGITS = ("--data", "mnist", "--params", "30000", "--epochs", "20", "--seeds", "3", "--batch", "64")
+FASHION = (
+    *("--data", "fashion_mnist", "--params", "90000", "--epochs", "40", "--seeds", "3", "--averaging", "0.999"),
+    *("--batch", "128", "--shift", "1", "--rotation", "5", "--shear", "0.05"),
+)
 HANDWRITING = (
-    *("--epochs", "20", "--batch", "12", "--optimizer", "muon", "--learning-rate", "8e-3", "--dropout", "0.2"),
+    *("--epochs", "60", "--batch", "12", "--optimizer", "muon", "--learning-rate", "8e-3", "--dropout", "0.2"),
     *("--slant", "0.15", "--elastic", "0.7", "--language-weight", "0.5", "--length-bonus", "1.25"),
 )
 MNIST = {
@@ -62,7 +66,7 @@ MODELS: dict[str, Recipe] = {
     "mnist_row_gru": Recipe(arguments=("--model", "gru", *DIGITS), **MNIST),
     "fashion_row_gru": Recipe(
         "images",
-        ("--data", "fashion_mnist", "--model", "gru", "--params", "80000", "--epochs", "30", "--seeds", "3"),
+        ("--model", "gru", *FASHION),
         "Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, Zalando SE), 60,000 pictures of clothes, 28x28",
         "MIT",
         "to try a model on grey pictures of single clothes, light on dark; not for photographs",
