@@ -51,11 +51,11 @@ PROTOCOL = {
     "precision": "of products in float32, `jax.default_matmul_precision`; by default a GPU rounds the factors to TF32",
     "bound": f"a backend counts as right below {BOUND} at the precision highest",
     "ms": "milliseconds of a step, median over rounds; train: forward, backward and Adam of one layer and a linear "
-    "head; forward: all outputs of one layer; each contender in its fastest way",
-    "peers": "torch: cuDNN, eager or as a CUDA graph; cudnn: cuDNN's LSTM as `jax.experimental.rnn` has it",
+    "head; forward: all outputs of one layer; torch in its faster way",
+    "contenders": "torch: cuDNN, eager or as a CUDA graph; cudnn: cuDNN's LSTM as `jax.experimental.rnn` has it",
     "bfloat16": "rowrnn rounds the factors of products only; torch computes and stores everything in bfloat16; flax "
     "computes in bfloat16",
-    "main_job": "experiments/mnist_rows.py with its defaults: seconds of the whole process",
+    "main_job_seconds": "experiments/mnist_rows.py with its defaults: seconds of the whole process",
 }
 
 

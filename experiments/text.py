@@ -4,9 +4,9 @@ Language models of one number of parameters read text character by character, or
 what passes from one symbol to the next in their residual blocks: the state of an LSTM, a GRU or a cell that is linear
 over time, or attention.
 
-    python experiments/text.py --data tinyshakespeare.txt           an hour on 2 cores
-    python experiments/text.py --data tinyshakespeare.txt --full    the committed results: hours, three seeds
-    python experiments/text.py --data tinyshakespeare.txt --quick   4 minutes: a small GRU
+    python experiments/text.py --data tinyshakespeare.txt           one seed of each
+    python experiments/text.py --data tinyshakespeare.txt --full    three seeds of each
+    python experiments/text.py --data tinyshakespeare.txt --quick   minutes: a small GRU
 """
 
 from dataclasses import dataclass

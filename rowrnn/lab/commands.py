@@ -13,7 +13,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.experiment.command_line import exit_on_error
 from rowrnn.lab.experiment.option_checks import KnownNames, did_you_mean
 from rowrnn.lab.own.command import TASKS, train
-from rowrnn.lab.predict.answer import LENGTH, TEMPERATURE, UNSURE_BELOW
+from rowrnn.lab.predict.answer import UNSURE_BELOW
 from rowrnn.lab.report.comparison import MODEL_WORDS, compare_runs, draw_curves, read_named
 from rowrnn.lab.report.overview import WORDS, Order, State, as_json, find_runs, overview
 from rowrnn.lab.report.page import PAGE, Format
@@ -141,8 +141,8 @@ def predict(
     csv: Path | None = None,
     draw: Path | None = None,
     unsure_below: float = UNSURE_BELOW,
-    length: int = LENGTH,
-    temperature: float = TEMPERATURE,
+    length: int | None = None,
+    temperature: float | None = None,
 ) -> None:
     """Asks a trained model about files, and prints a table of its answers; exits with 1 if a file has none.
 
@@ -155,8 +155,9 @@ def predict(
         csv: write the answers there as CSV; - for the standard output, instead of the table.
         draw: write a picture for each answer to this folder.
         unsure_below: answers with a lower probability are marked as unsure.
-        length: of a language model: characters or words that a text goes on for.
-        temperature: of a language model: below 1 it writes what is probable, at 0 the most probable.
+        length: of a language model: characters or words that a text goes on for, 500 where not given.
+        temperature: of a language model: below 1 it writes what is probable, at 0 the most probable; 0.8 where
+            not given.
     """
     from rowrnn.lab.predict.command import Wish, tell  # Imported only where used.
 

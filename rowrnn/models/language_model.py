@@ -7,7 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
+from rowrnn.cells import Cell
 from rowrnn.recurrence.arguments import check_rate
+from rowrnn.sequence.noise import split_key
+from rowrnn.sequence.recurrent import Recurrent
 from rowrnn.sequence.transformer import Transformer
 
 Symbols = Int[Array, "b t"]
@@ -22,20 +25,25 @@ class LanguageModel(nnx.Module):
 
     Args:
         layer: a layer over vectors that sees no later step: `Recurrent`, a `Stack` of `Recurrent` or `Residual`, or a
-            causal `Transformer`.
+            causal `Transformer`; a cell is wrapped in `Recurrent`.
         symbols: number of different symbols.
         dropout: probability with which a feature that enters or leaves the layer is dropped in training.
         rngs: random streams; the initial parameters use "params".
 
     Raises:
-        ValueError: if there are fewer than two symbols, `dropout` is not in [0, 1), or a Transformer is not causal.
+        ValueError: if there are fewer than two symbols, `dropout` is not in [0, 1), or the layer sees later
+                steps or images.
     """
 
     def __init__(self, layer: Any, symbols: int, *, dropout: float = 0.0, rngs: nnx.Rngs) -> None:
         if symbols < 2:
             raise ValueError(f"A language model tells at least 2 symbols apart, not {symbols}.")
-        if isinstance(layer, Transformer) and not layer.causal:
-            raise ValueError("A language model sees no later symbol: make its Transformer with causal=True.")
+        if isinstance(layer, Cell):
+            layer = Recurrent(layer)
+        if getattr(layer, "num_feature_axes", None) != 1 or not layer.causal:
+            raise ValueError(
+                "A language model has a layer over vectors that sees no later step, as a causal Transformer."
+            )
         check_rate("dropout", dropout)
         self.embedding = nnx.Embed(symbols, layer.features, rngs=rngs)
         self.layer = layer
@@ -53,7 +61,7 @@ class LanguageModel(nnx.Module):
             initial_state: state of the layer after what came before; default: nothing did.
             key: random key of dropout, in training.
         """
-        keys = [None] * 3 if key is None else list(jax.random.split(key, 3))
+        keys = split_key(key, 3)
         x = self._drop(self.embedding(symbols), keys[0])
         outputs, state = self.layer(x, initial_state=initial_state, key=keys[1])
         return self.head(self._drop(self.norm(outputs), keys[2])), state
@@ -62,7 +70,13 @@ class LanguageModel(nnx.Module):
         return self.dropout(x, deterministic=key is None, rngs=key)
 
     def generate(
-        self, prompts: Symbols, count: int, key: Key[Array, ""], *, temperature: float = 1.0
+        self,
+        prompts: Symbols,
+        count: int,
+        key: Key[Array, ""],
+        *,
+        temperature: float = 1.0,
+        never: tuple[int, ...] = (),
     ) -> tuple[Int[Array, "b count"], Float[Array, "b count"]]:
         """Goes on writing: draws each next symbol from the model's distribution.
 
@@ -72,14 +86,15 @@ class LanguageModel(nnx.Module):
             key: random key.
             temperature: divisor of the logits: below 1 the model writes what is probable, at 0 the most probable
                 symbol.
+            never: symbols that are not drawn.
 
         Returns:
             The symbols, `[b, count]`, and the log-probability of each in nats, by the logits that are not divided.
 
         Raises:
-            ValueError: if no symbol is read or drawn, or the temperature is negative.
+            ValueError: if no symbol is read or drawn, the temperature is negative, or a Transformer is within a block.
         """
-        if prompts.shape[1] < 1 or count < 1 or temperature < 0:
+        if prompts.shape[1] < 1 or count < 1 or not temperature >= 0:
             raise ValueError(
                 "Writing goes on after at least 1 symbol, for at least 1, at a temperature of at least 0; not after "
                 f"{prompts.shape[1]}, for {count}, at {temperature}."
@@ -88,10 +103,13 @@ class LanguageModel(nnx.Module):
         if isinstance(self.layer, Transformer):
             state = self.layer.initial_state(self.embedding(prompts[:, 0]), prompts.shape[1] + count)
         logits, state = self(prompts, initial_state=state)
+        if any(part is None for part in jax.tree.leaves(state, is_leaf=lambda part: part is None)):
+            raise ValueError("A Transformer within a block has no state to go on from: give the model one itself.")
 
         def step(carry: tuple[Any, Array], key: Array) -> tuple[tuple[Any, Array], tuple[Array, Array]]:
             state, logits = carry
-            drawn = jax.random.categorical(key, logits / temperature) if temperature else logits.argmax(axis=-1)
+            allowed = logits.at[:, jnp.array(never, jnp.int32)].set(-jnp.inf)
+            drawn = jax.random.categorical(key, allowed / temperature) if temperature else allowed.argmax(axis=-1)
             log_probs = jnp.take_along_axis(nnx.log_softmax(logits), drawn[:, None], axis=1)[:, 0]
             after, state = self(drawn[:, None], initial_state=state)
             return (state, after[:, 0]), (drawn, log_probs)

@@ -63,7 +63,7 @@ class VideoClassifier(nnx.Module):
                 f"The CNN sees {seen} features in a frame: a layer that reads {layer.features} does not fit."
             )
         check_pooling("VideoClassifier", pooling)
-        if pooling == "last" and not _reads_forward(layer):
+        if pooling == "last" and not layer.causal:
             raise ValueError("After the last frame, a layer that reads backward has seen only that one: pool by mean.")
         check_rate("dropout", dropout)
         self.cnn = cnn
@@ -235,13 +235,6 @@ class FrameAverage(nnx.Module):
         below, above = split_key(key, 2)
         seen = self.dropout(seen, deterministic=key is None, rngs=below)
         return self.head(self.dropout(nnx.relu(self.between(seen)), deterministic=key is None, rngs=above))
-
-
-def _reads_forward(layer: Layer) -> bool:
-    """Returns whether every output depends only on the steps up to it."""
-    if isinstance(layer, Stack):
-        return all(map(_reads_forward, layer.layers))
-    return isinstance(layer, Recurrent) and not layer.reverse
 
 
 def _valid_frames(videos: ArrayLike, lengths: ArrayLike | None) -> tuple[Array, Bool[Array, "b t"] | None]:

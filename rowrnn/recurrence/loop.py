@@ -7,7 +7,7 @@ import jax
 
 UNROLLED = {"gpu": 4}
 """Steps of one turn of the loop, by platform, 1 on the others: XLA waits between two turns on a GPU, where a step of a
-small layer takes less time than the wait (`benchmarks/accelerator.py`)."""
+small layer takes less time than the wait (LOG.md has the times)."""
 
 
 def steps(step: Callable[[Any, Any], Any], state: Any, inputs: Any, *, reverse: bool) -> tuple[Any, Any]:

@@ -118,6 +118,10 @@ class Preprocessing:
             values = values - _of_channels(self.mean, images.ndim)
         return values if self.std is None else values / _of_channels(self.std, images.ndim)
 
+    def surroundings(self) -> UInt8[np.ndarray, "channels"]:
+        """Returns the pixel that lies around an image, the background of its padding."""
+        return np.full(self.channels, 255 - self.background if self.invert else self.background, np.uint8)
+
     def _size(self, height: Any, width: Any) -> tuple[Any, Any]:
         """Returns the size of what becomes of images of a size, of which either may be symbolic."""
         match self.size:

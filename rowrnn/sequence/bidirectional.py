@@ -55,6 +55,11 @@ class Bidirectional(nnx.Module):
         return self.forward.features
 
     @property
+    def causal(self) -> bool:
+        """Whether each output depends on the steps up to it only."""
+        return False
+
+    @property
     def num_feature_axes(self) -> int:
         """Number of feature axes of an input and of an output: 1 for vectors, 3 for images."""
         return self.forward.num_feature_axes

@@ -76,6 +76,11 @@ class Recurrent(nnx.Module):
         return self.cell.features
 
     @property
+    def causal(self) -> bool:
+        """Whether each output depends on the steps up to it only."""
+        return not self.reverse
+
+    @property
     def num_feature_axes(self) -> int:
         """Number of feature axes of an input and of an output: 1 for vectors, 3 for images."""
         return self.cell.num_feature_axes

@@ -63,7 +63,7 @@ class Residual(nnx.Module):
             layer = Recurrent(layer)
         if not isinstance(getattr(layer, "outputs", None), int):
             check_cell("Residual", layer)
-        if layer.num_feature_axes != 1 or expansion < 1:
+        if getattr(layer, "num_feature_axes", None) != 1 or expansion < 1:
             raise ValueError("A residual block has a layer over vectors, and an expansion of at least 1.")
         check_rate("dropout", dropout)
         self.norm = nnx.LayerNorm(layer.features, rngs=rngs)
@@ -81,6 +81,11 @@ class Residual(nnx.Module):
     def outputs(self) -> int:
         """Number of output features, which is that of the input."""
         return self.layer.features
+
+    @property
+    def causal(self) -> bool:
+        """Whether each output depends on the steps up to it only."""
+        return self.layer.causal
 
     def __call__(
         self,

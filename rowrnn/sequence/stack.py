@@ -80,6 +80,11 @@ class Stack(nnx.Module):
         return self.layers[0].features
 
     @property
+    def causal(self) -> bool:
+        """Whether each output depends on the steps up to it only."""
+        return all(layer.causal for layer in self.layers)
+
+    @property
     def num_feature_axes(self) -> int:
         """Number of feature axes of an input and of an output: 1 for vectors, 3 for images."""
         return self.layers[0].num_feature_axes

@@ -141,7 +141,8 @@ class Transformer(nnx.Module):
             Outputs `[b, t, width]`, and the state after them; None where none was given.
 
         Raises:
-            ValueError: if a shape does not fit, there are more steps than places, or an option is given.
+            ValueError: if a shape does not fit, there are more steps than places, another option is given, or a
+                state cannot be gone on from.
             TypeError: if `x` is not floating point.
         """
         x = jnp.asarray(x)
@@ -153,6 +154,13 @@ class Transformer(nnx.Module):
             has = f"A Transformer has the options {', '.join(OPTIONS)} of scan" if known else "With a state it has none"
             raise ValueError(f"{has}, not {', '.join(unknown)}.")
         if initial_state is not None:
+            room = initial_state.keys[0].shape[1]
+            if not self.causal or key is not None or x.shape[1] > room:
+                raise ValueError(
+                    "A causal Transformer goes on from a state, without a key, for as many steps as the state has room "
+                    f"for; this one has causal={self.causal}, {'no' if key is None else 'a'} key, and for a room of "
+                    f"{room} it was given {x.shape[1]} steps."
+                )
             return self._steps(initial_state, x)
         if self.longest is not None and x.shape[1] > self.longest:
             raise ValueError(f"This Transformer has {self.longest} places, and was given {x.shape[1]} steps.")

@@ -96,6 +96,10 @@ def test_a_causal_transformer_computes_the_same_step_by_step(longest):
     assert ended.position.tolist() == [STEPS] * BATCH
     with pytest.raises(ValueError, match="With a state it has none, not lengths"):
         model(x, initial_state=state, lengths=LENGTHS)
+    with pytest.raises(ValueError, match="for a room of 3 it was given 5 steps"):
+        model(x, initial_state=model.initial_state(x[:, 0], 3))
+    with pytest.raises(ValueError, match="a key, and"):
+        model(x, initial_state=state, key=jax.random.key(0))
     with pytest.raises(ValueError, match="causal Transformer"):
         made().initial_state(x[:, 0], 4)
     if longest is not None:

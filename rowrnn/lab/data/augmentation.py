@@ -6,7 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, ArrayLike, Float, Key
 
 from rowrnn.errors import InputError
 from rowrnn.typing import Images
@@ -38,15 +38,20 @@ class Augmentation:
         if not self.zoom < 1:
             raise InputError(f"The largest random zoom of an image is below 1, not {self.zoom}.")
 
-    def __call__(self, images: Images, key: Key[Array, ""]) -> Images:
+    def __call__(self, images: Images, key: Key[Array, ""], outside: ArrayLike = 0.0) -> Images:
         """Applies a random affine transform to each image `[b, h, w, c]`.
 
-        Pixels are interpolated linearly; those from outside the image are zero. With all sizes zero the images are
-        returned unchanged.
+        Pixels are interpolated linearly. With all sizes zero the images are returned unchanged.
+
+        Args:
+            images: the images.
+            key: source of randomness.
+            outside: value of the pixels from outside an image, one for all channels or one for each.
         """
         if self == Augmentation():
             return images
-        _, height, width, _ = images.shape
+        _, height, width, channels = images.shape
+        beyond = jnp.broadcast_to(jnp.asarray(outside, images.dtype), (1, 1, channels))
         row, column = jnp.meshgrid(
             *(jnp.arange(n, dtype=images.dtype) - (n - 1) / 2 for n in (height, width)), indexing="ij"
         )
@@ -58,7 +63,9 @@ class Augmentation:
             from_row = cosine * row + sine * column - self.shift * draw[3]
             from_column = cosine * column - sine * row - self.shear * draw[2] * row - self.shift * draw[4]
             where = [from_row + (height - 1) / 2, from_column + (width - 1) / 2]
-            return jax.vmap(lambda channel: map_coordinates(channel, where, order=1), -1, -1)(image)
+            # Pixels from outside are zero here, and get their value afterwards.
+            inside = image - beyond
+            return jax.vmap(lambda channel: map_coordinates(channel, where, order=1), -1, -1)(inside) + beyond
 
         draws = jax.random.uniform(key, (len(images), 5), images.dtype, -1, 1)
         return jax.vmap(change)(images, draws)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import ArrayLike, Float
 
 from rowrnn.lab.data import Augmentation, Dataset, Split, as_float
 from rowrnn.lab.experiment.contender import Trial
@@ -38,7 +38,10 @@ def classification_task(data: Dataset, augmentation: Augmentation, floats: Float
         augmentation: random changes of training images.
         floats: function of images to those that the model takes.
     """
-    loss = partial(cross_entropy, augmentation=augmentation, floats=floats)
+    outside: ArrayLike = 0.0
+    if data.preprocessing is not None:
+        outside = np.asarray(floats(data.preprocessing.surroundings()[None, None, None]))[0, 0, 0]
+    loss = partial(cross_entropy, augmentation=augmentation, floats=floats, outside=outside)
     return Task(loss, partial(correct, floats=floats), data.train, data.validation)
 
 

@@ -22,13 +22,16 @@ TEMPERATURE = 0.8
 PROTOCOL = {
     "log_likelihood": "mean log-likelihood of a symbol of the validation text in nats, given at least half a context "
     "before it; it chooses the epoch",
-    "test": "scored once, at the end, on the whole test text",
+    "test": "scored once, at the end, on the whole test text, but for its first half context and what fills no half of "
+    "one at its end",
     "nats": "mean cross-entropy of a symbol of the test text, given at least half a context before it; bits: the same, "
     "÷ ln 2",
-    "nats_carried": "of recurrent models: the test text is read from its beginning to its end, and all of it is before",
+    "nats_carried": "of recurrent models: the test text is read from its beginning to its end, and all of it but its "
+    "first symbol is scored",
     "sample": f"of the first seed: {SAMPLE} symbols at the temperature {TEMPERATURE} after the first {PROMPT} of the "
     "test text",
-    "symbols_per_second": "written one by one, one text, compilation apart",
+    "symbols_per_second": "written one by one, one text, compilation apart; with the reading of the prompt and, by a "
+    "Transformer, of the half context before that it sees again",
 }
 
 

@@ -93,7 +93,9 @@ class OwnCaptions(Study[Options]):
 
     def contenders(self) -> list[Contender]:
         options = self.options
-        training = partial(loss_of_described, to_floats=self.floats, augmentation=options.augmentation)
+        outside = self.floats(self.data.preprocessing.surroundings()[None, None, None])[0, 0, 0]
+        how: dict[str, Any] = {"to_floats": self.floats, "augmentation": options.augmentation, "outside": outside}
+        training = partial(loss_of_described, **how)
         score = partial(likelihood, to_floats=self.floats)
         task = Task(training, score, self.data.train, self.data.validation, "log_likelihood", ".3f")
         return [Contender(options.model, MODELS[options.model], self.build, task, width=options.hidden)]

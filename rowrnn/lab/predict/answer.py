@@ -12,8 +12,6 @@ from jaxtyping import Float
 
 from rowrnn.errors import InputError
 
-LENGTH, TEMPERATURE = 500, 0.8
-"""Symbols that a text goes on for, and how daring they are."""
 OTHERS = 2  # further answers that are told
 UNSURE_BELOW = 0.7
 """Probability below which an answer is marked as unsure."""

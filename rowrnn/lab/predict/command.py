@@ -9,7 +9,7 @@ from typing import Any
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
-from rowrnn.lab.predict.answer import LENGTH, TEMPERATURE, UNSURE_BELOW, Answer, as_csv, as_json, rows_of, shown
+from rowrnn.lab.predict.answer import UNSURE_BELOW, Answer, as_csv, as_json, rows_of, shown
 from rowrnn.lab.predict.files import items_of
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.saving.card import Card
@@ -33,8 +33,8 @@ class Wish:
         csv: file for the answers as CSV; "-" is the standard output.
         draw: folder for pictures.
         unsure_below: probability below which an answer is marked as unsure.
-        length: number of symbols that a text goes on for.
-        temperature: of writing: below 1 what is probable, at 0 the most probable symbol.
+        length: number of symbols that a text goes on for; the usual one where not given.
+        temperature: of writing: below 1 what is probable, at 0 the most probable symbol; the usual one where not given.
     """
 
     name: str | None = None
@@ -43,8 +43,8 @@ class Wish:
     csv: Path | None = None
     draw: Path | None = None
     unsure_below: float = UNSURE_BELOW
-    length: int = LENGTH
-    temperature: float = TEMPERATURE
+    length: int | None = None
+    temperature: float | None = None
 
 
 def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
@@ -63,14 +63,9 @@ def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
         raise InputError(f"--unsure-below is {wish.unsure_below}; expected a probability from 0 to 1.")
     if wish.json == wish.csv == STANDARD_OUTPUT:
         raise InputError("--json and --csv both are -, the standard output; expected one of them there.")
-    if wish.length < 1 or not wish.temperature >= 0:
-        raise InputError(
-            f"--length is {wish.length} and --temperature {wish.temperature}; expected at least 1 and at least 0."
-        )
     model, card = load(path, wish.name, wish.seed)
-    module = _module_of(path, model, card)
+    module, how = _module_of(path, model, card), _of_writing(wish, card)
     items = items_of(files, MEDIA[card.task])
-    how = {"length": wish.length, "temperature": wish.temperature} if card.task == "text" else {}
     answers: list[Answer] = module.answer(model, card, items, **how)
     if all(answer.error for answer in answers):
         raise InputError(" ".join(answer.error for answer in answers[:3]))
@@ -80,9 +75,28 @@ def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
             _write(place, text(answers, wish.unsure_below))
     if STANDARD_OUTPUT not in (wish.json, wish.csv):
         _print(answers, wish.unsure_below)
-    if wish.draw is not None and hasattr(module, "picture_of"):
+    if wish.draw is not None:
         _draw(module, model, card, items, answers, wish.draw)
     return answers
+
+
+def _of_writing(wish: Wish, card: Card) -> dict[str, Any]:
+    """Returns the options of writing that were given, which a language model alone has.
+
+    Raises:
+        InputError: if one is given for another model or is out of its range, or a language model shall draw.
+    """
+    given = {"length": wish.length, "temperature": wish.temperature}
+    given = {name: value for name, value in given.items() if value is not None}
+    if card.task != "text":
+        if given:
+            raise InputError(f"--{next(iter(given))} is for language models, and this is a model for {card.task}.")
+        return {}
+    if wish.draw is not None:
+        raise InputError("--draw is for models that are asked about pictures and clips; there is none of a text.")
+    if given.get("length", 1) < 1 or not given.get("temperature", 0) >= 0:
+        raise InputError(f"Expected --length of at least 1 and --temperature of at least 0, not {given}.")
+    return given
 
 
 def _module_of(path: str, model: Any, card: Card) -> Any:
@@ -117,7 +131,10 @@ def _print(answers: Sequence[Answer], below: float) -> None:
     from rowrnn.lab.report.terminal import terminal
 
     if all("prompt" in answer.details or answer.error for answer in answers):
-        print("\n\n".join(f"{answer.details['prompt']}{answer.answer}" for answer in answers if not answer.error))
+        written = [answer for answer in answers if not answer.error]
+        for answer in written:
+            heading = f"== {shown(answer.file)}\n" if len(written) > 1 else ""
+            print(f"{heading}{answer.details['prompt']}{answer.answer}")
     else:
         terminal().print(plain_table(rows_of(answers, below), words=("file", "answer", "or")))
     for answer in answers:

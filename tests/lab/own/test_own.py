@@ -135,8 +135,15 @@ def test_a_text_goes_on_as_it_was_learnt(tmp_path, capsys):
     rowrnn.save(model, tmp_path / "alone.safetensors", card)
     (again,) = tell(str(tmp_path / "alone.safetensors"), names[:1], Wish(length=10, temperature=0.0))
     assert again.answer == right.answer
-    with pytest.raises(InputError, match="--length is 0"):
+    (tmp_path / "windows.txt").write_bytes(b"ab ba\r\nab")
+    (same,) = tell(str(run), [str(tmp_path / "windows.txt")], Wish(length=10, temperature=0.0))
+    assert same.answer == right.answer
+    with pytest.raises(InputError, match="Expected --length of at least 1"):
         tell(str(run), names, Wish(length=0))
+    with pytest.raises(InputError, match="--draw is for models that are asked about pictures"):
+        tell(str(run), names, Wish(draw=tmp_path / "drawn"))
+    with pytest.raises(InputError, match="--temperature is for language models, and this is a model for images"):
+        tell("mnist_row_gru", names, Wish(temperature=1.0))
     with pytest.raises(InputError, match="There are no pictures in"):
         tell("mnist_row_gru", [str(tmp_path / "data")])
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Augmentation, Dataset, Split, as_float
@@ -73,6 +73,7 @@ def loss_of_described(
     *,
     to_floats: ToFloats = as_float,
     augmentation: Augmentation = UNCHANGED,
+    outside: ArrayLike = 0.0,
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Returns the cross-entropy in nats, averaged over all words of one caption of each picture.
 
@@ -82,12 +83,13 @@ def loss_of_described(
         key: source of randomness of the draw, the changes and dropout.
         to_floats: conversion of images.
         augmentation: random changes of the images; captions that say left and right stay true.
+        outside: value, after `to_floats`, of pixels from outside an image.
     """
     drawing, changing, dropping = jax.random.split(key, 3)
     counts = jnp.asarray(batch.counts)
     drawn = jax.random.randint(drawing, counts.shape, 0, counts)
     captions = jnp.take_along_axis(jnp.asarray(batch.captions), drawn[:, None, None], axis=1)[:, 0]
-    images = augmentation(jnp.asarray(to_floats(batch.images)), changing)
+    images = augmentation(jnp.asarray(to_floats(batch.images)), changing, outside)
     nats, words = word_losses(model, images, captions, dropping)
     return nats.mean(where=words), {}
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from rowrnn.lab.data import Augmentation, Split, as_float
 from rowrnn.lab.tasks.classification.confusion import confusion_counts
@@ -20,7 +20,13 @@ Floats = Callable[[Any], Any]
 
 
 def cross_entropy(
-    model: Any, batch: Split, key: Array, *, augmentation: Augmentation, floats: Floats = as_float
+    model: Any,
+    batch: Split,
+    key: Array,
+    *,
+    augmentation: Augmentation,
+    floats: Floats = as_float,
+    outside: ArrayLike = 0.0,
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Returns the mean cross-entropy in nats of a training batch, with the metric `accuracy`.
 
@@ -30,9 +36,10 @@ def cross_entropy(
         key: source of randomness of augmentation and dropout.
         augmentation: random changes of the images.
         floats: function of the images to those that the model takes.
+        outside: value, after `floats`, of pixels from outside an image.
     """
     augmentation_key, dropout_key = jax.random.split(key)
-    logits = model(augmentation(floats(batch.images), augmentation_key), key=dropout_key)
+    logits = model(augmentation(floats(batch.images), augmentation_key, outside), key=dropout_key)
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
     return loss, {"accuracy": _hits(logits, batch).mean()}
 

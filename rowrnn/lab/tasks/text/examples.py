@@ -65,6 +65,8 @@ def text_of(place: str, *, unit: Unit = "character", context: int = 256, min_cou
     texts = read_texts(place)
     words = [f"{place}: {', '.join(f'{len(text):,} characters of {split}' for split, text in texts.items())}"]
     texts = dict(zip(("train", "validation", "test"), in_parts(texts), strict=True))
+    if not texts["train"]:
+        raise InputError(f"There is no text to learn in {place}: call a file train.txt, or give it no split's name.")
     symbols = Symbols.of(texts["train"], unit, min_count=min_count)
     encoded = {split: symbols.encode(text) for split, text in texts.items()}
     for split, numbers in encoded.items():

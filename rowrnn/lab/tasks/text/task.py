@@ -78,7 +78,7 @@ def written(
     """Goes on writing after a prompt; returns the symbols and the log-probability of each.
 
     A recurrent model goes on from its state. A Transformer sees as many symbols at most as in its training: it writes
-    half of them, and begins anew with the half before.
+    half of them, and begins anew with the half before. The symbol for what is unknown, 0, is not written.
 
     Args:
         model: the language model.
@@ -88,12 +88,12 @@ def written(
         temperature: see `LanguageModel.generate`.
         context: number of symbols that the model read at once in training.
     """
-    half = context // 2
-    at_once = half if isinstance(model.layer, Transformer) else count
+    half, windowed = context // 2, isinstance(model.layer, Transformer)
+    at_once = half if windowed else count
     parts, scores = [np.asarray(prompt)], []
     for number, first in enumerate(range(0, count, at_once)):
         seen = np.concatenate(parts)
-        seen = seen[-half:] if at_once == half else seen
+        seen = seen[-half:] if windowed else seen
         turn = min(at_once, count - first)
         found, of_each = _generate(model, jnp.asarray(seen[None]), turn, jax.random.fold_in(key, number), temperature)
         parts.append(np.asarray(found)[0])
@@ -103,4 +103,4 @@ def written(
 
 @partial(jax.jit, static_argnums=(2, 4))
 def _generate(model: LanguageModel, prompts: Any, count: int, key: Any, temperature: float) -> tuple[Array, Array]:
-    return model.generate(prompts, count, key, temperature=temperature)
+    return model.generate(prompts, count, key, temperature=temperature, never=(0,))

@@ -7,10 +7,12 @@ import pytest
 from flax import nnx
 
 from rowrnn.cells import CELLS
-from rowrnn.lab.data import Augmentation, Split
+from rowrnn.lab.data import Augmentation, Dataset, Split, as_float
+from rowrnn.lab.experiment.classification import classification_task
 from rowrnn.lab.tasks.classification.read_along import read_along
 from rowrnn.lab.tasks.classification.task import correct, correct_by_row, cross_entropy, examine, predict
 from rowrnn.models import Classifier
+from rowrnn.saving import Preprocessing
 from tests.helpers.cases import thinned
 
 
@@ -87,3 +89,21 @@ def test_what_happens_in_a_cell_while_it_reads_has_a_value_for_every_row_and_uni
     gates = {name: value.shape for name, value in seen.items() if name.startswith("gate/")}
     assert gates == {f"gate/{name}": (5, 4) for name in model.rows.cell.gate_names}
     np.testing.assert_allclose(seen["probability"][-1], jax.nn.softmax(model(image)[0]), rtol=1e-5)
+
+
+def test_pixels_from_outside_are_the_background_as_the_model_sees_it():
+    # Pictures on white, of which nothing but the background is left: whatever moves, they stay the same.
+    pictures = np.full((8, 6, 6, 1), 240, np.uint8)
+    preprocessing = Preprocessing((6, 6), channels=1, mean=(0.7,), std=(0.2,), background=240)
+    split = Split(pictures, np.zeros(8, np.int32))
+    data = Dataset("white", ("a", "b"), split, split, split, "", None, preprocessing)
+    seen = []
+
+    def model(images, key=None):
+        seen.append(images)
+        return jnp.zeros((len(images), 2))
+
+    for floats in (preprocessing.to_floats, as_float):
+        task = classification_task(data, Augmentation(shift=3.0, rotation=20.0, zoom=0.3, shear=0.5), floats)
+        task.loss(model, jax.tree.map(jnp.asarray, data.train), jax.random.key(0))
+        np.testing.assert_allclose(seen[-1], np.asarray(floats(pictures)), atol=1e-5)
