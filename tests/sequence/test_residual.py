@@ -81,6 +81,7 @@ def test_a_stack_goes_on_from_its_state():
     np.testing.assert_allclose(ended[1], last[1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_layers_of_other_kinds():
     x = jnp.asarray(inputs(), jnp.float32)
     both = made(Bidirectional(GRU(FEATURES, 2, rngs=nnx.Rngs(0)), GRU(FEATURES, 3, rngs=nnx.Rngs(1))))

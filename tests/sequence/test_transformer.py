@@ -12,6 +12,7 @@ from rowrnn import ImageScan
 from rowrnn.models import ScanClassifier
 from rowrnn.sequence import Transformer
 from tests.helpers import oracle
+from tests.helpers.cases import thinned
 from tests.helpers.equations import gelu, linear, norm, numbers_of
 from tests.helpers.problem import random_like
 
@@ -55,7 +56,7 @@ def expected(p, x, lengths, *, causal, blocks=2):
 
 
 @pytest.mark.usefixtures("standard_promotion")
-@pytest.mark.parametrize("longest", [None, 7], ids=["sinusoids", "learned places"])
+@pytest.mark.parametrize("longest", thinned({"sinusoids": None, "learned places": 7}, 2))
 @pytest.mark.parametrize("causal", [False, True], ids=["both ways", "causal"])
 def test_outputs_and_gradients_are_those_of_the_equations(causal, longest):
     rng = np.random.default_rng(0)
@@ -80,7 +81,7 @@ def test_outputs_and_gradients_are_those_of_the_equations(causal, longest):
     assert found == pytest.approx(slope, rel=1e-5)
 
 
-@pytest.mark.parametrize("longest", [None, 7], ids=["sinusoids", "learned places"])
+@pytest.mark.parametrize("longest", thinned({"sinusoids": None, "learned places": 7}, 2))
 def test_a_causal_transformer_computes_the_same_step_by_step(longest):
     model = made(causal=True, longest=longest)
     x = jnp.asarray(oracle.draw(np.random.default_rng(1), BATCH, STEPS, FEATURES), jnp.float32)

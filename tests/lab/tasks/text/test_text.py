@@ -22,6 +22,7 @@ from rowrnn.lab.tasks.text.models import MODELS, build
 from rowrnn.lab.tasks.text.symbols import UNKNOWN, Symbols, split
 from rowrnn.lab.tasks.text.task import SEGMENT, log_likelihood, loss, nats, nats_carried, written
 from rowrnn.models import LanguageModel
+from tests.helpers.cases import thinned
 from tests.helpers.problem import random_like
 
 SYMBOLS, CONTEXT = 7, 8
@@ -99,7 +100,7 @@ def test_every_symbol_is_learnt_once_an_epoch_and_judged_once():
     assert [int(piece[0]) for piece in data.train] == [0, 8, 16, 24]
 
 
-@pytest.mark.parametrize("name", ["gru", "transformer"])
+@pytest.mark.parametrize("name", thinned(["gru", "transformer"], 2))
 def test_loss_and_score_are_those_of_single_symbols(name):
     model, batch = model_of(name), drawn(3, CONTEXT + 1)
     expected = np.array([of_single_symbols(model, piece) for piece in batch])
@@ -130,7 +131,7 @@ def test_training_windows_begin_anywhere_in_a_piece():
     assert float(found) == pytest.approx(math.log(SYMBOLS))
 
 
-@pytest.mark.parametrize("name", ["lstm", "lru"])
+@pytest.mark.parametrize("name", thinned(["lstm", "lru"], 2))
 def test_a_text_read_in_segments_is_the_text_read_whole(name):
     model, numbers = model_of(name, blocks=2), drawn(2 * SEGMENT + 5)
     whole = jax.jit(nats)(model, jnp.asarray(numbers[None]))[0]
