@@ -18,6 +18,7 @@ from flax import nnx
 from rowrnn import lab
 from rowrnn.lab.experiment import language
 from rowrnn.lab.own.data_options import OwnTraining, TextData
+from rowrnn.lab.report.columns import Row
 from rowrnn.lab.tasks.text.examples import TextSet, text_of
 from rowrnn.lab.tasks.text.models import MODELS, build
 from rowrnn.lab.tasks.text.symbols import Unit
@@ -102,7 +103,7 @@ class Text(lab.Study[Options]):
         return language.examined(trial, self.data)
 
 
-def nats_carried(row: lab.Row) -> str:
+def nats_carried(row: Row) -> str:
     """Formats the cross-entropy of the text that is read from its beginning, which a Transformer does not do."""
     return lab.format_score(row["nats_carried"], 3, 1.0) if "nats_carried" in row else "-"
 
