@@ -4,8 +4,8 @@ First each cell's values and gradients, by every backend that computes them here
 float64 on the CPU. Then `experiments/mnist_rows.py` is run. Last, one layer is timed against other libraries as in
 `scan_speed.py`, whose torch runs cuDNN here.
 
-    python benchmarks/accelerator.py           under eight minutes on one card; gives the committed results
-    python benchmarks/accelerator.py --quick   two minutes, to see that it runs
+    python benchmarks/accelerator.py           as long as --minutes allows, and what runs then
+    python benchmarks/accelerator.py --quick   four computations, to see that it runs
     rowrnn publish runs/accelerator            renews results/ and the pages from a finished run
 """
 

@@ -104,8 +104,8 @@ def jax_variants(case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: t
             shardings = jax.tree.map(lambda array: array.sharding, placed)
             suffix = f", {devices} devices" if devices > 1 else ""
             ways = [("stepwise", step, ()), ("in one loop", loop, (np.int32(1),))]
-            # Stepwise only on one device: several steps in flight, each with collectives, can deadlock. On a GPU a loop
-            # is as fast, and takes half a minute to compile.
+            # Stepwise only on one device: several steps in flight, each with collectives, can deadlock. On a GPU
+            # stepwise only too: a way of training takes half a minute to compile there.
             for name, function, more in ways[devices > 1 :] if jax.default_backend() == "cpu" else ways[:1]:
                 started = time.perf_counter()
                 jitted = jax.jit(function, donate_argnums=0, out_shardings=shardings)

@@ -13,17 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-from flax import nnx
-
 from rowrnn import lab
-from rowrnn.lab.experiment import language
+from rowrnn.lab.experiment.language import LanguageOptions, LanguageStudy
 from rowrnn.lab.own.data_options import OwnTraining, TextData
 from rowrnn.lab.report.columns import Row
-from rowrnn.lab.tasks.text.examples import TextSet, text_of
-from rowrnn.lab.tasks.text.models import MODELS, build
-from rowrnn.lab.tasks.text.symbols import Unit
-from rowrnn.lab.tasks.text.task import log_likelihood, loss
-from rowrnn.models import LanguageModel
+from rowrnn.lab.tasks.text.models import MODELS
 
 
 @dataclass(frozen=True)
@@ -34,18 +28,7 @@ class Options:
     """Models: lstm, gru, min_gru, lru, rg_lru, slstm, mlstm, transformer."""
     params: lab.Count = 500_000
     """Parameter budget of each model, met within 3 %; the width follows from it."""
-    blocks: lab.Count = 2
-    """Blocks of a recurrent model; the Transformer has twice as many."""
-    expansion: lab.Count = 2
-    """Units between the linear maps of a block, relative to the width."""
-    dropout: lab.Probability = 0.1
-    """Probability with which a feature of a sum is dropped while training."""
-    unit: Unit = "character"
-    """What is predicted: the next character, or the next word with the white space before it."""
-    context: lab.Count = 256
-    """Symbols that are read at once in training."""
-    min_count: lab.Count = 1
-    """Times that a symbol must occur in the training text; rarer ones are unknown."""
+    language: lab.Group[LanguageOptions] = LanguageOptions()
     training: lab.Group[lab.TrainingOptions] = OwnTraining(
         epochs=8, seeds=1, batch=16, optimizer="muon", learning_rate=1e-2, source=TextData()
     )
@@ -57,15 +40,19 @@ PRESETS = {
 }
 
 
-class Text(lab.Study[Options]):
+def carried(row: Row) -> str:
+    """Formats the cross-entropy of the text that is read from its beginning, which a Transformer does not do."""
+    return lab.format_score(row["nats_carried"], 3, 1.0) if "nats_carried" in row else "-"
+
+
+class Text(LanguageStudy):
     """Language models with an LSTM, a GRU, linear cells and a Transformer."""
 
     name = "text"
-    protocol = language.PROTOCOL
     columns = (
         lab.score_column("nats", "nats", 3, 1.0),
         lab.score_column("bits", "bits", 3, 1.0),
-        ("nats, read from\nits beginning", lambda row: nats_carried(row)),
+        ("nats, read from\nits beginning", carried),
         lab.PARAMETERS,
         lab.WIDTH,
         lab.SECONDS,
@@ -73,39 +60,12 @@ class Text(lab.Study[Options]):
         lab.MEMORY,
     )
 
-    @classmethod
-    def load(cls, options: Options) -> TextSet:
-        how = {"unit": options.unit, "context": options.context, "min_count": options.min_count}
-        data = text_of(options.training.source.data, **how)
-        print(f"{data.source}.")
-        return data
-
     def contenders(self) -> list[lab.Contender]:
-        data, options = self.data, self.options
-        objective = partial(loss, context=options.context)
-        task = lab.Task(objective, log_likelihood, data.train, data.judged("validation"), "log_likelihood", ".3f")
+        task = self.task()
         return [
-            lab.Contender(name, MODELS[name], partial(self.build, name), task, budget=options.params)
-            for name in options.models
+            lab.Contender(name, MODELS[name], partial(self.build, name), task, budget=self.options.params)
+            for name in self.options.models
         ]
-
-    def build(self, name: str, width: int, rngs: nnx.Rngs) -> LanguageModel:
-        """Builds a language model with `width` features between its blocks."""
-        options = self.options
-        blocks = options.blocks * (2 if name == "transformer" else 1)
-        how = {"blocks": blocks, "expansion": options.expansion, "dropout": options.dropout}
-        return build(name, width, len(self.data.symbols), **how, rngs=rngs)
-
-    def card(self, trial: lab.Trial) -> lab.Card:
-        return language.card(trial, self.data)
-
-    def examine(self, trial: lab.Trial) -> lab.Examined:
-        return language.examined(trial, self.data)
-
-
-def nats_carried(row: Row) -> str:
-    """Formats the cross-entropy of the text that is read from its beginning, which a Transformer does not do."""
-    return lab.format_score(row["nats_carried"], 3, 1.0) if "nats_carried" in row else "-"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ LINEAR = ("lru", "min_gru", "min_lstm", "rg_lru")
 # A state of two arrays, a state of one, and a state of complex numbers: what a loop can meet.
 REPRESENTATIVES = ("lstm", "gru", "lru")
 
-needs_compiler = pytest.mark.skipif(bool(native.unavailable()), reason=native.unavailable())
+no_native = native.unavailable() or ("" if jax.default_backend() == "cpu" else "the compiled kernels run on a CPU")
+needs_compiler = pytest.mark.skipif(bool(no_native), reason=no_native)
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 every_cell = pytest.mark.parametrize("kind", KINDS)
 some_cells = pytest.mark.parametrize("kind", thinned(KINDS, 3))

@@ -1,16 +1,26 @@
-"""What a trained language model can do: its scores on the test text, its speed, and a sample."""
+"""Language models in an experiment: options, task, scores on the test text, speed of writing, and a sample."""
 
 import math
 import time
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 
 from rowrnn.lab.experiment.contender import Examined, Trial
+from rowrnn.lab.experiment.option_checks import Count, Probability
+from rowrnn.lab.experiment.study import Study
 from rowrnn.lab.report.statistics import interval
-from rowrnn.lab.tasks.text.examples import TextSet
-from rowrnn.lab.tasks.text.task import nats, nats_carried, written
+from rowrnn.lab.report.terminal import terminal
+from rowrnn.lab.tasks.text.examples import TextSet, text_of
+from rowrnn.lab.tasks.text.models import build
+from rowrnn.lab.tasks.text.symbols import Unit
+from rowrnn.lab.tasks.text.task import log_likelihood, loss, nats, nats_carried, written
+from rowrnn.lab.training import Task
+from rowrnn.models.language_model import LanguageModel
 from rowrnn.saving.card import Card
 from rowrnn.sequence.transformer import Transformer
 
@@ -33,6 +43,55 @@ PROTOCOL = {
     "symbols_per_second": "written one by one, one text, compilation apart; with the reading of the prompt and, by a "
     "Transformer, of the half context before that it sees again",
 }
+
+
+@dataclass(frozen=True)
+class LanguageOptions:
+    """How a text is read, and by what blocks."""
+
+    blocks: Count = 2
+    """Residual blocks of a recurrent model; a Transformer has twice as many."""
+    expansion: Count = 2
+    """Units between the linear maps of a block, relative to the features."""
+    dropout: Probability = 0.1
+    """Probability with which a feature of a sum is dropped while training."""
+    unit: Unit = "character"
+    """What is predicted: the next character, or the next word with the white space before it."""
+    context: Count = 256
+    """Symbols that are read at once in training."""
+    min_count: Count = 1
+    """Times that a symbol must occur in the training text; rarer ones are unknown."""
+
+
+class LanguageStudy(Study[Any]):
+    """A study of language models; its options have a group `language` of `LanguageOptions`."""
+
+    protocol = PROTOCOL
+
+    @classmethod
+    def load(cls, options: Any) -> TextSet:
+        how = options.language
+        data = text_of(options.training.source.data, unit=how.unit, context=how.context, min_count=how.min_count)
+        terminal().print(f"{data.source}.", markup=False)
+        return data
+
+    def task(self) -> Task:
+        """Returns the task of all models: the next symbol."""
+        objective, validation = partial(loss, context=self.data.context), self.data.judged("validation")
+        return Task(objective, log_likelihood, self.data.train, validation, "log_likelihood", ".3f")
+
+    def build(self, name: str, width: int, rngs: nnx.Rngs) -> LanguageModel:
+        """Builds a language model with `width` features between its blocks."""
+        how = self.options.language
+        blocks = how.blocks * (2 if name == "transformer" else 1)
+        sizes = {"blocks": blocks, "expansion": how.expansion, "dropout": how.dropout}
+        return build(name, width, len(self.data.symbols), **sizes, rngs=rngs)
+
+    def card(self, trial: Trial) -> Card:
+        return card(trial, self.data)
+
+    def examine(self, trial: Trial) -> Examined:
+        return examined(trial, self.data)
 
 
 def examined(trial: Trial, data: TextSet) -> Examined:

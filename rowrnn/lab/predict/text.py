@@ -30,7 +30,7 @@ def answer(
         length: number of symbols to write.
         temperature: below 1 the model writes what is probable, at 0 the most probable symbol.
     """
-    symbols, answers = Symbols(card.vocabulary, card.unit or "character"), []  # pyrefly: ignore[bad-argument-type]
+    symbols, answers = Symbols(card.vocabulary, card.unit), []  # pyrefly: ignore[bad-argument-type]
     if len(symbols) != model.head.out_features or card.context is None:
         raise InputError(
             f"The model knows {model.head.out_features} symbols, and its card names {len(symbols)} and a context of "

@@ -1,6 +1,7 @@
 """Examples of text: pieces of a training text, and the rest of it for validation and test."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class TextSet:
         """Returns what the record says of the data."""
         return {"source": self.source, "symbols": len(self.symbols), **{k: len(v) for k, v in self.texts.items()}}
 
-    @property
+    @cached_property
     def train(self) -> Int[np.ndarray, "n places"]:
         """Pieces of which each training step takes `context + 1` symbols from a random place on, so that in an epoch
         about every symbol is predicted once.
@@ -86,12 +87,12 @@ def text_of(place: str, *, unit: Unit = "character", context: int = 256, min_cou
 def in_parts(texts: dict[str, str]) -> tuple[str, str, str]:
     """Returns the texts of training, validation and test: those given, and for others the last tenths of training."""
     train = texts.get("train", "")
-    lengths = len(train) // TENTH
+    tenth = len(train) // TENTH
     test, validation = texts.get("test"), texts.get("validation")
     if test is None:
-        train, test = train[: len(train) - lengths], train[len(train) - lengths :]
+        train, test = train[: len(train) - tenth], train[len(train) - tenth :]
     if validation is None:
-        train, validation = train[: len(train) - lengths], train[len(train) - lengths :]
+        train, validation = train[: len(train) - tenth], train[len(train) - tenth :]
     return train, validation, test
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Int
@@ -29,13 +29,15 @@ class Symbols:
         unit: what a symbol is.
 
     Raises:
-        InputError: if `UNKNOWN` is not first, there is no other, or one occurs twice.
+        InputError: if `UNKNOWN` is not first, there is no other, one occurs twice, or the unit is unknown.
     """
 
     known: tuple[str, ...]
     unit: Unit = "character"
 
     def __post_init__(self) -> None:
+        if self.unit not in get_args(Unit):
+            raise InputError(f"A symbol is one of {', '.join(get_args(Unit))}, not {self.unit!r}.")
         if self.known[:1] != (UNKNOWN,) or len(self.known) < 2 or len(set(self.known)) < len(self.known):
             raise InputError(f"Symbols are U+FFFD, then others, each once, not {self.known[:9]!r}: see Symbols.of.")
 
