@@ -64,7 +64,11 @@ def meaning(name: str) -> tuple[str, str]:
 def _arrays_of(file: Path) -> Arrays:
     try:
         found = np.load(file, mmap_mode="r" if suffix(file) == ".npy" else None)
-        arrays = {file.stem: found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+        if isinstance(found, np.ndarray):
+            arrays = {file.stem: found}
+        else:
+            with found:
+                arrays = dict(found)
     except Exception as error:  # zipfile's, NumPy's and the system's
         raise InputError(
             f"{file} cannot be read as arrays ({error}). Expected .npy or .npz without pickled objects."

@@ -274,6 +274,7 @@ def test_the_experiment_compares_memories_and_draws_what_context_is_worth(tmp_pa
         assert row["bits"]["mean"] == pytest.approx(row["nats"]["mean"] / math.log(2))
     assert gru["nats_carried"]["mean"] == pytest.approx(gru["nats"]["mean"], abs=0.05)
     assert "nats_carried" not in transformer
-    arrays = np.load(run / "arrays.npz")
+    with np.load(run / "arrays.npz") as found:
+        arrays = dict(found)
     assert arrays["GRU/nats"].shape == (2, 16)
     assert (run / "by_context.png").stat().st_size > 10_000
