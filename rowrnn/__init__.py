@@ -7,8 +7,9 @@ from rowrnn.image.image_scan import ImageScan
 from rowrnn.image.orders import Order
 from rowrnn.image.renet import ReNet
 from rowrnn.image.rows import RowGRU, RowLSTM, Rows, image_rows
+from rowrnn.machine.default import default_backend
 from rowrnn.program import export
-from rowrnn.recurrence.backend_choice import default_backend, explain
+from rowrnn.recurrence.backend_choice import explain
 from rowrnn.recurrence.scan import scan
 from rowrnn.saving.model_file import load, save
 from rowrnn.sequence import Bidirectional, Recurrent, Residual, Stack, Transformer

@@ -9,7 +9,7 @@ def main() -> None:
     If a dependency of the laboratory is not installed, prints which and exits with code 2; `native` needs none.
     """
     if sys.argv[1:] == ["native"]:
-        from rowrnn.recurrence import native_library
+        from rowrnn.machine import native_library
 
         print(native_library.status())
         return

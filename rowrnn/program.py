@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
-from rowrnn.recurrence.backend_choice import default_backend
+from rowrnn.machine.default import default_backend
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 

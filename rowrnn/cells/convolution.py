@@ -8,6 +8,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from rowrnn.machine.compiled_convolution import compiled_convolution
+from rowrnn.machine.default import default_backend
+from rowrnn.machine.native_library import unavailable
+
 Pair = tuple[int, int]
 Padding = Sequence[Pair]
 
@@ -19,6 +23,9 @@ def convolve(
     padding: Padding = ((0, 0), (0, 0)),
 ) -> Float[Array, "b y x o"]:
     """Computes the cross-correlation of images with a kernel, in their promoted dtype.
+
+    On a CPU, in float32, compiled code computes it and its derivatives of any order (`rowrnn/machine/kernels/`); where
+    that is not at hand or not wanted (`default_backend`), one matrix product. On other platforms it is XLA's.
 
     Args:
         x: images `[b, h, w, i]`.
@@ -32,7 +39,11 @@ def convolve(
     dtype = jnp.result_type(x, kernel)
     x, kernel = x.astype(dtype), kernel.astype(dtype)
     how = {"strides": strides, "padding": padding}
-    return jax.lax.platform_dependent(x, kernel, cpu=partial(_as_product, **how), default=partial(_library, **how))
+    sizes = (*x.shape, *kernel.shape)
+    compilable = dtype == jnp.float32 and all(isinstance(size, int) and size > 0 for size in sizes)
+    wanted = compilable and default_backend.value in {"auto", "native"} and jax.default_backend() == "cpu"
+    on_cpu = compiled_convolution if wanted and not unavailable() else _as_product
+    return jax.lax.platform_dependent(x, kernel, cpu=partial(on_cpu, **how), default=partial(_library, **how))
 
 
 def conv(

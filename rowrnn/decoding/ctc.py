@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
+from rowrnn.machine.sharding import place_examples, vary_alike
 from rowrnn.recurrence.arguments import as_array
-from rowrnn.recurrence.sharding import place_examples, vary_alike
 from rowrnn.typing import Integers
 
 NOTHING = -1

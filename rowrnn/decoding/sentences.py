@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from rowrnn.recurrence.sharding import place_examples, reshape_examples, vary_alike
+from rowrnn.machine.sharding import place_examples, reshape_examples, vary_alike
 
 State = PyTree[Array]
 Step = Callable[[State, Int[Array, "n"]], tuple[State, Float[Array, "n words"]]]

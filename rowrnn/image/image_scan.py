@@ -9,10 +9,10 @@ from jaxtyping import Array, ArrayLike, Float, Key
 
 from rowrnn.cells import Cell
 from rowrnn.image.orders import ORDERS, Order
+from rowrnn.machine.sharding import place_examples
 from rowrnn.recurrence.arguments import check_cell
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
-from rowrnn.recurrence.sharding import place_examples
 from rowrnn.sequence import Bidirectional, Recurrent, Stack, Transformer
 from rowrnn.typing import Integers, Outputs, State
 

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from rowrnn.machine.sharding import reshape_examples
 from rowrnn.recurrence.arguments import as_array
-from rowrnn.recurrence.sharding import reshape_examples
 from rowrnn.typing import Integers
 
 HOLE = -1

@@ -23,7 +23,7 @@ from rowrnn.lab.report.tables import plain_table, table
 from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.kept_models import about_program, export_kept
 from rowrnn.lab.runs.record import load_run
-from rowrnn.recurrence import native_library
+from rowrnn.machine import native_library
 from rowrnn.saving.model_file import bundled
 
 SCORES = "Mean over seeds, ± its 95 % interval where there are several; of the test set unless it says validation."

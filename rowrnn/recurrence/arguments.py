@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, DTypeLike, PyTree
 
 from rowrnn.cells import Cell
-from rowrnn.recurrence.sharding import place_examples
+from rowrnn.machine.sharding import place_examples
 from rowrnn.typing import Booleans, Integers, Lengths, State
 
 

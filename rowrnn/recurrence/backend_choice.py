@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, DTypeLike
 
 from rowrnn.cells import Cell
+from rowrnn.machine.default import default_backend
 from rowrnn.recurrence.arguments import check_cell, check_compute_dtype, check_sequence
 from rowrnn.recurrence.array_form import RECURRENT_CELLS
 from rowrnn.recurrence.backend import Backend, ScanCall, described
@@ -19,9 +20,6 @@ from rowrnn.recurrence.plain import PLAIN
 
 BACKENDS: tuple[Backend, ...] = (CUDNN, PARALLEL, CHUNKWISE, NATIVE, FUSED, PLAIN)
 """All backends, fastest first: "auto" selects the first that can compute the call and does not pass it over."""
-
-default_backend = jax.make_user_context("auto")
-"""Context manager that sets the backend of the scans inside it: `with default_backend("plain"): ...`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,9 +20,9 @@ from jaxtyping import Array, Bool, Float
 
 from rowrnn.cells import MLSTM, Cell
 from rowrnn.cells.exponential import MLSTMState, inverse
+from rowrnn.machine.sharding import place_examples
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, no_rounding_reason
 from rowrnn.recurrence.masking import expand_to, zero_where_invalid
-from rowrnn.recurrence.sharding import place_examples
 
 CHUNK = 64
 """Steps of a chunk."""

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike
 
 from rowrnn.cells import Cell, LinearCell
+from rowrnn.machine.sharding import summed_over_batch
 from rowrnn.recurrence import linear, loop
 from rowrnn.recurrence.array_form import (
     Halves,
@@ -39,7 +40,6 @@ from rowrnn.recurrence.array_form import (
     run_on_arrays,
 )
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, no_rounding_reason
-from rowrnn.recurrence.sharding import summed_over_batch
 
 Arrays = tuple[Array, ...]
 Activated = tuple[Array, Array | None, Arrays]

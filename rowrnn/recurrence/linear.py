@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from rowrnn.cells import Cell, LinearCell
+from rowrnn.machine.sharding import placed_as
 from rowrnn.recurrence import loop
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, no_rounding_reason
 from rowrnn.recurrence.masking import expand_to, zero_where_invalid
-from rowrnn.recurrence.sharding import placed_as
 
 Coefficients = Inexact[Array, "t b hidden"]
 

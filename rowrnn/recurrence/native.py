@@ -1,21 +1,20 @@
-"""The backend "native": LSTM and GRU over whole sequences, in C++ (`kernels/`) compiled for this CPU.
+"""The backend "native": LSTM and GRU over whole sequences, in C++ (`rowrnn/machine/kernels/`) compiled for this CPU.
 
-Without the compiled library (`rowrnn.recurrence.native_library`), "auto" selects another backend.
+Without the compiled library (`rowrnn.machine.native_library`), "auto" selects another backend.
 """
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AbstractMesh, AxisType
-from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from rowrnn.cells import Cell
+from rowrnn.machine.compiled_call import call_compiled, over_batch
+from rowrnn.machine.native_library import TARGETS, unavailable
 from rowrnn.recurrence.array_form import (
     Halves,
     Residuals,
@@ -29,8 +28,6 @@ from rowrnn.recurrence.array_form import (
 )
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtype_of
 from rowrnn.recurrence.fused import FusedPasses
-from rowrnn.recurrence.native_library import TARGETS, unavailable
-from rowrnn.recurrence.sharding import batch_axes, shape_varying_as, vary_alike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +83,11 @@ def _forward(
         kept = ((steps, b, hidden),) * 4 + ((steps, b, h),) if train else ((0,),) * 5
         shapes = ((b, steps, hidden), (b, hidden), (b, h), *kept)
         arguments = (x, *_all_arrays(x, weights, state, lengths))
-        outputs, last, cell, *gates, cells = _call(f"{recurrence}_forward", shapes, *arguments, reverse=reverse)
+        outputs, last, cell, *gates, cells = call_compiled(f"{recurrence}_forward", shapes, *arguments, reverse=reverse)
         residuals = (*gates, cells if has_cell else None) if train else ()
         return (outputs, (last, cell if has_cell else None)), residuals, ()
 
-    (outputs, last), residuals, _ = _over_batch(call, (x, state, lengths), (), weights)
+    (outputs, last), residuals, _ = over_batch(call, (x, state, lengths), (), weights)
     return outputs, last, residuals
 
 
@@ -107,14 +104,14 @@ def _backward(
         d_after = d_outputs, d_state[0], _none(d_state[1], x, len(x))
         arguments = (x, *arrays, outputs, *gates, _none(cells, x, x.shape[1], len(x)), *d_after)
         shapes = (x.shape if input_gradient else (0,), *(a.shape for a in arrays[:-1]))
-        d_x, *d_weights, d_hidden, d_cell = _call(f"{recurrence}_backward", shapes, *arguments, reverse=reverse)
+        d_x, *d_weights, d_hidden, d_cell = call_compiled(f"{recurrence}_backward", shapes, *arguments, reverse=reverse)
         if weights.recurrent_bias is None:
             d_weights[-1] = None
         d_initial = d_hidden, None if state[1] is None else d_cell
         return (d_x if input_gradient else None, d_initial), (), Weights(*d_weights)
 
     of_batch = (x, state, lengths, outputs, d_outputs, d_state)
-    (d_x, d_initial), _, d_weights = _over_batch(call, of_batch, residuals, weights)
+    (d_x, d_initial), _, d_weights = over_batch(call, of_batch, residuals, weights)
     return d_x, d_weights, d_initial
 
 
@@ -129,54 +126,6 @@ def _all_arrays(x: Array, weights: Weights, state: Halves, lengths: Array | None
 def _none(array: Array | None, like: Array, *axes: int) -> Array:
     """Returns `array`; if it is None, an empty array `[*axes, 0]`."""
     return jnp.zeros((*axes, 0), like.dtype) if array is None else array
-
-
-def _call(target: str, shapes: Iterable[tuple[int, ...]], *arguments: Any, reverse: bool) -> Sequence[Any]:
-    arguments = vary_alike(arguments)
-    results = [shape_varying_as(arguments[0], shape) for shape in shapes]
-    return jax.ffi.ffi_call(f"rowrnn.{target}", results, vmap_method="sequential")(*arguments, reverse=reverse)
-
-
-def _over_batch(call: Callable[..., Any], of_batch: PyTree, by_step: PyTree, weights: Weights) -> Any:
-    """Calls `call(of_batch, by_step, weights) → (of_batch, by_step, sums over the batch)` on the examples of each
-    device.
-
-    The batch is the first axis of arrays `of_batch` and the second of arrays `by_step`. XLA cannot partition a foreign
-    call: without this every device would compute the whole batch.
-    """
-    axes = _batch_axes(of_batch[0])
-    if not axes:
-        return call(of_batch, by_step, weights)
-
-    def on_device(*arguments: Any) -> Any:
-        *results, sums = call(*arguments)
-        return *results, jax.tree.map(lambda a: jax.lax.psum(a, axes), sums)
-
-    specs = P(axes), P(None, axes), P()
-    mesh = _mesh_of(of_batch[0])
-    return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=specs, axis_names=set(axes), check_vma=False)(
-        of_batch, by_step, weights
-    )
-
-
-def _batch_axes(x: Array) -> tuple[str, ...]:
-    """Returns the mesh axes over which examples are split.
-
-    These are the explicit axes along which `x` is sharded, in their order and whatever their size, as `shard_map`
-    demands, and then the automatic axes that divide the examples.
-    """
-    mesh, axes = _mesh_of(x), batch_axes(x)
-    examples = x.shape[0] // math.prod(mesh.shape[name] for name in axes)
-    for name, kind, size in zip(mesh.axis_names, mesh.axis_types, mesh.axis_sizes, strict=True):
-        if kind == AxisType.Auto and size > 1 and examples % size == 0:
-            axes = *axes, name
-            examples //= size
-    return axes
-
-
-def _mesh_of(x: Array) -> AbstractMesh:
-    """Returns the mesh on which `x` is split explicitly, else that of `jax.set_mesh`."""
-    return jax.typeof(x).sharding.mesh if batch_axes(x) else jax.sharding.get_abstract_mesh()
 
 
 def _run(cell: Cell, call: ScanCall) -> Result:

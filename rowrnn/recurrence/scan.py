@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, DTypeLike
 
 from rowrnn.cells import Cell
+from rowrnn.machine.sharding import place_examples, vary_alike
 from rowrnn.recurrence.arguments import (
     as_state,
     as_step_mask,
@@ -21,7 +22,6 @@ from rowrnn.recurrence.backend import Backend, ScanCall, dtype_of
 from rowrnn.recurrence.backend_choice import choose
 from rowrnn.recurrence.masking import forward_fill, permute_steps, valid_first_permutation, zero_where_invalid
 from rowrnn.recurrence.segments import run_in_segments
-from rowrnn.recurrence.sharding import place_examples, vary_alike
 from rowrnn.typing import Booleans, Integers, Outputs, State
 
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from rowrnn.machine.sharding import reshape_examples
 from rowrnn.recurrence.backend import Result, ScanCall
-from rowrnn.recurrence.sharding import reshape_examples
 
 
 def run_in_segments(run: Callable[[ScanCall], Result], call: ScanCall, steps: int) -> Result:

@@ -8,10 +8,10 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import Cell, GatedCell
+from rowrnn.machine.sharding import place_examples
 from rowrnn.recurrence.arguments import check_cell, check_rate, check_sequence
 from rowrnn.recurrence.backend import ScanCall
 from rowrnn.recurrence.scan import ScanOptions, scan, zero_state
-from rowrnn.recurrence.sharding import place_examples
 from rowrnn.sequence.noise import NoisyCell, split_key
 from rowrnn.typing import Outputs, State
 

@@ -10,8 +10,8 @@ from flax import nnx
 from jax import export
 
 from rowrnn import GRU, LSTM
+from rowrnn.machine.default import default_backend
 from rowrnn.models.line_reader import HANDWRITING, LineReader
-from rowrnn.recurrence.backend_choice import default_backend
 from tests.helpers.cases import thinned
 
 DEEP = {

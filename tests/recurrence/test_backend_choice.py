@@ -10,7 +10,8 @@ import pytest
 from flax import nnx
 
 from rowrnn.cells import CELLS, LSTM, MinGRU
-from rowrnn.recurrence.backend_choice import default_backend, explain
+from rowrnn.machine.default import default_backend
+from rowrnn.recurrence.backend_choice import explain
 from rowrnn.recurrence.scan import scan
 from tests.helpers import oracle
 from tests.helpers.problem import BATCH, EPISODES, FEATURES, HIDDEN, STEPS, make_cell

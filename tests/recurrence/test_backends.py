@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rowrnn.machine.default import default_backend
 from rowrnn.recurrence import loop
-from rowrnn.recurrence.backend_choice import default_backend
 from rowrnn.recurrence.scan import scan
 from tests.helpers import oracle
 from tests.helpers.cases import thinned

@@ -9,9 +9,9 @@ import pytest
 from jax.experimental import rnn
 from jax.extend.core import jaxprs_in_params
 
+from rowrnn.machine.default import default_backend
 from rowrnn.recurrence import cudnn
 from rowrnn.recurrence.array_form import Weights
-from rowrnn.recurrence.backend_choice import default_backend
 from rowrnn.recurrence.scan import scan
 from tests.helpers import oracle
 from tests.helpers.cases import thinned

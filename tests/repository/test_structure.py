@@ -16,6 +16,7 @@ PACKAGE = ROOT / "rowrnn"
 # From the bottom up: a room imports from those before its own group only.
 ORDER = [
     {"typing", "errors", "atomic_file"},
+    {"machine"},
     {"cells"},
     {"recurrence"},
     {"sequence", "program", "decoding"},

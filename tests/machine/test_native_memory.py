@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from rowrnn.recurrence import native_library
+from rowrnn.machine import native_library
 from tests.helpers import ROOT
 
 # The gradient of an LSTM whose packed weights take 68 MiB, and three times that in all, is computed once.

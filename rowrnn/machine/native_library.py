@@ -21,7 +21,10 @@ import jax
 
 KERNELS = Path(__file__).with_name("kernels")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
-TARGETS = ("lstm_forward", "lstm_backward", "gru_forward", "gru_backward")
+TARGETS = (
+    *("lstm_forward", "lstm_backward", "gru_forward", "gru_backward"),
+    *("convolution_forward", "convolution_input_gradient", "convolution_kernel_gradient"),
+)
 PROCESSOR = Path("/proc/cpuinfo")
 LOG = logging.getLogger("rowrnn")
 DIGITS = 16  # hexadecimal digits of each checksum in a file name
@@ -54,7 +57,7 @@ def unavailable() -> str:
 def status() -> str:
     """Returns in a sentence whether the compiled code is used; compiles it if that is not done yet."""
     reason = unavailable()
-    return f"Scans run through XLA: {reason}." if reason else "LSTM and GRU are compiled for this CPU."
+    return f"All runs through XLA: {reason}." if reason else "LSTM, GRU and convolutions are compiled for this CPU."
 
 
 def library_path() -> Path:
@@ -75,11 +78,11 @@ def library_path() -> Path:
         compiler = _compiler()
         # The predefined macros identify the compiler's version and the processor's instruction sets.
         of_compiler = _checksum(_run(compiler, *FLAGS, "-dM", "-E", "-x", "c++", os.devnull).encode())
-        stem = f"recurrence-{of_source}-{of_compiler}"
+        stem = f"kernels-{of_source}-{of_compiler}"
         return _intact(directory, stem) or _compiled(compiler, include, directory, stem)
     except NotCompiledError:
         # A library made by another compiler for this processor will do.
-        found = _intact(directory, f"recurrence-{of_source}") if instructions else None
+        found = _intact(directory, f"kernels-{of_source}") if instructions else None
         if found is None:
             raise
         return found
@@ -97,10 +100,10 @@ def _intact(directory: Path, stem: str) -> Path | None:
 def _compiled(compiler: Sequence[str], include: Path, directory: Path, stem: str) -> Path:
     """Compiles the library and returns its path; the file gets its final name only when it is completely on disk."""
     directory.mkdir(parents=True, exist_ok=True)
-    LOG.warning("rowrnn: LSTM and GRU are compiled for this CPU, once; this takes some seconds.")
+    LOG.warning("rowrnn: LSTM, GRU and convolutions are compiled for this CPU, once; this takes half a minute.")
     with tempfile.TemporaryDirectory(dir=directory) as partial:
-        built = Path(partial) / "recurrence.so"
-        _run(compiler, *FLAGS, "-I", str(include), str(KERNELS / "recurrence.cc"), "-o", str(built))
+        built = Path(partial) / "kernels.so"
+        _run(compiler, *FLAGS, "-I", str(include), *map(str, sorted(KERNELS.glob("*.cc"))), "-o", str(built))
         with built.open("rb+") as file:
             os.fsync(file.fileno())
         return built.replace(directory / f"{stem}-{_checksum(built.read_bytes())}.so")

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from rowrnn.recurrence import native_library
-from rowrnn.recurrence.native_library import NotCompiledError, library_path
+from rowrnn.machine import native_library
+from rowrnn.machine.native_library import NotCompiledError, library_path
 from tests.helpers import ROOT
 
 compiler = shutil.which("c++") or ""
 NAME_OF_LIBRARY = """
 import pathlib, sys
-from rowrnn.recurrence import native_library
+from rowrnn.machine import native_library
 native_library.KERNELS = pathlib.Path(sys.argv[1])
 print(native_library.library_path().name)
 """
