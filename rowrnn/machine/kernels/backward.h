@@ -5,13 +5,11 @@
 
 namespace {
 
-constexpr int kDepth = 96;  // least rows, of one step or several, in a product for the weights' gradient
-
-// A kernel [lines, gates h] transposed: [tiles of kTile lines][gates hp][kTile], its gates in the given order.
+// Lines of a kernel [lines, gates h] transposed: [tiles of kTile lines][gates hp][kTile], its gates in the given order.
 template <class Cell>
-void pack_transposed(const Call& s, const float* kernel, int64_t lines, const int* gates, float* packed) {
+void pack_transposed(const Call& s, const float* kernel, int64_t begin, int64_t lines, const int* gates, float* packed) {
   const int64_t columns = Cell::kGates * s.h;
-  for (int64_t first = 0; first < lines; first += kTile)
+  for (int64_t first = begin; first < lines; first += kTile)
     for (int g = 0; g < Cell::kGates; ++g)
       for (int64_t u = 0; u < s.hp(); ++u, packed += kTile) {
         const float* from = kernel + first * columns + gates[g] * s.h + u;
@@ -24,7 +22,7 @@ void pack_transposed(const Call& s, const float* kernel, int64_t lines, const in
 // What the threads of a call share, and where each sums its weights' gradient.
 template <class Cell>
 struct Backward {
-  static constexpr int kBias = Cell::kRecurrentBias;
+  static constexpr int kBias = Cell::kRecurrentBias, kInOrder[] = {0, 1, 2, 3};
   const Call& s;
   const int64_t columns = Cell::kGates * s.hp(), row = s.row(), hp = s.hp(), dp = padded(s.d);
   const int64_t wide = 4 * hp + kLanes;  // a row of gate gradients, out of step with the cache's ways
@@ -32,19 +30,18 @@ struct Backward {
 
   int64_t lane_floats() const { return (s.d + 1 + kBias + s.h) * columns; }
   int64_t input_floats() const { return s.d_x ? tiles(s.d) * columns * kTile : 0; }
-  int64_t recurrent_floats() const { return s.few() ? 0 : tiles(s.h) * columns * kTile; }
+  int64_t recurrent_floats(int parts) const { return tiles((s.h / parts + kLanes)) * columns * kTile; }  // of a part
 
   void run(xla::ffi::ThreadPool& pool) {
-    const int threads = lanes_of(pool, s), lanes = s.few() ? 1 : threads;
-    static constexpr int kInOrder[] = {0, 1, 2, 3};
+    const int threads = lanes_of(pool, s), lanes = s.few() ? 1 : threads, parts = s.few() ? threads : 1;
     const AtEnd at_end{call_arena};
-    call_arena.begin(input_floats() + recurrent_floats() + lanes * lane_floats());
+    call_arena.begin(input_floats() + parts * recurrent_floats(parts) + lanes * lane_floats());
     input = call_arena.take(input_floats());
-    recurrent = call_arena.take(recurrent_floats());
+    recurrent = call_arena.take(parts * recurrent_floats(parts));
     sums = call_arena.take(lanes * lane_floats());
-    if (s.d_x) pack_transposed<Cell>(s, s.input, s.d, Cell::kInputGates, input);
+    if (s.d_x) pack_transposed<Cell>(s, s.input, 0, s.d, Cell::kInputGates, input);
     if (s.few()) return share(pool, threads);
-    pack_transposed<Cell>(s, s.recurrent, s.h, kInOrder, recurrent);
+    pack_transposed<Cell>(s, s.recurrent, 0, s.h, kInOrder, recurrent);
     in_lanes(pool, lanes, s.b, [&](int lane, int64_t begin, int64_t end) {
       clear(sums + lane * lane_floats(), lane_floats());
       groups(begin, end, [&](int64_t origin, int rows) { walk(lane, origin, rows); });
@@ -61,8 +58,8 @@ struct Backward {
 
   // Room for `waiting` rows of gate gradients.
   Rows begin(int64_t origin, int count, int64_t waiting) const {
-    lane_arena.begin(waiting * (row + wide) + count * (2 * hp + dp));
-    Rows rows{origin, count, lane_arena.take(count * hp), lane_arena.take(count * hp), lane_arena.take(count * dp)};
+    lane_arena.begin(waiting * (row + wide + dp) + count * 2 * hp);
+    Rows rows{origin, count, lane_arena.take(count * hp), lane_arena.take(count * hp), lane_arena.take(waiting * dp)};
     rows.left = lane_arena.take(waiting * row), rows.d_gates = lane_arena.take(waiting * wide);
     clear(rows.d_hidden, count * hp);
     clear(rows.d_cell, count * hp);
@@ -87,11 +84,15 @@ struct Backward {
              rows.d_hidden + r * hp, rows.d_cell + r * hp, from, to);
   }
 
-  void inputs(const Rows& rows, int64_t i, int64_t first) const {
+  // Gradients of the inputs of rows that have waited since the i-th step, of one part of these rows.
+  void inputs(const Rows& rows, int64_t i, int64_t first, int64_t count, int part, int parts) const {
     if (!s.d_x) return;
-    clear(rows.d_x, rows.count * dp);
-    add_product(rows.count, dp, columns, rows.d_gates + first * wide, wide, 1, input, kTile, columns * kTile, rows.d_x, dp);
-    for (int r = 0; r < rows.count; ++r) copy(s.d_x + s.at(rows.origin + r, s.step(i)) * s.d, rows.d_x + r * dp, s.d);
+    const int64_t begin = count * part / parts, end = count * (part + 1) / parts;
+    float* d_x = rows.d_x + begin * dp;
+    clear(d_x, (end - begin) * dp);
+    add_product(end - begin, dp, columns, rows.d_gates + (first + begin) * wide, wide, 1, input, kTile, columns * kTile, d_x, dp);
+    for (int64_t n = begin; n < end; ++n, d_x += dp)
+      copy(s.d_x + s.at(rows.origin + n % rows.count, s.step(i - n / rows.count)) * s.d, d_x, s.d);
   }
 
   // Gradients of the weights of one part of the left side, of rows that have waited.
@@ -114,9 +115,9 @@ struct Backward {
       differentiate(rows, i, waiting, 0, s.h);
       const float* d_recurrent = rows.d_gates + waiting * wide + Cell::kRecurrentFrom * hp;
       add_product(count, hp, columns, d_recurrent, wide, 1, recurrent, kTile, columns * kTile, rows.d_hidden, hp);
-      inputs(rows, i, waiting);
       waiting += count;
       if (waiting < kDepth && i > 0) continue;
+      inputs(rows, i + waiting / count - 1, 0, waiting, 0, 1);
       weights(rows, lane, 0, waiting, 0, 1);
       waiting = 0;
     }
@@ -135,17 +136,20 @@ struct Backward {
       if (stage == 0) {
         const int64_t lines = s.d + 1 + kBias + s.h;
         clear(sums + lines * part / parts * columns, (lines * (part + 1) / parts - lines * part / parts) * columns);
+        pack_transposed<Cell>(s, s.recurrent, from, to, kInOrder, recurrent + part * recurrent_floats(parts));
         return differentiate(rows, s.t - 1, 0, from, to);
       }
       if (n == s.t) {
         for (int g = part; g < Cell::kGates; g += parts) sum(1, g);
         return;
       }
-      add_dots(s.b, to - from, columns, rows.d_gates + place(n) * wide + Cell::kRecurrentFrom * hp, wide,
-               s.recurrent + from * columns, columns, rows.d_hidden + from, hp);
-      if (part == 0) inputs(rows, s.t - 1 - n, place(n));
-      const int64_t waiting = n % steps + 1;
-      if (waiting == steps || n == s.t - 1) weights(rows, 0, place(n - waiting + 1), waiting * s.b, part, parts);
+      add_product(s.b, to - from, columns, rows.d_gates + place(n) * wide + Cell::kRecurrentFrom * hp, wide, 1,
+                  recurrent + part * recurrent_floats(parts), kTile, columns * kTile, rows.d_hidden + from, hp);
+      const int64_t waiting = n % steps + 1, earliest = n - waiting + 1;
+      if (waiting == steps || n == s.t - 1) {
+        inputs(rows, s.t - 1 - earliest, place(earliest), waiting * s.b, part, parts);
+        weights(rows, 0, place(earliest), waiting * s.b, part, parts);
+      }
       if (n < s.t - 1) differentiate(rows, s.t - 2 - n, place(n + 1), from, to);
     });
     end(rows);

@@ -18,11 +18,12 @@ struct Call {
   float *d_x, *d_input, *d_bias, *d_recurrent, *d_recurrent_bias, *d_hidden, *d_cell;
 
   int64_t hp() const { return padded(h); }
-  int64_t row() const { return d + 1 + hp(); }  // a row of the left side, its hidden state padded
+  int64_t state_row() const { return 1 + hp(); }     // [1, hidden state], padded
+  int64_t row() const { return d + state_row(); }  // [x, 1, hidden state]
   int64_t step(int64_t i) const { return reverse ? t - 1 - i : i; }
   int64_t at(int64_t sequence, int64_t step) const { return sequence * t + step; }
   int64_t saved(int64_t sequence, int64_t step) const { return (step * b + sequence) * h; }
-  // Few rows use each weight so seldom that transposing it would take longer than its products as it lies.
+  // Few rows are not cut: threads share the units, so that each reads a part of the weights only.
   bool few() const { return b > 0 && b <= 4 && h % kLanes == 0; }
   // Where one of the parts of the units begins, in whole vectors.
   int64_t part(int part, int parts) const { return h / kLanes * part / parts * kLanes; }
@@ -38,10 +39,13 @@ struct Lstm {
   static constexpr int kGates = 4, kRecurrentFrom = 0, kInputGates[] = {0, 1, 2, 3};
   static constexpr bool kRecurrentBias = false, kCell = true;
 
+  // Adds the recurrent products to those of the inputs, `of_x`: the gates before they are activated.
   template <int M>
-  static inline __attribute__((always_inline)) void products(const Call& s, const float* left, const float* packed,
-                                                             Vector (&sum)[M][4]) {
-    product<M, 4>(s.d + 1 + s.h, left, s.row(), 1, packed, 4 * kLanes, sum);
+  static inline __attribute__((always_inline)) void products(const Call& s, const float* left, const float* recurrent,
+                                                             const Vector (&of_x)[M][4], Vector (&sum)[M][4]) {
+    for (int m = 0; m < M; ++m)
+      for (int g = 0; g < 4; ++g) sum[m][g] = of_x[m][g];
+    product<M, 4>(s.h, left + 1, s.state_row(), 1, recurrent, 4 * kLanes, sum);
   }
 
   // Activates the gates in place and returns the new hidden state.
@@ -72,15 +76,13 @@ struct Gru {
   static constexpr bool kRecurrentBias = true, kCell = false;
 
   template <int M>
-  static inline __attribute__((always_inline)) void products(const Call& s, const float* left, const float* packed,
-                                                             Vector (&sum)[M][4]) {
-    Vector part[M][3] = {};
-    product<M, 3>(s.d + 1, left, s.row(), 1, packed, 3 * kLanes, part);
-    Vector x_n[M];
-    for (int m = 0; m < M; ++m) x_n[m] = part[m][2], part[m][2] = Vector{};
-    product<M, 3>(1 + s.h, left + s.d, s.row(), 1, packed + (s.d + 1) * 3 * kLanes, 3 * kLanes, part);
+  static inline __attribute__((always_inline)) void products(const Call& s, const float* left, const float* recurrent,
+                                                             const Vector (&of_x)[M][3], Vector (&sum)[M][4]) {
+    Vector part[M][3];
+    for (int m = 0; m < M; ++m) part[m][0] = of_x[m][0], part[m][1] = of_x[m][1], part[m][2] = Vector{};
+    product<M, 3>(1 + s.h, left, s.state_row(), 1, recurrent, 3 * kLanes, part);
     for (int m = 0; m < M; ++m)
-      sum[m][0] = part[m][0], sum[m][1] = part[m][1], sum[m][2] = x_n[m], sum[m][3] = part[m][2];
+      sum[m][0] = part[m][0], sum[m][1] = part[m][1], sum[m][2] = of_x[m][2], sum[m][3] = part[m][2];
   }
 
   static inline Vector apply(Vector (&gate)[4], Vector hidden, Vector&) {

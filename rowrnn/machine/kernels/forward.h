@@ -7,6 +7,7 @@
 namespace {
 
 constexpr int kGroup = 96;         // most rows that walk through time together
+constexpr int kDepth = 96;         // rows, of one step or several, that meet the weights together
 constexpr int64_t kWork = 1 << 19;  // least multiply-adds that are worth a thread
 
 // How many threads a call is worth: of few rows each takes some of the units, else some of the rows.
@@ -63,53 +64,83 @@ struct Forward {
     for (int64_t k = 0; k < s.h; ++k) line(s.recurrent + k * columns);
   }
 
-  // The state of rows that walk together: the left sides of this step and the next, by turns, and the cells.
+  // Rows that walk together: the left sides [1, hidden state] of this step and the next, by turns, and the cells. Of few
+  // rows the inputs of several steps, `ahead`, meet the weights together, which are then read once for all of them: the
+  // left sides [x, 1] of these steps, and by units and gates the products.
   struct Rows {
-    int64_t origin;
+    int64_t origin, ahead;
     int count;
-    float *left[2], *cells;
+    float *left[2], *cells, *inputs, *of_inputs;
   };
 
   Rows begin(int64_t origin, int count) const {
-    const int64_t row = s.row(), hp = s.hp();
-    lane_arena.begin(count * (2 * row + hp));
-    Rows rows{origin, count, {lane_arena.take(count * row), lane_arena.take(count * row)}, lane_arena.take(count * hp)};
+    const int64_t row = s.state_row(), hp = s.hp(), ahead = std::max<int64_t>(1, std::min<int64_t>(kDepth / count, s.t));
+    const int64_t waiting = ahead * count, products = ahead > 1 ? waiting * Cell::kGates * hp : 0;
+    lane_arena.begin(count * (2 * row + hp) + waiting * (s.d + 1) + products);
+    Rows rows{origin, ahead, count, {lane_arena.take(count * row), lane_arena.take(count * row)}};
+    rows.cells = lane_arena.take(count * hp);
+    rows.inputs = lane_arena.take(waiting * (s.d + 1)), rows.of_inputs = lane_arena.take(products);
     for (int r = 0; r < count; ++r) {
       for (float* l : rows.left) {
         clear(l + r * row, row);
-        l[r * row + s.d] = 1.0f;
+        l[r * row] = 1.0f;
       }
-      copy(rows.left[0] + r * row + s.d + 1, s.hidden + (origin + r) * s.h, s.h);
+      copy(rows.left[0] + r * row + 1, s.hidden + (origin + r) * s.h, s.h);
       clear(rows.cells + r * hp, hp);
       if (Cell::kCell) copy(rows.cells + r * hp, s.cell + (origin + r) * s.h, s.h);
     }
+    clear(rows.inputs, waiting * (s.d + 1));
+    for (int64_t r = 0; r < waiting; ++r) rows.inputs[r * (s.d + 1) + s.d] = 1.0f;
     return rows;
   }
 
+  // The inputs of the i-th step and those ahead.
   void take_inputs(const Rows& rows, int64_t i) const {
-    const int64_t step = s.step(i);
-    for (int r = 0; r < rows.count; ++r)
-      if (step < s.valid(rows.origin + r))
-        copy(rows.left[i % 2] + r * s.row(), s.x + s.at(rows.origin + r, step) * s.d, s.d);
+    float* to = rows.inputs;
+    for (const int64_t last = std::min(i + rows.ahead, s.t); i < last; ++i)
+      for (int r = 0; r < rows.count; ++r, to += s.d + 1)
+        if (s.step(i) < s.valid(rows.origin + r)) copy(to, s.x + s.at(rows.origin + r, s.step(i)) * s.d, s.d);
+  }
+
+  // The products of the inputs that were taken, of the units that begin with j.
+  void multiply_inputs(const Rows& rows, int64_t j) const {
+    constexpr int kRow = Cell::kGates * kLanes;
+    blocks(rows.ahead * rows.count, [&](int top, auto height) {
+      constexpr int M = decltype(height)::value;
+      Vector sum[M][Cell::kGates] = {};
+      product<M, Cell::kGates>(s.d + 1, rows.inputs + top * (s.d + 1), s.d + 1, 1, packed + j / kLanes * tile_floats(),
+                               kRow, sum);
+      float* to = rows.of_inputs + (j / kLanes * rows.ahead * rows.count + top) * kRow;
+      for (int m = 0; m < M; ++m)
+        for (int g = 0; g < Cell::kGates; ++g) store(to + m * kRow + g * kLanes, sum[m][g]);
+    });
   }
 
   // The i-th step of the units that begin with j.
   void advance(const Rows& rows, int64_t i, int64_t j) const {
-    const int64_t row = s.row(), hp = s.hp(), step = s.step(i);
+    constexpr int kRow = Cell::kGates * kLanes;
+    const int64_t row = s.state_row(), hp = s.hp(), step = s.step(i);
     const int n = std::min<int64_t>(kLanes, s.h - j);
+    const float* weights = packed + j / kLanes * tile_floats();
+    const float* before_now = rows.of_inputs + (j / kLanes * rows.ahead + i % rows.ahead) * rows.count * kRow;
     float *now = rows.left[i % 2], *next = rows.left[(i + 1) % 2];
     blocks(rows.count, [&](int top, auto height) {
       constexpr int M = decltype(height)::value;
-      Vector gate[M][4] = {};
-      Cell::template products<M>(s, now + top * row, packed + j / kLanes * tile_floats(), gate);
+      Vector of_x[M][Cell::kGates] = {}, gate[M][4];
+      if (rows.ahead == 1)
+        product<M, Cell::kGates>(s.d + 1, rows.inputs + top * (s.d + 1), s.d + 1, 1, weights, kRow, of_x);
+      else
+        for (int m = 0; m < M; ++m)
+          for (int g = 0; g < Cell::kGates; ++g) of_x[m][g] = load(before_now + (top + m) * kRow + g * kLanes);
+      Cell::template products<M>(s, now + top * row, weights + (s.d + 1) * kRow, of_x, gate);
       for (int m = 0; m < M; ++m) {
         const int r = top + m;
         const int64_t at = s.at(rows.origin + r, step);
-        const Vector before = load(now + r * row + s.d + 1 + j);
+        const Vector before = load(now + r * row + 1 + j);
         const bool valid = step < s.valid(rows.origin + r);
         Vector cell = load(rows.cells + r * hp + j);
         const Vector hidden = valid ? Cell::apply(gate[m], before, cell) : before;
-        store(next + r * row + s.d + 1 + j, hidden);
+        store(next + r * row + 1 + j, hidden);
         store(s.outputs + at * s.h + j, valid ? hidden : Vector{}, n);
         if (Cell::kCell) store(rows.cells + r * hp + j, cell);
         if (!s.gates[0]) continue;
@@ -122,7 +153,7 @@ struct Forward {
 
   void end(const Rows& rows) const {
     for (int r = 0; r < rows.count; ++r) {
-      copy(s.last_hidden + (rows.origin + r) * s.h, rows.left[s.t % 2] + r * s.row() + s.d + 1, s.h);
+      copy(s.last_hidden + (rows.origin + r) * s.h, rows.left[s.t % 2] + r * s.state_row() + 1, s.h);
       if (Cell::kCell) copy(s.last_cell + (rows.origin + r) * s.h, rows.cells + r * s.hp(), s.h);
     }
   }
@@ -131,8 +162,12 @@ struct Forward {
     const AtEnd at_end{lane_arena};
     const Rows rows = begin(origin, count);
     for (int64_t i = 0; i < s.t; ++i) {
-      take_inputs(rows, i);
-      for (int64_t j = 0; j < s.h; j += kLanes) advance(rows, i, j);
+      const bool begins = i % rows.ahead == 0;
+      if (begins) take_inputs(rows, i);
+      for (int64_t j = 0; j < s.h; j += kLanes) {
+        if (begins && rows.ahead > 1) multiply_inputs(rows, j);
+        advance(rows, i, j);
+      }
     }
     end(rows);
   }
@@ -148,8 +183,11 @@ struct Forward {
         for (int64_t j = from; j < to; j += kLanes) pack(j);
         return;
       }
-      for (int64_t j = from; j < to; j += kLanes) advance(rows, stage - 1, j);
-      if (part == 0 && stage < s.t) take_inputs(rows, stage);
+      for (int64_t j = from; j < to; j += kLanes) {
+        if (rows.ahead > 1 && (stage - 1) % rows.ahead == 0) multiply_inputs(rows, j);
+        advance(rows, stage - 1, j);
+      }
+      if (part == 0 && stage < s.t && stage % rows.ahead == 0) take_inputs(rows, stage);
     });
     end(rows);
   }

@@ -164,30 +164,6 @@ inline __attribute__((always_inline)) void product(int64_t depth, const float* a
   }
 }
 
-// c[m · c_row + k] += Σ_n a[m · a_row + n] b[k · b_row + n] for n < depth, whole vectors: b as it lies, not packed.
-inline void add_dots(int rows, int64_t lines, int64_t depth, const float* a, int64_t a_row, const float* b,
-                     int64_t b_row, float* c, int64_t c_row) {
-  for (int m = 0; m < rows; ++m, a += a_row, c += c_row) {
-    const float* line = b;
-    for (int64_t k = 0; k < lines; k += 4) {
-      with<4>(std::min<int64_t>(4, lines - k), [&](auto height) {
-        constexpr int K = decltype(height)::value;
-        Vector sum[K] = {};
-        for (int64_t n = 0; n < depth; n += kLanes) {
-          const Vector left = load(a + n);
-          for (int i = 0; i < K; ++i) sum[i] += left * load(line + i * b_row + n);
-        }
-        for (int i = 0; i < K; ++i) {
-          float total = 0;
-          for (int lane = 0; lane < kLanes; ++lane) total += sum[i][lane];
-          c[k + i] += total;
-        }
-      });
-      line += 4 * b_row;
-    }
-  }
-}
-
 // c [rows, columns] += a b, columns whole vectors; b_tile is what lies between one tile of b's columns and the next.
 void add_product(int rows, int64_t columns, int64_t depth, const float* a, int64_t a_row, int64_t a_step,
                  const float* b, int64_t b_step, int64_t b_tile, float* c, int64_t c_row) {
