@@ -177,7 +177,7 @@ def of_torch(case: Case, updates: int) -> Callable[[], None]:
 def table(rows: list[dict[str, Any]]) -> list[list[str]]:
     """Returns the header and the rows of the table."""
     names = list(rows[0]["milliseconds"])
-    header = ["training step of a convolution", *(f"{name} ms" for name in names), "times the fastest other"]
+    header = ["training step of a convolution", *(f"{name} ms" for name in names), "times the fastest"]
     lines = [
         [
             str(Case(row["network"], tuple(row["images"]), row["side"], row["outputs"], tuple(row["strides"]))),

@@ -83,7 +83,7 @@ struct Convolution {
         in_tiles<false>(x, o, to + line * x * o, o, [&](int64_t first_x, int64_t first, auto& sum) {
           for (int64_t ky = 0; ky < kh; ++ky)
             if (rows[ky])
-              product(window(), rows[ky] + first_x * sx * i, sx * i, 1, packed + ky * window() * padded(o) + first,
+              add(window(), rows[ky] + first_x * sx * i, sx * i, 1, packed + ky * window() * padded(o) + first,
                       padded(o), sum);
         });
       }
@@ -117,7 +117,7 @@ struct Convolution {
                           [&](int64_t column, int64_t first, auto& sum) {
             for (int64_t ky = 0; ky < kh; ++ky)
               if (rows[ky] && taps)
-                product(taps * o, rows[ky] + (start + column) * o, o, 1, turned + turned_row(p, ky) * padded(i) + first,
+                add(taps * o, rows[ky] + (start + column) * o, o, 1, turned + turned_row(p, ky) * padded(i) + first,
                         padded(i), sum);
           });
         }
@@ -150,7 +150,7 @@ struct Convolution {
           if (rows[ky])
             in_tiles<true>(window(), padded(o), own + ky * window() * padded(o), padded(o),
                            [&](int64_t place, int64_t first, auto& sum) {
-              product(x, rows[ky] + place, 1, sx * i, gradient + first, padded(o), sum);
+              add(x, rows[ky] + place, 1, sx * i, gradient + first, padded(o), sum);
             });
       }
     });
@@ -163,6 +163,13 @@ struct Convolution {
   }
 
  private:
+  // As `product`, with chains as long as torch's: shorter ones would be summed outside of the registers.
+  template <int M, int N>
+  static inline __attribute__((always_inline)) void add(int64_t depth, const float* a, int64_t a_row, int64_t a_step,
+                                                        const float* b, int64_t b_step, Vector (&sum)[M][N]) {
+    product<M, N, 256>(depth, a, a_row, a_step, b, b_step, sum);
+  }
+
   static constexpr int64_t kLeast = 1 << 17;  // multiply-adds that are worth a thread
 
   // The rows of an image that a row of outputs sees, padded; those outside the image are null.

@@ -146,11 +146,11 @@ inline void blocks(int rows, F&& f) {
 }
 
 // c[m][n] += Σ_k a[m · a_row + k · a_step] b[k · b_step + n], c in registers.
-template <int M, int N>
+template <int M, int N, int64_t kChain = kSum>
 inline __attribute__((always_inline)) void product(int64_t depth, const float* a, int64_t a_row, int64_t a_step,
                                                    const float* b, int64_t b_step, Vector (&c)[M][N]) {
   while (depth > 0) {
-    const int64_t block = (depth + (depth - 1) / kSum) / ((depth - 1) / kSum + 1);
+    const int64_t block = (depth + (depth - 1) / kChain) / ((depth - 1) / kChain + 1);
     Vector sum[M][N] = {};
     for (int64_t k = 0; k < block; ++k, a += a_step, b += b_step) {
       Vector right[N];
