@@ -20,15 +20,16 @@ Step = Callable[[State, Int[Array, "n"]], tuple[State, Float[Array, "n words"]]]
 
 
 class SpecialTokens(NamedTuple):
-    """Ids of the special tokens: padding after the end, begin of sentence, end of sentence.
+    """Ids of the special tokens: padding after the end, begin of sentence, end of sentence, unknown word.
 
-    They may coincide, as in T5 (`begin` is `pad`) and GPT-2 (all three). Decoders never choose `pad` in a sentence
-    unless it is also `end`; they do not exclude `begin`.
+    The first three may coincide, as in T5 (`begin` is `pad`) and GPT-2 (all three). Decoders never choose `pad` in a
+    sentence unless it is also `end`, nor `unknown`, where there is such a word; they do not exclude `begin`.
     """
 
     pad: int
     begin: int
     end: int
+    unknown: int | None = None
 
 
 class Sentences(NamedTuple):
@@ -111,7 +112,8 @@ def _search(
         log_probs = place_examples(reshape_examples(log_probs, (b, width, words)), examples)
         # After its end a sentence is padded with log-probability 0; before, padding that is not the end is excluded.
         padding = (jnp.arange(words) == tokens.pad)[None, None]
-        before = log_probs if tokens.pad == tokens.end else jnp.where(padding, -jnp.inf, log_probs)
+        never = [word for word in (tokens.pad, tokens.unknown) if word is not None and word != tokens.end]
+        before = log_probs.at[..., jnp.array(never, jnp.int32)].set(-jnp.inf)
         log_probs = jnp.where(ended[..., None], jnp.where(padding, 0.0, -jnp.inf), before)
         log_probs = sentences.log_probs[..., None] + log_probs
         lengths = sentences.lengths[..., None] + jnp.where(ended, 0, 1)[..., None]

@@ -71,8 +71,9 @@ class Captioner(nnx.Module):
                 f"A Captioner needs at least one of everything, not images of {list(shape)}, {words} words, captions "
                 f"of {longest}, {channels} channels and an embedding of {embedding}."
             )
-        if not all(0 <= token < words for token in tokens):
-            raise ValueError(f"Special tokens are words of the vocabulary, 0 to {words - 1}, not {tuple(tokens)}.")
+        given = [token for token in tokens if token is not None]
+        if not all(0 <= token < words for token in given):
+            raise ValueError(f"Special tokens are words of the vocabulary, 0 to {words - 1}, not {given}.")
         check_rate("dropout", dropout)
         self.shape, self.longest, self.tokens, self.blind = tuple(shape), longest, tokens, blind
         quarter, half = -(-channels // 4), -(-channels // 2)

@@ -71,6 +71,17 @@ def test_the_widest_beam_finds_every_sentence(tokens):
     assert found == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("width", [1, 3])
+def test_an_unknown_word_is_never_said(width):
+    """It is the likeliest after every word; of the others cat is, and after cat the end."""
+    table = jnp.log(jnp.asarray([[0.1, 0.1, 0.1, 0.2, 0.5]] * 3 + [[0.05, 0.05, 0.3, 0.1, 0.5]] * 2))
+    tokens = SpecialTokens(0, 1, 2, unknown=4)
+    said = beam_search(lambda state, word: (state, table[word]), jnp.zeros((1, 1)), tokens, LONGEST, width=width)
+    assert said.words[0, 0].tolist()[:2] == ([3, 2] if width == 1 else [2, 0])
+    assert not (np.asarray(said.words) == 4).any()
+    assert said.log_probs[0, 0] == pytest.approx(math.log(0.06 if width == 1 else 0.1), abs=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tokens", thinned(TOKENS, 3))
 def test_a_captioner_ends_its_captions(tokens):

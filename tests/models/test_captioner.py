@@ -115,7 +115,7 @@ def test_a_blind_model_sees_nothing_and_dropout_needs_a_key():
         (lambda: make_captioner().logits(IMAGES, CAPTIONS + 1), "from 0 to 6; these run from 1 to 7"),
         (lambda: make_captioner()(IMAGES[:0]), "at least one image; the batch is empty"),
         (lambda: make_captioner(attention=False).attention(IMAGES, CAPTIONS), "no attention to show"),
-        (lambda: make_captioner(tokens=SpecialTokens(0, 1, 7)), r"0 to 6, not \(0, 1, 7\)"),
+        (lambda: make_captioner(tokens=SpecialTokens(0, 1, 7)), r"0 to 6, not \[0, 1, 7\]"),
         (lambda: make_captioner(dropout=1.0), "dropout is a probability"),
         (lambda: make_captioner(channels=0), "at least one of everything"),
     ],

@@ -157,7 +157,7 @@ class OwnLines(Study[Options]):
             language_texts=self.language(),
             beam=self.options.beam,
             language_weight=float(self.options.language_weight),
-            length_bonus=float(self.options.length_bonus),
+            length_bonus=float(self.options.length_bonus) if self.options.language_weight else 0.0,
             data=data.source,
         )
 

@@ -84,7 +84,7 @@ class Vocabulary:
     @property
     def tokens(self) -> SpecialTokens:
         """Numbers of the special tokens."""
-        return SpecialTokens(PAD, BEGIN, END)
+        return SpecialTokens(PAD, BEGIN, END, self._numbers.get(UNKNOWN))
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

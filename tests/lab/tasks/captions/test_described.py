@@ -46,7 +46,7 @@ def test_a_vocabulary_has_the_words_of_its_texts_by_their_number():
     assert vocabulary.words[4:] == (
         *("a", "cat", ".", "dog", "runs", "!", ",", ":", "?", "close-up", "dogs", "it", "it's", "sleeps", "the"),
     )
-    assert vocabulary.tokens == (PAD, BEGIN, END)
+    assert vocabulary.tokens == (PAD, BEGIN, END, 3)
     assert Vocabulary.of(["b b a", "b a c"], min_count=2).words[4:] == ("b", "a")
 
 
