@@ -24,8 +24,8 @@ def export(
     """Writes a model and its weights to one file, for any batch size.
 
     `load` reads the file. Without rowrnn, `jax.export.deserialize(bytearray(Path(path).read_bytes())).call(x)` runs it.
-    Named tuples are returned as plain tuples. Recurrences are exported with the backend "plain", since compiled code of
-    this machine is not portable. A model that calls `scan` with `compute_dtype` cannot be exported.
+    Named tuples are returned as plain tuples. Recurrences and convolutions are exported with the backend "plain", since
+    compiled code of this machine is not portable. A model that calls `scan` with `compute_dtype` cannot be exported.
 
     Args:
         model: function of arrays or of pytrees of arrays, such as a module of this package or the `step` of a layer.
@@ -71,7 +71,7 @@ def load(path: Path | str) -> Callable[..., PyTree[Array]]:
 
 
 def to_program(function: Callable, arguments: Sequence[Any], platforms: Sequence[str]) -> jax_export.Exported:
-    """Exports a function of arrays with `jax.export`, its recurrences computed by the backend "plain"."""
+    """Exports a function of arrays with `jax.export`, its recurrences and convolutions computed by XLA."""
     with default_backend("plain"):
         return jax_export.export(jax.jit(lambda *x: _unnamed(function(*x))), platforms=platforms)(*arguments)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from rowrnn.machine.compiled_convolution import compiled_convolution
+from rowrnn.machine.compiled_convolution import compiled_convolution, maps_size
 from rowrnn.machine.default import default_backend
 from rowrnn.machine.native_library import unavailable
 
@@ -18,7 +18,7 @@ Padding = Sequence[Pair]
 
 def convolve(
     x: Float[Array, "b h w i"],
-    kernel: Float[Array, "kh kw i o"],
+    kernel: Float[Array, "kh kw c o"],
     strides: Pair = (1, 1),
     padding: Padding = ((0, 0), (0, 0)),
 ) -> Float[Array, "b y x o"]:
@@ -29,21 +29,37 @@ def convolve(
 
     Args:
         x: images `[b, h, w, i]`.
-        kernel: `[kh, kw, i, o]`.
+        kernel: `[kh, kw, c, o]`, c that of the images, i.
         strides: vertical and horizontal stride.
         padding: number of zeros (above, below) and (left, right).
 
     Returns:
         Feature maps `[b, y, x, o]`.
+
+    Raises:
+        ValueError: if the images have other channels than the kernel.
     """
+    if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[2]:
+        raise ValueError(
+            f"A kernel [kh, kw, c, o] is for images [b, h, w, c] of as many channels, not {list(kernel.shape)} for "
+            f"{list(x.shape)}."
+        )
     dtype = jnp.result_type(x, kernel)
     x, kernel = x.astype(dtype), kernel.astype(dtype)
     how = {"strides": strides, "padding": padding}
-    sizes = (*x.shape, *kernel.shape)
-    compilable = dtype == jnp.float32 and all(isinstance(size, int) and size > 0 for size in sizes)
-    wanted = compilable and default_backend.value in {"auto", "native"} and jax.default_backend() == "cpu"
-    on_cpu = compiled_convolution if wanted and not unavailable() else _as_product
+    wanted = default_backend.value in {"auto", "native"} and jax.default_backend() == "cpu"
+    on_cpu = compiled_convolution if wanted and _compilable(x, kernel, **how) and not unavailable() else _as_product
     return jax.lax.platform_dependent(x, kernel, cpu=partial(on_cpu, **how), default=partial(_library, **how))
+
+
+def _compilable(x: Array, kernel: Array, strides: Pair, padding: Padding) -> bool:
+    """Returns whether the compiled code can compute a convolution: float32, all sizes known, of one image at least."""
+    sizes = (*x.shape, *kernel.shape)
+    if x.dtype != jnp.float32 or not all(isinstance(size, int) and size > 0 for size in sizes):
+        return False
+    split = any(name is not None for name in jax.typeof(x).sharding.spec[1:])  # rows, columns or channels
+    zeros = [number for pair in padding for number in pair]
+    return not split and min(zeros) >= 0 and min(maps_size(x.shape, kernel.shape, strides, padding)) > 0
 
 
 def conv(

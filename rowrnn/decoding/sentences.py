@@ -22,8 +22,8 @@ Step = Callable[[State, Int[Array, "n"]], tuple[State, Float[Array, "n words"]]]
 class SpecialTokens(NamedTuple):
     """Ids of the special tokens: padding after the end, begin of sentence, end of sentence, unknown word.
 
-    The first three may coincide, as in T5 (`begin` is `pad`) and GPT-2 (all three). Decoders never choose `pad` in a
-    sentence unless it is also `end`, nor `unknown`, where there is such a word; they do not exclude `begin`.
+    The first three may coincide, as in T5 (`begin` is `pad`) and GPT-2 (all three). In a sentence decoders never choose
+    `pad` or, where there is such a word, `unknown`, unless it is also `end`; they do not exclude `begin`.
     """
 
     pad: int
@@ -56,7 +56,7 @@ def greedy(step: Step, state: State, tokens: SpecialTokens, longest: int) -> Sen
         longest: maximum number of words of a sentence including its end; longer sentences are cut and have no end.
 
     Raises:
-        ValueError: if `longest` is below 1, or `pad` or `end` is no word that the model scores.
+        ValueError: if `longest` is below 1, or `pad`, `end` or `unknown` is no word that the model scores.
     """
     best = beam_search(step, state, tokens, longest, width=1)
     return jax.tree.map(lambda a: a[:, 0], best)
@@ -80,7 +80,7 @@ def beam_search(
         length_power: 0 ranks by log-probability, 1 by log-probability per word.
 
     Raises:
-        ValueError: if `width` or `longest` is below 1, or `pad` or `end` is no word that the model scores.
+        ValueError: if `width` or `longest` is below 1, or `pad`, `end` or `unknown` is no word that the model scores.
     """
     if width < 1 or longest < 1:
         raise ValueError(f"A beam needs a width and a longest sentence of at least 1, not {width} and {longest}.")
@@ -103,14 +103,16 @@ def _search(
         state, said, ended, sentences = carry
         state, log_probs = step(state, reshape_examples(said, (b * width,)))
         words = log_probs.shape[-1]
-        if not (0 <= tokens.pad < words and 0 <= tokens.end < words):
+        chosen = [word for word in (tokens.pad, tokens.end, tokens.unknown) if word is not None]
+        if not all(0 <= word < words for word in chosen):
             raise ValueError(
-                f"Padding and end are words that the model scores, 0 to {words - 1}, not {tokens.pad} and {tokens.end}."
+                "Padding, end and, if there is one, the unknown word are words that the model scores, 0 to "
+                f"{words - 1}, not {', '.join(map(str, chosen))}."
             )
         # Sums over many words need float32 at least.
         log_probs = log_probs.astype(np.promote_types(log_probs.dtype, np.float32))
         log_probs = place_examples(reshape_examples(log_probs, (b, width, words)), examples)
-        # After its end a sentence is padded with log-probability 0; before, padding that is not the end is excluded.
+        # After its end a sentence is padded with log-probability 0; before, what is never said is excluded.
         padding = (jnp.arange(words) == tokens.pad)[None, None]
         never = [word for word in (tokens.pad, tokens.unknown) if word is not None and word != tokens.end]
         before = log_probs.at[..., jnp.array(never, jnp.int32)].set(-jnp.inf)

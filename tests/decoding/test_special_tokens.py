@@ -109,10 +109,14 @@ def test_log_probabilities_of_half_precision_are_added_up_in_float32(dtype):
     assert said.log_probs[0] == pytest.approx(length * float(fifth[0, 0]), rel=1e-5)
 
 
-@pytest.mark.parametrize("tokens", [SpecialTokens(-1, 1, 2), SpecialTokens(0, 1, 4)], ids=["pad", "end"])
+@pytest.mark.parametrize(
+    "tokens",
+    [SpecialTokens(-1, 1, 2), SpecialTokens(0, 1, 4), SpecialTokens(0, 1, 2, 4)],
+    ids=["pad", "end", "unknown"],
+)
 def test_padding_and_end_are_words_that_the_model_scores(tokens):
     table = jnp.zeros((WORDS, WORDS))
-    with pytest.raises(ValueError, match=f"words that the model scores, 0 to 3, not {tokens.pad} and {tokens.end}"):
+    with pytest.raises(ValueError, match=f"words that the model scores, 0 to 3, not {tokens.pad}, {tokens.end}"):
         greedy(lambda state, word: (state, table[word]), jnp.zeros((1, 1)), tokens, LONGEST)
 
 

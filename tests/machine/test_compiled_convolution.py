@@ -135,6 +135,39 @@ def test_what_is_not_a_number_shows():
     assert jnp.isfinite(maps[1:]).all()
 
 
+def test_a_second_call_outside_of_jit_compiles_nothing():
+    ours, _, *arguments = both("strides")
+    slope = jax.grad(lambda kernel, x: (ours(x, kernel) ** 2).sum())
+    slope(arguments[1], arguments[0])
+    ours(*arguments)
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, duration_secs, **_: compiled.append(event))
+    try:
+        ours(*arguments)
+        slope(arguments[1], arguments[0])
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert not [name for name in compiled if "backend_compile" in name]
+
+
+def test_it_runs_where_jit_is_disabled():
+    ours, product, *arguments = both("strides")
+    with jax.disable_jit():
+        found = ours(*arguments)
+    np.testing.assert_allclose(found, product(*arguments), rtol=0, atol=2e-5)
+
+
+def test_what_does_not_fit():
+    x, kernel = jnp.ones((1, 8, 8, 16)), jnp.ones((3, 3, 8, 4))
+    with pytest.raises(ValueError, match=r"as many channels, not \[3, 3, 8, 4\] for \[1, 8, 8, 16\]"):
+        convolve(x, kernel)
+    image = jnp.ones((1, 5, 1, 2))
+    for how in (((1, 4), ((0, 0), (1, 0))), ((1, 1), ((0, 0), (0, 0)))):  # No column, or none any more.
+        value, slope = jax.value_and_grad(lambda k, how=how: convolve(image, k, *how).sum())(jnp.ones((3, 3, 2, 2)))
+        assert value == 0
+        assert not slope.any()
+
+
 def test_no_examples_give_no_maps():
     _, kernel, *how = draw("strides")
     x, kernel = narrow(np.zeros((0, 8, 13, 5)), kernel)

@@ -5,15 +5,16 @@
 
 namespace {
 
-// Lines of a kernel [lines, gates h] transposed: [tiles of kTile lines][gates hp][kTile], its gates in the given order.
+// The lines [begin, end) of a kernel [lines, gates h] transposed: [tiles of kTile lines][gates hp][kTile], its gates in
+// the given order.
 template <class Cell>
-void pack_transposed(const Call& s, const float* kernel, int64_t begin, int64_t lines, const int* gates, float* packed) {
+void pack_transposed(const Call& s, const float* kernel, int64_t begin, int64_t end, const int* gates, float* packed) {
   const int64_t columns = Cell::kGates * s.h;
-  for (int64_t first = begin; first < lines; first += kTile)
+  for (int64_t first = begin; first < end; first += kTile)
     for (int g = 0; g < Cell::kGates; ++g)
       for (int64_t u = 0; u < s.hp(); ++u, packed += kTile) {
         const float* from = kernel + first * columns + gates[g] * s.h + u;
-        const int64_t n = u < s.h ? std::min<int64_t>(kTile, lines - first) : 0;
+        const int64_t n = u < s.h ? std::min<int64_t>(kTile, end - first) : 0;
         for (int64_t i = 0; i < n; ++i) packed[i] = from[i * columns];
         clear(packed + n, kTile - n);
       }

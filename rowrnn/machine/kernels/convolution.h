@@ -154,16 +154,19 @@ struct Convolution {
             });
       }
     });
-    for (int64_t row = 0; row < kh * window(); ++row)
-      for (int64_t n = 0; n < o; ++n) {
-        float total = 0;
-        for (int lane = 0; lane < parts; ++lane) total += sums[lane * size + row * padded(o) + n];
-        to[row * o + n] = total;
-      }
+    in_lanes(pool, parts, kh * window(), [&](int, int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        for (int64_t n = 0; n < o; n += kLanes) {
+          Vector total{};
+          for (int lane = 0; lane < parts; ++lane) total += load(sums + lane * size + row * padded(o) + n);
+          store(to + row * o + n, total, std::min<int64_t>(kLanes, o - n));
+        }
+    });
   }
 
  private:
-  // As `product`, with chains as long as torch's: shorter ones would be summed outside of the registers.
+  // As `product`, with chains as long as torch's. The sums of a tile fill the registers: where a chain ends, they are
+  // added up in memory.
   template <int M, int N>
   static inline __attribute__((always_inline)) void add(int64_t depth, const float* a, int64_t a_row, int64_t a_step,
                                                         const float* b, int64_t b_step, Vector (&sum)[M][N]) {

@@ -7,7 +7,7 @@
 namespace {
 
 constexpr int kGroup = 96;         // most rows that walk through time together
-constexpr int kDepth = 96;         // rows, of one step or several, that meet the weights together
+constexpr int kDepth = 96;         // about so many rows, of one step or several, meet the weights together
 constexpr int64_t kWork = 1 << 19;  // least multiply-adds that are worth a thread
 
 // How many threads a call is worth: of few rows each takes some of the units, else some of the rows.
@@ -64,17 +64,23 @@ struct Forward {
     for (int64_t k = 0; k < s.h; ++k) line(s.recurrent + k * columns);
   }
 
-  // Rows that walk together: the left sides [1, hidden state] of this step and the next, by turns, and the cells. Of few
-  // rows the inputs of several steps, `ahead`, meet the weights together, which are then read once for all of them: the
-  // left sides [x, 1] of these steps, and by units and gates the products.
+  // Rows that walk together: the left sides [1, hidden state] of this step and the next, by turns, and the cells. Where
+  // there are at most kDepth / 2, the inputs of several steps, `ahead`, meet the weights together, which are then read
+  // once for all of them: the left sides [x, 1] of these steps, and by units and gates the products.
   struct Rows {
     int64_t origin, ahead;
     int count;
     float *left[2], *cells, *inputs, *of_inputs;
   };
 
+  // In blocks of nearly equal length: a short last one would multiply rows of the one before again.
+  int64_t steps_ahead(int count) const {
+    const int64_t most = std::max(1, kDepth / count), turns = std::max<int64_t>(1, (s.t + most - 1) / most);
+    return std::max<int64_t>(1, (s.t + turns - 1) / turns);
+  }
+
   Rows begin(int64_t origin, int count) const {
-    const int64_t row = s.state_row(), hp = s.hp(), ahead = std::max<int64_t>(1, std::min<int64_t>(kDepth / count, s.t));
+    const int64_t row = s.state_row(), hp = s.hp(), ahead = steps_ahead(count);
     const int64_t waiting = ahead * count, products = ahead > 1 ? waiting * Cell::kGates * hp : 0;
     lane_arena.begin(count * (2 * row + hp) + waiting * (s.d + 1) + products);
     Rows rows{origin, ahead, count, {lane_arena.take(count * row), lane_arena.take(count * row)}};
@@ -122,7 +128,7 @@ struct Forward {
     const int64_t row = s.state_row(), hp = s.hp(), step = s.step(i);
     const int n = std::min<int64_t>(kLanes, s.h - j);
     const float* weights = packed + j / kLanes * tile_floats();
-    const float* before_now = rows.of_inputs + (j / kLanes * rows.ahead + i % rows.ahead) * rows.count * kRow;
+    const float* products_of_x = rows.of_inputs + (j / kLanes * rows.ahead + i % rows.ahead) * rows.count * kRow;
     float *now = rows.left[i % 2], *next = rows.left[(i + 1) % 2];
     blocks(rows.count, [&](int top, auto height) {
       constexpr int M = decltype(height)::value;
@@ -131,7 +137,7 @@ struct Forward {
         product<M, Cell::kGates>(s.d + 1, rows.inputs + top * (s.d + 1), s.d + 1, 1, weights, kRow, of_x);
       else
         for (int m = 0; m < M; ++m)
-          for (int g = 0; g < Cell::kGates; ++g) of_x[m][g] = load(before_now + (top + m) * kRow + g * kLanes);
+          for (int g = 0; g < Cell::kGates; ++g) of_x[m][g] = load(products_of_x + (top + m) * kRow + g * kLanes);
       Cell::template products<M>(s, now + top * row, weights + (s.d + 1) * kRow, of_x, gate);
       for (int m = 0; m < M; ++m) {
         const int r = top + m;

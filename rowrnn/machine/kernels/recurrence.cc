@@ -2,11 +2,11 @@
 //
 // A call runs all steps. The batch is cut into lanes, one a thread, and a lane into groups of rows whose state stays in
 // the cache: a group walks through time on its own, so that threads meet only at the end. Few rows are not cut: their
-// threads share the units and meet after each step. A step is one matrix product in tiles that stay in registers until
-// their gates are applied.
+// threads share the units and meet after each step. A step is two matrix products, of the inputs and of the state, in
+// tiles that stay in registers until their gates are applied; of few rows those of the inputs run some steps ahead.
 //
-// All arrays are row-major, sequences batch-major. A row of the product's left side is [x, 1, h]: the biases are the
-// weights of the 1.
+// All arrays are row-major, sequences batch-major. Rows of the products' left sides are [x, 1] and [1, h], backward
+// [x, 1, h]: the biases are the weights of the 1.
 
 #include "backward.h"
 #include "xla/ffi/api/ffi.h"

@@ -22,7 +22,7 @@ constexpr int kLanes = 8, kRows = 3;
 constexpr int kLanes = 4, kRows = 6;
 #endif
 constexpr int kTile = 4 * kLanes;  // columns of a tile
-constexpr int64_t kSum = 32;        // most products that are added up in a row: a longer chain rounds more often
+constexpr int64_t kSum = 32;        // usual number of products that are added up in a row: a longer chain rounds more often
 
 typedef float Vector __attribute__((vector_size(4 * kLanes)));
 typedef int32_t Integers __attribute__((vector_size(4 * kLanes)));

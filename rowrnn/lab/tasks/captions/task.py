@@ -120,7 +120,8 @@ def exact(model: Captioner, batch: Scenes) -> Float[Array, "b"]:
     """
     logits = model.logits(as_float(batch.images), batch.captions)
     pad = model.tokens.pad
-    likeliest = jnp.where(jnp.arange(logits.shape[-1]) == pad, -jnp.inf, logits).argmax(axis=-1)
+    never = [word for word in (pad, model.tokens.unknown) if word is not None]
+    likeliest = logits.at[..., jnp.array(never)].set(-jnp.inf).argmax(axis=-1)
     return ((likeliest == batch.captions) | (batch.captions == pad)).all(axis=1).astype(jnp.float32)
 
 
