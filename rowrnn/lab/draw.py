@@ -24,6 +24,7 @@ from rowrnn.lab.tasks.lines import pictures as lines
 from rowrnn.lab.tasks.lines import text_pictures
 from rowrnn.lab.tasks.memory import pictures as memory
 from rowrnn.lab.tasks.moving_digits import pictures as moving_digits
+from rowrnn.lab.tasks.series import pictures as series
 from rowrnn.lab.tasks.text import pictures as text
 
 Pictures = Callable[[Record, Any], Mapping[str, Figure]]
@@ -41,6 +42,8 @@ PICTURES: dict[str, Pictures] = {
     "train_captions": described_pictures.pictures,
     "text": text.pictures,
     "train_text": text.pictures,
+    "series": series.pictures,
+    "train_series": series.pictures,
 }
 """The function that draws the figures of each experiment; an experiment not listed has learning curves only."""
 SENTENCES: dict[str, Mapping[str, str]] = {
@@ -57,6 +60,8 @@ SENTENCES: dict[str, Mapping[str, str]] = {
     "train_captions": described_pictures.SENTENCES,
     "text": text.SENTENCES,
     "train_text": text.SENTENCES,
+    "series": series.SENTENCES,
+    "train_series": series.SENTENCES,
 }
 """What to look for in the figures of each experiment, by name; "film" is also that of "film_gru"."""
 ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = {"moving_digits": moving_digits.animations}

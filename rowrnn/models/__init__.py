@@ -1,4 +1,5 @@
-"""Models: classifiers of images and videos, a captioner, a video forecaster, a reader of lines, a language model."""
+"""Models: classifiers of images and videos, a captioner, a reader of lines, a language model, forecasters of videos and
+time series."""
 
 from rowrnn.models.captioner import Captioner
 from rowrnn.models.cnn import CNN
@@ -9,6 +10,7 @@ from rowrnn.models.language_model import LanguageModel
 from rowrnn.models.line_reader import LineReader
 from rowrnn.models.row_classifier import Classifier
 from rowrnn.models.scan_classifier import ScanClassifier
+from rowrnn.models.series_forecaster import LinearForecaster, SeriesForecaster
 from rowrnn.models.video_classifier import FrameAverage, VideoClassifier
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "FrameCNN",
     "LanguageModel",
     "LineReader",
+    "LinearForecaster",
     "ScanClassifier",
+    "SeriesForecaster",
     "VideoClassifier",
 ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from rowrnn.errors import InputError
 from rowrnn.saving.preprocessing import Preprocessing
+from rowrnn.saving.series_columns import SeriesColumns
 
 SCHEMA = 1
 """Number of the form of a card; a card with a higher one was written by a newer version."""
@@ -16,7 +17,8 @@ class Card:
     """Description of a saved model.
 
     Args:
-        task: what the model does: "images", "lines", "clips", "captions" or "text"; "" for anything else.
+        task: what the model does: "images", "lines", "clips", "captions", "text" or "series"; "" for
+            anything else.
         title: its name in a sentence.
         preprocessing: what is done to an image before the model sees it; None where it takes arrays as they are.
         inputs: the arrays that the model takes, as "float32[b,28,28,1]"; letters are free sizes.
@@ -32,6 +34,7 @@ class Card:
         context: number of symbols that a language model read at once in training.
         frames_per_second: of the clips that it was trained on.
         most_frames: frames of the longest clips that it was trained on; of longer ones it gets so many, evenly spaced.
+        series: columns that a forecaster of time series reads; None for other models.
         data: what it was trained on, in words.
         licence: terms under which it may be used.
         scores: what was measured, by name: numbers, or dicts of them.
@@ -60,6 +63,7 @@ class Card:
     context: int | None = None
     frames_per_second: float | None = None
     most_frames: int | None = None
+    series: SeriesColumns | None = None
     data: str = ""
     licence: str = ""
     scores: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -112,6 +116,8 @@ class Card:
         }
         if isinstance(preprocessing := fields.get("preprocessing"), Mapping):
             values["preprocessing"] = Preprocessing.from_json(preprocessing)
+        if isinstance(series := fields.get("series"), Mapping):
+            values["series"] = SeriesColumns.from_json(series)
         for field in dataclasses.fields(cls):
             if field.name in values and not _fits(values[field.name], getattr(cls(), field.name), field.name):
                 raise InputError(f"The field {field.name} of a card cannot be {fields[field.name]!r}.")
@@ -123,6 +129,8 @@ def _fits(value: Any, default: Any, name: str) -> bool:
     match name:
         case "preprocessing":
             return value is None or isinstance(value, Preprocessing)
+        case "series":
+            return value is None or isinstance(value, SeriesColumns)
         case "frames_per_second" | "most_frames" | "context" | "parameters":
             return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     if isinstance(default, tuple):

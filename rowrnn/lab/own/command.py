@@ -15,6 +15,7 @@ TASKS: Mapping[str, tuple[str, str]] = {
     "clips": ("OwnClips", "tells the classes of clips apart"),
     "captions": ("OwnCaptions", "describes images in words"),
     "text": ("OwnText", "goes on with text"),
+    "series": ("OwnSeries", "forecasts tables over time"),
 }
 """The study of each task, in the module of the task's name, and what its model does."""
 

@@ -69,6 +69,14 @@ class TextData(LineData):
 
 
 @dataclass(frozen=True)
+class SeriesData(TextData):
+    """A table over time."""
+
+    data: str = ""
+    """The table: a CSV file with a header."""
+
+
+@dataclass(frozen=True)
 class OwnTraining(TrainingOptions):
     """A training on all own files."""
 

@@ -39,13 +39,15 @@ class Answer:
 
     def unsure(self, below: float = UNSURE_BELOW) -> bool:
         """Returns whether there is an answer whose probability is below a bound, or an empty one."""
-        written = "prompt" in self.details  # A text that goes on is not right or wrong.
-        return not self.error and not written and (self.probability < below or not self.answer)
+        goes_on = "prompt" in self.details or "forecast" in self.details  # Neither is right or wrong yet.
+        return not self.error and not goes_on and (self.probability < below or not self.answer)
 
     def flat(self, below: float = UNSURE_BELOW) -> dict[str, Any]:
         """Returns the answer as a dict for JSON."""
         if self.error:
             return {"file": self.file, "error": self.error}
+        if "forecast" in self.details:
+            return {"file": self.file, "answer": self.answer, **self.details}
         return {
             "file": self.file,
             "answer": self.answer,
@@ -80,6 +82,17 @@ def of_probabilities(
     return Answer(file, *best[0], tuple(best[1 : 1 + OTHERS]), details={"probabilities": by_name, **details})
 
 
+def forecast_of(answer: Answer) -> list[list[str]]:
+    """Returns a header and a row for each coming row: its time or number, and what is expected of each target."""
+    rows: dict[str, list[str]] = {}
+    forecast = answer.details["forecast"]
+    targets = list(dict.fromkeys(row["target"] for row in forecast))
+    for row in forecast:
+        said = f"{row['expected']:.4g} ({row['low']:.4g} to {row['high']:.4g})"
+        rows.setdefault(row["time"] or f"+{row['row']}", []).append(said)
+    return [["time" if forecast[0]["time"] else "row", *targets], *([time, *said] for time, said in rows.items())]
+
+
 def rows_of(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> list[list[str]]:
     """Returns a header and a row for each answer, the argument of `plain_table`; errors are told apart from it."""
     rows = [["file", "answer", "sure %", "", "or"]]
@@ -110,9 +123,19 @@ def shown(text: str) -> str:
 
 
 def as_csv(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> str:
-    """Returns the answers as CSV with a header: file, answer, probability, unsure, error."""
+    """Returns the answers as CSV with a header: file, answer, probability, unsure, error; forecasts, a line for each
+    row and target: file, row, time, target, expected, low, high, error.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
+    if any("forecast" in answer.details for answer in answers):
+        table.writerow(["file", "row", "time", "target", "expected", "low", "high", "error"])
+        for answer in answers:
+            if answer.error:
+                table.writerow([answer.file, *[""] * 6, answer.error])
+            for row in answer.details.get("forecast", ()):
+                table.writerow([answer.file, *row.values(), ""])
+        return text.getvalue()
     table.writerow(["file", "answer", "probability", "unsure", "error"])
     for answer in answers:
         unsure = "" if answer.error else str(answer.unsure(below)).lower()

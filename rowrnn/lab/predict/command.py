@@ -9,13 +9,16 @@ from typing import Any
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
-from rowrnn.lab.predict.answer import UNSURE_BELOW, Answer, as_csv, as_json, rows_of, shown
+from rowrnn.lab.predict.answer import UNSURE_BELOW, Answer, as_csv, as_json, forecast_of, rows_of, shown
 from rowrnn.lab.predict.files import items_of
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.saving.card import Card
 from rowrnn.saving.model_file import load
 
-MEDIA = {"images": "pictures", "lines": "pictures", "clips": "clips", "captions": "pictures", "text": "texts"}
+MEDIA = {
+    **{"images": "pictures", "lines": "pictures", "captions": "pictures", "clips": "clips"},
+    **{"text": "texts", "series": "tables"},
+}
 """What the files of each task are; the module of its name answers."""
 NEEDED = {"clips": "logits_by_frame", "captions": "beam", "text": "generate"}
 """Methods by which models of a task are told from others."""
@@ -130,7 +133,11 @@ def _print(answers: Sequence[Answer], below: float) -> None:
     from rowrnn.lab.report.tables import plain_table  # Imported only where used.
     from rowrnn.lab.report.terminal import terminal
 
-    if all("prompt" in answer.details or answer.error for answer in answers):
+    if any("forecast" in answer.details for answer in answers):
+        for answer in answers:
+            if not answer.error:
+                terminal().print(plain_table(forecast_of(answer), shown(answer.file), padding=1))
+    elif all("prompt" in answer.details or answer.error for answer in answers):
         written = [answer for answer in answers if not answer.error]
         for answer in written:
             heading = f"== {shown(answer.file)}\n" if len(written) > 1 else ""

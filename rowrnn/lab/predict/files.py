@@ -14,8 +14,9 @@ from rowrnn.lab.data.listing import Item, Unreadable
 from rowrnn.lab.data.sources.files import CLIPS, PICTURES, is_frames, look, some, suffix, walk
 
 STANDARD_INPUT = "-"
-TEXTS = {".txt"}
-ENDINGS = {"pictures": PICTURES, "clips": CLIPS, "texts": TEXTS}
+OF_FOLDERS = {"texts": {".txt"}, "tables": {".csv"}}
+"""Endings of files that are looked for in a folder itself, not below it."""
+ENDINGS = {"pictures": PICTURES, "clips": CLIPS, **OF_FOLDERS}
 
 
 def items_of(names: Sequence[str], medium: str) -> list[Item]:
@@ -23,9 +24,9 @@ def items_of(names: Sequence[str], medium: str) -> list[Item]:
 
     Args:
         names: files, folders (all pictures, or all clips, below them are meant; of clips, a folder of frames is one;
-            the texts in them),
+            the texts or tables in them),
             patterns as `scans/*.png`, or "-" for one file on standard input.
-        medium: "pictures", "clips" or "texts".
+        medium: "pictures", "clips", "texts" or "tables".
 
     Raises:
         InputError: if no name is given, or a folder cannot be read.
@@ -66,8 +67,8 @@ def _items(name: str, medium: str) -> list[Item]:
 def _of_kind(item: Item, path: Path, medium: str) -> Item:
     """Returns the item, or one that says that its file is of the other kind, by its suffix."""
     ending = suffix(path)
-    if medium == "texts" and ending in CLIPS | PICTURES:
-        return _unreadable(item.name, f"{item.name} is no text, and this model goes on with text.")
+    if medium in OF_FOLDERS and ending in CLIPS | PICTURES:
+        return _unreadable(item.name, f"{item.name} is a picture or clip, and this model is asked about {medium}.")
     if medium == "pictures" and ending in CLIPS - PICTURES:
         return _unreadable(item.name, f"{item.name} is a clip, and this model is asked about pictures.")
     if medium == "clips" and ending in PICTURES - CLIPS:
@@ -85,8 +86,8 @@ def _unreadable(name: str, message: str) -> Item:
 
 def _in_folder(folder: Path, medium: str) -> list[Path]:
     """Returns the pictures or clips of a folder; names the media of the other kind that are passed over."""
-    if medium == "texts":
-        return [path for path in look(folder).files if suffix(path) in TEXTS]
+    if medium in OF_FOLDERS:
+        return [path for path in look(folder).files if suffix(path) in OF_FOLDERS[medium]]
     if medium == "clips" and is_frames(folder):
         return [folder]
     tree = walk(folder)

@@ -29,19 +29,36 @@ class Series:
 
 
 def read_series(path: str | Path) -> Series:
-    """Reads a CSV file: columns whose cells are all numbers or missing, and the others as text.
+    """Reads a CSV file, see `parse_series`.
+
+    Raises:
+        InputError: if it cannot be read, and as `parse_series`.
+    """
+    try:
+        content = Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as CSV ({reason(error)}).") from error
+    return parse_series(content, str(path))
+
+
+def parse_series(content: bytes, path: str) -> Series:
+    """Returns the table in the content of a CSV file: columns whose cells are all numbers or missing, and text.
 
     A cell is missing that is empty or says so as tables do, by NA, NaN, null or None. A first column without a name
     that numbers the rows, as pandas writes it, is left out.
 
+    Args:
+        content: bytes of the file.
+        path: its name, for messages.
+
     Raises:
-        InputError: if it cannot be read, has no header, no column of numbers or no rows, a row has another number of
-            cells, or a number is infinite.
+        InputError: if it is no CSV in UTF-8, has no header, no column of numbers or no rows, a row has another number
+            of cells, or a number is infinite.
     """
     try:
-        text = Path(path).expanduser().read_bytes().decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
         header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row] or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as CSV ({reason(error)}).") from error
     wrong = next((number for number, row in enumerate(rows, 1) if len(row) != len(header)), None)
     if wrong is not None:
