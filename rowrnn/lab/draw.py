@@ -22,6 +22,7 @@ from rowrnn.lab.tasks.clips import pictures as clips
 from rowrnn.lab.tasks.gestures import pictures as gestures
 from rowrnn.lab.tasks.lines import pictures as lines
 from rowrnn.lab.tasks.lines import text_pictures
+from rowrnn.lab.tasks.masks import pictures as masks
 from rowrnn.lab.tasks.memory import pictures as memory
 from rowrnn.lab.tasks.moving_digits import pictures as moving_digits
 from rowrnn.lab.tasks.series import pictures as series
@@ -42,6 +43,8 @@ PICTURES: dict[str, Pictures] = {
     "train_captions": described_pictures.pictures,
     "text": text.pictures,
     "train_text": text.pictures,
+    "masks": masks.pictures,
+    "train_masks": masks.pictures,
     "series": series.pictures,
     "train_series": series.pictures,
 }
@@ -60,6 +63,8 @@ SENTENCES: dict[str, Mapping[str, str]] = {
     "train_captions": described_pictures.SENTENCES,
     "text": text.SENTENCES,
     "train_text": text.SENTENCES,
+    "masks": masks.SENTENCES,
+    "train_masks": masks.SENTENCES,
     "series": series.SENTENCES,
     "train_series": series.SENTENCES,
 }

@@ -1,5 +1,5 @@
-"""Models: classifiers of images and videos, a captioner, a reader of lines, a language model, forecasters of videos and
-time series."""
+"""Models: classifiers of images and videos, a captioner, segmenters, a reader of lines, a language model, and
+forecasters of videos and time series."""
 
 from rowrnn.models.captioner import Captioner
 from rowrnn.models.cnn import CNN
@@ -10,6 +10,7 @@ from rowrnn.models.language_model import LanguageModel
 from rowrnn.models.line_reader import LineReader
 from rowrnn.models.row_classifier import Classifier
 from rowrnn.models.scan_classifier import ScanClassifier
+from rowrnn.models.segmenter import Segmenter, UNet
 from rowrnn.models.series_forecaster import LinearForecaster, SeriesForecaster
 from rowrnn.models.video_classifier import FrameAverage, VideoClassifier
 
@@ -25,6 +26,8 @@ __all__ = [
     "LineReader",
     "LinearForecaster",
     "ScanClassifier",
+    "Segmenter",
     "SeriesForecaster",
+    "UNet",
     "VideoClassifier",
 ]

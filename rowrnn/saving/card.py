@@ -17,8 +17,8 @@ class Card:
     """Description of a saved model.
 
     Args:
-        task: what the model does: "images", "lines", "clips", "captions", "text" or "series"; "" for
-            anything else.
+        task: what the model does: "images", "lines", "clips", "captions", "masks", "text" or "series"; ""
+            for anything else.
         title: its name in a sentence.
         preprocessing: what is done to an image before the model sees it; None where it takes arrays as they are.
         inputs: the arrays that the model takes, as "float32[b,28,28,1]"; letters are free sizes.

@@ -21,7 +21,7 @@ TASKS = {
     "boxes": ("pictures", "objects"),
     "masks": ("pictures", "mask"),
 }
-PAIRED = ("boxes", "masks")  # Nothing here learns from them yet, so that no message proposes them.
+PAIRED = ("boxes",)  # Nothing here learns from them yet, so that no message proposes them.
 
 
 class Unreadable(InputError):

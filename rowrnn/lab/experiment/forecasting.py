@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -123,12 +124,12 @@ class ForecastStudy(Study[Any]):
         shown = starts[np.linspace(0, len(starts) - 1, min(SHOWN, len(starts))).round().astype(int)]
         given = windows(self.values, jnp.asarray(shown), columns, horizon)
         model = trial.model()
-        answers = np.asarray(model(given.past, given.ahead)).reshape(len(shown), -1, horizon, 3)
+        answers = np.asarray(jax.jit(lambda model, *read: model(*read))(model, given.past, given.ahead))
         arrays = {
             "errors": found.mean(axis=1),
             "past": np.asarray(given.past[..., 0]).reshape(len(shown), -1, columns.lookback),
             "truth": np.asarray(given.truth).reshape(len(shown), -1, horizon),
-            "answers": answers,
+            "answers": answers.reshape(len(shown), -1, horizon, 3),
         }
         examples = [np.asarray(a[:1]) for a in (given.past, given.ahead) if a is not None]
         return Examined(scores, arrays, examples)

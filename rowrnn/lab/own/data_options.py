@@ -50,6 +50,18 @@ class CaptionData(OwnData):
 
 
 @dataclass(frozen=True)
+class MaskData(CaptionData):
+    """Pictures with masks, in their own resolution."""
+
+    data: str = ""
+    """The data: a folder with images and masks of the same names, or with such folders for each split."""
+    size: Hidden[tuple[int, int] | None] = None
+    fit: Hidden[Literal["pad", "stretch", "crop"]] = "pad"
+    split_by: Hidden[str | None] = None
+    text_column: Hidden[str | None] = None
+
+
+@dataclass(frozen=True)
 class LineData(CaptionData):
     """Lines of text, which keep their aspect and are grey."""
 

@@ -16,7 +16,7 @@ from rowrnn.saving.card import Card
 from rowrnn.saving.model_file import load
 
 MEDIA = {
-    **{"images": "pictures", "lines": "pictures", "captions": "pictures", "clips": "clips"},
+    **{"images": "pictures", "lines": "pictures", "captions": "pictures", "masks": "pictures", "clips": "clips"},
     **{"text": "texts", "series": "tables"},
 }
 """What the files of each task are; the module of its name answers."""
@@ -152,6 +152,7 @@ def _print(answers: Sequence[Answer], below: float) -> None:
 def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Sequence[Answer], folder: Path) -> None:
     """Writes a picture of each answer; those of files of one name are numbered."""
     import matplotlib.pyplot as plt  # Imported only where used: it takes long.
+    from PIL import Image
 
     from rowrnn.lab.report.style import drawing
 
@@ -170,5 +171,7 @@ def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Se
             figure = module.picture_of(model, card, item, answer)
             figure.savefig(folder / f"{name}{number}.png")
             plt.close(figure)
+        if card.task == "masks":
+            Image.fromarray(module.mask_of(model, card, item)).save(folder / f"{name}{number}-mask.png")
     drawn = sum(taken.values())
     print(f"{drawn} picture{'s' * (drawn > 1)} in {folder}", file=sys.stderr)

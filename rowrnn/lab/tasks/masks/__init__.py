@@ -1,0 +1,1 @@
+"""Masks: which pixels of a picture belong to an object."""
