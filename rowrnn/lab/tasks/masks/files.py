@@ -90,7 +90,7 @@ def masks_of(listing: Listing, *, colour: Any = "auto", tile: int = 128) -> Mask
         listing.name,
         **splits,
         source=" ".join([*words, *([unread] if unread else [])]),
-        preprocessing=standardized(preprocessing, splits["train"].images),
+        preprocessing=standardized(preprocessing, np.asarray(splits["train"].images)),
     )
 
 
