@@ -94,7 +94,7 @@ def trained(task, tmp_path, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", [task for task in TASKS if task != "text"])
+@pytest.mark.parametrize("task", [task for task in STUDIES if task != "text"])
 def test_a_task_is_trained_on_own_files_and_answers(task, tmp_path):
     place, run = trained(task, tmp_path, "--seeds", 2)
     record = json.loads((run / "results.json").read_text())
