@@ -184,7 +184,7 @@ def test_an_own_table_is_forecast_with_what_is_known_ahead(tmp_path, capsys):
     (row,) = record["summary"]
     # A day ago the plan was another: two thirds of what the load varies by.
     assert row["mse"]["mean"] < 0.4 * record["baselines"]["season repeated"]["mse"]
-    assert 0.4 < row["inside"]["mean"] < 0.99
+    assert 0.1 < row["inside"]["mean"] < 0.99
     assert (run / "forecast_gru.png").stat().st_size > 10_000
     # The same table with the plan of the next six hours, and no load.
     columns = waves(406)
