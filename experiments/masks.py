@@ -62,16 +62,6 @@ class Masks(SegmentationStudy):
             for name in self.options.models
         ]
 
-    def setting(self) -> lab.Setting:
-        self.otsu = self.baseline()
-        return lab.Setting({"baselines": {"otsu": self.otsu}})
-
-    def table(self, record: lab.Record) -> list[list[str]]:
-        """Returns scores and cost of each model, and the scores of Otsu's threshold."""
-        table = lab.model_table(self.heading, record.summary, self.columns)
-        scores = [f"{100 * self.otsu[name]:.2f}" for name in ("iou", "dice")]
-        return [*table, ["Otsu's threshold", *scores, *["-"] * 4]]
-
 
 if __name__ == "__main__":
     lab.run(Masks, Options, PRESETS)

@@ -8,9 +8,11 @@ from flax import nnx
 
 from rowrnn.lab.data import Augmentation
 from rowrnn.lab.experiment.contender import Examined, Trial
-from rowrnn.lab.experiment.study import Study
+from rowrnn.lab.experiment.study import Setting, Study
+from rowrnn.lab.report.columns import model_table
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.report.terminal import terminal
+from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.masks.files import MaskSet, masks_of
 from rowrnn.lab.tasks.masks.task import loss, mean_iou, otsu, overlap, probabilities, scores
 from rowrnn.lab.training import Task
@@ -29,7 +31,10 @@ PROTOCOL = {
 
 
 class SegmentationStudy(Study[Any]):
-    """A study of segmenters; its options have `tile`, `dropout`, `augmentation` and `training`."""
+    """A study of segmenters; its options have `tile`, `dropout`, `augmentation` and `training`.
+
+    Its first two columns are IoU and Dice.
+    """
 
     protocol = PROTOCOL
 
@@ -57,10 +62,16 @@ class SegmentationStudy(Study[Any]):
         channels = self.data.train.images.shape[3]
         return {"renet": Segmenter, "unet": UNet}[name](channels, width, dropout=self.options.dropout, rngs=rngs)
 
-    def baseline(self) -> dict[str, float]:
-        """Returns the scores of Otsu's threshold."""
+    def setting(self) -> Setting:
         iou, dice = overlap(otsu(self.data.test.images), self.data.test.masks)
-        return {"iou": float(iou.mean()), "dice": float(dice.mean())}
+        self.otsu = {"iou": float(iou.mean()), "dice": float(dice.mean())}
+        return Setting({"baselines": {"otsu": self.otsu}})
+
+    def table(self, record: Record) -> list[list[str]]:
+        """Returns scores and cost of each model, and the scores of Otsu's threshold."""
+        table = model_table(self.heading, record.summary, self.columns)
+        scores = [f"{100 * score:.2f}" for score in self.otsu.values()]
+        return [*table, ["Otsu's threshold", *scores, *["-"] * (len(self.columns) - len(scores))]]
 
     def examine(self, trial: Trial) -> Examined:
         test = self.data.test

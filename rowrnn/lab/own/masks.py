@@ -13,11 +13,9 @@ from rowrnn.lab.experiment.contender import Contender
 from rowrnn.lab.experiment.option_checks import Count, KnownNames, Probability
 from rowrnn.lab.experiment.options import Group, TrainingOptions, Unnamed
 from rowrnn.lab.experiment.segmentation import MODELS, SegmentationStudy
-from rowrnn.lab.experiment.study import Setting
 from rowrnn.lab.own.data_options import MaskData, OwnTraining
 from rowrnn.lab.own.small_sets import fitted
-from rowrnn.lab.report.columns import PARAMETERS, model_table, score_column
-from rowrnn.lab.runs.record import Record
+from rowrnn.lab.report.columns import PARAMETERS, score_column
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,3 @@ class OwnMasks(SegmentationStudy):
     def contenders(self) -> Sequence[Contender]:
         name, build = self.options.model, partial(self.build, self.options.model)
         return [Contender(name, MODELS[name], build, self.task(), budget=self.options.params, tolerance=1.0)]
-
-    def setting(self) -> Setting:
-        self.otsu = self.baseline()
-        return Setting({"baselines": {"otsu": self.otsu}})
-
-    def table(self, record: Record) -> list[list[str]]:
-        table = model_table(self.heading, record.summary, self.columns)
-        scores = [f"{100 * self.otsu[name]:.2f}" for name in ("iou", "dice")]
-        return [*table, ["Otsu's threshold", *scores, "-"]]

@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.sources.series import Series, parse_series
-from rowrnn.lab.data.sources.times import times_of
+from rowrnn.lab.data.sources.times import following, times_of
 from rowrnn.lab.predict.answer import Answer
 from rowrnn.lab.tasks.series.examples import check_numbers, numbers_of, rows_with
 from rowrnn.lab.tasks.series.pictures import draw_forecast
@@ -112,8 +112,7 @@ def _coming(times: list[datetime] | None, rows: int, columns: SeriesColumns) -> 
     if not times or len(times) < 2:
         return None
     there = times[rows : rows + columns.horizon]
-    step, last = times[1] - times[0], (times[: rows + len(there)])[-1]
-    return [*there, *(last + step * (number + 1) for number in range(columns.horizon - len(there)))]
+    return [*there, *following(times[: rows + len(there)], columns.horizon - len(there))]
 
 
 def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:

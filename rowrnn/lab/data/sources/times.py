@@ -1,5 +1,6 @@
 """The column of times of a table: which it is, and whether its rows follow one another in equal steps."""
 
+from calendar import monthrange
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -24,7 +25,7 @@ def times_of(series: Series, path: str, name: str | None = None) -> tuple[str, l
     """
     if name is not None and name not in series.times:
         there = ", ".join(series.times) or "none"
-        raise InputError(f"{path} has no column of text {name!r} for --date-column; there are: {there}.")
+        raise InputError(f"{path} has no column of times {name!r}; its columns of text are: {there}.")
     for column in (name,) if name else series.times:
         times, wrong = _parsed(series.times[column])
         if wrong is None:
@@ -36,6 +37,23 @@ def times_of(series: Series, path: str, name: str | None = None) -> tuple[str, l
                 "8601, as 2016-07-01 05:00."
             )
     return "", None
+
+
+def following(times: Sequence[datetime], count: int) -> list[datetime]:
+    """Returns the times after the last of two or more, in the steps of the others: of months on the same day.
+
+    A month that does not have that day gets its last one.
+    """
+    step, last = times[1] - times[0], times[-1]
+    if not _are_months(times):
+        return [last + step * (number + 1) for number in range(count)]
+    dates = [(last.year + month // 12, month % 12 + 1) for month in range(last.month, last.month + count)]
+    return [last.replace(year=y, month=m, day=min(last.day, monthrange(y, m)[1])) for y, m in dates]
+
+
+def _are_months(times: Sequence[datetime]) -> bool:
+    steps = [later - earlier for earlier, later in pairwise(times)]
+    return all(MONTH[0] <= step <= MONTH[1] for step in steps) and len({time.day for time in times}) == 1
 
 
 def _parsed(cells: Sequence[str]) -> tuple[list[datetime], int | None]:
@@ -60,7 +78,7 @@ def _check_steps(times: Sequence[datetime], path: str, column: str) -> None:
                 f"Row {number + 2} of {path}, {times[number + 1]}, {relation} row {number + 1}, {times[number]}: sort "
                 "the rows by time, with one row for each."
             )
-    of_months = all(MONTH[0] <= step <= MONTH[1] for step in steps) and len({time.day for time in times}) == 1
+    of_months = _are_months(times)
     usual = sorted(steps)[len(steps) // 2] if steps else timedelta(0)
     for number, step in enumerate(steps):
         if step != usual and not of_months:

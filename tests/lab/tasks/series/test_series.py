@@ -12,7 +12,7 @@ import pytest
 from experiments import series as script
 from rowrnn.errors import InputError
 from rowrnn.lab.data.sources.series import read_series
-from rowrnn.lab.data.sources.times import times_of
+from rowrnn.lab.data.sources.times import following, times_of
 from rowrnn.lab.experiment.command_line import parse
 from rowrnn.lab.experiment.study import run_study
 from rowrnn.lab.own import series
@@ -124,6 +124,13 @@ def test_months_are_equal_steps(tmp_path):
     assert name == "month"
     assert times is not None
     assert times[-1] == datetime(2023, 12, 1)
+    assert following(times, 3) == [datetime(2024, month, 1) for month in (1, 2, 3)]
+    assert following([datetime(2023, 11, 30), datetime(2023, 12, 30)], 2)[1] == datetime(2024, 2, 29)
+    assert following(times[:6], 2) == [datetime(2023, 7, 1), datetime(2023, 8, 1)]
+
+
+def test_hours_follow_in_equal_steps():
+    assert following([START, START + timedelta(hours=1)], 2) == [START + timedelta(hours=n) for n in (2, 3)]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +157,7 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path, lines, message):
         ({"targets": ["load"], "known": ["load"]}, "'load' is named twice"),
         ({"known": ["load", "other", "plan"]}, "none to forecast"),
         ({"parts": (0.9, 0.2, 0.1)}, "three shares that add up to at most 1"),
-        ({"date_column": "day"}, "no column of text 'day' for --date-column; there are: date"),
+        ({"date_column": "day"}, "no column of times 'day'; its columns of text are: date"),
     ],
 )
 def test_options_that_do_not_fit_a_table(tmp_path, given, message):
