@@ -125,8 +125,8 @@ def train_model(
     """Trains a model on own data; `rowrnn train TASK --help` lists the options of a task.
 
     Args:
-        task: images or clips (tell classes apart), lines (read text), captions (describe images), masks (paint
-            objects), text (go on writing), series (forecast a table over time).
+        task: images or clips (tell classes apart), lines (read text), captions (describe images), boxes (find
+            objects), masks (paint them), text (go on writing), series (forecast a table over time).
         data: a folder or file of own data, as the page Data describes.
     """
     train(task, [data])

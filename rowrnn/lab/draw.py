@@ -14,6 +14,7 @@ from rowrnn.lab.report import learning_curves
 from rowrnn.lab.report.page import Format, write_page
 from rowrnn.lab.report.style import Arrays, drawing
 from rowrnn.lab.runs.record import Record, load_run
+from rowrnn.lab.tasks.boxes import pictures as boxes
 from rowrnn.lab.tasks.captions import described_pictures
 from rowrnn.lab.tasks.captions import pictures as captions
 from rowrnn.lab.tasks.classification import order_pictures as orders
@@ -43,6 +44,8 @@ PICTURES: dict[str, Pictures] = {
     "train_captions": described_pictures.pictures,
     "text": text.pictures,
     "train_text": text.pictures,
+    "boxes": boxes.pictures,
+    "train_boxes": boxes.pictures,
     "masks": masks.pictures,
     "train_masks": masks.pictures,
     "series": series.pictures,
@@ -63,6 +66,8 @@ SENTENCES: dict[str, Mapping[str, str]] = {
     "train_captions": described_pictures.SENTENCES,
     "text": text.SENTENCES,
     "train_text": text.SENTENCES,
+    "boxes": boxes.SENTENCES,
+    "train_boxes": boxes.SENTENCES,
     "masks": masks.SENTENCES,
     "train_masks": masks.SENTENCES,
     "series": series.SENTENCES,

@@ -1,9 +1,10 @@
-"""Models: classifiers of images and videos, a captioner, segmenters, a reader of lines, a language model, and
-forecasters of videos and time series."""
+"""Models: classifiers of images and videos, a captioner, detectors, segmenters, a reader of lines, a language model,
+and forecasters of videos and time series."""
 
 from rowrnn.models.captioner import Captioner
 from rowrnn.models.cnn import CNN
 from rowrnn.models.crnn import CRNN
+from rowrnn.models.detector import DenseDetector, SequentialDetector
 from rowrnn.models.forecaster import Forecaster
 from rowrnn.models.frame_cnn import FrameCNN
 from rowrnn.models.language_model import LanguageModel
@@ -19,6 +20,7 @@ __all__ = [
     "CRNN",
     "Captioner",
     "Classifier",
+    "DenseDetector",
     "Forecaster",
     "FrameAverage",
     "FrameCNN",
@@ -27,6 +29,7 @@ __all__ = [
     "LinearForecaster",
     "ScanClassifier",
     "Segmenter",
+    "SequentialDetector",
     "SeriesForecaster",
     "UNet",
     "VideoClassifier",

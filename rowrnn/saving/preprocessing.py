@@ -103,7 +103,7 @@ class Preprocessing:
         if self.like_mnist:
             return _whole(xp, 255 * centred_digits(xp, images[..., 0].astype(np.float32))[..., None])
         old = images.shape[1], images.shape[2]
-        new = self._size(*old)
+        new = self.size_of(*old)
         if new != old:
             (rows, in_rows), (columns, in_columns) = self._windows(xp, old, new)
             resized = resample(xp, images.astype(np.float32), rows, columns)
@@ -122,7 +122,7 @@ class Preprocessing:
         """Returns the pixel that lies around an image, the background of its padding."""
         return np.full(self.channels, 255 - self.background if self.invert else self.background, np.uint8)
 
-    def _size(self, height: Any, width: Any) -> tuple[Any, Any]:
+    def size_of(self, height: Any, width: Any) -> tuple[Any, Any]:
         """Returns the size of what becomes of images of a size, of which either may be symbolic."""
         match self.size:
             case (None, None):
@@ -133,8 +133,23 @@ class Preprocessing:
                 return -(-height * to // width), to
         return self.size
 
-    def _windows(self, xp: Any, old: tuple[Any, Any], new: tuple[Any, Any]) -> list[tuple[Any, Any]]:
-        """Returns for each axis the weights `[new, old]` of the pixels, and which new ones show the image, `[new]`."""
+    def places(self, size: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Returns where the points of an image come to lie: at their place times a scale, plus a shift.
+
+        Args:
+            size: height and width of the image before.
+
+        Returns:
+            Scale and shift down, and those to the right.
+        """
+        axes = [map(float, axis) for axis in self._frame(np, size, self.size_of(*size))]
+        (down, below), (right, beside) = [(1 / step, first - start / step) for first, _, start, step in axes]
+        return (down, below), (right, beside)
+
+    def _frame(self, xp: Any, old: tuple[Any, Any], new: tuple[Any, Any]) -> list[tuple[Any, Any, Any, Any]]:
+        """Returns for each axis the first new pixel that shows the image, how many do, where the part of the image that
+        they show begins, and how many of its pixels each shows.
+        """
         # Sides as values: in an exported program they are known when it runs.
         (h, w), (to_h, to_w) = ([xp.asarray(side).astype(np.int32) for side in size] for size in (old, new))
         shown, seen = (to_h, to_w), (h.astype(np.float32), w.astype(np.float32))
@@ -144,13 +159,18 @@ class Preprocessing:
             aspect = to_w.astype(np.float32) / to_h.astype(np.float32)
             seen = xp.minimum(seen[0], seen[1] / aspect), xp.minimum(seen[1], seen[0] * aspect)
         found = []
-        for axis, sides in enumerate(((h, to_h), (w, to_w))):
-            first = (sides[1] - shown[axis]) // 2
+        for axis, (side, to) in enumerate(((h, to_h), (w, to_w))):
+            start = (side.astype(np.float32) - seen[axis]) / 2
+            found.append(((to - shown[axis]) // 2, shown[axis], start, seen[axis] / shown[axis].astype(np.float32)))
+        return found
+
+    def _windows(self, xp: Any, old: tuple[Any, Any], new: tuple[Any, Any]) -> list[tuple[Any, Any]]:
+        """Returns for each axis the weights `[new, old]` of the pixels, and which new ones show the image, `[new]`."""
+        found = []
+        for axis, (first, shown, start, step) in enumerate(self._frame(xp, old, new)):
             places = xp.arange(new[axis], dtype=np.int32) - first
-            step = seen[axis] / shown[axis].astype(np.float32)
-            centres = (sides[0].astype(np.float32) - seen[axis]) / 2 + (places.astype(np.float32) + 0.5) * step
-            weights = triangle_weights(xp, old[axis], centres, step)
-            found.append((weights, (places >= 0) & (places < shown[axis])))
+            weights = triangle_weights(xp, old[axis], start + (places.astype(np.float32) + 0.5) * step, step)
+            found.append((weights, (places >= 0) & (places < shown)))
         return found
 
     def to_json(self) -> dict[str, Any]:

@@ -21,7 +21,6 @@ TASKS = {
     "boxes": ("pictures", "objects"),
     "masks": ("pictures", "mask"),
 }
-PAIRED = ("boxes",)  # Nothing here learns from them yet, so that no message proposes them.
 
 
 class Unreadable(InputError):
@@ -123,8 +122,7 @@ class Listing:
         """
         problem = self._unfit(task)
         if problem:
-            tasks = [task for task in self.tasks if task not in PAIRED]
-            also = f" It would do for {' or '.join(map(repr, tasks))}." if tasks else ""
+            also = f" It would do for {' or '.join(map(repr, self.tasks))}." if self.tasks else ""
             raise InputError(problem + also)
 
     def _unfit(self, task: str) -> str:

@@ -14,6 +14,7 @@ TASKS: Mapping[str, tuple[str, str]] = {
     "lines": ("OwnLines", "reads lines of text"),
     "clips": ("OwnClips", "tells the classes of clips apart"),
     "captions": ("OwnCaptions", "describes images in words"),
+    "boxes": ("OwnBoxes", "finds the objects of pictures"),
     "masks": ("OwnMasks", "paints the objects of pictures"),
     "text": ("OwnText", "goes on with text"),
     "series": ("OwnSeries", "forecasts tables over time"),

@@ -62,6 +62,19 @@ class MaskData(CaptionData):
 
 
 @dataclass(frozen=True)
+class BoxData(CaptionData):
+    """Pictures with boxes."""
+
+    data: str = ""
+    """The data: a folder of pictures with metadata.jsonl beside them, or of parquet tables, with a column objects; or
+    hf:NAME of the Hugging Face hub."""
+    size: tuple[int, int] | None = None
+    """Height and width that pictures are brought to, in pixels; where not given, the median of their own, the longer
+    side at most 320."""
+    text_column: Hidden[str | None] = None
+
+
+@dataclass(frozen=True)
 class LineData(CaptionData):
     """Lines of text, which keep their aspect and are grey."""
 

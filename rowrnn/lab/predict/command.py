@@ -16,8 +16,8 @@ from rowrnn.saving.card import Card
 from rowrnn.saving.model_file import load
 
 MEDIA = {
-    **{"images": "pictures", "lines": "pictures", "captions": "pictures", "masks": "pictures", "clips": "clips"},
-    **{"text": "texts", "series": "tables"},
+    **{"images": "pictures", "lines": "pictures", "captions": "pictures", "boxes": "pictures"},
+    **{"masks": "pictures", "clips": "clips", "text": "texts", "series": "tables"},
 }
 """What the files of each task are; the module of its name answers."""
 NEEDED = {"clips": "logits_by_frame", "captions": "beam", "text": "generate"}

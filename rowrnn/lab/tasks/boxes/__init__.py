@@ -1,0 +1,1 @@
+"""Boxes: which objects are in a picture, and where."""
