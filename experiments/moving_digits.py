@@ -20,18 +20,8 @@ from flax import nnx
 from rowrnn import lab
 from rowrnn.cells import ConvCell, ConvGRU, ConvLSTM
 from rowrnn.errors import InputError
-from rowrnn.lab.tasks.moving_digits.examples import SIZE
-from rowrnn.lab.tasks.moving_digits.task import (
-    SIMILAR,
-    fixed_videos,
-    forecast,
-    frame_errors,
-    loss,
-    negative_mse,
-    score_baselines,
-    similarity,
-    training_videos,
-)
+from rowrnn.lab.tasks.frames.moving_digits import SIZE, fixed_videos, loss, training_videos
+from rowrnn.lab.tasks.frames.task import SIMILAR, forecast, frame_errors, negative_mse, score_baselines, similarity
 from rowrnn.models.forecaster import Forecaster
 
 CELLS: dict[str, type[ConvCell]] = {"lstm": ConvLSTM, "gru": ConvGRU}

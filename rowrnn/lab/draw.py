@@ -20,12 +20,12 @@ from rowrnn.lab.tasks.captions import pictures as captions
 from rowrnn.lab.tasks.classification import order_pictures as orders
 from rowrnn.lab.tasks.classification import row_pictures as rows
 from rowrnn.lab.tasks.clips import pictures as clips
+from rowrnn.lab.tasks.frames import pictures as frames
 from rowrnn.lab.tasks.gestures import pictures as gestures
 from rowrnn.lab.tasks.lines import pictures as lines
 from rowrnn.lab.tasks.lines import text_pictures
 from rowrnn.lab.tasks.masks import pictures as masks
 from rowrnn.lab.tasks.memory import pictures as memory
-from rowrnn.lab.tasks.moving_digits import pictures as moving_digits
 from rowrnn.lab.tasks.series import pictures as series
 from rowrnn.lab.tasks.text import pictures as text
 
@@ -37,7 +37,7 @@ PICTURES: dict[str, Pictures] = {
     "gestures": gestures.pictures,
     "captions": captions.pictures,
     "lines": lines.pictures,
-    "moving_digits": moving_digits.pictures,
+    "moving_digits": frames.pictures,
     "train_images": rows.pictures_of_answers,
     "train_lines": text_pictures.pictures,
     "train_clips": clips.pictures,
@@ -59,7 +59,7 @@ SENTENCES: dict[str, Mapping[str, str]] = {
     "gestures": gestures.SENTENCES,
     "captions": captions.SENTENCES,
     "lines": lines.SENTENCES,
-    "moving_digits": moving_digits.SENTENCES,
+    "moving_digits": frames.SENTENCES,
     "train_images": rows.SENTENCES,
     "train_lines": text_pictures.SENTENCES,
     "train_clips": clips.SENTENCES,
@@ -74,7 +74,7 @@ SENTENCES: dict[str, Mapping[str, str]] = {
     "train_series": series.SENTENCES,
 }
 """What to look for in the figures of each experiment, by name; "film" is also that of "film_gru"."""
-ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = {"moving_digits": moving_digits.animations}
+ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = {"moving_digits": frames.animations}
 MILLISECONDS = 150  # that each frame of an animation is shown
 
 
@@ -108,10 +108,10 @@ def draw(directory: Path, pictures: Pictures | None = None, format: Format = "pn
             figure.savefig(path)
             plt.close(figure)
     animations = ANIMATIONS.get(record.experiment)
-    for name, frames in animations(record, arrays).items() if arrays and animations else ():
+    for name, film in animations(record, arrays).items() if arrays and animations else ():
         path = directory / f"{name}.gif"
         shown[path] = sentence(name, known)
-        first, *others = map(Image.fromarray, frames)
+        first, *others = map(Image.fromarray, film)
         first.save(path, save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
     if not shown:
         why = f"it is no run of {', '.join(PICTURES)}"

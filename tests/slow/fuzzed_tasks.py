@@ -18,11 +18,11 @@ from rowrnn.lab.experiment.options import check_options, values_by_name, with_va
 from rowrnn.lab.tasks.captions.examples import fixed_scenes, scenes
 from rowrnn.lab.tasks.captions.language import WORDS, encode
 from rowrnn.lab.tasks.captions.measures import bleu4, slots
+from rowrnn.lab.tasks.frames.measures import squared_error, ssim
+from rowrnn.lab.tasks.frames.moving_digits import moving_digits
 from rowrnn.lab.tasks.gestures.examples import gestures
 from rowrnn.lab.tasks.lines.examples import write
 from rowrnn.lab.tasks.lines.measures import label_error_rate
-from rowrnn.lab.tasks.moving_digits.examples import moving_digits
-from rowrnn.lab.tasks.moving_digits.measures import squared_error, ssim
 from rowrnn.models import Captioner, FrameAverage, FrameCNN, VideoClassifier
 from rowrnn.models.forecaster import Forecaster
 from rowrnn.models.line_reader import LineReader

@@ -15,7 +15,7 @@ from rowrnn.lab.tasks.captions import pictures as captions
 from rowrnn.lab.tasks.captions.language import encode
 from rowrnn.lab.tasks.classification import order_pictures, row_pictures
 from rowrnn.lab.tasks.classification.confusion_picture import confusion
-from rowrnn.lab.tasks.moving_digits import pictures as moving_digits
+from rowrnn.lab.tasks.frames import pictures as frame_pictures
 from tests.helpers.records import record
 
 
@@ -154,7 +154,7 @@ def test_an_animation_has_words_above_and_beside_its_frames():
     rng = np.random.default_rng(0)
     arrays = {"video": rng.integers(0, 255, (2, 5, 16, 16, 1), np.uint8), "GRU/predicted": np.zeros((2, 3, 16, 16, 1))}
     about = Record("moving_digits", protocol={"given": 2}, summary=[{"model": "GRU"}])
-    frames = moving_digits.moving(about, arrays)
+    frames = frame_pictures.moving(about, arrays)
     # Two videos of 16 pixels with a border of 2 on all sides, twice as large, below and beside the words.
     assert frames.shape[0] == 5
     top, left = frames.shape[1] - 2 * 2 * 20, len("video 2")

@@ -8,13 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from rowrnn.lab.data import Split, as_float
-from rowrnn.lab.data.fixed import fixed_examples
-from rowrnn.lab.tasks.moving_digits.examples import moving_digits
-from rowrnn.lab.tasks.moving_digits.measures import squared_error, ssim
-from rowrnn.models.forecaster import Forecaster
+from rowrnn.lab.data import as_float
+from rowrnn.lab.tasks.frames.measures import squared_error, ssim
 
-ENERGY = 100.0  # unit of the loss: about the sum of the squared pixels of a digit
 VIDEOS = 50  # videos predicted at a time
 SIMILAR = 1_000  # videos of which SSIM is computed, which is slow
 
@@ -28,51 +24,23 @@ BASELINES: dict[str, Callable[[Array], Array]] = {
 follow."""
 
 
-def fixed_videos(seed: int, split: Split, count: int, *, digits: int, frames: int) -> Frames:
-    """Generates a fixed set of videos, uint8.
-
-    Args:
-        seed: seed of the random key.
-        split: images of digits; video i contains digit i, modulo their number.
-        count: number of videos, at least 1.
-        digits: number of digits in a video.
-        frames: number of frames.
-
-    Raises:
-        InputError: if `digits` or `frames` is below 1, or the images are larger than the canvas.
-    """
-
-    def make(key: Array, split: Split, numbers: Array) -> Frames:
-        return moving_digits(key, split.images[numbers % len(split)], digits=digits, frames=frames)
-
-    return fixed_examples(make, jax.random.key(seed), split, count)
-
-
-def training_videos(batch: Split, key: Array, *, digits: int, frames: int) -> Float[Array, "b t h w c"]:
-    """Generates one video for each digit of a batch, floating point in [0, 1]."""
-    return as_float(moving_digits(key, batch.images, digits=digits, frames=frames))
-
-
-def loss(
-    model: Forecaster, batch: Split, key: Array, *, digits: int, given: int, ahead: int
+def video_loss(
+    model: Any, videos: Float[Array, "b t h w c"], *, given: int, ahead: int, unit: float
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """Returns the squared error of all frames after the first, averaged over frames and divided by `ENERGY`.
+    """Returns the squared error of all frames after the first, averaged over frames and divided by a unit.
 
     Args:
-        model: the forecaster.
-        batch: images of digits, of which new videos are made.
-        key: source of randomness of the videos.
-        digits: number of digits in a video.
+        model: a `Forecaster`.
+        videos: training videos in [0, 1], of `given + ahead` frames.
         given: number of given frames; each after the first is predicted from those before it.
         ahead: number of frames to predict from the given ones.
+        unit: squared error that counts as 1.
 
     Returns:
         The loss, and the metric `mse`, the mean squared error of the last `ahead` frames, not divided.
     """
-    videos = training_videos(batch, key, digits=digits, frames=given + ahead)
     errors = squared_error(model.predictions(videos[:, :given], ahead), videos[:, 1:])
-    mean = errors.mean() / ENERGY
-    return mean, {"mse": errors[:, given - 1 :].mean()}
+    return errors.mean() / unit, {"mse": errors[:, given - 1 :].mean()}
 
 
 def forecast(model: Any, videos: Frames, *, given: int, ahead: int) -> Float[Array, "b ahead h w c"]:

@@ -8,10 +8,17 @@ upper left corner of the digit is this position, scaled to the range in which th
 truncated to whole pixels. Where digits overlap, the maximum is taken.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Shaped
 
+from rowrnn.lab.data import Split, as_float
+from rowrnn.lab.data.fixed import fixed_examples
+from rowrnn.lab.tasks.frames.task import Frames, video_loss
+
+ENERGY = 100.0  # unit of the loss: about the sum of the squared pixels of a digit
 SIZE = 64  # side of the canvas, in pixels
 SPEED = 0.1  # distance per frame, as a fraction of the range in which a digit can move
 
@@ -95,3 +102,45 @@ def bounced(place: Float[Array, "n 2"], velocity: Float[Array, "n 2"], frames: i
 
     _, places = jax.lax.scan(step, (place, velocity), length=frames)
     return jnp.swapaxes(places, 0, 1)
+
+
+def fixed_videos(seed: int, split: Split, count: int, *, digits: int, frames: int) -> Frames:
+    """Generates a fixed set of videos, uint8.
+
+    Args:
+        seed: seed of the random key.
+        split: images of digits; video i contains digit i, modulo their number.
+        count: number of videos, at least 1.
+        digits: number of digits in a video.
+        frames: number of frames.
+
+    Raises:
+        InputError: if `digits` or `frames` is below 1, or the images are larger than the canvas.
+    """
+
+    def make(key: Array, split: Split, numbers: Array) -> Frames:
+        return moving_digits(key, split.images[numbers % len(split)], digits=digits, frames=frames)
+
+    return fixed_examples(make, jax.random.key(seed), split, count)
+
+
+def training_videos(batch: Split, key: Array, *, digits: int, frames: int) -> Float[Array, "b t h w c"]:
+    """Generates one video for each digit of a batch, floating point in [0, 1]."""
+    return as_float(moving_digits(key, batch.images, digits=digits, frames=frames))
+
+
+def loss(
+    model: Any, batch: Split, key: Array, *, digits: int, given: int, ahead: int
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """Returns `video_loss` of new videos.
+
+    Args:
+        model: a `Forecaster`.
+        batch: images of digits, of which the videos are made.
+        key: source of randomness of the videos.
+        digits: number of digits in a video.
+        given: number of given frames.
+        ahead: number of frames to predict.
+    """
+    videos = training_videos(batch, key, digits=digits, frames=given + ahead)
+    return video_loss(model, videos, given=given, ahead=ahead, unit=ENERGY)

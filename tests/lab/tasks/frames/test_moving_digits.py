@@ -16,9 +16,8 @@ from experiments import moving_digits as script
 from rowrnn import lab
 from rowrnn.errors import InputError
 from rowrnn.lab.data.load import load
-from rowrnn.lab.tasks.moving_digits.examples import SPEED, bounced, moving_digits, paths
-from rowrnn.lab.tasks.moving_digits.measures import squared_error, ssim
-from rowrnn.lab.tasks.moving_digits.task import fixed_videos
+from rowrnn.lab.tasks.frames.measures import squared_error, ssim
+from rowrnn.lab.tasks.frames.moving_digits import SPEED, bounced, fixed_videos, moving_digits, paths
 
 # ---- data
 

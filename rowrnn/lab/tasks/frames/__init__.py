@@ -1,0 +1,1 @@
+"""Frames: what comes next in a video."""

@@ -1,1 +1,0 @@
-"""Moving digits: prediction of the next frames of a video of digits that bounce off the walls (Moving MNIST)."""
