@@ -126,7 +126,8 @@ def train_model(
 
     Args:
         task: images or clips (tell classes apart), lines (read text), captions (describe images), boxes (find
-            objects), masks (paint them), text (go on writing), series (forecast a table over time).
+            objects), masks (paint them), frames (what comes next in a film), text (go on writing), series (forecast a
+            table over time).
         data: a folder or file of own data, as the page Data describes.
     """
     train(task, [data])

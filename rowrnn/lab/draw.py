@@ -12,7 +12,7 @@ from PIL import Image
 from rowrnn.errors import InputError
 from rowrnn.lab.report import learning_curves
 from rowrnn.lab.report.page import Format, write_page
-from rowrnn.lab.report.style import Arrays, drawing
+from rowrnn.lab.report.style import MILLISECONDS, Arrays, drawing
 from rowrnn.lab.runs.record import Record, load_run
 from rowrnn.lab.tasks.boxes import pictures as boxes
 from rowrnn.lab.tasks.captions import described_pictures
@@ -46,6 +46,8 @@ PICTURES: dict[str, Pictures] = {
     "train_text": text.pictures,
     "boxes": boxes.pictures,
     "train_boxes": boxes.pictures,
+    "frames": frames.pictures,
+    "train_frames": frames.pictures,
     "masks": masks.pictures,
     "train_masks": masks.pictures,
     "series": series.pictures,
@@ -68,14 +70,17 @@ SENTENCES: dict[str, Mapping[str, str]] = {
     "train_text": text.SENTENCES,
     "boxes": boxes.SENTENCES,
     "train_boxes": boxes.SENTENCES,
+    "frames": frames.SENTENCES,
+    "train_frames": frames.SENTENCES,
     "masks": masks.SENTENCES,
     "train_masks": masks.SENTENCES,
     "series": series.SENTENCES,
     "train_series": series.SENTENCES,
 }
 """What to look for in the figures of each experiment, by name; "film" is also that of "film_gru"."""
-ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = {"moving_digits": frames.animations}
-MILLISECONDS = 150  # that each frame of an animation is shown
+ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = dict.fromkeys(
+    ("moving_digits", "frames", "train_frames"), frames.animations
+)
 
 
 def draw(directory: Path, pictures: Pictures | None = None, format: Format = "png") -> list[Path]:

@@ -39,7 +39,8 @@ class Forecaster(nnx.Module):
     Args:
         cell: class of a convolutional cell, `ConvLSTM` or `ConvGRU`.
         hidden: number of channels of the cell's state.
-        shape: height, width and channels of a frame.
+        shape: height, width and channels of a frame. No weight depends on height and width: frames of other sizes are
+            taken too, if patches divide them.
         patch: height and width of a patch in pixels, even; divides height and width of a frame.
         features: number of channels that the cell reads.
         reach: maximum displacement from one frame to the next in pixels, even.
@@ -94,8 +95,8 @@ class Forecaster(nnx.Module):
             Predicted frames `[b, ahead, h, w, c]`.
 
         Raises:
-            ValueError: if there is no frame, `ahead` is below 1, or frames have another shape than the model's or are
-                not floating point.
+            ValueError: if there is no frame, `ahead` is below 1, or frames have other channels than the model's, sides
+                that patches do not divide, or are not floating point.
         """
         return self.predictions(frames, ahead)[:, -ahead:]
 
@@ -112,8 +113,8 @@ class Forecaster(nnx.Module):
             Predicted frames `[b, t - 1 + ahead, h, w, c]`.
 
         Raises:
-            ValueError: if there is no frame, `ahead` is below 1, or frames have another shape than the model's or are
-                not floating point.
+            ValueError: if there is no frame, `ahead` is below 1, or frames have other channels than the model's, sides
+                that patches do not divide, or are not floating point.
         """
         frames = self._checked(frames, "b, t")
         if frames.shape[1] < 1 or ahead < 1:
@@ -138,7 +139,8 @@ class Forecaster(nnx.Module):
         """Returns the state before the first frame, for frames `[b, h, w, c]`.
 
         Raises:
-            ValueError: if the frames have another shape than the model's or are not floating point.
+            ValueError: if the frames have other channels than the model's, sides that patches do not divide, or are not
+                floating point.
         """
         blank = jnp.zeros_like(self._checked(frame, "b"))
         return ForecasterState(self.cell.initial_state(self.cell.project(self._seen(blank, blank))), blank)
@@ -154,7 +156,8 @@ class Forecaster(nnx.Module):
             The next state, and the predicted frames `[b, h, w, c]`.
 
         Raises:
-            ValueError: if the frames have another shape than the model's or are not floating point.
+            ValueError: if the frames have other channels than the model's, sides that patches do not divide, or are not
+                floating point.
         """
         frame = self._checked(frame, "b")
         seen = self._seen(state.frame, frame)
@@ -164,11 +167,12 @@ class Forecaster(nnx.Module):
     def _checked(self, frames: ArrayLike, axes: str) -> Float[Array, "*b h w c"]:
         """Checks frames with the leading axes `axes` and promotes them with the dtype of the parameters."""
         frames = jnp.asarray(frames)
-        whole = frames.ndim == 3 + len(axes.split(",")) and frames.shape[-3:] == self.shape
-        if not whole or not jnp.issubdtype(frames.dtype, jnp.floating):
+        whole = frames.ndim == 3 + len(axes.split(",")) and frames.shape[-1] == self.shape[-1]
+        divided = whole and all(side > 0 and side % self.patch == 0 for side in frames.shape[-3:-1])
+        if not divided or not jnp.issubdtype(frames.dtype, jnp.floating):
             raise ValueError(
-                f"This Forecaster takes floating-point frames [{axes}, {', '.join(map(str, self.shape))}], not "
-                f"{frames.dtype} of shape {list(frames.shape)}."
+                f"This Forecaster takes floating-point frames [{axes}, h, w, {self.shape[-1]}] whose sides are "
+                f"multiples of {self.patch}, not {frames.dtype} of shape {list(frames.shape)}."
             )
         return frames.astype(jnp.result_type(frames, self.embed.kernel[...]))
 

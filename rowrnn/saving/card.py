@@ -17,8 +17,8 @@ class Card:
     """Description of a saved model.
 
     Args:
-        task: what the model does: "images", "lines", "clips", "captions", "boxes", "masks", "text" or
-            "series"; "" for anything else.
+        task: what the model does: "images", "lines", "clips", "captions", "boxes", "masks", "frames",
+            "text" or "series"; "" for anything else.
         title: its name in a sentence.
         preprocessing: what is done to an image before the model sees it; None where it takes arrays as they are.
         inputs: the arrays that the model takes, as "float32[b,28,28,1]"; letters are free sizes.
@@ -34,6 +34,8 @@ class Card:
         context: number of symbols that a language model read at once in training.
         frames_per_second: of the clips that it was trained on.
         most_frames: frames of the longest clips that it was trained on; of longer ones it gets so many, evenly spaced.
+        given: number of frames from which a forecaster of videos predicted the next ones in training.
+        ahead: number of frames that it predicted.
         least_score: score from which on a box of a detector counts as an object.
         series: columns that a forecaster of time series reads; None for other models.
         data: what it was trained on, in words.
@@ -64,6 +66,8 @@ class Card:
     context: int | None = None
     frames_per_second: float | None = None
     most_frames: int | None = None
+    given: int | None = None
+    ahead: int | None = None
     least_score: float = 0.5
     series: SeriesColumns | None = None
     data: str = ""
@@ -133,7 +137,7 @@ def _fits(value: Any, default: Any, name: str) -> bool:
             return value is None or isinstance(value, Preprocessing)
         case "series":
             return value is None or isinstance(value, SeriesColumns)
-        case "frames_per_second" | "most_frames" | "context" | "parameters":
+        case "frames_per_second" | "most_frames" | "context" | "given" | "ahead" | "parameters":
             return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     if isinstance(default, tuple):
         return isinstance(value, tuple) and all(isinstance(part, str) for part in value)

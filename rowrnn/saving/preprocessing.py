@@ -40,6 +40,7 @@ class Preprocessing:
         mean: subtracted from values in [0, 1], one for each channel; None for nothing.
         std: divides what remains, one for each channel; None for 1.
         background: grey value from 0 to 255 around a padded image, before `invert`.
+        levels: values that become black and white, 0 and 255, before all else; those beyond them are cut off.
 
     Raises:
         InputError: if a value is out of range, or `like_mnist` is asked for with another size or with colour.
@@ -53,6 +54,7 @@ class Preprocessing:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     background: int = 0
+    levels: tuple[int, int] = (0, 255)
 
     def __post_init__(self) -> None:
         if len(self.size) != 2 or not all(side is None or side >= 1 for side in self.size):
@@ -68,6 +70,8 @@ class Preprocessing:
             raise InputError(f"A standard deviation is above zero, not {self.std}.")
         if not 0 <= self.background <= 255:
             raise InputError(f"The background is a grey value from 0 to 255, not {self.background}.")
+        if len(self.levels) != 2 or not 0 <= self.levels[0] < self.levels[1] <= 255:
+            raise InputError(f"Black and white are two values from 0 to 255, the first lower, not {self.levels}.")
         if self.like_mnist and (self.size, self.channels, self.invert) != ((SIDE, SIDE), 1, False):
             raise InputError(
                 f"Digits like MNIST's have {SIDE}x{SIDE} pixels and 1 channel, and find their polarity themselves."
@@ -99,7 +103,7 @@ class Preprocessing:
         if any(isinstance(side, int) and side == 0 for side in images.shape[1:3]):
             raise InputError(f"Images have at least one pixel, not the shape {list(images.shape)}.")
         xp: Any = np if isinstance(images, np.ndarray) else jnp
-        images = _in_channels(xp, images, self.channels)
+        images = self._levelled(xp, _in_channels(xp, images, self.channels))
         if self.like_mnist:
             return _whole(xp, 255 * centred_digits(xp, images[..., 0].astype(np.float32))[..., None])
         old = images.shape[1], images.shape[2]
@@ -110,6 +114,12 @@ class Preprocessing:
             within = in_rows[None, :, None, None] & in_columns[None, None, :, None]
             images = _whole(xp, xp.where(within, resized, np.float32(self.background)))
         return 255 - images if self.invert else images
+
+    def _levelled(self, xp: Any, images: Any) -> Any:
+        black, white = self.levels
+        if self.levels == (0, 255):
+            return images
+        return _whole(xp, (images.astype(np.float32) - np.float32(black)) * np.float32(255 / (white - black)))
 
     def to_floats(self, images: Bytes) -> Floats:
         """Converts bytes to float32: divided by 255, without `mean`, divided by `std`; images have any leading axes."""

@@ -109,17 +109,17 @@ def test_patches_surroundings_and_mismatches_are_loops():
 
 def test_videos_a_forecaster_cannot_take():
     model = make_model()
-    for video in (jnp.zeros((2, 3, 8, 8, 1)), jnp.zeros((2, 8, 12, 1)), jnp.zeros((2, 3, *SHAPE), jnp.uint8)):
-        with pytest.raises(ValueError, match=r"takes floating-point frames \[b, t, 8, 12, 1\], not"):
+    for video in (jnp.zeros((2, 3, 8, 10, 1)), jnp.zeros((2, 8, 12, 1)), jnp.zeros((2, 3, *SHAPE), jnp.uint8)):
+        with pytest.raises(ValueError, match=r"frames \[b, t, h, w, 1\] whose sides are multiples of 4, not"):
             model(video)
     with pytest.raises(ValueError, match="needs at least one frame and predicts at least one, not 10 from 0"):
         model(jnp.zeros((2, 0, *SHAPE)))
     with pytest.raises(ValueError, match="not 0 from 3"):
         model(jnp.zeros((2, 3, *SHAPE)), 0)
     state = model.initial_state(jnp.zeros((2, *SHAPE)))
-    for frame in (jnp.zeros((2, 8, 8, 1)), jnp.zeros((2, *SHAPE), jnp.uint8)):
+    for frame in (jnp.zeros((2, 8, 8, 2)), jnp.zeros((2, *SHAPE), jnp.uint8)):
         for follow in (partial(model.step, state), model.initial_state):
-            with pytest.raises(ValueError, match=r"takes floating-point frames \[b, 8, 12, 1\], not "):
+            with pytest.raises(ValueError, match=r"frames \[b, h, w, 1\] whose sides are multiples of 4, not "):
                 follow(frame)
     for options, message in (
         ({"reach": 3}, "an even reach"),

@@ -20,6 +20,7 @@ TASKS = {
     "clips": ("clips", "label"),
     "boxes": ("pictures", "objects"),
     "masks": ("pictures", "mask"),
+    "frames": ("clips", None),  # It learns from the clips alone.
 }
 
 
@@ -130,6 +131,8 @@ class Listing:
         medium, column = TASKS[task]
         if medium not in self.media:
             return f"{self.name} holds {' and '.join(self.media)}; the task {task!r} needs {medium}."
+        if column is None:
+            return ""
         if column not in (columns := self.columns):
             return self._without(column, columns)
         if column == "label" and len(self.classes) == 1:

@@ -16,6 +16,7 @@ TASKS: Mapping[str, tuple[str, str]] = {
     "captions": ("OwnCaptions", "describes images in words"),
     "boxes": ("OwnBoxes", "finds the objects of pictures"),
     "masks": ("OwnMasks", "paints the objects of pictures"),
+    "frames": ("OwnFrames", "predicts the next frames of films"),
     "text": ("OwnText", "goes on with text"),
     "series": ("OwnSeries", "forecasts tables over time"),
 }

@@ -75,6 +75,21 @@ class BoxData(CaptionData):
 
 
 @dataclass(frozen=True)
+class FilmData(OwnData):
+    """Films without labels."""
+
+    data: str = ""
+    """The films: a folder of clips, or with such folders for each split; or a file of arrays, .npz, of uint8 films
+    [n, frames, height, width]."""
+    size: tuple[int, int] | None = None
+    """Height and width that frames are brought to, in pixels; where not given, their own, the longer side at most
+    256."""
+    split_by: Hidden[str | None] = None
+    label_column: Hidden[str | None] = None
+    text_column: Hidden[str | None] = None
+
+
+@dataclass(frozen=True)
 class LineData(CaptionData):
     """Lines of text, which keep their aspect and are grey."""
 

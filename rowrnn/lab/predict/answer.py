@@ -39,14 +39,18 @@ class Answer:
 
     def unsure(self, below: float = UNSURE_BELOW) -> bool:
         """Returns whether there is an answer whose probability is below a bound, or an empty one."""
-        goes_on = "prompt" in self.details or "forecast" in self.details  # Neither is right or wrong yet.
-        return not self.error and not goes_on and (self.probability < below or not self.answer)
+        return not self.error and not self.goes_on and (self.probability < below or not self.answer)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it says what comes next, which is neither right nor wrong yet, and has no probability."""
+        return not {"prompt", "forecast", "ahead"}.isdisjoint(self.details)
 
     def flat(self, below: float = UNSURE_BELOW) -> dict[str, Any]:
         """Returns the answer as a dict for JSON."""
         if self.error:
             return {"file": self.file, "error": self.error}
-        if "forecast" in self.details:
+        if {"forecast", "ahead"} & self.details.keys():
             return {"file": self.file, "answer": self.answer, **self.details}
         return {
             "file": self.file,
@@ -102,7 +106,8 @@ def rows_of(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> list[list
             continue
         others = "; ".join(f"{name} {100 * probability:.1f}" for name, probability in answer.others)
         mark = "unsure" if answer.unsure(below) else ""
-        rows.append([shown(answer.file), answer.answer, f"{100 * answer.probability:.1f}", mark, others])
+        sure = "" if answer.goes_on else f"{100 * answer.probability:.1f}"
+        rows.append([shown(answer.file), answer.answer, sure, mark, others])
     return rows
 
 

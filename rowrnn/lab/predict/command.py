@@ -17,10 +17,10 @@ from rowrnn.saving.model_file import load
 
 MEDIA = {
     **{"images": "pictures", "lines": "pictures", "captions": "pictures", "boxes": "pictures"},
-    **{"masks": "pictures", "clips": "clips", "text": "texts", "series": "tables"},
+    **{"masks": "pictures", "clips": "clips", "frames": "clips", "text": "texts", "series": "tables"},
 }
 """What the files of each task are; the module of its name answers."""
-NEEDED = {"clips": "logits_by_frame", "captions": "beam", "text": "generate"}
+NEEDED = {"clips": "logits_by_frame", "captions": "beam", "boxes": "find", "frames": "predictions", "text": "generate"}
 """Methods by which models of a task are told from others."""
 STANDARD_OUTPUT = Path("-")
 
@@ -154,7 +154,7 @@ def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Se
     import matplotlib.pyplot as plt  # Imported only where used: it takes long.
     from PIL import Image
 
-    from rowrnn.lab.report.style import drawing
+    from rowrnn.lab.report.style import MILLISECONDS, drawing
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,9 @@ def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Se
             figure = module.picture_of(model, card, item, answer)
             figure.savefig(folder / f"{name}{number}.png")
             plt.close(figure)
-        if card.task == "masks":
-            Image.fromarray(module.mask_of(model, card, item)).save(folder / f"{name}{number}-mask.png")
+        for ending, images in module.images_of(model, card, item).items() if hasattr(module, "images_of") else ():
+            first, *others = map(Image.fromarray, images)
+            film: dict[str, Any] = {"append_images": others, "duration": MILLISECONDS, "loop": 0}
+            first.save(folder / f"{name}{number}{ending}", save_all=bool(others), **(film if others else {}))
     drawn = sum(taken.values())
     print(f"{drawn} picture{'s' * (drawn > 1)} in {folder}", file=sys.stderr)

@@ -64,6 +64,6 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
     return answered(_picture(card, item), _found(model, card, item), answer.answer)
 
 
-def mask_of(model: Any, card: Card, item: Item) -> UInt8[np.ndarray, "h w"]:
-    """Returns the mask of a picture, 255 where an object is."""
-    return np.where(_found(model, card, item) > 0.5, 255, 0).astype(np.uint8)
+def images_of(model: Any, card: Card, item: Item) -> dict[str, UInt8[np.ndarray, "1 h w"]]:
+    """Returns the mask of a picture, 255 where an object is, by the ending of its file."""
+    return {"-mask.png": np.where(_found(model, card, item) > 0.5, 255, 0).astype(np.uint8)[None]}

@@ -22,6 +22,8 @@ Arrays = Mapping[str, np.ndarray]
 COLORS = matplotlib.color_sequences["tab10"]
 LINES = ("-", "--", ":", "-.")  # line styles of the first ten curves, the next ten, …
 PERCENT = (0.0, 100.0)
+MILLISECONDS = 150
+"""Time that each frame of an animation is shown."""
 STYLE = {
     "axes.grid": True,
     "axes.spines.right": False,

@@ -66,3 +66,20 @@ def _check_shapes(predicted: Any, true: Any) -> None:
     for videos in (predicted, true):
         if not np.issubdtype(videos.dtype, np.floating):
             raise ValueError(f"Videos are compared in [0, 1], floating point, not {videos.dtype}: see as_float.")
+
+
+def critical_success(predicted: Any, true: Any, threshold: float) -> Float[np.ndarray, "t"]:
+    """Computes the critical success index of each frame ahead, over all videos: hits / (hits + misses + false alarms).
+
+    Args:
+        predicted: predicted videos `[b, t, h, w, c]` in [0, 1].
+        true: true videos, likewise.
+        threshold: value from which on there is an event, as rain of a rate.
+
+    Returns:
+        A value for each frame; NaN where there is no event, neither true nor predicted.
+    """
+    _check_shapes(predicted, true)
+    said, there = np.asarray(predicted) >= threshold, np.asarray(true) >= threshold
+    hits, either = ((mask).sum(axis=(0, 2, 3, 4)) for mask in (said & there, said | there))
+    return np.where(either > 0, hits / np.maximum(either, 1), np.nan)

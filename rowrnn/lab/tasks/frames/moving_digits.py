@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 
 from rowrnn.lab.data import Split, as_float
 from rowrnn.lab.data.fixed import fixed_examples
-from rowrnn.lab.tasks.frames.task import Frames, video_loss
+from rowrnn.lab.tasks.frames.examples import Frames
+from rowrnn.lab.tasks.frames.task import video_loss
 
 ENERGY = 100.0  # unit of the loss: about the sum of the squared pixels of a digit
 SIZE = 64  # side of the canvas, in pixels

@@ -152,3 +152,21 @@ def _show(axes: plt.Axes, image: np.ndarray, color: tuple[float, float, float]) 
         vmax=255 if image.dtype == np.uint8 else 1,
     )
     axes.spines[:].set(visible=True, color=color, linewidth=1.5)
+
+
+def continued(given: np.ndarray, coming: np.ndarray) -> Figure:
+    """Draws frames of a film, uint8 `[t, h, w, c]`, and below them those that were predicted, in [0, 1]."""
+    across = max(len(given), len(coming))
+    height, width = given.shape[1:3]
+    figure, panels = plt.subplots(2, across, figsize=(1.2 * across, 2.6 * height / width + 0.6), squeeze=False)
+    for axes in panels.flat:
+        axes.axis("off")
+    for line, frames, color in ((panels[0], given, GIVEN), (panels[1], coming, PREDICTED)):
+        for number, (axes, frame) in enumerate(zip(line, frames, strict=False), 1):
+            axes.axis("on")
+            axes.set(xticks=[], yticks=[])
+            axes.grid(False)
+            axes.set_title(f"{'+' if frames is coming else ''}{number}", fontsize=8)
+            _show(axes, frame, color)
+    figure.suptitle("Above the last frames of the film, below those that come next", fontsize=10)
+    return figure

@@ -6,15 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, Key
 
 from rowrnn.lab.data import as_float
+from rowrnn.lab.tasks.frames.examples import Frames, Pieces, cropped
+from rowrnn.lab.tasks.frames.flow import extrapolated
 from rowrnn.lab.tasks.frames.measures import squared_error, ssim
 
 VIDEOS = 50  # videos predicted at a time
 SIMILAR = 1_000  # videos of which SSIM is computed, which is slow
-
-Frames = UInt8[Array | np.ndarray, "b t h w c"]
 
 BASELINES: dict[str, Callable[[Array], Array]] = {
     "last frame held": lambda given: given[:, -1:],
@@ -94,3 +94,51 @@ def score_baselines(
         scores[name] = {"mse_per_frame": float(errors.mean()), "ssim": similar}
         arrays[f"{name}/error"] = np.asarray(errors.mean(axis=0, keepdims=True))
     return scores, arrays
+
+
+def film_loss(
+    model: Any, batch: Pieces, key: Key[Array, ""], *, given: int, ahead: int, crop: int, unit: float
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """Returns `video_loss` of random parts of pieces of films.
+
+    Args:
+        model: a `Forecaster`.
+        batch: training pieces.
+        key: source of the places.
+        given: number of given frames.
+        ahead: number of frames to predict.
+        crop: height and width of a part, at most.
+        unit: squared error of a pixel that counts as 1.
+    """
+    videos = cropped(as_float(batch.frames), key, crop)
+    return video_loss(model, videos, given=given, ahead=ahead, unit=unit * videos[0, 0].size)
+
+
+def held_error(frames: Frames, given: int) -> float:
+    """Returns the mean squared error of a pixel where the last given frame is held."""
+    total = count = 0.0
+    for video in np.asarray(frames):
+        later = video[given:].astype(np.float32) - video[given - 1].astype(np.float32)
+        total, count = total + float((later**2).sum()), count + later.size
+    return total / count / 255**2
+
+
+def events(
+    model: Any, videos: Frames, *, given: int, ahead: int, thresholds: tuple[float, ...]
+) -> Int[Array, "b ahead thresholds 2"]:
+    """Counts the pixels of each predicted frame that are from a threshold on both predicted and true, and either."""
+    said, there = forecast(model, videos, given=given, ahead=ahead), as_float(videos[:, given:])
+    found = []
+    for threshold in thresholds:
+        one, other = said >= threshold, there >= threshold
+        found.append(jnp.stack([mask.sum(axis=(2, 3, 4)) for mask in (one & other, one | other)], axis=-1))
+    return jnp.stack(found, axis=2)
+
+
+def film_baselines(frames: Frames, *, given: int, ahead: int) -> dict[str, Float[np.ndarray, "b ahead h w c"]]:
+    """Returns what predictors that learn nothing make of pieces: the last frame held, moved on, or black."""
+    known = np.asarray(as_float(np.asarray(frames)[:, :given]))
+    found = {"last frame held": np.repeat(known[:, -1:], ahead, axis=1)}
+    if given > 1:
+        found["along the optical flow"] = np.stack([extrapolated(video, ahead) for video in known])
+    return {**found, "black": np.zeros_like(found["last frame held"])}

@@ -297,12 +297,10 @@ TRUTH = Scenes(
 )
 SAID = Boxes(
     # Of the first picture: right, of the wrong class, right. Of the second: right, the same again, nothing there.
-    np.array(
-        [[[20, 0, 30, 10], [0, 0, 10, 10], [1, 0, 11, 10]], [[0, 0, 10, 9], [0, 0, 10, 10], [90, 0, 99, 9]]], "f4"
-    ),
-    np.array([[1, 1, 0], [0, 0, 1]], np.int32),
-    np.array([[0.9, 0.8, 0.3], [0.6, 0.7, 0.95]], np.float32),
-    np.zeros((2, 3), np.int32),
+    jnp.asarray([[[20.0, 0, 30, 10], [0, 0, 10, 10], [1, 0, 11, 10]], [[0, 0, 10, 9], [0, 0, 10, 10], [90, 0, 99, 9]]]),
+    jnp.asarray([[1, 1, 0], [0, 0, 1]]),
+    jnp.asarray([[0.9, 0.8, 0.3], [0.6, 0.7, 0.95]]),
+    jnp.zeros((2, 3), int),
 )
 
 

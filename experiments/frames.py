@@ -1,0 +1,68 @@
+"""What comes next in a film?
+
+A ConvLSTM and a ConvGRU read some frames of a film and predict those that follow; beside them stand the last frame
+held, the last frame moved along the optical flow, and black. Rain that a radar sees is such a film: `--levels 64 164`
+makes the bytes of 0 and 50 dBZ black and white, and the critical success index counts rain of two rates. With
+`--given 1` a still begins to move.
+
+    python experiments/frames.py --data FILMS            one seed of each
+    python experiments/frames.py --data FILMS --full     three seeds: the committed results, of radar images
+    python experiments/frames.py --data FILMS --quick    minutes: a small ConvGRU, few frames
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from rowrnn import lab
+from rowrnn.lab.experiment.films import CELLS, COLUMNS, FilmStudy
+from rowrnn.lab.own.data_options import FilmData, OwnTraining
+
+
+@dataclass(frozen=True)
+class Options:
+    """Trains models to predict the next frames of films."""
+
+    models: Annotated[tuple[str, ...], lab.KnownNames(CELLS)] = tuple(CELLS)
+    """Convolutional cells: lstm, gru."""
+    params: lab.Count = 73_000
+    """Parameter budget of each model, met within 3 %; the channels of its state follow from it."""
+    given: lab.Count = 6
+    """Frames that are given."""
+    ahead: lab.Count = 12
+    """Frames that are predicted."""
+    patch: lab.Count = 8
+    """Side of a patch, in pixels; a patch is one position of a cell's input."""
+    reach: lab.Count = 4
+    """Pixels that things move from one frame to the next, at most; even."""
+    motions: lab.Count = 2
+    """Different motions within a patch."""
+    crop: lab.Count = 112
+    """Height and width of the parts of frames that are trained on, at most."""
+    levels: tuple[int, int] = (0, 255)
+    """Values from 0 to 255 that become black and white."""
+    thresholds: tuple[float, ...] = (0.364, 0.556)
+    """Values in [0, 1] from which on there is an event; as given, of 0.5 and 2 mm of rain an hour where 1 is 50 dBZ."""
+    training: lab.Group[lab.TrainingOptions] = OwnTraining(
+        epochs=12, seeds=1, batch=8, learning_rate=4e-3, averaging=0.99, source=FilmData()
+    )
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {"models": ("gru",), "params": 30_000, "given": 4, "ahead": 4, "crop": 64, "epochs": 2},
+    "full": {"seeds": 3},
+}
+
+
+class FramesStudy(FilmStudy):
+    """Forecasters with a ConvLSTM and a ConvGRU, and baselines."""
+
+    name = "frames"
+    columns = (*COLUMNS, lab.PARAMETERS, ("channels", lab.WIDTH[1]), lab.SECONDS, lab.MEMORY)
+
+    def contenders(self) -> Sequence[lab.Contender]:
+        return [self.contender(name, budget=self.options.params) for name in self.options.models]
+
+
+if __name__ == "__main__":
+    lab.run(FramesStudy, Options, PRESETS)

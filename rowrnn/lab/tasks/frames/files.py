@@ -1,0 +1,165 @@
+"""Own films: decoded once, their frames made alike, and cut into pieces."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from rowrnn.errors import InputError
+from rowrnn.lab.data.decoded_cache import decoded_splits
+from rowrnn.lab.data.labelled_arrays import are_arrays
+from rowrnn.lab.data.shaping import Shaping, in_words
+from rowrnn.lab.data.sources.arrays import read_arrays
+from rowrnn.lab.data.sources.films import EVERY, division, read_films
+from rowrnn.lab.tasks.clips.files import shaped_clip, some_frames
+from rowrnn.lab.tasks.frames.examples import Pieces, pieces_of
+from rowrnn.saving.preprocessing import Preprocessing
+
+LONGER_SIDE = 256  # pixels that the longer side of frames gets at most, where no size is asked for
+
+Film = UInt8[np.ndarray, "_ _ _ _"]
+
+
+@dataclass(frozen=True)
+class FilmSet:
+    """Pieces of own films in three splits.
+
+    Args:
+        name: the place that they are from.
+        train: training pieces.
+        validation: validation pieces.
+        test: test pieces.
+        source: where they are from and what was decided, in words.
+        preprocessing: what was done to each frame.
+        frames_per_second: median over the files that say it; None where none does.
+    """
+
+    name: str
+    train: Pieces
+    validation: Pieces
+    test: Pieces
+    source: str
+    preprocessing: Preprocessing
+    frames_per_second: float | None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and number of channels of a frame."""
+        _, _, height, width, channels = np.shape(self.train.frames)
+        return height, width, channels
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the description of the data for the record of a run."""
+        counts = {split: len(getattr(self, split).frames) for split in ("train", "validation", "test")}
+        about = {"name": self.name, "source": self.source, "shape": self.shape, "preprocessing": self.preprocessing}
+        return {**about, **counts}
+
+
+def films_of(
+    name: str,
+    shaping: Shaping,
+    budget: int,
+    *,
+    length: int,
+    multiple: int,
+    levels: tuple[int, int] = (0, 255),
+) -> FilmSet:
+    """Makes a set of pieces of own films.
+
+    Args:
+        name: a folder of clips, or a file of arrays, `.npz` or `.npy`: uint8 films `[n, t, h, w]` or `[n, t, h, w, c]`.
+        shaping: how frames are made alike; where it has no size, they keep theirs up to 256 pixels.
+        budget: bytes that the training pieces may take in memory: of films that are cut into more, they begin further
+            apart.
+        length: number of frames of a piece.
+        multiple: of which height and width are made a multiple.
+        levels: values that become black and white, see `Preprocessing`.
+
+    Raises:
+        InputError: if there are no films, a split has none that is long enough, or more than 1 % of the files cannot be
+            read.
+    """
+    if not name:
+        raise InputError("Name the films: a folder of clips, or a file of arrays, .npz.")
+    read = _of_arrays if are_arrays(name) else _of_folder
+    films, preprocessing, words, rates = read(name, shaping, multiple, levels)
+    counts = {split: [max(0, len(film) - length + 1) for film in of_split] for split, of_split in films.items()}
+    for split, of_split in counts.items():
+        if not sum(of_split):
+            longest = max(map(len, films[split]))
+            raise InputError(
+                f"The longest film of {split!r} of {name} has {longest} frames; expected at least {length}, those that "
+                "are given and those that follow: ask for fewer by --given and --ahead."
+            )
+    bytes_each = length * films["train"][0][0].nbytes
+    step = max(1, -(-sum(counts["train"]) * bytes_each // budget))
+    splits: Mapping[str, Pieces] = {split: pieces_of(of_split, length, step) for split, of_split in films.items()}
+    made = ", ".join(f"{len(pieces.frames):,} {split}" for split, pieces in splits.items())
+    words += f" {in_words(preprocessing)} Pieces of {length} frames, {step} after one another: {made}."
+    rate = float(np.median(rates)) if rates else None
+    return FilmSet(name, **splits, source=words, preprocessing=preprocessing, frames_per_second=rate)
+
+
+Read = tuple[Mapping[str, Sequence[Film]], Preprocessing, str, Sequence[float]]
+
+
+def _of_folder(name: str, shaping: Shaping, multiple: int, levels: tuple[int, int]) -> Read:
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        raise InputError(f"There is no folder {path}; expected one of clips, or a file of arrays, .npz.")
+    listing = read_films(path)
+    listing.check("frames")
+    some, rates = some_frames(listing.splits["train"])
+    sizes = [frame.shape[:2] for frame in some]
+    decided = shaping.decide(some)
+    preprocessing = _preprocessing(sizes, shaping, decided, multiple, levels)
+    read, unread = decoded_splits(listing.splits, partial(shaped_clip, preprocessing), f"film {preprocessing!r}")
+    films = {split: [*arrays] for split, arrays in read.items()}
+    return films, preprocessing, " ".join([listing.source, *([unread] if unread else [])]), rates
+
+
+def _of_arrays(name: str, shaping: Shaping, multiple: int, levels: tuple[int, int]) -> Read:
+    splits = {split: arrays["images"] for split, arrays in read_arrays(name).items()}
+    for split, array in splits.items():
+        if array.dtype != np.uint8 or array.ndim not in (4, 5) or 0 in array.shape:
+            raise InputError(
+                f"The films of {split!r} of {name} are {array.dtype} of shape {list(array.shape)}; expected uint8 "
+                "[films, frames, height, width], or with a last axis of 1 or 3 colours."
+            )
+    words = f"{name}, arrays"
+    if len(splits) == 1:
+        whole = splits["train"]
+        if len(whole) < EVERY:
+            raise InputError(f"{name} has {len(whole)} films; expected at least {EVERY}, or arrays of each split.")
+        splits = {split: whole[at] for split, at in division(len(whole)).items()}
+        words += ", divided in their order"
+    missing = {"train", "validation", "test"} - splits.keys()
+    if missing:
+        raise InputError(f"{name} has no films for {' and '.join(sorted(missing))}; expected all splits, or one array.")
+    splits = {split: array[..., None] if array.ndim == 4 else array for split, array in splits.items()}
+    first = splits["train"][0]
+    decided = shaping.decide([first[at] for at in range(min(len(first), 20))])
+    preprocessing = _preprocessing([first.shape[1:3]], shaping, decided, multiple, levels)
+    films = {split: [np.asarray(preprocessing.to_bytes(film)) for film in array] for split, array in splits.items()}
+    sizes = ", ".join(f"{len(of_split):,} {split}" for split, of_split in films.items())
+    return films, preprocessing, f"{words}: {sizes}.", ()
+
+
+def _preprocessing(
+    sizes: Sequence[tuple[int, ...]],
+    shaping: Shaping,
+    decided: Preprocessing,
+    multiple: int,
+    levels: tuple[int, int],
+) -> Preprocessing:
+    """Returns the preprocessing of frames of some sizes, whose sides become multiples of a number."""
+    sides = np.median(np.array(sizes), axis=0)
+    sides = sides * min(1.0, LONGER_SIDE / sides.max())
+    size = (shaping.size[0], shaping.size[1] or shaping.size[0]) if shaping.size else tuple(map(float, sides))
+    height, width = (max(multiple, multiple * round(side / multiple)) for side in size)
+    return dataclasses.replace(decided, size=(height, width), levels=levels)
