@@ -3,8 +3,9 @@
 Models with the same cell (and one LSTM by rows), parameter budget and training recipe read images in different orders:
 rows from the top or from the bottom, columns, rows both ways, patches row by row or in a snake, diagonals, and rows in
 a fixed random order. ReNet, two layers that read patches from all four sides, classifies the mean of its outputs; the
-others classify the last output of each direction. A table reports accuracy, seconds per epoch and memory; figures show
-every order and its accuracy.
+others classify the last output of each direction. With `--directions vision_lstm transformer` a Vision-LSTM, whose
+blocks read patches forward and backward by turns, and a Transformer over patches do so as ReNet does. A table reports
+accuracy, seconds per epoch and memory; figures show every order and its accuracy.
 
     python experiments/directions.py            about half an hour on 2 cores
     python experiments/directions.py --full     some hours: the committed results
@@ -19,7 +20,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from rowrnn import CELLS, Bidirectional, ImageScan, Recurrent, ReNet, lab
+from rowrnn import CELLS, Bidirectional, ImageScan, Recurrent, ReNet, Transformer, VisionLSTM, lab
 from rowrnn.errors import InputError
 from rowrnn.image.orders import HOLE, ORDERS, Order
 from rowrnn.models import ScanClassifier
@@ -35,9 +36,17 @@ TITLES = {
     "diagonal": "diagonals",
     "permuted_rows": "rows in random order",
     "renet": "ReNet",
+    "vision_lstm": "patches, Vision-LSTM",
+    "transformer": "patches, Transformer",
 }
-ORDERS_READ = {"rows_lstm": ("rows",), "bottom_up": ("rows",), "both_ways": ("rows",), "renet": ("down", "across")}
-SIGNS = {"bottom_up": (-1,), "both_ways": (1, -1), "renet": (1, -1)}  # 1 reads forward, -1 backward
+ORDERS_READ = {
+    **{"rows_lstm": ("rows",), "bottom_up": ("rows",), "both_ways": ("rows",), "renet": ("down", "across")},
+    **{"vision_lstm": ("pixels",), "transformer": ("pixels",)},
+}
+SIGNS = {  # 1 reads forward, -1 backward
+    **{"bottom_up": (-1,), "both_ways": (1, -1), "renet": (1, -1), "vision_lstm": (1, -1)},
+}
+OF_PATCHES = {"vision_lstm": VisionLSTM, "transformer": Transformer}  # each output has seen all patches
 
 Build = Callable[[int, nnx.Rngs], ScanClassifier]
 
@@ -46,15 +55,15 @@ Build = Callable[[int, nnx.Rngs], ScanClassifier]
 class Options:
     """Compares models that read images in different orders."""
 
-    directions: Annotated[tuple[str, ...], lab.KnownNames(TITLES)] = tuple(TITLES)
+    directions: Annotated[tuple[str, ...], lab.KnownNames(TITLES)] = tuple(TITLES)[:-2]
     """Orders to compare: rows, rows_lstm, bottom_up, columns, both_ways, pixels (patch by patch), snake, diagonal,
-    permuted_rows, renet."""
+    permuted_rows, renet, vision_lstm and transformer (patches too)."""
     cell: Annotated[str, lab.KnownNames(CELLS)] = "gru"
-    """Cell of all models but rows_lstm: gru, lstm or another of rowrnn.CELLS."""
+    """Cell of all models but rows_lstm, vision_lstm and transformer: gru, lstm or another of rowrnn.CELLS."""
     params: lab.Count = 30_000
     """Parameter budget of each model, met within 3 %; widths follow from it."""
     patch: lab.Count = 4
-    """Side of the patches of pixels and snake, in pixels; each patch is a step."""
+    """Side of the patches of pixels, snake, vision_lstm and transformer, in pixels; each patch is a step."""
     renet_patch: lab.Count = 2
     """Side of the patches of both layers of ReNet."""
     regularization: lab.Group[lab.Regularization] = lab.Regularization()
@@ -101,7 +110,8 @@ class Directions(lab.Study[Options]):
 
     def patches(self, name: str) -> dict[str, tuple[int, int]]:
         """Returns the option `patch` of a direction's order, in pixels; empty for an order without patches."""
-        sides = {"pixels": self.options.patch, "snake": self.options.patch, "renet": self.options.renet_patch}
+        sides = dict.fromkeys(("pixels", "snake", *OF_PATCHES), self.options.patch)
+        sides |= {"renet": self.options.renet_patch}
         return {"patch": (sides[name], sides[name])} if name in sides else {}
 
     def build(self, name: str) -> Build:
@@ -121,8 +131,13 @@ class Directions(lab.Study[Options]):
             raise InputError(f"{error} Take other ones with --patch or --renet-patch.") from None
         cell = CELLS["lstm" if name == "rows_lstm" else self.options.cell]
 
+        dropout, steps = self.options.regularization.dropout, height * width // self.options.patch**2
+
         def make(units: int, rngs: nnx.Rngs) -> ScanClassifier:
-            if name == "renet":
+            if name in OF_PATCHES:
+                layer = OF_PATCHES[name](features, units, longest=steps, dropout=dropout, rngs=rngs)
+                layers = [ImageScan(layer, order, **how)]
+            elif name == "renet":
                 # The first layer reads four times as many patches, with fewer features: it has half the width.
                 first = ReNet(channels, -(-units // 2), how["patch"], cell=cell, rngs=rngs)
                 layers = [first, ReNet(first.outputs, units, how["patch"], cell=cell, rngs=rngs)]
@@ -131,8 +146,7 @@ class Directions(lab.Study[Options]):
                 cells = [cell(features, units, rngs=rngs) for _ in range(directions)]
                 layer = Bidirectional(*cells) if directions == 2 else Recurrent(*cells, reverse=name == "bottom_up")
                 layers = [ImageScan(layer, order, **how)]
-            pooling = "mean" if name == "renet" else "last"
-            dropout = self.options.regularization.dropout
+            pooling = "mean" if name in ("renet", *OF_PATCHES) else "last"
             return ScanClassifier(layers, classes, pooling=pooling, dropout=dropout, rngs=rngs)
 
         return make

@@ -16,13 +16,13 @@ over all frames.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 from flax import nnx
 
-from rowrnn import CELLS, lab
+from rowrnn import CELLS, Transformer, lab
 from rowrnn.errors import InputError
 from rowrnn.lab.tasks.classification.confusion import confusion_counts
 from rowrnn.lab.tasks.gestures.examples import CANVAS, GESTURES, REVERSED, Videos, gestures
@@ -39,7 +39,7 @@ from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
 
 GAIN = 8.0  # Frames are mostly black: scaled to a root mean square of about 1, or training would start slowly.
 BASELINES = {"frame": "single frame", "average": "average of frames"}
-TITLES = {**{name: cell.__name__ for name, cell in CELLS.items()}, **BASELINES}
+TITLES = {**{name: cell.__name__ for name, cell in CELLS.items()}, "transformer": "Transformer", **BASELINES}
 PROTOCOL = {
     "validation": "videos of images not trained on, the same in every epoch",
     "test": "scored once, at the end: videos of test images",
@@ -58,7 +58,8 @@ class Options:
     """Trains models to classify the motion of a digit in a video."""
 
     models: Annotated[tuple[str, ...], lab.KnownNames(TITLES)] = ("lstm", "gru", "average", "frame")
-    """Models: cells of rowrnn.CELLS; frame, single frames; average, features averaged over the frames."""
+    """Models: cells of rowrnn.CELLS; transformer, a causal one; frame, single frames; average, features averaged over
+    the frames."""
     params: lab.Count = 60_000
     """Parameter budget of each model, met within 3 %; widths follow from it."""
     channels: lab.Count = 16
@@ -124,7 +125,11 @@ class Gestures(lab.Study[Options]):
         cnn = FrameCNN(shape, options.channels, options.features, gain=GAIN, rngs=rngs)
         if name in BASELINES:
             return FrameAverage(cnn, width, classes, rngs=rngs)
-        return VideoClassifier(cnn, CELLS[name](options.features, width, rngs=rngs), classes, rngs=rngs)
+        if name == "transformer":
+            layer: Any = Transformer(options.features, width, causal=True, longest=options.frames, rngs=rngs)
+        else:
+            layer = CELLS[name](options.features, width, rngs=rngs)
+        return VideoClassifier(cnn, layer, classes, rngs=rngs)
 
     def setting(self) -> lab.Setting:
         self.test = fixed_videos(2, self.data.test.first(self.options.test_images), frames=self.options.frames)

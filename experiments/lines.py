@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from rowrnn import GRU, LSTM, Cell, lab
+from rowrnn import GRU, LSTM, Cell, Transformer, lab
 from rowrnn.errors import InputError
 from rowrnn.lab.tasks.lines.measures import aligned, edit_distances, label_error_rate
 from rowrnn.lab.tasks.lines.task import (
@@ -33,10 +33,11 @@ from rowrnn.lab.tasks.lines.task import (
 )
 from rowrnn.models.line_reader import FEWEST_CONVOLUTIONS, LineReader
 
-READERS: dict[str, tuple[str, type[Cell] | None, bool]] = {
+READERS: dict[str, tuple[str, type[Cell] | type[Transformer] | None, bool]] = {
     "lstm": ("LSTM, both ways", LSTM, True),
     "gru": ("GRU, both ways", GRU, True),
     "forward": ("GRU, from the left", GRU, False),
+    "transformer": ("Transformer", Transformer, True),
     "cnn": ("CNN without memory", None, False),
 }
 SHOWN = 3  # lines in a figure that were read without an error, and as many with errors
@@ -57,7 +58,7 @@ class Options:
     """Trains readers of lines of handwritten digits, with and without recurrent cells."""
 
     models: Annotated[tuple[str, ...], lab.KnownNames(READERS)] = tuple(READERS)
-    """Readers: lstm and gru, bidirectional; forward, a GRU from the left only; cnn, no cell."""
+    """Readers: lstm and gru, bidirectional; forward, a GRU from the left only; transformer; cnn, no cell."""
     params: lab.Count = 250_000
     """Parameter budget of each reader, met within 3 %; widths follow from it."""
     channels: tuple[int, ...] = (24, 48, 64, 64, 96)

@@ -20,15 +20,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from rowrnn import CELLS, LSTM, RGLRU, Cell, lab
+from rowrnn import CELLS, LSTM, RGLRU, Cell, Transformer, lab
 from rowrnn.lab.tasks.memory.task import Questions, Witness, correct, fixed_delays, gradient_norms, loss
 from rowrnn.lab.training.evaluation import evaluate
 
 GRADIENT_IMAGES = 200
-CELLS_BY_NAME: dict[str, tuple[str, Callable[..., Cell]]] = {
+READERS: dict[str, tuple[str, Callable[..., Cell | Transformer]]] = {
     **{name: (cell.__name__, cell) for name, cell in CELLS.items()},
     "rg_lru": ("RG-LRU", RGLRU),
     **{f"lstm_{bias}": (f"LSTM, forget bias {bias}", partial(LSTM, forget_bias=float(bias))) for bias in (0, 1, 3)},
+    "transformer": ("Transformer, one block", partial(Transformer, blocks=1, causal=True)),
 }
 DELAYS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 PROTOCOL = {
@@ -42,11 +43,12 @@ PROTOCOL = {
 class Options:
     """Trains recurrent cells to classify a digit after a delay."""
 
-    cells: Annotated[tuple[str, ...], lab.KnownNames(CELLS_BY_NAME)] = (
+    cells: Annotated[tuple[str, ...], lab.KnownNames(READERS)] = (
         *("elman", "gru", "lstm_0", "lstm_1", "lstm_3"),
         *("min_gru", "rg_lru"),
     )
-    """Cells: those of rowrnn.CELLS, rg_lru, and lstm_0, lstm_1, lstm_3: LSTMs with forget bias 0, 1 and 3."""
+    """Cells: those of rowrnn.CELLS, rg_lru, and lstm_0, lstm_1, lstm_3: LSTMs with forget bias 0, 1 and 3; and
+    transformer, which is none and sees all rows at once."""
     hidden: lab.Count = 64
     """Size of a cell's state."""
     delay: lab.Count = 200
@@ -90,15 +92,15 @@ class Memory(lab.Study[Options]):
             Questions(validation.images, validation.labels, fixed_delays(len(validation), delay=delay)),
         )
         return [
-            lab.Contender(name, CELLS_BY_NAME[name][0], partial(self.build, name), task, width=self.options.hidden)
+            lab.Contender(name, READERS[name][0], partial(self.build, name), task, width=self.options.hidden)
             for name in self.options.cells
         ]
 
     def build(self, name: str, width: int, rngs: nnx.Rngs) -> Witness:
         """Builds a model with this cell of `width` units."""
         _, columns, channels = self.data.shape
-        cell = CELLS_BY_NAME[name][1](columns * channels, width, rngs=rngs)
-        return Witness(cell, self.data.classes, rngs=rngs)
+        reader = READERS[name][1](columns * channels, width, rngs=rngs)
+        return Witness(reader, self.data.classes, rngs=rngs)
 
     def setting(self) -> lab.Setting:
         return lab.Setting(entries={"delays": self.delays})

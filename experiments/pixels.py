@@ -15,11 +15,14 @@ from typing import Annotated, Any, Literal
 
 from flax import nnx
 
-from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, Stack, chrono, lab
+from rowrnn import CELLS, GRU, LSTM, ImageScan, Recurrent, Stack, Transformer, chrono, lab
+from rowrnn.errors import InputError
 from rowrnn.models import ScanClassifier
 from rowrnn.models.scan_classifier import Pooling
 
 ORDER_OF = {"sequential": "pixels", "permuted": "permuted"}
+TRANSFORMER = "transformer"
+LAYERS = {**{name: cell.__name__ for name, cell in CELLS.items()}, TRANSFORMER: "Transformer"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,9 @@ class Options:
     """Orders of the pixels: sequential, permuted."""
     permutation: Annotated[int, lab.AtLeast(0, "a seed of ")] = 0
     """Seed of the permutation."""
-    cells: Annotated[tuple[str, ...], lab.KnownNames(CELLS, repeated=True)] = ("gru",)
-    """Cells of the layers, lowest first: gru, lstm, lru or others of rowrnn.CELLS."""
+    cells: Annotated[tuple[str, ...], lab.KnownNames(LAYERS, repeated=True)] = ("gru",)
+    """Cells of the layers, lowest first: gru, lstm, lru or others of rowrnn.CELLS; or transformer, alone, of two
+    blocks."""
     hidden: lab.Count = 64
     """Size of their states."""
     chrono: bool = True
@@ -69,9 +73,18 @@ class Pixels(lab.Study[Options]):
         lab.MEMORY,
     )
 
+    @classmethod
+    def check(cls, options: Options) -> None:
+        alone = options.cells == (TRANSFORMER,)
+        if TRANSFORMER in options.cells and not (alone and options.pooling == "mean"):
+            raise InputError(
+                f"--cells is {' '.join(options.cells)} and --pooling {options.pooling}; expected a transformer alone, "
+                "and the mean: each of its outputs has seen the whole image."
+            )
+
     def contenders(self) -> list[lab.Contender]:
         options, data = self.options, self.data
-        cells = " + ".join(CELLS[name].__name__ for name in options.cells)
+        cells = " + ".join(LAYERS[name] for name in options.cells)
         task = lab.classification_task(data, options.regularization.augmentation)
         steps = data.shape[0] * data.shape[1]
         return [
@@ -89,7 +102,12 @@ class Pixels(lab.Study[Options]):
     def build(self, order: str, width: int, rngs: nnx.Rngs) -> ScanClassifier:
         """Builds a model that reads in this order, with layers of `width` units."""
         seed = {"seed": self.options.permutation} if order == "permuted" else {}
-        scan = ImageScan(Stack(self.layers(width, rngs)), ORDER_OF[order], **seed)
+        if self.options.cells == (TRANSFORMER,):
+            dropout = self.options.regularization.dropout
+            layer: Stack | Transformer = Transformer(self.data.shape[2], width, dropout=dropout, rngs=rngs)
+        else:
+            layer = Stack(self.layers(width, rngs))
+        scan = ImageScan(layer, ORDER_OF[order], **seed)
         return ScanClassifier(
             [scan],
             self.data.classes,

@@ -12,7 +12,7 @@ from rowrnn.program import export
 from rowrnn.recurrence.backend_choice import explain
 from rowrnn.recurrence.scan import scan
 from rowrnn.saving.model_file import load, save
-from rowrnn.sequence import Bidirectional, Recurrent, Residual, Stack, Transformer
+from rowrnn.sequence import Bidirectional, Recurrent, Residual, Stack, Transformer, VisionLSTM
 from rowrnn.sequence.stack import stack
 
 __version__ = "0.1.0"
@@ -29,6 +29,7 @@ __all__ = [
     "Rows",
     "Stack",
     "Transformer",
+    "VisionLSTM",
     "chrono",
     "default_backend",
     "explain",

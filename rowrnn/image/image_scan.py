@@ -13,7 +13,7 @@ from rowrnn.machine.sharding import place_examples
 from rowrnn.recurrence.arguments import check_cell
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
-from rowrnn.sequence import Bidirectional, Recurrent, Stack, Transformer
+from rowrnn.sequence import Bidirectional, Recurrent, Stack, Transformer, VisionLSTM
 from rowrnn.typing import Integers, Outputs, State
 
 Grid = Float[Array, "b gh gw k"]
@@ -36,11 +36,11 @@ class ImageScan(nnx.Module):
 
     def __init__(
         self,
-        layer: Cell | Recurrent | Bidirectional | Stack | Transformer,
+        layer: Cell | Recurrent | Bidirectional | Stack | Transformer | VisionLSTM,
         order: str | Callable[..., Order] = "rows",
         **options: Hashable,
     ) -> None:
-        if not isinstance(layer, Recurrent | Bidirectional | Stack | Transformer):
+        if not isinstance(layer, Recurrent | Bidirectional | Stack | Transformer | VisionLSTM):
             check_cell("ImageScan", layer)
         self.layer = Recurrent(layer) if isinstance(layer, Cell) else layer
         self.order = order_function(order)

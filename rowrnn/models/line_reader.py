@@ -15,7 +15,7 @@ from rowrnn.cells import Cell
 from rowrnn.cells.convolution import Pair, conv
 from rowrnn.recurrence.arguments import check_rate
 from rowrnn.recurrence.masking import zero_where_invalid
-from rowrnn.sequence import Bidirectional, Recurrent, Stack
+from rowrnn.sequence import Bidirectional, Recurrent, Stack, Transformer
 from rowrnn.sequence.noise import split_key
 from rowrnn.sequence.stack import stack
 from rowrnn.typing import Images, State
@@ -64,8 +64,9 @@ class LineReader(nnx.Module):
         height: number of rows of a line.
         classes: number of classes; the scores have one more, last, for the blank of CTC.
         hidden: size of a cell's state; without a cell, number of units of a ReLU layer.
-        cell: a class of `rowrnn.cells`; None for a reader without recurrence.
-        both_ways: whether a second cell reads from right to left.
+        cell: a class of `rowrnn.cells`; None for a reader without recurrence; or `Transformer`, two of whose blocks,
+            `hidden` wide, are a layer.
+        both_ways: whether a second cell reads from right to left; a Transformer sees both sides, or the left one only.
         layers: number of recurrent layers.
         channels: numbers of output channels of the convolutions, at least three.
         strides: vertical and horizontal strides, 1 to 3, of the first convolutions, not of the last; further ones have
@@ -87,7 +88,7 @@ class LineReader(nnx.Module):
         classes: int,
         hidden: int,
         *,
-        cell: type[Cell] | None,
+        cell: type[Cell] | type[Transformer] | None,
         both_ways: bool = True,
         layers: int = 1,
         channels: Sequence[int] = (16, 32, 48, 48, 64),
@@ -292,8 +293,16 @@ def _within(widths: ArrayLike, images: Images) -> Int[Array, "b"]:
 
 
 def _layer(
-    features: int, hidden: int, cell: type[Cell] | None, both_ways: bool, layers: int, dropout: float, rngs: nnx.Rngs
-) -> nnx.Linear | Bidirectional | Recurrent | Stack:
+    features: int,
+    hidden: int,
+    cell: type[Cell] | type[Transformer] | None,
+    both_ways: bool,
+    layers: int,
+    dropout: float,
+    rngs: nnx.Rngs,
+) -> nnx.Linear | Bidirectional | Recurrent | Stack | Transformer:
+    if cell is Transformer:
+        return Transformer(features, hidden, blocks=2 * layers, causal=not both_ways, dropout=dropout, rngs=rngs)
     if cell is None:
         return nnx.Linear(features, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
     made = stack(cell, features, hidden, layers=layers, bidirectional=both_ways, dropout=dropout, rngs=rngs)

@@ -11,12 +11,12 @@ from rowrnn.models.frame_cnn import FrameCNN
 from rowrnn.models.row_classifier import check_pooling, mean_of_valid, running_mean
 from rowrnn.recurrence.arguments import check_cell, check_rate, valid_steps
 from rowrnn.recurrence.masking import zero_where_invalid
-from rowrnn.sequence import Bidirectional, Recurrent, Stack
+from rowrnn.sequence import Bidirectional, Recurrent, Stack, Transformer
 from rowrnn.sequence.noise import split_key
 from rowrnn.typing import Logits, Outputs, State
 
 FrameLogits = Float[Array, "b t classes"]
-Layer = Recurrent | Bidirectional | Stack
+Layer = Recurrent | Bidirectional | Stack | Transformer
 
 
 class VideoState(NamedTuple):
@@ -31,8 +31,8 @@ class VideoClassifier(nnx.Module):
 
     Args:
         cnn: network that computes the features of a frame.
-        layer: any cell over vectors of `rowrnn.cells`, or a layer of such cells (see `rowrnn.stack`); its `features`
-            are those of the CNN.
+        layer: any cell over vectors of `rowrnn.cells`, a layer of such cells (see `rowrnn.stack`), or a `Transformer`;
+            its `features` are those of the CNN.
         classes: number of classes.
         pooling: input of the head: "last" for the output after the last frame, "mean" for the mean over frames.
         dropout: probability with which a feature before or after the layer is dropped in training.
@@ -115,13 +115,16 @@ class VideoClassifier(nnx.Module):
         """Returns the state before the first frame, for frames `[b, h, w, c]`.
 
         Raises:
-            ValueError: if the batch is empty, frames have another shape than the CNN's or are not floating point, or
-                the answer is not that after the last frame.
+            ValueError: if the batch is empty, frames have another shape than the CNN's or are not floating point, the
+                answer is not that after the last frame, or a Transformer has no number of places, `longest`.
         """
         self._check_streams()
         frame = self.cnn.checked(frame)
+        seen = self.cnn.frames(frame)
+        if isinstance(self.recurrent, Transformer):
+            return VideoState(self.cnn.nothing(frame), self.recurrent.initial_state(seen))
         none = jnp.zeros(frame.shape[0], jnp.int32)
-        _, state = self.recurrent(self.cnn.frames(frame)[:, None], lengths=none)
+        _, state = self.recurrent(seen[:, None], lengths=none)
         return VideoState(self.cnn.nothing(frame), state)
 
     def step(self, state: VideoState, frame: ArrayLike) -> tuple[VideoState, Logits]:

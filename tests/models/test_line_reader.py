@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from jax import export
 
-from rowrnn import GRU, LSTM
+from rowrnn import GRU, LSTM, Transformer
 from rowrnn.machine.default import default_backend
 from rowrnn.models.line_reader import HANDWRITING, LineReader
 from tests.helpers.cases import thinned
@@ -23,6 +23,8 @@ DEEP = {
     "layers": 2,
 }
 
+KINDS = [(GRU, {}), (LSTM, {"both_ways": False}), (None, {}), (LSTM, DEEP), (GRU, {"layers": 3, "both_ways": False})]
+
 
 def reader(cell, channels=(2, 3, 4, 3, 4), height=12, **how):
     made = LineReader(height, 3, 5, cell=cell, channels=channels, **how, rngs=nnx.Rngs(0))
@@ -33,9 +35,7 @@ def reader(cell, channels=(2, 3, 4, 3, 4), height=12, **how):
 
 @pytest.mark.parametrize(
     ("cell", "how"),
-    thinned(
-        [(GRU, {}), (LSTM, {"both_ways": False}), (None, {}), (LSTM, DEEP), (GRU, {"layers": 3, "both_ways": False})], 3
-    ),
+    [*thinned(KINDS, 3), (Transformer, {})],
 )
 def test_a_ragged_batch_is_its_lines_one_by_one(cell, how):
     model = reader(cell, **how)

@@ -9,7 +9,7 @@ from flax import nnx
 
 from rowrnn.cells import CELLS, GRU, ConvGRU
 from rowrnn.models import FrameAverage, FrameCNN, VideoClassifier
-from rowrnn.sequence import Recurrent
+from rowrnn.sequence import Recurrent, Transformer
 from rowrnn.sequence.stack import stack
 from tests.helpers import oracle
 from tests.helpers.cases import thinned
@@ -41,7 +41,9 @@ def linear(layer, x):
 def watcher(name, seed=0):
     rngs = nnx.Rngs(0)
     cnn = FrameCNN((9, 6, 2), 4, 5, gain=8.0, rngs=rngs)
-    model = random_like(VideoClassifier(cnn, CELLS[name](5, 3, rngs=rngs), 7, rngs=rngs), seed)
+    how = {"causal": True, "longest": 4, "heads": 2} if name == "transformer" else {}
+    layer = {"transformer": Transformer, **CELLS}[name](5, 3, **how, rngs=rngs)
+    model = random_like(VideoClassifier(cnn, layer, 7, rngs=rngs), seed)
     # Features of about 1, where gates still move.
     model.cnn.linear.kernel[...] *= 0.02
     return model
@@ -65,7 +67,7 @@ def streamed(model, videos):
     return jnp.stack(logits, axis=1)
 
 
-@pytest.mark.parametrize("name", thinned(["lstm", "gru", "lru"], 3))
+@pytest.mark.parametrize("name", [*thinned(["lstm", "gru", "lru"], 3), "transformer"])
 def test_frame_by_frame_is_the_whole_video(name, videos):
     model = watcher(name)
 

@@ -32,8 +32,14 @@ from rowrnn.lab.tasks.lines.text_task import character_accuracy, text_loss
 from rowrnn.lab.training import Task
 from rowrnn.models.line_reader import HANDWRITING, LineReader, strips
 from rowrnn.saving import Card
+from rowrnn.sequence import Transformer
 
-MODELS = {"lstm": "LSTM, both ways", "gru": "GRU, both ways", "cnn": "CNN without memory"}
+MODELS = {
+    "lstm": "LSTM, both ways",
+    "gru": "GRU, both ways",
+    "transformer": "Transformer",
+    "cnn": "CNN without memory",
+}
 SHOWN = 12  # test lines in the record
 PROTOCOL = {
     "validation": "characters read right for each true one, of lines that are not trained on; it chooses the epoch",
@@ -49,7 +55,7 @@ class Options:
     """Trains a reader of own lines of text."""
 
     model: Annotated[str, KnownNames(MODELS)] = "lstm"
-    """Reader: lstm or gru, which read both ways over convolutions, or convolutions alone."""
+    """Reader: lstm or gru, which read both ways over convolutions; transformer; cnn, convolutions alone."""
     hidden: Count = 128
     """Size of a cell's state in each direction."""
     layers: Count = 2
@@ -133,7 +139,7 @@ class OwnLines(Study[Options]):
             "dropout": options.dropout,
             "shortcut": options.shortcut > 0,
         }
-        cell = None if options.model == "cnn" else CELLS[options.model]
+        cell = {"cnn": None, "transformer": Transformer, **CELLS}[options.model]
         return LineReader(self.data.height, len(self.data.alphabet), width, cell=cell, rngs=rngs, **how)
 
     def setting(self) -> Setting:

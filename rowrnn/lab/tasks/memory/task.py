@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from rowrnn.cells import Cell
 from rowrnn.lab.data import as_float
-from rowrnn.recurrence.scan import scan
+from rowrnn.sequence import Recurrent, Transformer
 
 
 class Questions(NamedTuple):
@@ -29,17 +29,17 @@ class Questions(NamedTuple):
 
 
 class Witness(nnx.Module):
-    """Classifier of row sequences: a recurrent cell and a linear layer on its last output.
+    """Classifier of row sequences: a recurrent cell or a causal Transformer, and a linear layer on its last output.
 
     Args:
-        cell: any of `rowrnn.cells`.
+        reader: any of `rowrnn.cells`, or a causal `Transformer`.
         classes: number of classes.
         rngs: source of the initial parameters.
     """
 
-    def __init__(self, cell: Cell, classes: int, *, rngs: nnx.Rngs) -> None:
-        self.cell = cell
-        self.head = nnx.Linear(cell.outputs, classes, rngs=rngs)
+    def __init__(self, reader: Cell | Transformer, classes: int, *, rngs: nnx.Rngs) -> None:
+        self.layer = Recurrent(reader) if isinstance(reader, Cell) else reader
+        self.head = nnx.Linear(self.layer.outputs, classes, rngs=rngs)
 
     def __call__(self, rows: Float[Array, "b t d"], lengths: Int[Array, "b"]) -> Float[Array, "b classes"]:
         """Returns the logits after the last valid row.
@@ -48,7 +48,7 @@ class Witness(nnx.Module):
             rows: sequences of rows.
             lengths: number of valid rows of each sequence.
         """
-        outputs, _ = scan(self.cell, rows, lengths=lengths, hold_outputs=True)
+        outputs, _ = self.layer(rows, lengths=lengths, hold_outputs=True)
         return self.head(outputs[:, -1])
 
 

@@ -68,5 +68,5 @@ def test_any_cell_answers_as_if_its_rows_ended_there(kind):
     rows = jnp.asarray(np.random.default_rng(0).random((2, 5, 8)), jnp.float32)
     answers = witness(rows, jnp.array([3, 5]))
     for n, length in enumerate((3, 5)):
-        outputs, _ = scan(witness.cell, rows[n : n + 1, :length])
+        outputs, _ = scan(witness.layer.cell, rows[n : n + 1, :length])
         np.testing.assert_allclose(answers[n], witness.head(outputs[0, -1]), rtol=0, atol=1e-6)
