@@ -14,6 +14,7 @@ from rowrnn.lab.data.sources.files import CLIPS, suffix
 from rowrnn.lab.data.sources.found import Found
 
 Features = dict[str, dict[str, Any]]
+OBJECTS, CATEGORIES = "objects", ("category", "categories")
 
 
 @runtime_checkable
@@ -94,7 +95,7 @@ def _class_names(rows: Rows) -> dict[str, tuple[str, ...]]:
 
 
 def _items(rows: Rows, column: str) -> list[Item]:
-    names = _class_names(rows)
+    names, categories = _class_names(rows), _names_within(_features(rows.schema).get(OBJECTS))
     others = [field.name for field in rows.schema if field.name != column and not _is_bytes(field.type)]
     items = []
     start = 0
@@ -102,6 +103,8 @@ def _items(rows: Rows, column: str) -> list[Item]:
         values = {name: rows.group(group, name).to_pylist() for name in others}
         for name in names.keys() & values.keys():
             values[name] = [_class_name(value, names[name]) for value in values[name]]
+        if OBJECTS in values and categories:
+            values[OBJECTS] = [_with_names(value, categories) for value in values[OBJECTS]]
         for row in range(size):
             name = f"{rows.name}, row {start + row}"
             columns = {other: values[other][row] for other in others}
@@ -114,6 +117,30 @@ def _items(rows: Rows, column: str) -> list[Item]:
 def _class_name(number: int | None, names: tuple[str, ...]) -> str | None:
     """Returns the name of a class; None for the -1 of hidden labels."""
     return None if number is None or not 0 <= number < len(names) else names[number]
+
+
+def _names_within(feature: Any) -> tuple[str, ...]:
+    """Returns the names of classes anywhere in what `datasets` wrote of a column; none where there are none."""
+    if isinstance(feature, list):
+        feature = dict(enumerate(feature))
+    if not isinstance(feature, dict):
+        return ()
+    if isinstance(feature.get("names"), list):
+        return tuple(feature["names"])
+    return next((found for part in feature.values() if (found := _names_within(part))), ())
+
+
+def _with_names(objects: Any, names: tuple[str, ...]) -> Any:
+    """Returns objects, a mapping of lists or a list of mappings, with the names of their categories for numbers."""
+    if isinstance(objects, list):
+        return [_with_names(one, names) for one in objects]
+    if not isinstance(objects, dict):
+        return objects
+
+    def named(value: Any) -> Any:
+        return [named(one) for one in value] if isinstance(value, list) else _class_name(value, names)
+
+    return {key: named(value) if key in CATEGORIES else value for key, value in objects.items()}
 
 
 def _features(schema: pa.Schema) -> Features:

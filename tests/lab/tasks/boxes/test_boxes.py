@@ -1,10 +1,13 @@
 """Boxes of own pictures: files, targets, losses and precision by hand, and the two commands on drawn boxes."""
 
+import io
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -110,6 +113,32 @@ def test_boxes_that_are_wrong(tmp_path, objects, message):
 
     with pytest.raises(InputError, match=message):
         of(folder(tmp_path / "d", change=change))
+
+
+@pytest.mark.parametrize("one_each", [False, True], ids=["lists", "mappings"])
+def test_boxes_of_a_table_with_named_categories(tmp_path, one_each):
+    rng = np.random.default_rng(0)
+    category = {"names": ["square", "bar"], "_type": "ClassLabel"}
+    for split, count in (("train", 6), ("validation", 2), ("test", 2)):
+        rows = []
+        for _ in range(count):
+            image, objects = drawn(rng)
+            content = io.BytesIO()
+            Image.fromarray(image).save(content, "png")
+            numbers = [NAMES.index(kind) for kind in objects["category"]]
+            told = {"bbox": objects["bbox"], "category": numbers}
+            if one_each:
+                told = [{"bbox": box, "category": number} for box, number in zip(objects["bbox"], numbers, strict=True)]
+            rows.append({"image": {"bytes": content.getvalue(), "path": "a.png"}, "objects": told})
+        of_objects = {"bbox": {"feature": {"dtype": "int64"}, "_type": "List"}, "category": category}
+        features = {"image": {"_type": "Image"}, "objects": {"feature": of_objects, "_type": "Sequence"}}
+        about = {"huggingface": json.dumps({"info": {"features": features}})}
+        table = pa.Table.from_pylist(rows)
+        pq.write_table(table.replace_schema_metadata(about), tmp_path / f"{split}-00000-of-00001.parquet")
+    data = of(tmp_path)
+    assert data.classes == ("bar", "square")
+    _, objects = drawn(np.random.default_rng(0))  # those of the first picture
+    assert [data.classes[kind] for kind in data.train.classes[0, : data.train.counts[0]]] == objects["category"]
 
 
 def test_a_category_that_no_training_picture_has(tmp_path):
