@@ -128,7 +128,7 @@ class MnistRows(lab.Study[Options]):
 
     def examine(self, trial: lab.Trial) -> lab.Examined:
         test = self.data.test
-        scores, logits = lab.score_classifier(trial, test)
+        scores, logits = lab.score_classifier(trial, test, validation=self.data.validation)
         arrays = {**examine(logits, test), **self.read_along(trial)}
         return lab.Examined(scores, arrays, examples=(lab.as_float(test.images[:1]),))
 

@@ -1,7 +1,7 @@
 """Image classifiers in an experiment: their task, and their scores on the test set."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,14 +10,29 @@ from jaxtyping import ArrayLike, Float
 
 from rowrnn.lab.data import Augmentation, Dataset, Split, as_float
 from rowrnn.lab.experiment.contender import Trial
-from rowrnn.lab.report.columns import AREA_UNDER_CURVE, Column, model_table
+from rowrnn.lab.report.columns import Column, model_table, score_column
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.runs.record import Record
-from rowrnn.lab.tasks.classification.measures import area_under_curve, balanced_accuracy
+from rowrnn.lab.tasks.classification.measures import (
+    area_under_curve,
+    balanced_accuracy,
+    best_threshold,
+    calibration,
+    calibration_error,
+)
+from rowrnn.lab.tasks.classification.row_influence import row_influence
 from rowrnn.lab.tasks.classification.task import Floats, correct, cross_entropy, predict
 from rowrnn.lab.training import Task
 from rowrnn.lab.training.evaluation import compile_evaluation
 from rowrnn.saving.card import Card
+
+INFLUENCED = 1_000  # test images
+OF_TWO: Mapping[str, Column] = {
+    "threshold_accuracy": score_column("at validation's\nthreshold %", "threshold_accuracy"),
+    "auc": score_column("AUC\n%", "auc"),
+    "calibration_error": score_column("calibration\nerror %", "calibration_error"),
+}
+"""Further columns of classifiers of two classes, by their scores."""
 
 CLASSIFIER_PROTOCOL = {
     "validation": "a fixed random part of the training set, not trained on",
@@ -26,6 +41,12 @@ CLASSIFIER_PROTOCOL = {
     "end of an epoch",
     "balanced_accuracy": "mean over classes of the share of its test images that are answered right",
     "auc": "area under the receiver operating characteristic of the test images, where there are two classes",
+    "threshold_accuracy": "where there are two classes: of the test images, with the threshold of each seed that tells "
+    "most validation images apart",
+    "calibration_error": "mean difference of how sure the answers to the test images are and how many of them are right, "
+    "in ten bins of probability (Guo et al. 2017)",
+    "row_influence": f"of the first {INFLUENCED:,} test images, by how much the log-probability of the label falls where "
+    "a row is that of the mean test image",
 }
 """How the values of `score_classifier` are obtained, for the protocol of a study."""
 
@@ -58,9 +79,15 @@ def classifier_card(data: Dataset, trial: Trial) -> Card:
 
 
 def score_classifier(
-    trial: Trial, test: Split, floats: Floats = as_float
+    trial: Trial, test: Split, floats: Floats = as_float, validation: Split | None = None
 ) -> tuple[dict[str, Any], Float[np.ndarray, "seeds n classes"]]:
     """Scores a classifier on the test set.
+
+    Args:
+        trial: the trained classifier.
+        test: test images.
+        floats: function of images to those that the model takes.
+        validation: validation images, which choose the threshold between two classes; without them there is none.
 
     Returns:
         Entries of its summary row, and the logits of every test image.
@@ -73,18 +100,38 @@ def score_classifier(
         "seconds_to_98": trial.fitted.seconds_to(0.98),
         "seconds_to_99": trial.fitted.seconds_to(0.99),
         "inference_images_per_second": logits.shape[0] * logits.shape[1] / seconds,
+        "calibration_error": interval([calibration_error(calibration(labels, of_seed)) for of_seed in logits]),
     }
     if logits.shape[-1] == 2 and len(np.unique(labels)) == 2:
         margins = logits[..., 1] - logits[..., 0]
         scores["auc"] = interval([area_under_curve(labels, of_seed) for of_seed in margins])
+        if validation is not None:
+            known = trial.evaluate(partial(predict, floats=floats), validation)
+            of_seeds = zip(margins, known[..., 1] - known[..., 0], strict=True)
+            chosen = [of_test > best_threshold(np.asarray(validation.labels), of_other) for of_test, of_other in of_seeds]
+            scores["threshold_accuracy"] = interval([(said == (labels == 1)).mean() for said in chosen])
     return scores, logits
 
 
+def influences(trial: Trial, test: Split, floats: Floats = as_float) -> dict[str, np.ndarray]:
+    """Returns the array `row_influence` `[seeds, h]`, the mean over test images, see `rowrnn.lab.tasks.classification`."""
+    some = test.first(INFLUENCED)
+    mean = np.asarray(floats(some.images)).mean(axis=0)
+    found = trial.evaluate(partial(row_influence, floats=floats, mean=mean), some)
+    return {"row_influence": found.mean(axis=1)}
+
+
+def mean_image(test: Split) -> np.ndarray:
+    """Returns the mean of the test images whose rows are hidden, as bytes where they are."""
+    images = np.asarray(test.first(INFLUENCED).images)
+    return images.mean(axis=0).round().astype(images.dtype) if images.dtype == np.uint8 else images.mean(axis=0)
+
+
 def classifier_table(record: Record, columns: Sequence[Column]) -> list[list[str]]:
-    """Returns the table of classifiers; of two classes it has the area under the curve too, after the first column."""
+    """Returns the table of classifiers; of two classes `OF_TWO` follow its first column, those that were measured."""
     first, *others = columns
-    curve = [AREA_UNDER_CURVE] if all("auc" in row for row in record.summary) else []
-    return model_table("model", record.summary, [first, *curve, *others])
+    of_two = [column for name, column in OF_TWO.items() if all({"auc", name} <= row.keys() for row in record.summary)]
+    return model_table("model", record.summary, [first, *of_two, *others])
 
 
 def _timed_logits(trial: Trial, test: Split, floats: Floats) -> tuple[Float[np.ndarray, "seeds n classes"], float]:

@@ -21,12 +21,14 @@ from rowrnn.lab.experiment.classification import (
     classification_task,
     classifier_card,
     classifier_table,
+    influences,
+    mean_image,
     score_classifier,
 )
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.option_checks import Count, KnownNames
 from rowrnn.lab.experiment.options import Group, Regularization, TrainingOptions
-from rowrnn.lab.experiment.study import Study
+from rowrnn.lab.experiment.study import Setting, Study
 from rowrnn.lab.own.data_options import ImageData
 from rowrnn.lab.own.small_sets import fitted
 from rowrnn.lab.report.columns import PARAMETERS, score_column
@@ -128,5 +130,9 @@ class OwnImages(Study[Options]):
 
     def examine(self, trial: Trial) -> Examined:
         test = self.data.test
-        scores, logits = score_classifier(trial, test, self.floats)
-        return Examined(scores, examine(logits, test), (self.floats(test.images[:1]),))
+        scores, logits = score_classifier(trial, test, self.floats, self.data.validation)
+        arrays = {**examine(logits, test), **influences(trial, test, self.floats)}
+        return Examined(scores, arrays, (self.floats(test.images[:1]),))
+
+    def setting(self) -> Setting:
+        return Setting(arrays={"mean_image": mean_image(self.data.test)})

@@ -22,10 +22,6 @@ MEMORY: Column = ("memory\nMiB, all", lambda row: f"{row['memory_mib']:,.0f}")
 """The memory of an epoch of all seeds, in MiB."""
 
 
-AREA_UNDER_CURVE: Column = ("AUC\n%", lambda row: format_score(row["auc"]))
-"""The area under the receiver operating characteristic, of two classes."""
-
-
 def score_column(heading: str, name: str = "test_accuracy", decimals: int = 2, factor: float = 100.0) -> Column:
     """Returns the column of a score made by `interval`, in percent unless another factor is given."""
     return heading, lambda row: format_score(row[name], decimals, factor)

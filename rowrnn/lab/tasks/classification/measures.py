@@ -2,7 +2,10 @@
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import softmax
 from scipy.stats import rankdata
+
+BINS = 10  # of probability
 
 
 def balanced_accuracy(labels: Int[np.ndarray, "n"], answers: Int[np.ndarray, "n"]) -> float:
@@ -29,3 +32,51 @@ def area_under_curve(labels: Int[np.ndarray, "n"], scores: Float[np.ndarray, "n"
         raise ValueError("An area under the curve needs examples of both classes.")
     ranks = rankdata(scores)
     return float((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def calibration(
+    labels: Int[np.ndarray, "n"], logits: Float[np.ndarray, "n classes"], bins: int = BINS
+) -> Float[np.ndarray, "bins 3"]:
+    """Compares how sure a classifier is of its answers with how often they are right, in bins of equal width.
+
+    Args:
+        labels: the classes.
+        logits: of each example.
+        bins: number of bins between the probability 0 and 1.
+
+    Returns:
+        For each bin the mean probability of its answers, the share of them that are right, and the share of all answers
+        that it has; zeros where it has none.
+    """
+    probability, answers = softmax(logits, axis=-1).max(axis=-1), logits.argmax(axis=-1)
+    of = np.minimum((probability * bins).astype(int), bins - 1)
+    found = np.zeros((bins, 3))
+    for number in range(bins):
+        inside = of == number
+        if inside.any():
+            right = (answers == labels)[inside].mean()
+            found[number] = probability[inside].mean(), right, inside.mean()
+    return found
+
+
+def calibration_error(bins: Float[np.ndarray, "bins 3"]) -> float:
+    """Computes the expected calibration error (Guo et al. 2017, equation 3) of what `calibration` returns."""
+    sure, right, share = bins.T
+    return float((share * np.abs(sure - right)).sum())
+
+
+def best_threshold(labels: Int[np.ndarray, "n"], scores: Float[np.ndarray, "n"]) -> float:
+    """Returns the threshold above which most examples of class 1 lie and below which most of class 0 do.
+
+    Of thresholds that tell as many apart the middle one; each lies half way between two scores, or beyond all.
+
+    Args:
+        labels: 0 or 1.
+        scores: the higher, the more class 1 is believed.
+    """
+    ordered = np.unique(scores)
+    between = (ordered[1:] + ordered[:-1]) / 2
+    thresholds = np.concatenate([[ordered[0] - 1], between, [ordered[-1] + 1]])
+    right = np.array([((scores > threshold) == (labels == 1)).mean() for threshold in thresholds])
+    best = np.flatnonzero(right == right.max())
+    return float(thresholds[best[len(best) // 2]])

@@ -16,12 +16,13 @@ from matplotlib.figure import Figure
 from rowrnn.lab.report.style import COLORS, PERCENT, Arrays, band, legend
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
-from rowrnn.lab.tasks.classification import confusion_picture, gate_picture
+from rowrnn.lab.tasks.classification import confusion_picture, gate_picture, trust_pictures
 from rowrnn.lab.tasks.classification.confusion_picture import confusion
 
 SENTENCES = {
     "accuracy_by_row": "After how many rows the answer is right: a curve that rises early needs little of the image.",
     "confusion": confusion_picture.SENTENCE,
+    **trust_pictures.SENTENCES,
     "mistakes": "Errors of which the first seed is most certain: many are images that a person would misread too.",
     "gates": "What each unit lets in, keeps and shows while the rows pass: look for the row where gates change from "
     "the even colour of blank rows to stripes, and for units that then keep their state to the end.",
@@ -29,9 +30,10 @@ SENTENCES = {
 
 
 def pictures_of_answers(record: Record, arrays: Arrays) -> dict[str, Figure]:
-    """Draws confusion matrices and mistakes, of any classifier of images."""
+    """Draws confusion matrices and mistakes, calibration and the rows that matter, of any classifier of images."""
     matrices = {row["model"]: arrays[f"{row['model']}/confusion"] for row in record.summary}
-    return {"confusion": confusion(matrices, record.data["class_names"]), "mistakes": mistakes(record, arrays)}
+    errors = {"confusion": confusion(matrices, record.data["class_names"]), "mistakes": mistakes(record, arrays)}
+    return errors | trust_pictures.pictures(record, arrays)
 
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:

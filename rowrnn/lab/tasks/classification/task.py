@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from rowrnn.lab.data import Augmentation, Split, as_float
 from rowrnn.lab.tasks.classification.confusion import confusion_counts
+from rowrnn.lab.tasks.classification.measures import calibration
 from rowrnn.typing import Logits
 
 MISTAKES = 12
@@ -88,7 +89,7 @@ def examine(logits: Float[np.ndarray, "seeds n classes"], test: Split) -> dict[s
     Returns:
         `confusion` `[seeds, classes, classes]`, counts by label and prediction, and the first seed's most confident
         mistakes: `mistake_image`, `mistake_label`, `mistake_prediction` and `mistake_probability`, that of the
-        prediction.
+        prediction; and `calibration` `[seeds, bins, 3]`.
     """
     labels, answers = np.asarray(test.labels), logits.argmax(axis=-1)
     probability = np.asarray(jax.nn.softmax(logits[0])).max(axis=-1)
@@ -100,4 +101,5 @@ def examine(logits: Float[np.ndarray, "seeds n classes"], test: Split) -> dict[s
         "mistake_label": labels[surest],
         "mistake_prediction": answers[0][surest],
         "mistake_probability": probability[surest],
+        "calibration": np.stack([calibration(labels, of_seed) for of_seed in logits]),
     }

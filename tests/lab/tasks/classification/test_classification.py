@@ -9,7 +9,9 @@ from flax import nnx
 from rowrnn.cells import CELLS
 from rowrnn.lab.data import Augmentation, Dataset, Split, as_float
 from rowrnn.lab.experiment.classification import classification_task
+from rowrnn.lab.tasks.classification.measures import best_threshold, calibration, calibration_error
 from rowrnn.lab.tasks.classification.read_along import read_along
+from rowrnn.lab.tasks.classification.row_influence import row_influence
 from rowrnn.lab.tasks.classification.task import correct, correct_by_row, cross_entropy, examine, predict
 from rowrnn.models import Classifier
 from rowrnn.saving import Preprocessing
@@ -107,3 +109,38 @@ def test_pixels_from_outside_are_the_background_as_the_model_sees_it():
         task = classification_task(data, Augmentation(shift=3.0, rotation=20.0, zoom=0.3, shear=0.5), floats)
         task.loss(model, jax.tree.map(jnp.asarray, data.train), jax.random.key(0))
         np.testing.assert_allclose(seen[-1], np.asarray(floats(pictures)), atol=1e-5)
+
+
+def test_calibration_by_hand():
+    probabilities = np.array([[0.9, 0.1], [0.15, 0.85], [0.55, 0.45], [0.42, 0.58], [1.0, 1e-9]])
+    labels = np.array([0, 0, 0, 1, 0])
+    found = calibration(labels, np.log(probabilities), bins=4)
+    # Answers are 50 to 75 % sure twice, both right, and 75 to 100 % three times, two right.
+    np.testing.assert_allclose(found[:2], 0)
+    np.testing.assert_allclose(found[2], [(0.55 + 0.58) / 2, 1, 2 / 5])
+    np.testing.assert_allclose(found[3], [(0.9 + 0.85 + 1) / 3, 2 / 3, 3 / 5])
+    expected = 0.4 * (1 - 0.565) + 0.6 * (2.75 / 3 - 2 / 3)
+    assert calibration_error(found) == pytest.approx(expected)
+
+
+def test_the_threshold_that_tells_most_apart():
+    labels, scores = np.array([0, 0, 1, 0, 1, 1]), np.array([-2.0, -1.0, 0.0, 1.0, 3.0, 4.0])
+    # Between -1 and 0 and between 1 and 3 one is wrong: of the two best ones the upper.
+    assert best_threshold(labels, scores) == 2.0
+    assert best_threshold(np.array([1, 1]), np.array([0.5, 0.7])) == -0.5
+    assert best_threshold(np.array([0, 0]), np.array([0.5, 0.7])) == 1.7
+
+
+def test_a_row_matters_by_what_is_lost_without_it(batch):
+    mean = np.full((4, 3, 1), 0.25, np.float32)
+    found = row_influence(column_sums, batch, floats=as_float, mean=mean)
+    images, labels = np.asarray(batch.images, np.float64)[..., 0] / 255, np.asarray(batch.labels)
+
+    def of_label(images):
+        logits = images.sum(axis=1)
+        return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[np.arange(9), labels]
+
+    for row in range(4):
+        hidden = images.copy()
+        hidden[:, row] = 0.25
+        np.testing.assert_allclose(found[:, row], of_label(images) - of_label(hidden), rtol=1e-4, atol=1e-6)
