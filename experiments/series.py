@@ -90,9 +90,8 @@ class Series(ForecastStudy):
     def table(self, record: lab.Record) -> list[list[str]]:
         """Returns errors and cost of each model, and the errors of each baseline."""
         table = lab.model_table(self.heading, record.summary, self.columns)
-        for horizon, scores in self.repeated.items():
-            for name, score in scores.items():
-                table.append([f"{name}, {horizon} rows", f"{score['mse']:.3f}", f"{score['mae']:.3f}", *["-"] * 3])
+        for horizon, errors in self.repeated.items():
+            table += self.rows_of_baselines(errors, f", {horizon} rows")
         return table
 
 

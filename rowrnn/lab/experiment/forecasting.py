@@ -1,6 +1,7 @@
 """Forecasters of a table over time in an experiment: options, data, task, and what is scored."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -85,7 +86,10 @@ class ForecastOptions:
 
 
 class ForecastStudy(Study[Any]):
-    """A study of forecasters; its options have a group `forecast` of `ForecastOptions`."""
+    """A study of forecasters; its options have a group `forecast` of `ForecastOptions`.
+
+    Its first two columns are the squared and the absolute error.
+    """
 
     protocol = PROTOCOL
 
@@ -136,13 +140,17 @@ class ForecastStudy(Study[Any]):
 
     def card(self, trial: Trial) -> Card:
         horizon = trial.contender.about.get("horizon", self.data.columns.horizon)
-        return card(trial.contender.title, self.data, horizon)
+        columns = dataclasses.replace(self.data.columns, horizon=horizon)
+        inputs = [f"float32[b,{columns.lookback},{1 + len(columns.seen) + columns.ahead}]"]
+        if columns.ahead:
+            inputs.append(f"float32[b,{horizon},{columns.ahead}]")
+        title, source = trial.contender.title, self.data.source
+        return Card(task="series", title=title, series=columns, inputs=tuple(inputs), data=source)
 
-
-def card(title: str, data: SeriesSet, horizon: int) -> Card:
-    """Returns the card of a forecaster."""
-    columns = dataclasses.replace(data.columns, horizon=horizon)
-    inputs = [f"float32[b,{columns.lookback},{1 + len(columns.seen) + columns.ahead}]"]
-    if columns.ahead:
-        inputs.append(f"float32[b,{horizon},{columns.ahead}]")
-    return Card(task="series", title=title, series=columns, inputs=tuple(inputs), data=data.source)
+    def rows_of_baselines(self, baselines: Mapping[str, Mapping[str, float]], ending: str = "") -> list[list[str]]:
+        """Returns a row of the table for each baseline, of errors that `baselines` returned, with an ending of its name."""
+        others = ["-"] * (len(self.columns) - 2)
+        return [
+            [f"{name}{ending}", f"{errors['mse']:.3f}", f"{errors['mae']:.3f}", *others]
+            for name, errors in baselines.items()
+        ]

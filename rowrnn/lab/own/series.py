@@ -72,4 +72,4 @@ class OwnSeries(ForecastStudy):
 
     def table(self, record: Record) -> list[list[str]]:
         table = model_table(self.heading, record.summary, self.columns)
-        return [*table, *([name, f"{s['mse']:.3f}", f"{s['mae']:.3f}", "-", "-"] for name, s in self.repeated.items())]
+        return [*table, *self.rows_of_baselines(self.repeated)]

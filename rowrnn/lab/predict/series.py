@@ -16,7 +16,10 @@ from rowrnn.lab.predict.answer import Answer
 from rowrnn.lab.tasks.series.examples import check_numbers, numbers_of, rows_with
 from rowrnn.lab.tasks.series.pictures import draw_forecast
 from rowrnn.saving import Card
-from rowrnn.saving.series_columns import SeriesColumns
+from rowrnn.saving.series_columns import DAY, SeriesColumns
+
+
+MONTH = 28 * DAY  # from which on steps of a calendar differ in seconds
 
 
 def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
@@ -99,7 +102,7 @@ def _times(table: Series, columns: SeriesColumns, name: str) -> list[datetime] |
         return None
     _, times = times_of(table, name, columns.time)
     step = (times[1] - times[0]).total_seconds() if times and len(times) > 1 else None
-    if columns.calendar and step != columns.step:
+    if columns.step is not None and columns.step < MONTH and step != columns.step:
         raise InputError(
             f"From one row of {name} to the next are {timedelta(seconds=step or 0)}, and the model has learnt steps of "
             f"{timedelta(seconds=columns.step or 0)}."
