@@ -2,8 +2,8 @@
 
 A ConvLSTM and a ConvGRU read some frames of a film and predict those that follow; beside them stand the last frame
 held, the last frame moved along the optical flow, and black. Rain that a radar sees is such a film: `--levels 64 164`
-makes the bytes of 0 and 50 dBZ black and white, and the critical success index counts rain of two rates. With
-`--given 1` a still begins to move.
+makes the bytes of 0 and 50 dBZ black and white, and the critical success index counts rain from 0.5 and 2 mm an hour
+on. With `--given 1` a still begins to move.
 
     python experiments/frames.py --data FILMS            one seed of each
     python experiments/frames.py --data FILMS --full     three seeds: the committed results, of radar images
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from rowrnn import lab
-from rowrnn.lab.experiment.films import CELLS, COLUMNS, FilmStudy
+from rowrnn.lab.experiment.films import CELLS, COLUMNS, FilmOptions, FilmStudy
 from rowrnn.lab.own.data_options import FilmData, OwnTraining
 
 
@@ -27,22 +27,7 @@ class Options:
     """Convolutional cells: lstm, gru."""
     params: lab.Count = 73_000
     """Parameter budget of each model, met within 3 %; the channels of its state follow from it."""
-    given: lab.Count = 6
-    """Frames that are given."""
-    ahead: lab.Count = 12
-    """Frames that are predicted."""
-    patch: lab.Count = 8
-    """Side of a patch, in pixels; a patch is one position of a cell's input."""
-    reach: lab.Count = 4
-    """Pixels that things move from one frame to the next, at most; even."""
-    motions: lab.Count = 2
-    """Different motions within a patch."""
-    crop: lab.Count = 112
-    """Height and width of the parts of frames that are trained on, at most."""
-    levels: tuple[int, int] = (0, 255)
-    """Values from 0 to 255 that become black and white."""
-    thresholds: tuple[float, ...] = (0.364, 0.556)
-    """Values in [0, 1] from which on there is an event; as given, of 0.5 and 2 mm of rain an hour where 1 is 50 dBZ."""
+    film: lab.Group[FilmOptions] = FilmOptions(ahead=12, thresholds=(0.364, 0.556))
     training: lab.Group[lab.TrainingOptions] = OwnTraining(
         epochs=12, seeds=1, batch=8, learning_rate=4e-3, averaging=0.99, source=FilmData()
     )

@@ -20,8 +20,15 @@ from flax import nnx
 from rowrnn import lab
 from rowrnn.cells import ConvCell, ConvGRU, ConvLSTM
 from rowrnn.errors import InputError
-from rowrnn.lab.tasks.frames.moving_digits import SIZE, fixed_videos, loss, training_videos
-from rowrnn.lab.tasks.frames.task import SIMILAR, forecast, frame_errors, negative_mse, score_baselines, similarity
+from rowrnn.lab.tasks.frames.moving_digits import (
+    SIMILAR,
+    SIZE,
+    fixed_videos,
+    loss,
+    score_baselines,
+    training_videos,
+)
+from rowrnn.lab.tasks.frames.task import HELD, forecast, frame_errors, negative_mse, similarity
 from rowrnn.models.forecaster import Forecaster
 
 CELLS: dict[str, type[ConvCell]] = {"lstm": ConvLSTM, "gru": ConvGRU}
@@ -141,7 +148,7 @@ class MovingDigits(lab.Study[Options]):
         scores = {
             "mse_per_frame": lab.interval(errors.mean(axis=(1, 2))),
             "ssim": lab.interval([similarity(predicted, some, given=options.given) for predicted in each]),
-            **{f"copy_last_{of}": lab.interval([value]) for of, value in self.baselines["last frame held"].items()},
+            **{f"copy_last_{of}": lab.interval([value]) for of, value in self.baselines[HELD].items()},
         }
         arrays = {"error": errors.mean(axis=1), "predicted": np.asarray(each[0][:SHOWN])}
         given = lab.as_float(self.test[:1, : options.given])

@@ -7,12 +7,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from rowrnn.errors import InputError
 from rowrnn.lab.report import learning_curves
 from rowrnn.lab.report.page import Format, write_page
-from rowrnn.lab.report.style import MILLISECONDS, Arrays, drawing
+from rowrnn.lab.report.style import Arrays, drawing, save_images
 from rowrnn.lab.runs.record import Record, load_run
 from rowrnn.lab.tasks.boxes import pictures as boxes
 from rowrnn.lab.tasks.captions import described_pictures
@@ -116,8 +115,7 @@ def draw(directory: Path, pictures: Pictures | None = None, format: Format = "pn
     for name, film in animations(record, arrays).items() if arrays and animations else ():
         path = directory / f"{name}.gif"
         shown[path] = sentence(name, known)
-        first, *others = map(Image.fromarray, film)
-        first.save(path, save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
+        save_images(path, film)
     if not shown:
         why = f"it is no run of {', '.join(PICTURES)}"
         if not record.finished:

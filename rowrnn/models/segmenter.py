@@ -9,9 +9,9 @@ from jaxtyping import Array, ArrayLike, Float
 from rowrnn.cells import GRU, Cell
 from rowrnn.cells.convolution import conv
 from rowrnn.image.renet import ReNet
+from rowrnn.models.maps import enlarged, padded
 from rowrnn.recurrence.arguments import check_rate
 from rowrnn.sequence.noise import split_key
-from rowrnn.typing import Images
 
 MULTIPLE = 4
 """Both networks halve height and width twice: other sizes are padded at the bottom and on the right."""
@@ -62,7 +62,7 @@ class Segmenter(nnx.Module):
         Raises:
             ValueError: if images have other channels, no pixel, or are not floating point.
         """
-        images, height, width = _padded(images, self.channels)
+        images, height, width = padded(images, self.channels, MULTIPLE)
         keys = split_key(key, 2)
         pixels = nnx.relu(self.pixels(images))
         near = self._drop(self.near(pixels)[0], keys[0])
@@ -106,7 +106,7 @@ class UNet(nnx.Module):
 
     def __call__(self, images: ArrayLike, *, key: Array | None = None) -> MaskLogits:
         """Computes the logit of each pixel, see `Segmenter`."""
-        x, height, width = _padded(images, self.channels)
+        x, height, width = padded(images, self.channels, MULTIPLE)
         kept = []
         for pair in self.down:
             x = _through(pair, x)
@@ -116,13 +116,6 @@ class UNet(nnx.Module):
         for spread, pair, before in zip(self.spread, self.up, reversed(kept), strict=True):
             x = _through(pair, jnp.concatenate([enlarged(spread(x)), before], axis=-1))
         return self.head(x)[:, :height, :width, 0]
-
-
-def enlarged(x: Float[Array, "b h w c"]) -> Float[Array, "b _ _ _"]:
-    """Makes 2x2 places of each place of a map, a quarter of its features for each: the reverse of 2x2 patches."""
-    b, h, w, c = x.shape
-    x = x.reshape(b, h, w, 2, 2, c // 4)
-    return jnp.swapaxes(x, 2, 3).reshape(b, 2 * h, 2 * w, c // 4)
 
 
 def _through(pair: Any, x: Array) -> Array:
@@ -135,16 +128,3 @@ def _check(channels: int, width: int, dropout: float) -> None:
     if min(channels, width) < 1:
         raise ValueError(f"A segmenter needs at least one channel and one feature, not {channels} and {width}.")
     check_rate("dropout", dropout)
-
-
-def _padded(images: ArrayLike, channels: int) -> tuple[Images, Any, Any]:
-    """Returns images padded with zeros to whole patches of patches, and their height and width before."""
-    images = jnp.asarray(images)
-    whole = images.ndim == 4 and images.shape[3] == channels and 0 not in images.shape[1:3]
-    if not whole or not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(
-            f"This network takes floating-point images [b, h, w, {channels}], not {images.dtype} of shape "
-            f"{list(images.shape)}."
-        )
-    height, width = images.shape[1:3]
-    return jnp.pad(images, ((0, 0), (0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0))), height, width

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -143,23 +143,24 @@ class Preprocessing:
                 return -(-height * to // width), to
         return self.size
 
-    def places(self, size: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Returns where the points of an image come to lie: at their place times a scale, plus a shift.
+    def scale_and_shift(self, size: tuple[Any, Any], xp: Any = np) -> tuple[Any, Any]:
+        """Returns where the points of an image come to lie: at their place times a scale, plus a shift, `[2]` each, to
+        the right and down.
 
         Args:
             size: height and width of the image before.
-
-        Returns:
-            Scale and shift down, and those to the right.
+            xp: NumPy or JAX, whose arrays are returned.
         """
-        axes = [map(float, axis) for axis in self._frame(np, size, self.size_of(*size))]
-        (down, below), (right, beside) = [(1 / step, first - start / step) for first, _, start, step in axes]
-        return (down, below), (right, beside)
+        down, across = self._shown(xp, size, self.size_of(*size))
+        scale = xp.stack([1 / axis.step for axis in (across, down)])
+        first, start = (
+            xp.stack([xp.asarray(place).astype(np.float32) for place in places])
+            for places in ((across.first, down.first), (across.start, down.start))
+        )
+        return scale, first - start * scale
 
-    def _frame(self, xp: Any, old: tuple[Any, Any], new: tuple[Any, Any]) -> list[tuple[Any, Any, Any, Any]]:
-        """Returns for each axis the first new pixel that shows the image, how many do, where the part of the image that
-        they show begins, and how many of its pixels each shows.
-        """
+    def _shown(self, xp: Any, old: tuple[Any, Any], new: tuple[Any, Any]) -> list["_Shown"]:
+        """Returns what of an image of an old size is shown in one of a new size, down and across."""
         # Sides as values: in an exported program they are known when it runs.
         (h, w), (to_h, to_w) = ([xp.asarray(side).astype(np.int32) for side in size] for size in (old, new))
         shown, seen = (to_h, to_w), (h.astype(np.float32), w.astype(np.float32))
@@ -171,13 +172,14 @@ class Preprocessing:
         found = []
         for axis, (side, to) in enumerate(((h, to_h), (w, to_w))):
             start = (side.astype(np.float32) - seen[axis]) / 2
-            found.append(((to - shown[axis]) // 2, shown[axis], start, seen[axis] / shown[axis].astype(np.float32)))
+            step = seen[axis] / shown[axis].astype(np.float32)
+            found.append(_Shown((to - shown[axis]) // 2, shown[axis], start, step))
         return found
 
     def _windows(self, xp: Any, old: tuple[Any, Any], new: tuple[Any, Any]) -> list[tuple[Any, Any]]:
         """Returns for each axis the weights `[new, old]` of the pixels, and which new ones show the image, `[new]`."""
         found = []
-        for axis, (first, shown, start, step) in enumerate(self._frame(xp, old, new)):
+        for axis, (first, shown, start, step) in enumerate(self._shown(xp, old, new)):
             places = xp.arange(new[axis], dtype=np.int32) - first
             weights = triangle_weights(xp, old[axis], start + (places.astype(np.float32) + 0.5) * step, step)
             found.append((weights, (places >= 0) & (places < shown)))
@@ -201,6 +203,22 @@ class Preprocessing:
             return cls(**values)
         except TypeError as error:
             raise InputError(f"No preprocessing of this version has the fields {dict(fields)} ({error}).") from None
+
+
+class _Shown(NamedTuple):
+    """What of an image is shown along one axis of a new one.
+
+    Args:
+        first: first new pixel that shows it.
+        count: number of new pixels that do.
+        start: where the part that they show begins, in pixels of the image.
+        step: number of its pixels that each shows.
+    """
+
+    first: Any
+    count: Any
+    start: Any
+    step: Any
 
 
 def _of_channels(values: tuple[float, ...], ndim: int) -> np.ndarray:

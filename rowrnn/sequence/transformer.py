@@ -17,6 +17,8 @@ from rowrnn.typing import Hidden, Outputs
 
 OPTIONS = ("lengths", "mask", "hold_outputs")
 
+MOST_SCORES = 1 << 26
+"""Scores of pairs of steps that are in memory at once, at most, but for those of one sequence: 256 MiB of float32."""
 SLOWEST = 10_000.0
 """Steps of the slowest sinusoid of the places, divided by 2π."""
 
@@ -171,8 +173,7 @@ class Transformer(nnx.Module):
         seen = None if valid is None else valid[:, None, None, :]
         for block, of_block in zip(self.blocks, split_key(key, len(self.blocks)), strict=True):
             query, keys, values = block.project(h)
-            found = jax.nn.dot_product_attention(query, keys, values, mask=seen, is_causal=self.causal)
-            h = block.add(h, found, of_block)
+            h = block.add(h, _attended(query, keys, values, seen, causal=self.causal), of_block)
         outputs = zero_where_invalid(self.norm(h), valid)
         if "hold_outputs" in given and valid is not None:
             outputs = forward_fill(outputs, valid, reverse=False)
@@ -201,7 +202,8 @@ class Transformer(nnx.Module):
     def step(self, state: TransformerState, x: Float[Array, "b d"]) -> tuple[TransformerState, Hidden]:
         """Reads one step of each sequence, `[b, features]`; outputs equal those of the whole sequence.
 
-        A step beyond the room of the state takes the place of the last one.
+        A step beyond the room of the state takes the place of the last one, and its output is no longer that of the
+        whole sequence.
         """
         room = state.keys[0].shape[1]
         at = jnp.minimum(state.position, room - 1)
@@ -231,3 +233,28 @@ class Transformer(nnx.Module):
         angles = jnp.multiply.outer(numbers.astype(rates.dtype), rates)
         waves = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(*numbers.shape, 2 * half)
         return waves[..., : self.outputs].astype(dtype)
+
+
+def _attended(
+    query: Float[Array, "b t heads size"], keys: Array, values: Array, seen: Array | None, *, causal: bool
+) -> Float[Array, "b t heads size"]:
+    """Computes attention, where sequences are long for some of them after the others: each takes a matrix of t by t."""
+    batch, steps, heads, _ = query.shape
+
+    def attend(query: Array, keys: Array, values: Array, seen: Array | None) -> Array:
+        return jax.nn.dot_product_attention(query, keys, values, mask=seen, is_causal=causal)
+
+    if not all(isinstance(size, int) for size in (batch, steps)) or batch * heads * steps**2 <= MOST_SCORES:
+        return attend(query, keys, values, seen)
+
+    def of_one(one: tuple[Array, ...]) -> Array:
+        query, keys, values, *seen = (part[None] for part in one)
+        return attend(query, keys, values, seen[0] if seen else None)[0]
+
+    at_once = max(1, MOST_SCORES // (heads * steps**2))
+    given = (
+        (query, keys, values)
+        if seen is None
+        else (query, keys, values, jnp.broadcast_to(seen, (batch, *seen.shape[1:])))
+    )
+    return jax.lax.map(of_one, given, batch_size=at_once)

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rowrnn import CELLS
-from rowrnn.models.detector import DenseDetector, SequentialDetector, beside, boxes_at, nearness, overlaps
+from rowrnn import CELLS, save
+from rowrnn.lab.runs.kept_models import export_kept
+from rowrnn.models.boxes import beside, boxes_at, nearness, overlaps
+from rowrnn.models.dense_detector import DenseDetector
+from rowrnn.models.sequential_detector import SequentialDetector
+from rowrnn.saving import Card, Preprocessing
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 40, 50, 3)).astype(np.float32)
 MOST = 6
@@ -36,6 +40,7 @@ def test_what_is_said_step_by_step_is_what_is_said_when_told(cell):
     np.testing.assert_array_equal(said.classes.argmax(axis=-1), found.classes)
     logits = np.asarray(said.places, np.float64)
     for image in range(len(IMAGES)):
+        going = 1.0
         for step in range(MOST):
             of_step = logits[image, step].copy()
             probable = np.exp(of_step - of_step.max())
@@ -43,13 +48,15 @@ def test_what_is_said_step_by_step_is_what_is_said_when_told(cell):
                 shares[image, step].ravel(), (probable / probable.sum())[:-1], rtol=1e-3, atol=1e-6
             )
             around = np.asarray(beside(found.places[image, step : step + 1], shares.shape[2:]))[0]
-            odds = np.log(np.exp(of_step[:-1][around]).sum()) - of_step[-1]
-            kinds = np.asarray(said.classes[image, step], np.float64)
-            sure = np.exp(kinds - kinds.max())
-            expected = sure.max() / sure.sum() / (1 + np.exp(-odds))
-            np.testing.assert_allclose(found.scores[image, step], expected, rtol=1e-4)
+            end = of_step[-1]
             of_step[-1] = -np.inf
             of_step[np.asarray(found.places[image, :step])] = -np.inf
+            odds = np.log(np.exp(of_step[:-1][around]).sum()) - end
+            going = min(going, 1 / (1 + np.exp(end) / np.exp(of_step).sum()))
+            kinds = np.asarray(said.classes[image, step], np.float64)
+            sure = np.exp(kinds - kinds.max())
+            expected = sure.max() / sure.sum() * min(going, 1 / (1 + np.exp(-odds)))
+            np.testing.assert_allclose(found.scores[image, step], expected, rtol=1e-4)
             assert of_step.argmax() == found.places[image, step]
 
 
@@ -58,14 +65,14 @@ def test_what_was_said_is_written_where_it_is():
     places, classes = jnp.array([[7, 20]] * 2), jnp.array([[1, 3]] * 2)
     boxes = jnp.array([[[4.0, 4, 20, 20], [30, 10, 40, 38]]] * 2)
     said = model.logits(IMAGES, places, classes, boxes)
-    features, (_, width) = model._features(IMAGES, None)
+    features, grid = model.map(IMAGES)
     # The state after each object, by steps of the cell.
     state, inputs = model._state(features), jnp.zeros((2, model.cell.features))
     written = np.zeros(features.shape[:2])
     for step in range(3):
         state, output = model.cell(state, inputs)
         if step:
-            near = np.asarray(nearness(boxes[:, step - 1 : step], features.shape[1], width))[:, 0]
+            near = np.asarray(nearness(boxes[:, step - 1 : step], grid))[:, 0]
             written += near * np.einsum("br,bpr->bp", model.mark(output), model.reader(features))
         asked = np.einsum("bk,bpk->bp", model.question(output), model.key(features)) / np.sqrt(8)
         np.testing.assert_allclose(said.places[:, step, :-1], asked + written, rtol=1e-4, atol=1e-5)
@@ -91,13 +98,13 @@ def test_every_weight_matters(kind):
 
 def test_boxes_lie_about_their_places():
     edges = np.array([[[0.5, -0.5, 0, 0], [0, 0, np.log(2), np.log(0.5)]]], np.float32)
-    found = boxes_at(jnp.asarray(edges), jnp.array([[3, 5]]), 4)
+    found = boxes_at(jnp.asarray(edges), jnp.array([[3, 5]]), (2, 4))
     # Place 3 has its middle at (28, 4), place 5 at (12, 12); the usual size is 32.
     np.testing.assert_allclose(found[0], [[16, -16, 48, 16], [-20, 4, 44, 20]], atol=1e-4)
 
 
 def test_nearness_by_hand():
-    found = np.asarray(nearness(jnp.array([[[4.0, 0.0, 20.0, 8.0]]]), 6, 3))[0, 0]
+    found = np.asarray(nearness(jnp.array([[[4.0, 0.0, 20.0, 8.0]]]), (2, 3)))[0, 0]
     # The middle of the box is (12, 4), that of place 1; half a width to the right is (20, 4), that of place 2.
     np.testing.assert_allclose(found[:3], [np.exp(-2), 1, np.exp(-2)], rtol=1e-5)
     np.testing.assert_allclose(found[4], np.exp(-8), rtol=1e-5)
@@ -140,7 +147,30 @@ def test_what_does_not_fit(kind):
     for images in (IMAGES[..., :1], IMAGES[0], np.zeros((1, 16, 16, 3), np.uint8), IMAGES[:, :0]):
         with pytest.raises(ValueError, match=r"floating-point images \[b, h, w, 3\], not"):
             make(kind)(images)
-    with pytest.raises(ValueError, match="at least one channel, feature, class and box, not 3, 8, 4 and 0"):
+    with pytest.raises(ValueError, match="at least one class and one box, not 4 and 0"):
         make(kind, most=0)
     with pytest.raises(ValueError, match="dropout is a probability"):
         make(kind, dropout=1.0)
+
+
+@pytest.mark.parametrize("kind", [SequentialDetector, DenseDetector])
+def test_a_program_finds_the_same(kind, tmp_path):
+    model = stirred(make(kind))
+    card = Card(
+        task="boxes",
+        preprocessing=Preprocessing((40, 50), fit="pad", channels=3),
+        inputs=("float32[b,40,50,3]",),
+        classes=tuple("abcd"),
+    )
+    save(model, tmp_path / "model.safetensors", card)
+    exported, _ = export_kept(tmp_path / "model.safetensors", None, tmp_path / "program", 0)
+    raw = np.random.default_rng(2).integers(0, 256, (3, 80, 120, 3)).astype(np.uint8)
+    boxes, classes, scores = exported.call(raw)
+    expected = jax.jit(lambda model, images: model(images))(model, card.needed_preprocessing()(raw))
+    np.testing.assert_array_equal(classes, expected[1])
+    np.testing.assert_allclose(scores, expected[2], atol=1e-5)
+    # The picture of 120x80 became 50x33, in the middle of 40 rows.
+    middle = np.array([0, 3, 0, 3])
+    np.testing.assert_allclose(
+        boxes, (np.asarray(expected[0]) - middle) * np.array([2.4, 80 / 33] * 2), rtol=1e-4, atol=1e-2
+    )

@@ -1,18 +1,21 @@
 """One clip as an array: a video file, a GIF, or a folder of numbered frames."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageSequence
 
-from rowrnn.lab.data.listing import Item, Unreadable
+from rowrnn.errors import InputError
+from rowrnn.lab.data.listing import Item, Unreadable, spread
 from rowrnn.lab.data.pictures import on_white, read_picture
 from rowrnn.lab.data.sources.files import look
+from rowrnn.saving.preprocessing import Preprocessing
 
 MOST_BYTES = 1 << 30
+LOOKED_AT = 20  # clips whose frames decide size and colour
 GIF = (b"GIF87a", b"GIF89a")
 GIF_MILLISECONDS = 100  # what browsers take for a frame without a duration
 
@@ -121,3 +124,29 @@ def _decoded(name: str, container: Any, stream: Any) -> Iterator[Frame]:
 
 def _broken(name: str, error: Exception) -> Unreadable:
     return Unreadable(f"{name} cannot be read as a video ({error or repr(error)}).")
+
+
+def shaped_clip(preprocessing: Preprocessing, item: Item) -> UInt8[np.ndarray, "t h w c"]:
+    """Reads a clip with its frames as a model sees them."""
+    frames, _ = read_clip(item, lambda frame: np.asarray(preprocessing.to_bytes(frame[None]))[0])
+    return frames
+
+
+def some_frames(items: Sequence[Item]) -> tuple[list[Frame], list[float]]:
+    """Reads the first frames of at most 20 clips, evenly spread over the items, and the frames a second of each.
+
+    Raises:
+        InputError: if none of them can be read.
+    """
+    found, rates, error = [], [], None
+    for item in spread(items, LOOKED_AT):
+        try:
+            frames, rate = read_frames(item)
+            found.append(next(frames))
+        except (Unreadable, StopIteration) as unreadable:
+            error = unreadable if isinstance(unreadable, Unreadable) else Unreadable(f"{item.name} has no frames.")
+            continue
+        rates += [rate] if rate else []
+    if not found:
+        raise error or InputError("There is no clip.")
+    return found, rates

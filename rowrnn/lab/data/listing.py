@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from rowrnn.errors import InputError
 
@@ -80,9 +81,14 @@ class Item:
         return (str(self.path), *((name, one.st_size, one.st_mtime_ns) for name, one in files))
 
 
-def spread(items: Sequence[Item], count: int) -> list[Item]:
+def evenly(count: int, most: int) -> Int[np.ndarray, "n"]:
+    """Returns at most so many numbers below a count, evenly spread from the first to the last."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
     """Returns at most so many items, evenly spread from the first to the last: they may be sorted by class."""
-    return [items[number] for number in np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))]
+    return [items[number] for number in evenly(len(items), most)]
 
 
 @dataclass(frozen=True)

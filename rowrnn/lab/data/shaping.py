@@ -8,10 +8,12 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from rowrnn.errors import InputError
 from rowrnn.saving.preprocessing import Preprocessing
 
 KEPT_SIDE = 96  # pixels; pictures of one size with longer sides are made smaller
 LONGER_SIDE = 64  # pixels that the longer side gets then
+LARGE_SIDE = 320  # pixels, likewise of pictures in which things are looked for
 LOOKED_AT = 200  # pictures whose sizes and colours decide
 MULTIPLE = 4  # of pixels, so that two layers of patches fit
 
@@ -28,18 +30,29 @@ class Shaping:
         fit: how a picture of another shape is brought to that size.
         colour: whether pictures are grey or in colour; with "auto", grey where all that are looked at are.
         like_mnist: whether the digit of a picture is found and centred as MNIST's are, in 28x28 grey pixels.
+        levels: values that become black and white.
+
+    Raises:
+        InputError: if the levels are not two grey values, the first lower.
     """
 
     size: tuple[int, int] | None = None
     fit: Fit = "pad"
     colour: Literal["auto", "grey", "colour"] = "auto"
     like_mnist: bool = False
+    levels: tuple[int, int] = (0, 255)
 
-    def decide(self, pictures: Iterable[Picture]) -> Preprocessing:
+    def __post_init__(self) -> None:
+        black, white = self.levels
+        if not 0 <= black < white <= 255:
+            raise InputError(f"--levels are {black} {white}; expected two values from 0 to 255, the first lower.")
+
+    def decide(self, pictures: Iterable[Picture], multiple: int | None = None) -> Preprocessing:
         """Returns the preprocessing of a data set, of which these are some pictures `[h, w, c]`, looked at one by one.
 
         Pictures of one size, of which no side is above 96 pixels, keep it; others get the median of their aspects, with
-        a longer side of 64 pixels. Padding has the median value of the pictures' borders.
+        a longer side of 64 pixels. With a `multiple` they are large: see `usual_size`. Padding has the median value of
+        the pictures' borders.
         """
         if self.like_mnist:
             return Preprocessing((28, 28), channels=1, like_mnist=True)
@@ -50,11 +63,15 @@ class Shaping:
         all_grey = all(channels == 1 for _, _, channels in shapes)
         grey = self.colour == "grey" or (self.colour == "auto" and all_grey)
         of_pictures = [(height, width) for height, width, _ in shapes]
+        usual = size_of(of_pictures) if multiple is None else usual_size(of_pictures, multiple)
+        black, white = self.levels
+        border = (np.median(np.concatenate(edges)) - black) * 255 / (white - black)
         return Preprocessing(
-            (self.size[0], self.size[1] or None) if self.size else size_of(of_pictures),
+            (self.size[0], self.size[1] or None) if self.size else usual,
             fit=self.fit,
             channels=1 if grey else 3,
-            background=int(np.median(np.concatenate(edges))),
+            background=int(np.clip(border, 0, 255)),
+            levels=self.levels,
         )
 
 
@@ -64,7 +81,9 @@ def in_words(preprocessing: Preprocessing) -> str:
     size = f"{height}x{width} pixels" if width is not None else f"{height} rows of pixels"
     digits = ", each with the digit that was found in it" if preprocessing.like_mnist else ""
     inverted = ", light and dark exchanged" if preprocessing.invert else ""
-    return f"Models see {size}, {'grey' if preprocessing.channels == 1 else 'in colour'}{inverted}{digits}."
+    black, white = preprocessing.levels
+    levels = f", from {black} as black to {white} as white" if (black, white) != (0, 255) else ""
+    return f"Models see {size}, {'grey' if preprocessing.channels == 1 else 'in colour'}{levels}{inverted}{digits}."
 
 
 def size_of(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -77,6 +96,16 @@ def size_of(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     shorter = longer * min(aspect, 1 / aspect)
     sides = tuple(max(MULTIPLE, MULTIPLE * round(side / MULTIPLE)) for side in (shorter, longer))
     return (sides[0], sides[1]) if aspect >= 1 else (sides[1], sides[0])
+
+
+def usual_size(sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[int, int]:
+    """Returns the size of pictures in which things are looked for: the median of theirs in multiples of a number of
+    pixels, the longer side at most 320.
+    """
+    sides = np.median(np.array(sizes), axis=0)
+    sides = sides * min(1.0, LARGE_SIDE / sides.max())
+    height, width = (max(multiple, multiple * round(float(side) / multiple)) for side in sides)
+    return height, width
 
 
 def standardized(preprocessing: Preprocessing, images: UInt8[np.ndarray, "n h w c"]) -> Preprocessing:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from rowrnn.lab.data import Augmentation, Dataset, Split, as_float
+from rowrnn.lab.data.listing import evenly
 from rowrnn.lab.experiment.contender import Trial
 from rowrnn.lab.report.columns import Column, model_table, score_column
 from rowrnn.lab.report.statistics import interval
@@ -26,7 +27,12 @@ from rowrnn.lab.training import Task
 from rowrnn.lab.training.evaluation import compile_evaluation
 from rowrnn.saving.card import Card
 
-INFLUENCED = 1_000  # test images
+INFLUENCED = 1_000  # test images, at most
+INFLUENCE = {
+    "row_influence": f"of at most {INFLUENCED:,} test images, by how much the log-probability of the label falls where "
+    "a row is that of their mean image",
+}
+"""How the values of `influences` are obtained."""
 OF_TWO: Mapping[str, Column] = {
     "threshold_accuracy": score_column("at validation's\nthreshold %", "threshold_accuracy"),
     "auc": score_column("AUC\n%", "auc"),
@@ -43,10 +49,8 @@ CLASSIFIER_PROTOCOL = {
     "auc": "area under the receiver operating characteristic of the test images, where there are two classes",
     "threshold_accuracy": "where there are two classes: of the test images, with the threshold of each seed that tells "
     "most validation images apart",
-    "calibration_error": "mean difference of how sure the answers to the test images are and how many of them are right, "
-    "in ten bins of probability (Guo et al. 2017)",
-    "row_influence": f"of the first {INFLUENCED:,} test images, by how much the log-probability of the label falls where "
-    "a row is that of the mean test image",
+    "calibration_error": "mean difference of how sure the answers to the test images are and how many of them are "
+    "right, in ten bins of probability (Guo et al. 2017)",
 }
 """How the values of `score_classifier` are obtained, for the protocol of a study."""
 
@@ -108,23 +112,32 @@ def score_classifier(
         if validation is not None:
             known = trial.evaluate(partial(predict, floats=floats), validation)
             of_seeds = zip(margins, known[..., 1] - known[..., 0], strict=True)
-            chosen = [of_test > best_threshold(np.asarray(validation.labels), of_other) for of_test, of_other in of_seeds]
+            chosen = [
+                of_test > best_threshold(np.asarray(validation.labels), of_other) for of_test, of_other in of_seeds
+            ]
             scores["threshold_accuracy"] = interval([(said == (labels == 1)).mean() for said in chosen])
     return scores, logits
 
 
-def influences(trial: Trial, test: Split, floats: Floats = as_float) -> dict[str, np.ndarray]:
-    """Returns the array `row_influence` `[seeds, h]`, the mean over test images, see `rowrnn.lab.tasks.classification`."""
-    some = test.first(INFLUENCED)
-    mean = np.asarray(floats(some.images)).mean(axis=0)
-    found = trial.evaluate(partial(row_influence, floats=floats, mean=mean), some)
-    return {"row_influence": found.mean(axis=1)}
+def influences(trial: Trial, some: Split, mean: ArrayLike, floats: Floats) -> Float[np.ndarray, "seeds h"]:
+    """Returns the mean influence of each row, see `row_influence`, on some test images.
+
+    Args:
+        trial: the trained classifier.
+        some: of `influenced`.
+        mean: the mean image, as the images are.
+        floats: function of images to those that the model takes.
+    """
+    of_mean = np.asarray(floats(np.asarray(mean)[None]))[0]
+    return trial.evaluate(partial(row_influence, floats=floats, mean=of_mean), some).mean(axis=1)
 
 
-def mean_image(test: Split) -> np.ndarray:
-    """Returns the mean of the test images whose rows are hidden, as bytes where they are."""
-    images = np.asarray(test.first(INFLUENCED).images)
-    return images.mean(axis=0).round().astype(images.dtype) if images.dtype == np.uint8 else images.mean(axis=0)
+def influenced(test: Split) -> tuple[Split, np.ndarray]:
+    """Returns evenly spread test images, some of each class, and their mean, of bytes where they are."""
+    chosen = evenly(len(test.labels), INFLUENCED)
+    some = Split(test.images[chosen], test.labels[chosen])
+    mean = np.asarray(some.images, np.float32).mean(axis=0)
+    return some, mean.round().astype(np.uint8) if some.images.dtype == np.uint8 else mean
 
 
 def classifier_table(record: Record, columns: Sequence[Column]) -> list[list[str]]:

@@ -1,6 +1,7 @@
-"""Forecasters of films in an experiment: data, task, scores, baselines and card."""
+"""Forecasters of films in an experiment: options, data, task, scores, baselines and card."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -8,21 +9,25 @@ import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Float, Int
+from rich.progress import track
 
 from rowrnn.cells import ConvCell, ConvGRU, ConvLSTM
 from rowrnn.errors import InputError
 from rowrnn.lab.data import as_float
+from rowrnn.lab.data.listing import evenly
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
+from rowrnn.lab.experiment.option_checks import Count
 from rowrnn.lab.experiment.study import Setting, Study
 from rowrnn.lab.report.columns import Column, Row, format_score, model_table, score_column
 from rowrnn.lab.report.statistics import interval
 from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.frames.files import FilmSet, films_of
-from rowrnn.lab.tasks.frames.measures import critical_success, squared_error
+from rowrnn.lab.tasks.frames.measures import critical_success, events, squared_error
 from rowrnn.lab.tasks.frames.task import (
-    events,
+    HELD,
     film_baselines,
+    film_events,
     film_loss,
     forecast,
     frame_errors,
@@ -35,21 +40,58 @@ from rowrnn.models.forecaster import Forecaster
 from rowrnn.saving.card import Card
 
 CELLS: dict[str, type[ConvCell]] = {"lstm": ConvLSTM, "gru": ConvGRU}
-HELD = "last frame held"
 SHOWN = 3  # test pieces in the record, evenly spaced
 SIMILAR = 50  # test pieces of which SSIM is computed, evenly spaced: it is slow
 DRAWS = 10_000  # of films, for intervals
+SMALLEST = 1e-12  # squared error that is told from none
 PROTOCOL = {
+    "error": "squared error of a pixel in [0, 1]",
     "mse": "squared error of a pixel in [0, 1], mean over pixels, predicted frames and test pieces",
-    "below_held": "by how much the error of each predicted frame is below that of the last frame held, as a fraction; "
-    f"below_held_films: the 95 % interval over test films, by bootstrap, {DRAWS:,} draws of them",
+    "below_held": "by how much the error of each predicted frame, mean over the test films, is below that of the last "
+    "frame held, as a fraction; below_held_films: its 95 % interval over test films, by bootstrap, "
+    f"{DRAWS:,} draws of them",
     "success": "critical success index from each threshold on, hits / (hits + misses + false alarms), of all test "
     "pieces together, mean over the predicted frames",
-    "ssim": f"scikit-image, windows of 7x7 pixels, data range 2, of at most {SIMILAR} test pieces",
+    "ssim": f"scikit-image, windows of 7x7 pixels, data range 2, of at most {SIMILAR} test pieces, first seed",
     "validation": "negative squared error of a frame, summed over its pixels, of the validation pieces; it chooses the "
     "epoch",
     "test": "scored once, at the end, on every test piece",
 }
+
+
+@dataclass(frozen=True)
+class FilmOptions:
+    """What of a film is read and predicted, and how."""
+
+    given: Count = 6
+    """Frames that are given."""
+    ahead: Count = 6
+    """Frames that are predicted."""
+    patch: Count = 8
+    """Side of a patch, in pixels; a patch is one position of a cell's input."""
+    reach: Count = 4
+    """Pixels that things move from one frame to the next, at most; even."""
+    motions: Count = 2
+    """Different motions within a patch."""
+    crop: Count = 112
+    """Height and width of the parts of frames that are trained on, at most."""
+    thresholds: tuple[float, ...] = (0.25, 0.5)
+    """Values in [0, 1] from which on a pixel counts as bright, in the success of the table."""
+
+    def check(self) -> None:
+        """Checks what depends on several options.
+
+        Raises:
+            InputError: if they do not fit.
+        """
+        if self.patch % 2 or self.reach % 2 or self.crop % self.patch:
+            raise InputError(
+                f"--patch is {self.patch}, --reach {self.reach} and --crop {self.crop}; expected an even patch and "
+                "reach, and parts that are a multiple of the patch."
+            )
+        if not self.thresholds or not all(0 < threshold < 1 for threshold in self.thresholds):
+            given = " ".join(map(str, self.thresholds))
+            raise InputError(f"--thresholds are {given!r}; expected values between 0 and 1.")
 
 
 def half_way(ahead: int) -> int:
@@ -62,7 +104,11 @@ def _below(row: Row) -> str:
 
 
 def _success(place: int) -> Callable[[Row], str]:
-    return lambda row: format_score([*row["success"].values()][place], 1)
+    def shown(row: Row) -> str:
+        score: Any = [*row["success"].values()][place]
+        return "-" if score is None else format_score(score, 1)
+
+    return shown
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -75,37 +121,34 @@ COLUMNS: tuple[Column, ...] = (
 
 
 class FilmStudy(Study[Any]):
-    """A study of forecasters of films; its options are those of `rowrnn train frames`.
+    """A study of forecasters of films; its options have a group `film` of `FilmOptions`.
 
-    Its first columns are `COLUMNS`."""
+    Its first columns are `COLUMNS`.
+    """
 
     protocol = PROTOCOL
 
     def __init__(self, options: Any, data: FilmSet) -> None:
         super().__init__(options, data)
-        self.reach = {"given": options.given, "ahead": options.ahead}
-        self.thresholds = tuple(options.thresholds)
+        self.film: FilmOptions = options.film
+        self.reach = {"given": self.film.given, "ahead": self.film.ahead}
 
     @classmethod
     def check(cls, options: Any) -> None:
-        if options.patch % 2 or options.crop % options.patch:
-            raise InputError(
-                f"--patch is {options.patch} and --crop {options.crop}; expected an even patch, and parts that are a "
-                "multiple of it."
-            )
+        options.film.check()
 
     @classmethod
     def load(cls, options: Any) -> FilmSet:
-        source, length = options.training.source, options.given + options.ahead
-        how = {"length": length, "multiple": options.patch, "levels": tuple(options.levels)}
+        source, film = options.training.source, options.film
+        how = {"length": film.given + film.ahead, "multiple": film.patch}
         data = films_of(source.data, source.shaping(), source.budget(), **how)
         terminal().print(data.source, markup=False)
         return data
 
     def contender(self, name: str, **how: Any) -> Contender:
         """Returns a forecaster with a cell of `CELLS` as a contender."""
-        unit = max(1e-6, held_error(self.data.train.frames, self.options.given))
-        loss = partial(film_loss, **self.reach, crop=self.options.crop, unit=unit)
+        unit = max(SMALLEST, held_error(self.data.train.frames, self.film.given))
+        loss = partial(film_loss, **self.reach, crop=self.film.crop, unit=unit)
         task = Task(loss, self.score, self.data.train, self.data.validation, "negative_mse", ".1f")
         return Contender(name, CELLS[name].__name__, partial(self.build, name), task, **how)
 
@@ -115,70 +158,70 @@ class FilmStudy(Study[Any]):
 
     def build(self, name: str, width: int, rngs: nnx.Rngs) -> Forecaster:
         """Builds a forecaster whose state has `width` channels."""
-        options = self.options
-        how = {"patch": options.patch, "reach": options.reach, "motions": options.motions}
+        how = {"patch": self.film.patch, "reach": self.film.reach, "motions": self.film.motions}
         return Forecaster(CELLS[name], width, self.data.shape, **how, rngs=rngs)
 
     def setting(self) -> Setting:
-        test, given = self.data.test, self.options.given
-        true = np.asarray(as_float(np.asarray(test.frames)[:, given:]))
-        self.baselines: dict[str, dict[str, Any]] = {}
-        arrays: dict[str, Any] = {"video": test.frames[_some(len(test.frames), SHOWN)]}
-        for name, predicted in film_baselines(test.frames, **self.reach).items():
-            errors = squared_error(predicted, true) / true[0, 0].size
-            by_film = _by_film(errors, np.asarray(test.films))
-            success = {_shown(bound): critical_success(predicted, true, bound) for bound in self.thresholds}
-            self.baselines[name] = {
-                "mse": float(errors.mean()),
-                "success": {bound: float(np.nanmean(of_frames)) for bound, of_frames in success.items()},
-                "ssim": self._ssim(predicted),
-            }
-            arrays |= {f"{name}/error": errors.mean(axis=0, keepdims=True), f"{name}/error_by_film": by_film}
-            if name == HELD:
-                self.held = by_film
-            ratio = by_film.mean(axis=0) / np.maximum(self.held.mean(axis=0), 1e-12)
-            self.baselines[name]["below_held"] = 1 - float(ratio[half_way(len(ratio))])
+        frames, given = np.asarray(self.data.test.frames), self.film.given
+        similar, errors, counts, similarities = {*evenly(len(frames), SIMILAR)}, {}, {}, {}
+        pieces = track(frames, "Baselines", console=terminal(), transient=True, disable=not terminal().is_terminal)
+        for number, video in enumerate(pieces):
+            true = np.asarray(as_float(video[None, given:]))
+            for name, predicted in film_baselines(video, **self.reach).items():
+                errors.setdefault(name, []).append(squared_error(predicted, true)[0] / true[0, 0].size)
+                counts.setdefault(name, []).append(np.asarray(events(predicted, true, self.film.thresholds))[0])
+                if number in similar:
+                    value = similarity(predicted, video[None], given=given)
+                    similarities.setdefault(name, []).append(value)
+        self.held = self._by_film(np.array(errors[HELD]))
+        arrays: dict[str, Any] = {"video": frames[evenly(len(frames), SHOWN)]}
+        self.baselines = {}
+        for name, of_pieces in errors.items():
+            scores, of_name = self._scores(np.array(of_pieces)[None], np.array(counts[name])[None])
+            self.baselines[name] = {**scores, "ssim": interval([np.mean(similarities[name])])}
+            arrays |= {f"{name}/{kind}": array for kind, array in of_name.items()}
         return Setting({"baselines": self.baselines}, arrays)
 
-    def examine(self, trial: Trial) -> Examined:
-        data, given = self.data, self.options.given
-        pixels = data.shape[0] * data.shape[1] * data.shape[2]
-        measure = partial(_errors, **self.reach)
-        errors = trial.evaluate(measure, data.test) / pixels
-        of_seeds = np.stack([_by_film(of_seed, np.asarray(data.test.films)) for of_seed in errors])
-        counted = trial.evaluate(partial(_events, **self.reach, thresholds=self.thresholds), data.test)
-        hits, either = np.moveaxis(counted.astype(np.int64).sum(axis=1), -1, 0)
-        success = np.nanmean(np.where(either > 0, hits / np.maximum(either, 1), np.nan), axis=1)
-        one = jax.tree.map(lambda array: array[0], trial.models)
-        predict = jax.jit(partial(forecast, **self.reach))
-        some = _some(len(data.test.frames), SIMILAR)
+    def _scores(
+        self, errors: Float[np.ndarray, "seeds n ahead"], counts: Int[np.ndarray, "seeds n ahead thresholds 2"]
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Returns scores and arrays from the errors of a pixel and the events of each test piece."""
+        of_films = np.stack([self._by_film(of_seed) for of_seed in errors])
+        below = 1 - of_films.mean(axis=1) / np.maximum(self.held.mean(axis=0), SMALLEST)
+        success = critical_success(counts)
         scores = {
             "mse": interval(errors.mean(axis=(1, 2))),
-            "success": {_shown(bound): interval(success[:, n]) for n, bound in enumerate(self.thresholds)},
-            "ssim": interval([self._ssim(predict(one, data.test.frames[some]), chosen=True)]),
-            "below_held": [interval(of_frame) for of_frame in (1 - of_seeds.mean(axis=1) / self.held.mean(axis=0)).T],
-            "below_held_films": bootstrapped(of_seeds.mean(axis=0), self.held),
+            "below_held": [interval(of_frame) for of_frame in below.T],
+            "below_held_films": bootstrapped(of_films.mean(axis=0), self.held),
+            "success": {f"{bound:g}": _interval(success[:, n]) for n, bound in enumerate(self.film.thresholds)},
         }
-        shown = predict(one, data.test.frames[_some(len(data.test.frames), SHOWN)])
-        arrays = {"error": errors.mean(axis=1), "error_by_film": of_seeds.mean(axis=0), "predicted": np.asarray(shown)}
-        example = as_float(data.test.frames[:1, :given])
-        return Examined(scores, arrays, (example,), call=lambda model, x: model(x, self.options.ahead))
+        return scores, {"error": errors.mean(axis=1), "error_by_film": of_films.mean(axis=0)}
 
-    def _ssim(self, predicted: Any, *, chosen: bool = False) -> float:
-        """Returns the mean SSIM of predicted frames, of all test pieces or of those that are chosen."""
-        some = _some(len(self.data.test.frames), SIMILAR)
-        frames = self.data.test.frames[some]
-        return similarity(predicted if chosen else predicted[some], frames, given=self.options.given)
+    def _by_film(self, errors: Float[np.ndarray, "n ahead"]) -> Float[np.ndarray, "films ahead"]:
+        """Returns the mean errors of the test pieces of each film."""
+        films = np.asarray(self.data.test.films)
+        return np.stack([errors[films == film].mean(axis=0) for film in np.unique(films)])
+
+    def examine(self, trial: Trial) -> Examined:
+        frames, given = np.asarray(self.data.test.frames), self.film.given
+        errors = trial.evaluate(partial(frame_errors, **self.reach), frames) / frames[0, 0].size
+        how = {**self.reach, "thresholds": tuple(self.film.thresholds)}
+        scores, arrays = self._scores(errors, trial.evaluate(partial(film_events, **how), frames))
+        predict, model = jax.jit(partial(forecast, **self.reach)), trial.model()
+        similar = frames[evenly(len(frames), SIMILAR)]
+        scores["ssim"] = interval([similarity(predict(model, similar), similar, given=given)])
+        arrays["predicted"] = np.asarray(predict(model, frames[evenly(len(frames), SHOWN)]))
+        example = as_float(frames[:1, :given])
+        return Examined(scores, arrays, (example,), call=lambda model, x: model(x, self.film.ahead))
 
     def table(self, record: Record) -> list[list[str]]:
         """Returns errors and cost of each model, and the errors of each baseline."""
         table = model_table(self.heading, record.summary, self.columns)
-        for name, scores in self.baselines.items():
-            below = "-" if name == HELD else f"{100 * scores['below_held']:.1f}"
-            low, *_, high = [f"{100 * value:.1f}" for value in scores["success"].values()] * 2
-            cells = [name, f"{1000 * scores['mse']:.3f}", below, low, high, f"{scores['ssim']:.3f}"]
-            table.append([*cells, *["-"] * (1 + len(self.columns) - len(cells))])
-        return table
+        others = ["-"] * (len(self.columns) - len(COLUMNS))
+        return [
+            *table,
+            *([name, *(of_row(row) for _, of_row in COLUMNS), *others] for name, row in self.baselines.items()),
+        ]
 
     def card(self, trial: Trial) -> Card:
         height, width, channels = self.data.shape
@@ -186,38 +229,29 @@ class FilmStudy(Study[Any]):
             task="frames",
             title=trial.contender.title,
             preprocessing=self.data.preprocessing,
-            inputs=(f"float32[b,{self.options.given},{height},{width},{channels}]",),
+            inputs=(f"float32[b,{self.film.given},{height},{width},{channels}]",),
             frames_per_second=self.data.frames_per_second,
-            given=self.options.given,
-            ahead=self.options.ahead,
+            given=self.film.given,
+            ahead=self.film.ahead,
             data=self.data.source,
         )
 
 
-def _errors(model: Any, batch: Any, *, given: int, ahead: int) -> Any:
-    return frame_errors(model, batch.frames, given=given, ahead=ahead)
+def _interval(values: Float[np.ndarray, "seeds"]) -> dict[str, Any] | None:
+    """Returns the interval of values; None where they are none, since there was no event."""
+    return None if np.isnan(values).any() else interval(values)
 
 
-def _events(model: Any, batch: Any, *, given: int, ahead: int, thresholds: tuple[float, ...]) -> Any:
-    return events(model, batch.frames, given=given, ahead=ahead, thresholds=thresholds)
+def bootstrapped(
+    errors: Float[np.ndarray, "films ahead"], held: Float[np.ndarray, "films ahead"]
+) -> list[list[float]] | None:
+    """Returns the 95 % interval of 1 minus the ratio of mean errors, at each frame, over draws of the films.
 
-
-def _shown(bound: float) -> str:
-    return f"{bound:g}"
-
-
-def _some(count: int, most: int) -> Int[np.ndarray, "n"]:
-    """Returns at most so many numbers below a count, evenly spaced."""
-    return np.unique(np.linspace(0, count - 1, most).round().astype(int))
-
-
-def _by_film(errors: Float[np.ndarray, "n ahead"], films: Int[np.ndarray, "n"]) -> Float[np.ndarray, "films ahead"]:
-    """Returns the mean errors of the pieces of each film."""
-    return np.stack([errors[films == film].mean(axis=0) for film in np.unique(films)])
-
-
-def bootstrapped(errors: Float[np.ndarray, "films ahead"], held: Float[np.ndarray, "films ahead"]) -> list[list[float]]:
-    """Returns the 95 % interval of 1 minus the ratio of mean errors, at each frame, over draws of the films."""
-    draws = np.random.default_rng(0).integers(0, len(errors), (DRAWS, len(errors)))
-    below = 1 - errors[draws].mean(axis=1) / np.maximum(held[draws].mean(axis=1), 1e-12)
+    Of a single film nothing is known of others: None.
+    """
+    films = len(errors)
+    if films < 2:
+        return None
+    drawn = np.random.default_rng(0).multinomial(films, np.full(films, 1 / films), DRAWS) / films
+    below = 1 - drawn @ errors / np.maximum(drawn @ held, SMALLEST)
     return np.quantile(below, (0.025, 0.975), axis=0).T.tolist()

@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from rowrnn.errors import InputError
+from rowrnn.lab.data.listing import evenly
 from rowrnn.lab.experiment.contender import Examined, Trial
 from rowrnn.lab.experiment.option_checks import Count, Probability
 from rowrnn.lab.experiment.study import Study
@@ -125,7 +126,7 @@ class ForecastStudy(Study[Any]):
         found = trial.evaluate(partial(errors, **how), starts)
         means = found.mean(axis=(1, 3))
         scores = {name: interval(means[:, place]) for place, name in enumerate(("mse", "mae", "inside"))}
-        shown = starts[np.linspace(0, len(starts) - 1, min(SHOWN, len(starts))).round().astype(int)]
+        shown = starts[evenly(len(starts), SHOWN)]
         given = windows(self.values, jnp.asarray(shown), columns, horizon)
         model = trial.model()
         answers = np.asarray(jax.jit(lambda model, *read: model(*read))(model, given.past, given.ahead))
@@ -148,7 +149,7 @@ class ForecastStudy(Study[Any]):
         return Card(task="series", title=title, series=columns, inputs=tuple(inputs), data=source)
 
     def rows_of_baselines(self, baselines: Mapping[str, Mapping[str, float]], ending: str = "") -> list[list[str]]:
-        """Returns a row of the table for each baseline, of errors that `baselines` returned, with an ending of its name."""
+        """Returns a row of the table for each baseline, of what `baselines` returned, with an ending of its name."""
         others = ["-"] * (len(self.columns) - 2)
         return [
             [f"{name}{ending}", f"{errors['mse']:.3f}", f"{errors['mae']:.3f}", *others]

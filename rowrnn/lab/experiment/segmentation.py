@@ -3,10 +3,10 @@
 from functools import partial
 from typing import Any
 
-import numpy as np
 from flax import nnx
 
 from rowrnn.lab.data import Augmentation
+from rowrnn.lab.data.listing import evenly
 from rowrnn.lab.experiment.contender import Examined, Trial
 from rowrnn.lab.experiment.study import Setting, Study
 from rowrnn.lab.report.columns import model_table
@@ -76,7 +76,7 @@ class SegmentationStudy(Study[Any]):
     def examine(self, trial: Trial) -> Examined:
         test = self.data.test
         found = trial.evaluate(partial(scores, to_floats=self.floats), test).mean(axis=1)
-        chosen = np.unique(np.linspace(0, len(test.images) - 1, SHOWN).round().astype(int))
+        chosen = evenly(len(test.images), SHOWN)
         shown = type(test)(test.images[chosen], test.masks[chosen])
         of_shown = trial.evaluate(lambda model, batch: probabilities(model, self.floats(batch.images)), shown)
         arrays = {"images": shown.images, "masks": shown.masks, "probabilities": of_shown[0]}

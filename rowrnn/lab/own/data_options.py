@@ -1,11 +1,13 @@
 """Which of the options of data each task of own files has: those that would do nothing are not offered."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import tyro
 
+from rowrnn.lab.data.shaping import Shaping
 from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.options import TrainingOptions
 
@@ -82,11 +84,16 @@ class FilmData(OwnData):
     """The films: a folder of clips, or with such folders for each split; or a file of arrays, .npz, of uint8 films
     [n, frames, height, width]."""
     size: tuple[int, int] | None = None
-    """Height and width that frames are brought to, in pixels; where not given, their own, the longer side at most
-    256."""
+    """Height and width that frames are brought to, in pixels; where not given, the median of their own, the longer side
+    at most 320."""
+    levels: tuple[int, int] = (0, 255)
+    """Values from 0 to 255 that become black and white."""
     split_by: Hidden[str | None] = None
     label_column: Hidden[str | None] = None
     text_column: Hidden[str | None] = None
+
+    def shaping(self) -> Shaping:
+        return dataclasses.replace(super().shaping(), levels=self.levels)
 
 
 @dataclass(frozen=True)

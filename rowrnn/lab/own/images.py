@@ -18,11 +18,12 @@ from rowrnn.lab.data.labelled import Kept
 from rowrnn.lab.data.shaping import standardized
 from rowrnn.lab.experiment.classification import (
     CLASSIFIER_PROTOCOL,
+    INFLUENCE,
     classification_task,
     classifier_card,
     classifier_table,
+    influenced,
     influences,
-    mean_image,
     score_classifier,
 )
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
@@ -44,6 +45,7 @@ MODELS = {
     "renet": "ReNet",
     "cnn": "CNN",
 }
+PROTOCOL = {**CLASSIFIER_PROTOCOL, **INFLUENCE}
 RENET_PATCH = (2, 2)
 MEASURED = 20_000  # images on disk whose mean and deviation are measured
 
@@ -72,7 +74,7 @@ class OwnImages(Study[Options]):
     """One classifier of own images."""
 
     name = "train_images"
-    protocol = CLASSIFIER_PROTOCOL
+    protocol = PROTOCOL
     columns = (
         score_column("test\naccuracy %"),
         score_column("balanced\naccuracy %", "balanced_accuracy"),
@@ -131,8 +133,10 @@ class OwnImages(Study[Options]):
     def examine(self, trial: Trial) -> Examined:
         test = self.data.test
         scores, logits = score_classifier(trial, test, self.floats, self.data.validation)
-        arrays = {**examine(logits, test), **influences(trial, test, self.floats)}
+        influence = influences(trial, self.some, self.mean, self.floats)
+        arrays = {**examine(logits, test), "row_influence": influence}
         return Examined(scores, arrays, (self.floats(test.images[:1]),))
 
     def setting(self) -> Setting:
-        return Setting(arrays={"mean_image": mean_image(self.data.test)})
+        self.some, self.mean = influenced(self.data.test)
+        return Setting(arrays={"mean_image": self.mean})

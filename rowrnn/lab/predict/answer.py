@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,33 +25,31 @@ class Answer:
     Args:
         file: name of the file.
         answer: the class, or the text.
-        probability: of the answer, by the model; of a text, the geometric mean over its characters or words.
+        probability: of the answer, by the model; of a text, the geometric mean over its characters or words; NaN where
+            there is none.
         others: the next most probable answers, with their probabilities.
         error: why there is no answer; empty where there is one.
         details: further values for programs, by name.
+        comes_next: whether it says what comes next, which is neither right nor wrong yet.
     """
 
     file: str
     answer: str = ""
-    probability: float = 0.0
+    probability: float = math.nan
     others: Sequence[tuple[str, float]] = ()
     error: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+    comes_next: bool = False
 
     def unsure(self, below: float = UNSURE_BELOW) -> bool:
         """Returns whether there is an answer whose probability is below a bound, or an empty one."""
-        return not self.error and not self.goes_on and (self.probability < below or not self.answer)
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether it says what comes next, which is neither right nor wrong yet, and has no probability."""
-        return not {"prompt", "forecast", "ahead"}.isdisjoint(self.details)
+        return not self.error and not self.comes_next and (self.probability < below or not self.answer)
 
     def flat(self, below: float = UNSURE_BELOW) -> dict[str, Any]:
         """Returns the answer as a dict for JSON."""
         if self.error:
             return {"file": self.file, "error": self.error}
-        if {"forecast", "ahead"} & self.details.keys():
+        if math.isnan(self.probability):
             return {"file": self.file, "answer": self.answer, **self.details}
         return {
             "file": self.file,
@@ -106,7 +105,7 @@ def rows_of(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> list[list
             continue
         others = "; ".join(f"{name} {100 * probability:.1f}" for name, probability in answer.others)
         mark = "unsure" if answer.unsure(below) else ""
-        sure = "" if answer.goes_on else f"{100 * answer.probability:.1f}"
+        sure = "" if math.isnan(answer.probability) else f"{100 * answer.probability:.1f}"
         rows.append([shown(answer.file), answer.answer, sure, mark, others])
     return rows
 
@@ -144,6 +143,6 @@ def as_csv(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> str:
     table.writerow(["file", "answer", "probability", "unsure", "error"])
     for answer in answers:
         unsure = "" if answer.error else str(answer.unsure(below)).lower()
-        probability = "" if answer.error else f"{answer.probability:.6f}"
+        probability = "" if math.isnan(answer.probability) else f"{answer.probability:.6f}"
         table.writerow([answer.file, answer.answer, probability, unsure, answer.error])
     return text.getvalue()

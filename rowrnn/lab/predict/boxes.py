@@ -11,7 +11,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.pictures import read_picture
 from rowrnn.lab.predict.answer import Answer
-from rowrnn.lab.tasks.boxes.files import moved_boxes
+from rowrnn.lab.tasks.boxes.files import boxes_before
 from rowrnn.lab.tasks.boxes.pictures import answered
 from rowrnn.saving import Card
 
@@ -42,7 +42,7 @@ def _answer(model: Any, card: Card, name: str, picture: np.ndarray) -> Answer:
             "of this model."
         )
     height, width = picture.shape[:2]
-    boxes = moved_boxes(preprocessing, boxes, (height, width), back=True)
+    boxes = boxes_before(preprocessing, boxes, (height, width))
     sure = scores >= card.least_score
     objects = [
         {"class": card.classes[kind], "score": float(score), "box": _corner_and_size(box)}

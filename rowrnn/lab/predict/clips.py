@@ -9,11 +9,10 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from rowrnn.errors import InputError
-from rowrnn.lab.data.clips import read_frames
+from rowrnn.lab.data.clips import read_frames, shaped_clip
 from rowrnn.lab.data.listing import Item, Unreadable
 from rowrnn.lab.predict.answer import Answer, of_probabilities
 from rowrnn.lab.tasks.clips.examples import evenly_spaced
-from rowrnn.lab.tasks.clips.files import shaped_clip
 from rowrnn.lab.tasks.clips.task import after_each_frame
 from rowrnn.models import VideoClassifier
 from rowrnn.saving import Card

@@ -152,9 +152,8 @@ def _print(answers: Sequence[Answer], below: float) -> None:
 def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Sequence[Answer], folder: Path) -> None:
     """Writes a picture of each answer; those of files of one name are numbered."""
     import matplotlib.pyplot as plt  # Imported only where used: it takes long.
-    from PIL import Image
 
-    from rowrnn.lab.report.style import MILLISECONDS, drawing
+    from rowrnn.lab.report.style import drawing, save_images
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -172,8 +171,6 @@ def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Se
             figure.savefig(folder / f"{name}{number}.png")
             plt.close(figure)
         for ending, images in module.images_of(model, card, item).items() if hasattr(module, "images_of") else ():
-            first, *others = map(Image.fromarray, images)
-            film: dict[str, Any] = {"append_images": others, "duration": MILLISECONDS, "loop": 0}
-            first.save(folder / f"{name}{number}{ending}", save_all=bool(others), **(film if others else {}))
+            save_images(folder / f"{name}{number}{ending}", images)
     drawn = sum(taken.values())
     print(f"{drawn} picture{'s' * (drawn > 1)} in {folder}", file=sys.stderr)

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from rowrnn.errors import InputError
+from rowrnn.lab.data.clips import shaped_clip
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.predict.answer import Answer
-from rowrnn.lab.tasks.clips.files import shaped_clip
 from rowrnn.lab.tasks.frames.pictures import continued
 from rowrnn.saving import Card
 
@@ -27,7 +27,7 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
             continue
         changed = float(np.abs(coming[-1] - given[-1] / 255).mean())
         words = f"{len(coming)} frames; by the last one pixels change by {100 * changed:.1f} % on average"
-        answers.append(Answer(item.name, words, details={"ahead": len(coming), "changed": changed}))
+        answers.append(Answer(item.name, words, details={"ahead": len(coming), "changed": changed}, comes_next=True))
     return answers
 
 

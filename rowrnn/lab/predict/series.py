@@ -18,7 +18,6 @@ from rowrnn.lab.tasks.series.pictures import draw_forecast
 from rowrnn.saving import Card
 from rowrnn.saving.series_columns import DAY, SeriesColumns
 
-
 MONTH = 28 * DAY  # from which on steps of a calendar differ in seconds
 
 
@@ -43,7 +42,7 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
         ]
         first = "; ".join(f"{row['target']} {row['expected']:.4g}" for row in rows[: len(columns.targets)])
         given = {target: past[:, number].tolist() for number, target in enumerate(columns.targets)}
-        answers.append(Answer(item.name, f"next: {first}", details={"forecast": rows, "read": given}))
+        answers.append(Answer(item.name, f"next: {first}", details={"forecast": rows, "read": given}, comes_next=True))
     return answers
 
 

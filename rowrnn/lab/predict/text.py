@@ -45,7 +45,7 @@ def answer(
             continue
         found, log_probs = written(model, prompt, length, key, temperature=temperature, context=card.context)
         probability = float(np.exp(log_probs.mean()))
-        answers.append(Answer(item.name, symbols.decode(found), probability, details={"prompt": text}))
+        answers.append(Answer(item.name, symbols.decode(found), probability, details={"prompt": text}, comes_next=True))
     return answers
 
 

@@ -3,7 +3,8 @@
 import contextlib
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -14,6 +15,7 @@ from matplotlib.collections import FillBetweenPolyCollection, LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from PIL import Image
 
 from rowrnn.lab.report.statistics import interval
 
@@ -35,6 +37,13 @@ STYLE = {
     "legend.frameon": False,
     "text.parse_math": False,  # Names of people's classes and files may have a $.
 }
+
+
+def save_images(path: Path, images: Sequence[np.ndarray]) -> None:
+    """Writes an image, `[h, w]` or `[h, w, 3]`, uint8, or several as an animation."""
+    first, *others = map(Image.fromarray, images)
+    film: dict[str, Any] = {"save_all": True, "append_images": others, "duration": MILLISECONDS, "loop": 0}
+    first.save(path, **(film if others else {}))
 
 
 @contextlib.contextmanager

@@ -161,7 +161,12 @@ def about_program(exported: jax_export.Exported, card: Card) -> list[str]:
         what = "frames" if card.task == "clips" else "pictures"
         colours = "grey ones, c = 1" if card.preprocessing.channels == 1 else "colours as red, green, blue, c = 3"
         sentences.append(f"It prepares {what} of any size by itself: {colours}.")
-    if card.classes:
+    if card.classes and card.task == "boxes":
+        sentences.append(
+            "A box is its left, top, right and bottom edge in pixels of the picture, followed by the number of its "
+            f"class, of {', '.join(card.classes)}, and its score; one counts from {card.least_score:.2g} on."
+        )
+    elif card.classes:
         sentences.append(f"The scores are of the classes {', '.join(card.classes)}.")
     if card.alphabet:
         last = "and last of none, the blank of CTC"
@@ -191,7 +196,10 @@ def _of_model(model: Callable[..., Any], card: Card) -> jax_export.Exported:
         shapes.append(jax.ShapeDtypeStruct(jax_export.symbolic_shape(dimensions, scope=scope), jnp.dtype(dtype)))
 
     def of_raw(images: Array, *x: Array) -> Any:
-        return model(images if preprocessing is None else _of_frames(preprocessing, images), *x)
+        if preprocessing is None:
+            return model(images, *x)
+        answer = model(_of_frames(preprocessing, images), *x)
+        return _in_pixels_before(preprocessing, images, answer) if card.task == "boxes" else answer
 
     return to_program(of_raw, shapes, PLATFORMS)
 
@@ -201,6 +209,14 @@ def _of_frames(preprocessing: Preprocessing, images: Array) -> Any:
     leading = images.shape[:-3]
     frames = preprocessing(images.reshape(math.prod(leading), *images.shape[-3:]))
     return frames.reshape(*leading, *frames.shape[1:])
+
+
+def _in_pixels_before(preprocessing: Preprocessing, images: Array, answer: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Returns what a detector found with its boxes `[b, k, 4]` in pixels of the raw images."""
+    boxes, *others = answer
+    scale, shift = preprocessing.scale_and_shift(images.shape[1:3], jnp)
+    before = (boxes - jnp.tile(shift, 2)[None, None]) / jnp.tile(scale, 2)[None, None]
+    return (before, *others)
 
 
 def _with_weights(stem: Path, program: jax_export.Exported, name: str, seed: int) -> jax_export.Exported:

@@ -8,10 +8,9 @@ import pytest
 from PIL import Image
 
 from rowrnn.lab.data import clips
-from rowrnn.lab.data.clips import read_clip
+from rowrnn.lab.data.clips import read_clip, some_frames
 from rowrnn.lab.data.listing import Item, Unreadable
 from rowrnn.lab.data.sources.open import open_listing
-from rowrnn.lab.tasks.clips.files import some_frames
 from tests.helpers.tiny_sets import array_of, save_clip, save_lines, save_picture
 
 

@@ -1,67 +1,73 @@
 """Films without labels: all clips of a folder, in splits where it has them."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Item, Listing
 from rowrnn.lab.data.sources.class_folders import kinds_of, nothing_in
-from rowrnn.lab.data.sources.files import left_out, look, relative, walk
+from rowrnn.lab.data.sources.files import left_out, look, natural, relative, walk
 from rowrnn.lab.data.sources.splits import NAMES, by_split
 
-EVERY = 4  # films, of which the second is for validation and the fourth for the test, where no split is named
+TURNS = {"train": (0, 2), "validation": (1,), "test": (3,)}
+"""Which of four films one after another are in which split, where none is named."""
 FEWEST = 4
+
+T = TypeVar("T")
 
 
 def read_films(place: Path) -> Listing:
-    """Lists the clips of a folder, or of its splits, whatever folders they are in.
-
-    Where no split is named, of four films one after another, in the order of their names, the second is for validation
-    and the fourth for the test: films of a day are alike, and so each split has some of all days.
+    """Lists the clips of a folder, or of its splits, whatever folders they are in; see `in_splits`.
 
     Raises:
         InputError: if there are no clips, pictures among them, too few to be divided, or a split is missing.
     """
-    roots = by_split(look(place).folders, place) or {"": place}
     found, others = {}, []
-    for split, root in roots.items():
+    for split, root in (by_split(look(place).folders, place) or {"": place}).items():
         tree = walk(root)
         others += tree.others
-        paths = [*tree.media, *tree.frames]
-        found[split] = [Item(relative(path, place), path) for path in sorted(paths, key=lambda path: str(path))]
-    items = [item for of_split in found.values() for item in of_split]
-    if not items:
+        paths = sorted([*tree.media, *tree.frames], key=lambda path: natural(str(path)))
+        found[split] = [Item(relative(path, place), path) for path in paths]
+    paths = [item.path for items in found.values() for item in items if item.path is not None]
+    if not paths:
         raise InputError(nothing_in(place, others))
-    media = kinds_of(place, [item.path for item in items if item.path is not None])
-    words = f"{place}, films"
-    if "" in found:
-        found = divided(str(place), found[""])
-        words += ", divided in the order of their names"
-    missing = [split for split in NAMES if not found.get(split)]
-    if missing:
-        raise InputError(
-            f"{place} has no films for {' and '.join(missing)}; expected a folder for each of {', '.join(NAMES)}, or "
-            "no such folder."
-        )
-    sizes = ", ".join(f"{len(of_split):,} {split}" for split, of_split in found.items())
-    source = ". ".join([f"{words}: {sizes}", *left_out(others, place)])
-    return Listing(str(place), found, source + ".", media=media)
+    media = kinds_of(place, paths)
+    films, words = in_splits(str(place), found)
+    source = ". ".join([f"{place}, films{words}", *left_out(others, place)])
+    return Listing(str(place), films, source + ".", media=media)
 
 
-def divided(place: str, films: list[Item]) -> dict[str, list[Item]]:
-    """Divides films into splits, see `read_films`.
+def in_splits(place: str, films: Mapping[str, Sequence[T]]) -> tuple[dict[str, Sequence[T]], str]:
+    """Returns films by split, and how many each has, in words.
+
+    Where there is one list only, of four films one after another the second is for validation and the fourth for the
+    test: films of a day are alike, and so each split has some of all days.
+
+    Args:
+        place: where they are from, for messages.
+        films: by split, or all in one list under any name.
 
     Raises:
-        InputError: if there are fewer than four.
+        InputError: if there are too few to be divided, or a split is missing.
     """
-    if len(films) < FEWEST:
+    how = ""
+    if len(films) == 1:
+        (whole,) = films.values()
+        if len(whole) < FEWEST:
+            raise InputError(
+                f"{place} has {len(whole)} films; expected at least {FEWEST}, for training, validation and test: cut "
+                "them into more, or name those of each split."
+            )
+        films = {
+            split: [film for at, film in enumerate(whole) if at % FEWEST in turns] for split, turns in TURNS.items()
+        }
+        how = ", divided in their order"
+    missing = [split for split in NAMES if not len(films.get(split, ()))]
+    if missing:
         raise InputError(
-            f"{place} has {len(films)} films; expected at least {FEWEST}, for training, validation and test: cut them "
-            "into more, or make a folder of each split."
+            f"{place} has no films for {' and '.join(missing)}; expected films of each of {', '.join(NAMES)}, or no "
+            "splits at all."
         )
-    return {split: [films[at] for at in of_split] for split, of_split in division(len(films)).items()}
-
-
-def division(count: int) -> dict[str, list[int]]:
-    """Returns which of some films are for training, validation and test."""
-    of = {"train": (0, 2), "validation": (1,), "test": (3,)}
-    return {split: [at for at in range(count) if at % EVERY in turns] for split, turns in of.items()}
+    sizes = ", ".join(f"{len(films[split]):,} {split}" for split in NAMES)
+    return {split: films[split] for split in NAMES}, f"{how}: {sizes}"

@@ -80,10 +80,11 @@ def _renamed(found: Found, name: str, chosen: str) -> Found:
 
 def _without_hidden(found: Found, target: str) -> Found:
     """Leaves out splits of which no item has what is learnt, while others have."""
+    hidden = (None,) if target == "objects" else MISSING
     with_it = {
         split: items
         for split, items in found.splits.items()
-        if any(item.columns.get(target) not in MISSING for item in items)
+        if any(item.columns.get(target) not in hidden for item in items)
     }
     left = [split for split in found.splits if split not in with_it]
     if not with_it:
@@ -111,10 +112,15 @@ def _name_of(label: Any) -> str:
     return str(label).lower() if isinstance(label, bool) else composed(str(label)).strip()
 
 
+def _missing(name: str) -> tuple[Any, ...]:
+    """Returns the values of a column that are none; an empty text is one, and so are no objects at all."""
+    return {"label": MISSING, "objects": (None,)}.get(name, (None, []))
+
+
 def _check_complete(found: Found, name: str) -> None:
-    """Checks that all items or none have a column; an empty text is one."""
+    """Checks that all items or none have a column."""
     items = [item for items in found.splits.values() for item in items]
-    missing = MISSING if name == "label" else (None, [])
+    missing = _missing(name)
     without = [item for item in items if item.columns.get(name) in missing]
     if 0 < len(without) < len(items):
         have = sorted({column for item in without for column, value in item.columns.items() if value is not None})

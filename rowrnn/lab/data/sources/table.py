@@ -95,7 +95,7 @@ def _class_names(rows: Rows) -> dict[str, tuple[str, ...]]:
 
 
 def _items(rows: Rows, column: str) -> list[Item]:
-    names, categories = _class_names(rows), _names_within(_features(rows.schema).get(OBJECTS))
+    names, categories = _class_names(rows), _category_names(_all_features(rows.schema).get(OBJECTS))
     others = [field.name for field in rows.schema if field.name != column and not _is_bytes(field.type)]
     items = []
     start = 0
@@ -119,15 +119,25 @@ def _class_name(number: int | None, names: tuple[str, ...]) -> str | None:
     return None if number is None or not 0 <= number < len(names) else names[number]
 
 
-def _names_within(feature: Any) -> tuple[str, ...]:
-    """Returns the names of classes anywhere in what `datasets` wrote of a column; none where there are none."""
+def _category_names(feature: Any) -> tuple[str, ...]:
+    """Returns the names of categories in what `datasets` wrote of a column of objects; none where there are none."""
     if isinstance(feature, list):
         feature = dict(enumerate(feature))
     if not isinstance(feature, dict):
         return ()
-    if isinstance(feature.get("names"), list):
-        return tuple(feature["names"])
-    return next((found for part in feature.values() if (found := _names_within(part))), ())
+    for name in CATEGORIES:
+        if name in feature and (found := _class_label(feature[name])):
+            return found
+    return next((found for part in feature.values() if (found := _category_names(part))), ())
+
+
+def _class_label(feature: Any) -> tuple[str, ...]:
+    """Returns the names of a class label, or of one in a list."""
+    if isinstance(feature, list):
+        feature = feature[0] if feature else {}
+    if not isinstance(feature, dict):
+        return ()
+    return tuple(feature["names"]) if isinstance(feature.get("names"), list) else _class_label(feature.get("feature"))
 
 
 def _with_names(objects: Any, names: tuple[str, ...]) -> Any:
@@ -138,18 +148,25 @@ def _with_names(objects: Any, names: tuple[str, ...]) -> Any:
         return objects
 
     def named(value: Any) -> Any:
-        return [named(one) for one in value] if isinstance(value, list) else _class_name(value, names)
+        if isinstance(value, list):
+            return [named(one) for one in value]
+        return _class_name(value, names) if isinstance(value, int) else value
 
     return {key: named(value) if key in CATEGORIES else value for key, value in objects.items()}
 
 
 def _features(schema: pa.Schema) -> Features:
-    """Returns what `datasets` wrote of each column; empty where another program wrote the file."""
+    """Returns what `datasets` wrote of each column of single values; empty where another program wrote the file."""
+    return {name: feature for name, feature in _all_features(schema).items() if isinstance(feature, dict)}
+
+
+def _all_features(schema: pa.Schema) -> dict[str, Any]:
+    """Returns what `datasets` wrote of each column, of lists too."""
     try:
         found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
     except (KeyError, TypeError, json.JSONDecodeError):
         return {}
-    return {name: feature for name, feature in found.items() if isinstance(feature, dict)}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -20,7 +20,8 @@ class BoxAugmentation:
     """Largest random changes of a training picture and its boxes; each picture draws its own, uniformly.
 
     Args:
-        mirror: whether half of the pictures are mirrored left to right, and half top to bottom.
+        mirror: whether half of the pictures are mirrored left to right.
+        upside_down: whether half of the pictures are mirrored top to bottom.
         zoom: largest fraction by which a picture becomes larger or smaller at random.
         shift: largest random shift to all sides, as a fraction of the picture's sides.
         light: largest change of brightness, as a fraction of the range of values.
@@ -32,6 +33,7 @@ class BoxAugmentation:
     """
 
     mirror: bool = True
+    upside_down: bool = False
     zoom: float = 0.25
     shift: float = 0.15
     light: float = 0.1
@@ -44,13 +46,16 @@ class BoxAugmentation:
             if not 0 <= value < 1 or not math.isfinite(value):
                 raise InputError(f"The largest random {name} of a picture is from 0 to below 1, not {value}.")
 
-    def __call__(self, scenes: Scenes, key: Key[Array, ""], outside: Float[Array, "c"]) -> Scenes:
+    def __call__(
+        self, scenes: Scenes, key: Key[Array, ""], outside: Float[Array, "c"], range_of: Float[Array, "c"]
+    ) -> Scenes:
         """Changes each picture and its boxes.
 
         Args:
-            scenes: pictures, floating point in units of the range of grey values.
+            scenes: pictures, floating point.
             key: source of randomness.
             outside: pixel beyond the picture.
+            range_of: difference of white and black in each channel.
 
         Returns:
             Scenes of the same shapes, in which boxes that are mostly outside of the picture are no longer present, and
@@ -60,7 +65,8 @@ class BoxAugmentation:
         b, height, width, _ = images.shape
         flipping, moving, lighting = jax.random.split(key, 3)
         sides = jnp.array([width, height], images.dtype)
-        flips = jax.random.bernoulli(flipping, 0.5 if self.mirror else 0.0, (b, 2))
+        chances = jnp.array([0.5 if self.mirror else 0.0, 0.5 if self.upside_down else 0.0], jnp.float32)
+        flips = jax.random.bernoulli(flipping, chances[None], (b, 2))
         images = jnp.where(flips[:, :1, None, None], images[:, :, ::-1], images)
         images = jnp.where(flips[:, 1:, None, None], images[:, ::-1], images)
         draws = jax.random.uniform(moving, (b, 3), images.dtype, -1, 1)
@@ -69,7 +75,7 @@ class BoxAugmentation:
         shift = (1 - scale) * sides[None] / 2 + self.shift * draws[:, 1:] * sides[None]
         beyond = outside[None, None, None]
         images = beyond + jax.vmap(_moved)(images - beyond, scale[:, 0], shift)
-        images = self._lit(images, lighting)
+        images = self._lit(images, lighting, range_of[None, None, None])
 
         low, high = boxes[..., :2], boxes[..., 2:]
         most = sides[None, None]
@@ -84,13 +90,14 @@ class BoxAugmentation:
         classes = jnp.take_along_axis(jnp.asarray(scenes.classes), order, axis=1)
         return Scenes(images, boxes, classes, seen.sum(axis=1, dtype=jnp.int32))
 
-    def _lit(self, images: Float[Array, "b h w c"], key: Array) -> Float[Array, "b h w c"]:
+    def _lit(self, images: Float[Array, "b h w c"], key: Array, range_of: Array) -> Float[Array, "b h w c"]:
         """Changes brightness, contrast and colours."""
         b, _, _, channels = images.shape
         draws = jax.random.uniform(key, (b, 1, 1, 2 + channels), images.dtype, -1, 1)
         mean = images.mean(axis=(1, 2, 3), keepdims=True)
         images = mean + (images - mean) * (1 + self.contrast * draws[..., :1])
-        return images + self.light * draws[..., 1:2] + (self.tint * draws[..., 2:] if channels > 1 else 0.0)
+        lighter = self.light * draws[..., 1:2]
+        return images + range_of * (lighter + self.tint * draws[..., 2:] if channels > 1 else lighter)
 
 
 def _moved(image: Float[Array, "h w c"], scale: Float[Array, ""], shift: Float[Array, "2"]) -> Float[Array, "h w c"]:

@@ -1,5 +1,6 @@
 """Own pictures with boxes: decoded once, all of one size, their boxes moved along."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,16 +12,17 @@ from jaxtyping import Float
 from rowrnn.errors import InputError
 from rowrnn.lab.data.decoded_cache import Arrays, decoded_splits
 from rowrnn.lab.data.labelled import some_pictures
-from rowrnn.lab.data.listing import Item, Listing
+from rowrnn.lab.data.listing import Item, Listing, evenly
 from rowrnn.lab.data.pictures import read_picture
 from rowrnn.lab.data.shaping import Shaping, in_words, standardized
 from rowrnn.lab.data.sources.files import natural
+from rowrnn.lab.tasks.boxes.augmentation import LEAST_SEEN
 from rowrnn.lab.tasks.boxes.examples import Scenes
-from rowrnn.models.detector import MULTIPLE
+from rowrnn.models.feature_map import MULTIPLE
 from rowrnn.saving.preprocessing import Preprocessing
 
-LONGER_SIDE = 320  # pixels that the longer side of pictures gets at most, where no size is asked for
 OUTSIDE = 1  # pixel by which boxes may reach beyond their picture: tools round differently
+MEASURED = 1_000  # training pictures whose mean and deviation are measured
 TELLING = 4  # bytes of a picture's own height and width, before its pixels
 
 
@@ -65,19 +67,16 @@ def boxes_of(listing: Listing, shaping: Shaping) -> BoxSet:
     Args:
         listing: the pictures, each with a column "objects": `{"bbox": [[left, top, width, height], …], "category":
             [name, …]}` in pixels.
-        shaping: how pictures are made alike; where it has no size, they get the median of their own, in multiples of 16
-            pixels, the longer side at most 320.
+        shaping: how pictures are made alike; where it has no size, they get that of `usual_size`.
 
     Raises:
         InputError: if the listing has no boxes, one is outside of its picture or has no size, a category of another
             split is in no training picture, or more than 1 % of the pictures cannot be read.
     """
     listing.check("boxes")
-    decided = shaping.decide(some_pictures(listing.splits["train"]))
-    size = shaping.size or _size_of([picture.shape[:2] for picture in some_pictures(listing.splits["train"])])
-    preprocessing = Preprocessing(
-        (size[0], size[1] or size[0]), fit=shaping.fit, channels=decided.channels, background=decided.background
-    )
+    decided = shaping.decide(some_pictures(listing.splits["train"]), MULTIPLE)
+    height, width = decided.size
+    preprocessing = dataclasses.replace(decided, size=(height, width or height))
     told = {split: [_objects(item) for item in items] for split, items in listing.splits.items()}
     names = {split: {name for _, kinds in of_items for name in kinds} for split, of_items in told.items()}
     for split, of_split in names.items():
@@ -87,8 +86,6 @@ def boxes_of(listing: Listing, shaping: Shaping) -> BoxSet:
                 "expected every category there: check the names, or move pictures."
             )
     classes = tuple(sorted(names["train"], key=natural))
-    if not classes:
-        raise InputError(f"No training picture of {listing.name} has a box; expected some.")
     found, unread = decoded_splits(listing.splits, partial(_read, preprocessing), f"boxes {preprocessing!r}")
     # All splits have as many places for boxes, so that one program is for all.
     most = max(len(kinds) for of_items in told.values() for _, kinds in of_items)
@@ -96,7 +93,10 @@ def boxes_of(listing: Listing, shaping: Shaping) -> BoxSet:
         split: _scenes(arrays, listing.splits[split], told[split], classes, preprocessing, most)
         for split, arrays in found.items()
     }
-    objects = int(np.sum(splits["train"].counts))
+    for split, scenes in splits.items():
+        if not np.sum(scenes.counts):
+            raise InputError(f"No picture of {split!r} of {listing.name} has a box; expected some in each split.")
+    images, objects = splits["train"].images, int(np.sum(splits["train"].counts))
     words = [listing.source, in_words(preprocessing)]
     words.append(f"The training pictures have {objects:,} objects of {len(classes)} kinds: {', '.join(classes[:12])}.")
     return BoxSet(
@@ -104,16 +104,8 @@ def boxes_of(listing: Listing, shaping: Shaping) -> BoxSet:
         **splits,
         classes=classes,
         source=" ".join([*words, *([unread] if unread else [])]),
-        preprocessing=standardized(preprocessing, np.asarray(splits["train"].images)),
+        preprocessing=standardized(preprocessing, images[evenly(len(images), MEASURED)]),
     )
-
-
-def _size_of(sizes: Sequence[tuple[int, ...]]) -> tuple[int, int]:
-    """Returns the size that pictures of some heights and widths are brought to."""
-    sides = np.median(np.array(sizes), axis=0)
-    sides = sides * min(1.0, LONGER_SIDE / sides.max())
-    height, width = (max(MULTIPLE, MULTIPLE * round(float(side) / MULTIPLE)) for side in sides)
-    return height, width
 
 
 def _objects(item: Item) -> tuple[Float[np.ndarray, "m 4"], list[str]]:
@@ -121,9 +113,11 @@ def _objects(item: Item) -> tuple[Float[np.ndarray, "m 4"], list[str]]:
     objects = item.columns["objects"]
     form = '{"bbox": [[left, top, width, height], …], "category": [name, …]}'
     if isinstance(objects, list) and all(isinstance(one, Mapping) for one in objects):  # one mapping an object
-        objects = {key: [one.get(key) for one in objects] for key in ("bbox", "category")}
+        objects = {
+            key: [one.get(key) for one in objects] for key in dict.fromkeys(key for one in objects for key in one)
+        }
     kinds = objects.get("category", objects.get("categories")) if isinstance(objects, Mapping) else None
-    if kinds is None or "bbox" not in objects:
+    if not isinstance(kinds, list | tuple) or None in kinds or not isinstance(objects.get("bbox"), list | tuple):
         raise InputError(f"The objects of {item.name} are {str(objects)[:60]!r}; expected {form}.")
     try:
         boxes = np.asarray(objects["bbox"], np.float32).reshape(len(objects["bbox"]), 4)
@@ -168,13 +162,19 @@ def _scenes(
     for place, item in enumerate(arrays.kept):
         edges, names = told[item]
         _check_inside(edges, own[place], items[item])
-        moved = moved_boxes(preprocessing, edges, (int(own[place, 0]), int(own[place, 1])))
-        # Cropping leaves nothing of some.
-        seen = (moved[:, 2] - moved[:, 0] > 1) & (moved[:, 3] - moved[:, 1] > 1)
+        moved = boxes_within(preprocessing, edges, (int(own[place, 0]), int(own[place, 1])))
+        # Cropping leaves little of some.
+        scale, _ = preprocessing.scale_and_shift((int(own[place, 0]), int(own[place, 1])))
+        whole, left = (area * np.prod(factor) for area, factor in ((_area(edges), scale), (_area(moved), 1)))
+        seen = left > LEAST_SEEN * whole
         counts[place] = seen.sum()
         boxes[place, : counts[place]] = moved[seen]
         kinds[place, : counts[place]] = [number[name] for name, one in zip(names, seen, strict=True) if one]
     return Scenes(flat[:, 2 * TELLING :].reshape(n, *shape), boxes, kinds, counts)
+
+
+def _area(boxes: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "m"]:
+    return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
 
 
 def _check_inside(edges: np.ndarray, own: np.ndarray, item: Item) -> None:
@@ -190,19 +190,28 @@ def _check_inside(edges: np.ndarray, own: np.ndarray, item: Item) -> None:
         )
 
 
-def moved_boxes(
-    preprocessing: Preprocessing, boxes: Float[np.ndarray, "m 4"], size: tuple[int, int], *, back: bool = False
+def boxes_within(
+    preprocessing: Preprocessing, boxes: Float[np.ndarray, "m 4"], size: tuple[int, int]
 ) -> Float[np.ndarray, "m 4"]:
-    """Returns where boxes of a picture are once it is preprocessed, cut off at its edges; or, `back`, the reverse.
+    """Returns where boxes of a picture are once it is preprocessed, cut off at its edges.
 
     Args:
         preprocessing: what is done to the picture.
         boxes: left, top, right and bottom edge, in pixels.
         size: height and width of the picture before.
-        back: whether the boxes are of the preprocessed picture, and those of the picture before are wanted.
     """
-    (down, below), (right, beside) = preprocessing.places(size)
-    scale, shift = np.array([right, down] * 2, np.float32), np.array([beside, below] * 2, np.float32)
-    height, width = size if back else preprocessing.size_of(*size)
-    moved = (boxes - shift) / scale if back else boxes * scale + shift
-    return np.clip(moved, 0, np.array([width, height] * 2, np.float32)).astype(np.float32)
+    scale, shift = preprocessing.scale_and_shift(size)
+    height, width = preprocessing.size_of(*size)
+    return _clipped(boxes * np.tile(scale, 2) + np.tile(shift, 2), height, width)
+
+
+def boxes_before(
+    preprocessing: Preprocessing, boxes: Float[np.ndarray, "m 4"], size: tuple[int, int]
+) -> Float[np.ndarray, "m 4"]:
+    """Returns where boxes of a preprocessed picture were before, the reverse of `boxes_within`."""
+    scale, shift = preprocessing.scale_and_shift(size)
+    return _clipped((boxes - np.tile(shift, 2)) / np.tile(scale, 2), *size)
+
+
+def _clipped(boxes: Float[np.ndarray, "m 4"], height: int, width: int) -> Float[np.ndarray, "m 4"]:
+    return np.clip(boxes, 0, np.array([width, height] * 2, np.float32)).astype(np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from rowrnn.lab.tasks.boxes.examples import Scenes
-from rowrnn.models.detector import Boxes
+from rowrnn.models.boxes import Boxes
 
 THRESHOLDS = np.linspace(0.02, 0.98, 49)
 

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from rowrnn.lab.report.style import COLORS, Arrays, frame_only
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
-from rowrnn.models.detector import PLACE
+from rowrnn.models.boxes import PLACE
 
 LOOKS = 12  # steps of which the attention is drawn
 SENTENCES = {

@@ -5,26 +5,31 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Key
 
 from rowrnn.lab.tasks.boxes.augmentation import BoxAugmentation
 from rowrnn.lab.tasks.boxes.examples import Scenes
-from rowrnn.lab.tasks.boxes.targets import drawn_places, next_places, orders, place_weights
-from rowrnn.models.detector import MULTIPLE, Boxes, overlaps
+from rowrnn.lab.tasks.boxes.targets import drawn_places, next_places, ordered, place_weights
+from rowrnn.models.boxes import Boxes, middle_and_size, overlaps
+from rowrnn.models.feature_map import grid_of
+from rowrnn.saving.preprocessing import Preprocessing
 
 ToFloats = Callable[[Any], Any]
 """Function of uint8 images to the floating-point ones that a model sees."""
-ORDERS = {"any": "whichever is surest", "rows": "row by row", "large": "the largest first"}
+AT_ONCE = 50  # pictures that are looked at together, for memory
 ENOUGH = 0.5  # intersection over union from which a box is the right one
 
 
 def changed(
-    batch: Scenes, key: Key[Array, ""], *, to_floats: ToFloats, augmentation: BoxAugmentation, outside: Any
+    batch: Scenes, key: Key[Array, ""], *, preprocessing: Preprocessing, augmentation: BoxAugmentation
 ) -> Scenes:
     """Returns training pictures as floating-point numbers, changed at random; see `BoxAugmentation`."""
-    floats = batch._replace(images=to_floats(batch.images), boxes=jnp.asarray(batch.boxes))
-    return augmentation(floats, key, jnp.asarray(outside, jnp.float32))
+    black, white = (np.full(preprocessing.channels, value, np.uint8) for value in (0, 255))
+    pixels = preprocessing.to_floats(np.stack([black, white, preprocessing.surroundings()])[None, None])[0, 0]
+    floats = batch._replace(images=preprocessing.to_floats(batch.images), boxes=jnp.asarray(batch.boxes))
+    return augmentation(floats, key, jnp.asarray(pixels[2]), jnp.asarray(pixels[1] - pixels[0]))
 
 
 def sequential_loss(
@@ -40,18 +45,17 @@ def sequential_loss(
         batch: training pictures.
         key: source of changes, orders, places and dropout.
         change: function of pictures and a key to changed ones.
-        order: of `ORDERS`.
+        order: of `rowrnn.lab.tasks.boxes.targets.ORDERS`; in "any" every object that is left may be the next.
     """
     changing, ordering, placing, dropping = jax.random.split(key, 4)
     scenes = change(batch, changing)
-    by = orders(ordering, order, scenes.boxes, scenes.present)
+    by = ordered(ordering, order, scenes.boxes, scenes.present)
     boxes = jnp.take_along_axis(scenes.boxes, by[..., None], axis=1)
     classes, present = jnp.take_along_axis(scenes.classes, by, axis=1), scenes.present
-    count, width = _places(scenes)
-    weights = place_weights(boxes, count, width)
+    weights = place_weights(boxes, grid_of(*scenes.images.shape[1:3]))
     places = drawn_places(placing, weights)
     said = model.logits(scenes.images, places, classes, boxes, key=dropping)
-    targets = next_places(order, weights, present)
+    targets = next_places(weights, present, in_turn=order != "any")
     entropy = optax.safe_softmax_cross_entropy(said.places, targets)
     where = entropy.sum() / targets.sum()
     what = _mean(optax.softmax_cross_entropy_with_integer_labels(said.classes, classes), present)
@@ -73,8 +77,7 @@ def dense_loss(
     changing, placing, dropping = jax.random.split(key, 3)
     scenes = change(batch, changing)
     present = scenes.present
-    count, width = _places(scenes)
-    weights = place_weights(scenes.boxes, count, width)
+    weights = place_weights(scenes.boxes, grid_of(*scenes.images.shape[1:3]))
     places = drawn_places(placing, weights)
     logits, boxes = model.logits(scenes.images, key=dropping)
     kinds = jax.nn.one_hot(scenes.classes, logits.shape[-1]) * present[..., None].astype(weights.dtype)
@@ -95,12 +98,12 @@ def box_loss(said: Float[Array, "b m 4"], truth: Float[Array, "b m 4"]) -> Float
     """
     low, high = jnp.maximum(said[..., :2], truth[..., :2]), jnp.minimum(said[..., 2:], truth[..., 2:])
     common = jnp.maximum(high - low, 0).prod(axis=-1)
-    sizes = [jnp.maximum(boxes[..., 2:] - boxes[..., :2], 1.0) for boxes in (said, truth)]
+    middles, sizes = zip(*map(middle_and_size, (said, truth)), strict=True)
+    sizes = [jnp.maximum(size, 1.0) for size in sizes]
     either = sizes[0].prod(axis=-1) + sizes[1].prod(axis=-1) - common
     around = jnp.maximum(said[..., 2:], truth[..., 2:]) - jnp.minimum(said[..., :2], truth[..., :2])
     around = jnp.maximum(around, 1.0).prod(axis=-1)
     generalized = common / either - (around - either) / around
-    middles = [(boxes[..., :2] + boxes[..., 2:]) / 2 for boxes in (said, truth)]
     away = optax.huber_loss((middles[0] - middles[1]) / sizes[1], delta=0.2)
     larger = optax.huber_loss(jnp.log(sizes[0] / sizes[1]), delta=0.2)
     return 1 - generalized + (away + larger).sum(axis=-1)
@@ -111,19 +114,16 @@ def _mean(values: Float[Array, "b m"], present: Bool[Array, "b m"]) -> Float[Arr
     return jnp.where(present, values, 0.0).sum() / jnp.maximum(present.sum(), 1).astype(values.dtype)
 
 
-def _places(scenes: Scenes) -> tuple[int, int]:
-    """Returns the number of places of pictures, and of those in a row."""
-    height, width = (2 * -(-side // MULTIPLE) for side in scenes.images.shape[1:3])
-    return height * width, width
-
-
 def found(model: Any, images: Any, *, to_floats: ToFloats) -> Boxes:
-    """Returns what a detector finds in uint8 pictures, boxes cut off at the edges of the picture."""
-    floats = to_floats(jnp.asarray(images))
-    height, width = floats.shape[1:3]
-    said = model.find(floats)
-    edges = jnp.array([width, height, width, height], said.boxes.dtype)
-    return said._replace(boxes=jnp.clip(said.boxes, 0, edges))
+    """Returns what a detector finds in uint8 pictures, some at a time, boxes cut off at the edges of the picture."""
+    height, width = images.shape[1:3]
+    edges = jnp.array([width, height, width, height], jnp.float32)
+
+    def in_one(image: Array) -> Boxes:
+        said: Boxes = jax.tree.map(lambda part: part[0], model.find(to_floats(image[None])))
+        return said._replace(boxes=jnp.clip(said.boxes, 0.0, edges[None]))
+
+    return jax.lax.map(in_one, jnp.asarray(images), batch_size=AT_ONCE)
 
 
 def rightness(said: Boxes, truth: Scenes) -> Bool[Array, "b k"]:

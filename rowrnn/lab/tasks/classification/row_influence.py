@@ -13,7 +13,7 @@ from rowrnn.lab.data import Split
 def row_influence(
     model: Any, batch: Split, *, floats: Callable[[Any], Any], mean: Float[ArrayLike, "h w c"]
 ) -> Float[Array, "b h"]:
-    """Returns by how much the log-probability of each image's label falls where one of its rows is that of a mean image.
+    """Returns by how much the log-probability of each image's label falls where a row of it is that of a mean image.
 
     Args:
         model: function of images to logits `[b, classes]`.

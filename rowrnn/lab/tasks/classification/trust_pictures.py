@@ -8,15 +8,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from rowrnn.lab.report.style import COLORS, Arrays, legend
 from rowrnn.lab.report.statistics import interval
+from rowrnn.lab.report.style import COLORS, Arrays, legend
 from rowrnn.lab.runs.record import Record
 
 SENTENCES = {
-    "calibration": "Whether a model that is sure is also right: on the diagonal, of a hundred answers at 80 % eighty are "
-    "right; below it, the model is too sure of itself.",
-    "rows": "Which rows matter: by how much the log-probability of the right class falls where one row is replaced by that "
-    "of the mean image.",
+    "calibration": "Whether a model that is sure is also right: on the diagonal, of a hundred answers at 80 % eighty "
+    "are right; below it, the model is too sure of itself.",
+    "rows": "Which rows matter: by how much the log-probability of the right class falls where one row is replaced by "
+    "that of the mean image.",
 }
 
 

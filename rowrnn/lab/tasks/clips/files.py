@@ -1,22 +1,18 @@
 """Own clips with classes: decoded once, their frames made alike."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
-from rowrnn.errors import InputError
-from rowrnn.lab.data.clips import read_clip, read_frames
+from rowrnn.lab.data.clips import shaped_clip, some_frames
 from rowrnn.lab.data.decoded_cache import decoded_splits
-from rowrnn.lab.data.listing import Item, Listing, Unreadable, spread
-from rowrnn.lab.data.shaping import Picture, Shaping, in_words
+from rowrnn.lab.data.listing import Listing
+from rowrnn.lab.data.shaping import Shaping, in_words
 from rowrnn.lab.tasks.clips.examples import Clips, KeptClips, channel_statistics, evenly_spaced, padded
 from rowrnn.saving.preprocessing import Preprocessing
 
-LOOKED_AT = 20  # clips whose frames decide size and colour
 MOST_FRAMES = 64  # of a clip; of longer ones so many evenly spaced frames are taken
 
 
@@ -116,29 +112,3 @@ def clips_of(listing: Listing, shaping: Shaping, budget: int, *, frames: int | N
         replace(preprocessing, mean=mean, std=std),
         float(np.median(rates)) if rates else None,
     )
-
-
-def shaped_clip(preprocessing: Preprocessing, item: Item) -> UInt8[np.ndarray, "t h w c"]:
-    """Reads a clip with its frames as a model sees them."""
-    frames, _ = read_clip(item, lambda frame: np.asarray(preprocessing.to_bytes(frame[None]))[0])
-    return frames
-
-
-def some_frames(items: Sequence[Item]) -> tuple[list[Picture], list[float]]:
-    """Reads the first frames of at most 20 clips, evenly spread over the items, and the frames a second of each.
-
-    Raises:
-        InputError: if none of them can be read.
-    """
-    found, rates, error = [], [], None
-    for item in spread(items, LOOKED_AT):
-        try:
-            frames, rate = read_frames(item)
-            found.append(next(frames))
-        except (Unreadable, StopIteration) as unreadable:
-            error = unreadable if isinstance(unreadable, Unreadable) else Unreadable(f"{item.name} has no frames.")
-            continue
-        rates += [rate] if rate else []
-    if not found:
-        raise error or InputError("There is no clip.")
-    return found, rates

@@ -1,6 +1,5 @@
 """Own films: decoded once, their frames made alike, and cut into pieces."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,18 +10,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from rowrnn.errors import InputError
+from rowrnn.lab.data.clips import LOOKED_AT, shaped_clip, some_frames
 from rowrnn.lab.data.decoded_cache import decoded_splits
 from rowrnn.lab.data.labelled_arrays import are_arrays
 from rowrnn.lab.data.shaping import Shaping, in_words
 from rowrnn.lab.data.sources.arrays import read_arrays
-from rowrnn.lab.data.sources.films import EVERY, division, read_films
-from rowrnn.lab.tasks.clips.files import shaped_clip, some_frames
+from rowrnn.lab.data.sources.films import in_splits, read_films
 from rowrnn.lab.tasks.frames.examples import Pieces, pieces_of
 from rowrnn.saving.preprocessing import Preprocessing
 
-LONGER_SIDE = 256  # pixels that the longer side of frames gets at most, where no size is asked for
-
-Film = UInt8[np.ndarray, "_ _ _ _"]
+Film = UInt8[np.ndarray, "..."]
 
 
 @dataclass(frozen=True)
@@ -60,34 +57,29 @@ class FilmSet:
         return {**about, **counts}
 
 
-def films_of(
-    name: str,
-    shaping: Shaping,
-    budget: int,
-    *,
-    length: int,
-    multiple: int,
-    levels: tuple[int, int] = (0, 255),
-) -> FilmSet:
+def films_of(name: str, shaping: Shaping, budget: int, *, length: int, multiple: int) -> FilmSet:
     """Makes a set of pieces of own films.
 
     Args:
         name: a folder of clips, or a file of arrays, `.npz` or `.npy`: uint8 films `[n, t, h, w]` or `[n, t, h, w, c]`.
-        shaping: how frames are made alike; where it has no size, they keep theirs up to 256 pixels.
+        shaping: how frames are made alike; where it has no size, they get that of `usual_size`.
         budget: bytes that the training pieces may take in memory: of films that are cut into more, they begin further
             apart.
         length: number of frames of a piece.
-        multiple: of which height and width are made a multiple.
-        levels: values that become black and white, see `Preprocessing`.
+        multiple: number that divides height and width.
 
     Raises:
-        InputError: if there are no films, a split has none that is long enough, or more than 1 % of the files cannot be
-            read.
+        InputError: if there are no films, a split has none that is long enough, more than 1 % of the files cannot be
+            read, or a size that is asked for is not divided.
     """
     if not name:
         raise InputError("Name the films: a folder of clips, or a file of arrays, .npz.")
+    if shaping.size and any(side % multiple for side in shaping.size):
+        raise InputError(
+            f"--size is {' '.join(map(str, shaping.size))}; expected multiples of --patch, which is {multiple}."
+        )
     read = _of_arrays if are_arrays(name) else _of_folder
-    films, preprocessing, words, rates = read(name, shaping, multiple, levels)
+    films, preprocessing, words, rates = read(name, shaping, multiple)
     counts = {split: [max(0, len(film) - length + 1) for film in of_split] for split, of_split in films.items()}
     for split, of_split in counts.items():
         if not sum(of_split):
@@ -108,58 +100,36 @@ def films_of(
 Read = tuple[Mapping[str, Sequence[Film]], Preprocessing, str, Sequence[float]]
 
 
-def _of_folder(name: str, shaping: Shaping, multiple: int, levels: tuple[int, int]) -> Read:
+def _of_folder(name: str, shaping: Shaping, multiple: int) -> Read:
     path = Path(name).expanduser()
     if not path.is_dir():
         raise InputError(f"There is no folder {path}; expected one of clips, or a file of arrays, .npz.")
     listing = read_films(path)
     listing.check("frames")
     some, rates = some_frames(listing.splits["train"])
-    sizes = [frame.shape[:2] for frame in some]
-    decided = shaping.decide(some)
-    preprocessing = _preprocessing(sizes, shaping, decided, multiple, levels)
+    preprocessing = shaping.decide(some, multiple)
     read, unread = decoded_splits(listing.splits, partial(shaped_clip, preprocessing), f"film {preprocessing!r}")
     films = {split: [*arrays] for split, arrays in read.items()}
     return films, preprocessing, " ".join([listing.source, *([unread] if unread else [])]), rates
 
 
-def _of_arrays(name: str, shaping: Shaping, multiple: int, levels: tuple[int, int]) -> Read:
-    splits = {split: arrays["images"] for split, arrays in read_arrays(name).items()}
-    for split, array in splits.items():
+def _of_arrays(name: str, shaping: Shaping, multiple: int) -> Read:
+    given = {split: arrays["images"] for split, arrays in read_arrays(name).items()}
+    for split, array in given.items():
         if array.dtype != np.uint8 or array.ndim not in (4, 5) or 0 in array.shape:
             raise InputError(
                 f"The films of {split!r} of {name} are {array.dtype} of shape {list(array.shape)}; expected uint8 "
                 "[films, frames, height, width], or with a last axis of 1 or 3 colours."
             )
-    words = f"{name}, arrays"
-    if len(splits) == 1:
-        whole = splits["train"]
-        if len(whole) < EVERY:
-            raise InputError(f"{name} has {len(whole)} films; expected at least {EVERY}, or arrays of each split.")
-        splits = {split: whole[at] for split, at in division(len(whole)).items()}
-        words += ", divided in their order"
-    missing = {"train", "validation", "test"} - splits.keys()
-    if missing:
-        raise InputError(f"{name} has no films for {' and '.join(sorted(missing))}; expected all splits, or one array.")
-    splits = {split: array[..., None] if array.ndim == 4 else array for split, array in splits.items()}
-    first = splits["train"][0]
-    decided = shaping.decide([first[at] for at in range(min(len(first), 20))])
-    preprocessing = _preprocessing([first.shape[1:3]], shaping, decided, multiple, levels)
-    films = {split: [np.asarray(preprocessing.to_bytes(film)) for film in array] for split, array in splits.items()}
-    sizes = ", ".join(f"{len(of_split):,} {split}" for split, of_split in films.items())
-    return films, preprocessing, f"{words}: {sizes}.", ()
+    splits, words = in_splits(name, {split: [*array] for split, array in given.items()})
+    first = _with_channels(splits["train"][0])
+    preprocessing = shaping.decide(first[:LOOKED_AT], multiple)
+    films = {
+        split: [np.asarray(preprocessing.to_bytes(_with_channels(film))) for film in of_split]
+        for split, of_split in splits.items()
+    }
+    return films, preprocessing, f"{name}, arrays{words}.", ()
 
 
-def _preprocessing(
-    sizes: Sequence[tuple[int, ...]],
-    shaping: Shaping,
-    decided: Preprocessing,
-    multiple: int,
-    levels: tuple[int, int],
-) -> Preprocessing:
-    """Returns the preprocessing of frames of some sizes, whose sides become multiples of a number."""
-    sides = np.median(np.array(sizes), axis=0)
-    sides = sides * min(1.0, LONGER_SIDE / sides.max())
-    size = (shaping.size[0], shaping.size[1] or shaping.size[0]) if shaping.size else tuple(map(float, sides))
-    height, width = (max(multiple, multiple * round(side / multiple)) for side in size)
-    return dataclasses.replace(decided, size=(height, width), levels=levels)
+def _with_channels(film: Film) -> Film:
+    return film[..., None] if film.ndim == 3 else film

@@ -14,23 +14,21 @@ def extrapolated(frames: Float[np.ndarray, "t h w c"], ahead: int) -> Float[np.n
     """Predicts frames by moving the last one along the mean optical flow of the last four (Zach et al. 2007).
 
     Each pixel is traced back along the flow, step by step (semi-Lagrangian, as in Germann and Zawadzki 2002); what
-    comes from outside is zero.
+    comes from outside is as at the edge.
 
     Args:
-        frames: given frames; of a single one nothing is known to move.
+        frames: given frames, at least two.
         ahead: number of frames to predict.
     """
     grey = frames.mean(axis=-1)
-    pairs = list(pairwise(grey))[-PAIRS:]
     # Where a pixel of a frame lies in the next one.
-    flows = [optical_flow_tvl1(before, after) for before, after in pairs] or [np.zeros((2, *grey.shape[1:]))]
-    flow = np.mean(flows, axis=0)
+    flow = np.mean([optical_flow_tvl1(before, after) for before, after in list(pairwise(grey))[-PAIRS:]], axis=0)
     place = np.stack(np.meshgrid(*map(np.arange, grey.shape[1:]), indexing="ij")).astype(np.float32)
     found = []
     for _ in range(ahead):
         back = np.stack([map_coordinates(part, place, order=1, mode="nearest") for part in flow])
         place = place - back
         channels = np.moveaxis(frames[-1], -1, 0)
-        moved = [map_coordinates(channel, place, order=1, mode="constant", cval=0.0) for channel in channels]
+        moved = [map_coordinates(channel, place, order=1, mode="nearest") for channel in channels]
         found.append(np.stack(moved, axis=-1))
     return np.stack(found).astype(frames.dtype)

@@ -1,12 +1,15 @@
-"""Measures of predicted video frames: squared error and structural similarity (SSIM).
+"""Measures of predicted video frames: squared error, structural similarity (SSIM) and events that were foreseen.
 
-The conventions are those of OpenSTL (Tan et al. 2023), whose benchmark lists the published results on Moving MNIST.
+The conventions of the first two are those of OpenSTL (Tan et al. 2023), whose benchmark lists the published results on
+Moving MNIST.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Int
 from skimage.metrics import structural_similarity
 
 WINDOW = 7  # side of a window, in pixels
@@ -68,18 +71,29 @@ def _check_shapes(predicted: Any, true: Any) -> None:
             raise ValueError(f"Videos are compared in [0, 1], floating point, not {videos.dtype}: see as_float.")
 
 
-def critical_success(predicted: Any, true: Any, threshold: float) -> Float[np.ndarray, "t"]:
-    """Computes the critical success index of each frame ahead, over all videos: hits / (hits + misses + false alarms).
+def events(predicted: Any, true: Any, thresholds: Sequence[float]) -> Int[Array, "b t thresholds 2"]:
+    """Counts the pixels of each frame that are from a threshold on in both videos, and in either.
 
     Args:
         predicted: predicted videos `[b, t, h, w, c]` in [0, 1].
         true: true videos, likewise.
-        threshold: value from which on there is an event, as rain of a rate.
-
-    Returns:
-        A value for each frame; NaN where there is no event, neither true nor predicted.
+        thresholds: values from which on there is an event, as rain of a rate.
     """
     _check_shapes(predicted, true)
-    said, there = np.asarray(predicted) >= threshold, np.asarray(true) >= threshold
-    hits, either = ((mask).sum(axis=(0, 2, 3, 4)) for mask in (said & there, said | there))
-    return np.where(either > 0, hits / np.maximum(either, 1), np.nan)
+    found = []
+    for threshold in thresholds:
+        said, there = (jnp.asarray(videos) >= threshold for videos in (predicted, true))
+        counts = [mask.sum(axis=(2, 3, 4), dtype=jnp.int32) for mask in (said & there, said | there)]
+        found.append(jnp.stack(counts, axis=-1))
+    return jnp.stack(found, axis=2)
+
+
+def critical_success(counts: Int[np.ndarray, "*seeds b t thresholds 2"]) -> Float[np.ndarray, "*seeds thresholds"]:
+    """Computes the critical success index from what `events` counts, hits / (hits + misses + false alarms).
+
+    It is that of all videos together, mean over the frames in which there is an event, true or predicted.
+    """
+    hits, either = np.moveaxis(np.asarray(counts).astype(np.int64).sum(axis=-4), -1, 0)
+    there = either > 0
+    success = np.where(there, hits / np.maximum(either, 1), 0).sum(axis=-2)
+    return np.where(there.any(axis=-2), success / np.maximum(there.sum(axis=-2), 1), np.nan)

@@ -8,20 +8,31 @@ upper left corner of the digit is this position, scaled to the range in which th
 truncated to whole pixels. Where digits overlap, the maximum is taken.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key, Shaped
 
 from rowrnn.lab.data import Split, as_float
 from rowrnn.lab.data.fixed import fixed_examples
 from rowrnn.lab.tasks.frames.examples import Frames
-from rowrnn.lab.tasks.frames.task import video_loss
+from rowrnn.lab.tasks.frames.measures import squared_error
+from rowrnn.lab.tasks.frames.task import HELD, forecast, similarity, video_loss
 
 ENERGY = 100.0  # unit of the loss: about the sum of the squared pixels of a digit
+SIMILAR = 1_000  # videos of which SSIM is computed, which is slow
 SIZE = 64  # side of the canvas, in pixels
 SPEED = 0.1  # distance per frame, as a fraction of the range in which a digit can move
+
+BASELINES: dict[str, Callable[[Array], Array]] = {
+    HELD: lambda given: given[:, -1:],
+    "mean of the frames given": lambda given: given.mean(axis=1, keepdims=True),
+}
+"""Baselines: functions of the given frames `[b, t, h, w, c]` to the frame `[b, 1, h, w, c]` predicted for all that
+follow."""
 
 
 def moving_digits(
@@ -145,3 +156,26 @@ def loss(
     """
     videos = training_videos(batch, key, digits=digits, frames=given + ahead)
     return video_loss(model, videos, given=given, ahead=ahead, unit=ENERGY)
+
+
+def score_baselines(
+    test: Frames, *, given: int, ahead: int
+) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    """Evaluates the baselines on test videos.
+
+    Returns:
+        `mse_per_frame` and `ssim` of each baseline by name, and arrays for figures: `BASELINE/error`, the mean squared
+        error of each predicted frame, `[1, ahead]`.
+    """
+    scores, arrays = {}, {}
+    for name, picture in BASELINES.items():
+
+        def repeat(frames: Float[Array, "b t h w c"], ahead: int, picture: Callable[[Array], Array] = picture) -> Array:
+            return jnp.repeat(picture(frames), ahead, axis=1)
+
+        predicted = jax.jit(lambda videos, model=repeat: forecast(model, videos, given=given, ahead=ahead))(test)
+        errors = squared_error(predicted, as_float(test[:, given:]))
+        similar = similarity(predicted[:SIMILAR], test[:SIMILAR], given=given)
+        scores[name] = {"mse_per_frame": float(errors.mean()), "ssim": similar}
+        arrays[f"{name}/error"] = np.asarray(errors.mean(axis=0, keepdims=True))
+    return scores, arrays

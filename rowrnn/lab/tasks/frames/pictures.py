@@ -1,13 +1,14 @@
-"""Figures and animations of the moving_digits experiment: predicted frames, and error by frame.
+"""Figures and animations of forecasters of films: predicted frames, and error by frame.
 
 The arrays are:
 
 - `video` `[n, t, h, w, c]`, uint8: some test videos.
 - `MODEL/predicted` `[n, ahead, h, w, c]`: their last frames as the first seed of each model predicts them.
-- `MODEL/error` `[seeds, ahead]`: squared error of each predicted frame.
+- `MODEL/error` `[seeds, ahead]`: squared error of each predicted frame, in the unit of the protocol's entry `error`.
 - `BASELINE/error` `[1, ahead]`: the same for each baseline of the record's entry `baselines`.
 """
 
+import itertools
 import textwrap
 from collections.abc import Sequence
 
@@ -24,7 +25,7 @@ GIVEN, PREDICTED = (0.35, 0.55, 0.95), (0.95, 0.55, 0.2)  # border colours of gi
 SCALE = 2  # factor by which the pixels of an animation are enlarged
 TEXT, LINE = 12, 15  # size of an animation's text and height of a line of it, in pixels
 SENTENCES = {
-    "films": "Whether the predicted digits keep their shape and place, or blur with every frame.",
+    "films": "Whether what is predicted keeps its shape and place, or blurs with every frame.",
     "error_by_frame": "How fast the error grows with the distance, and whether it stays below that of the baselines.",
 }
 
@@ -76,13 +77,13 @@ def error_by_frame(record: Record, arrays: Arrays) -> Figure:
     for color, model in zip(COLORS, [row["model"] for row in record.summary], strict=False):
         errors = arrays[f"{model}/error"].T
         band(axes, 1 + np.arange(len(errors)), errors, color, model, limits=(0.0, np.inf))
-    for style, name in zip((":", "--"), record.entries["baselines"], strict=False):
+    for style, name in zip(itertools.cycle((":", "--", "-.")), record.entries["baselines"], strict=False):
         errors = arrays[f"{name}/error"][0]
         axes.plot(1 + np.arange(len(errors)), errors, style, color="grey", label=name)
     axes.set(
         title="How far ahead?",
         xlabel="frames after the last one given",
-        ylabel="squared error of a frame (sum over pixels)",
+        ylabel=record.protocol.get("error", "squared error of a frame (sum over pixels)"),
         ylim=(0, None),
     )
     legend(axes, fontsize=8)

@@ -1,27 +1,21 @@
 """Prediction of video frames: loss, score, forecasts and their errors, and baselines."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, UInt8
 
 from rowrnn.lab.data import as_float
 from rowrnn.lab.tasks.frames.examples import Frames, Pieces, cropped
 from rowrnn.lab.tasks.frames.flow import extrapolated
-from rowrnn.lab.tasks.frames.measures import squared_error, ssim
+from rowrnn.lab.tasks.frames.measures import events, squared_error, ssim
 
-VIDEOS = 50  # videos predicted at a time
-SIMILAR = 1_000  # videos of which SSIM is computed, which is slow
-
-BASELINES: dict[str, Callable[[Array], Array]] = {
-    "last frame held": lambda given: given[:, -1:],
-    "mean of the frames given": lambda given: given.mean(axis=1, keepdims=True),
-}
-"""Baselines: functions of the given frames `[b, t, h, w, c]` to the frame `[b, 1, h, w, c]` predicted for all that
-follow."""
+VIDEOS = 50  # videos of 64x64 predicted at a time
+HELD = "last frame held"
 
 
 def video_loss(
@@ -45,16 +39,35 @@ def video_loss(
 
 def forecast(model: Any, videos: Frames, *, given: int, ahead: int) -> Float[Array, "b ahead h w c"]:
     """Predicts the `ahead` frames that follow the first `given` frames of videos."""
-
-    def of_one(video: Array) -> Array:
-        return model(as_float(video[None, :given]), ahead)[0]
-
-    return jax.lax.map(of_one, videos, batch_size=VIDEOS)
+    return _some_at_once(videos, lambda video: model(as_float(video[None, :given]), ahead)[0])
 
 
 def frame_errors(model: Any, videos: Frames, *, given: int, ahead: int) -> Float[Array, "b ahead"]:
     """Computes the squared error of each predicted frame, summed over pixels."""
-    return squared_error(forecast(model, videos, given=given, ahead=ahead), as_float(videos[:, given:]))
+
+    def of_one(video: Array) -> Float[Array, "ahead"]:
+        predicted = model(as_float(video[None, :given]), ahead)
+        return squared_error(predicted, as_float(video[None, given:]))[0]
+
+    return _some_at_once(videos, of_one)
+
+
+def film_events(
+    model: Any, videos: Frames, *, given: int, ahead: int, thresholds: Sequence[float]
+) -> Int[Array, "b ahead thresholds 2"]:
+    """Returns what `events` counts in predicted frames."""
+
+    def of_one(video: Array) -> Int[Array, "ahead thresholds 2"]:
+        predicted = model(as_float(video[None, :given]), ahead)
+        return events(predicted, as_float(video[None, given:]), thresholds)[0]
+
+    return _some_at_once(videos, of_one)
+
+
+def _some_at_once(videos: Frames, f: Callable[[Array], Array]) -> Array:
+    """Computes a function of each video, of as many together as have the pixels of 50 videos of 64x64."""
+    pixels = math.prod(videos.shape[2:4])
+    return jax.lax.map(f, jnp.asarray(videos), batch_size=max(1, VIDEOS * 64 * 64 // pixels))
 
 
 def negative_mse(model: Any, videos: Frames, *, given: int, ahead: int) -> Float[Array, "b"]:
@@ -71,29 +84,6 @@ def similarity(predicted: Float[Array, "b ahead h w c"], videos: Frames, *, give
         given: number of given frames.
     """
     return float(ssim(np.asarray(predicted), np.asarray(as_float(videos[:, given:]))).mean())
-
-
-def score_baselines(
-    test: Frames, *, given: int, ahead: int
-) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
-    """Evaluates the baselines on test videos.
-
-    Returns:
-        `mse_per_frame` and `ssim` of each baseline by name, and arrays for figures: `BASELINE/error`, the mean squared
-        error of each predicted frame, `[1, ahead]`.
-    """
-    scores, arrays = {}, {}
-    for name, picture in BASELINES.items():
-
-        def repeat(frames: Float[Array, "b t h w c"], ahead: int, picture: Callable[[Array], Array] = picture) -> Array:
-            return jnp.repeat(picture(frames), ahead, axis=1)
-
-        predicted = jax.jit(lambda videos, model=repeat: forecast(model, videos, given=given, ahead=ahead))(test)
-        errors = squared_error(predicted, as_float(test[:, given:]))
-        similar = similarity(predicted[:SIMILAR], test[:SIMILAR], given=given)
-        scores[name] = {"mse_per_frame": float(errors.mean()), "ssim": similar}
-        arrays[f"{name}/error"] = np.asarray(errors.mean(axis=0, keepdims=True))
-    return scores, arrays
 
 
 def film_loss(
@@ -123,22 +113,13 @@ def held_error(frames: Frames, given: int) -> float:
     return total / count / 255**2
 
 
-def events(
-    model: Any, videos: Frames, *, given: int, ahead: int, thresholds: tuple[float, ...]
-) -> Int[Array, "b ahead thresholds 2"]:
-    """Counts the pixels of each predicted frame that are from a threshold on both predicted and true, and either."""
-    said, there = forecast(model, videos, given=given, ahead=ahead), as_float(videos[:, given:])
-    found = []
-    for threshold in thresholds:
-        one, other = said >= threshold, there >= threshold
-        found.append(jnp.stack([mask.sum(axis=(2, 3, 4)) for mask in (one & other, one | other)], axis=-1))
-    return jnp.stack(found, axis=2)
-
-
-def film_baselines(frames: Frames, *, given: int, ahead: int) -> dict[str, Float[np.ndarray, "b ahead h w c"]]:
-    """Returns what predictors that learn nothing make of pieces: the last frame held, moved on, or black."""
-    known = np.asarray(as_float(np.asarray(frames)[:, :given]))
-    found = {"last frame held": np.repeat(known[:, -1:], ahead, axis=1)}
+def film_baselines(
+    video: UInt8[np.ndarray, "t h w c"], *, given: int, ahead: int
+) -> dict[str, Float[np.ndarray, "1 ahead h w c"]]:
+    """Returns what predictors that learn nothing make of a piece: the last frame held, moved along the flow, black."""
+    known = np.asarray(as_float(video[:given]))
+    held = np.repeat(known[-1:], ahead, axis=0)
+    found = {HELD: held}
     if given > 1:
-        found["along the optical flow"] = np.stack([extrapolated(video, ahead) for video in known])
-    return {**found, "black": np.zeros_like(found["last frame held"])}
+        found["along the optical flow"] = extrapolated(known, ahead)
+    return {name: frames[None] for name, frames in {**found, "black": np.zeros_like(held)}.items()}

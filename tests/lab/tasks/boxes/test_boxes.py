@@ -21,15 +21,17 @@ from rowrnn.lab.experiment.study import run_study
 from rowrnn.lab.own import boxes as own
 from rowrnn.lab.predict.command import Wish, tell
 from rowrnn.lab.tasks.boxes.augmentation import BoxAugmentation
-from rowrnn.lab.tasks.boxes.examples import Scenes, digit_scenes
-from rowrnn.lab.tasks.boxes.files import boxes_of, moved_boxes
+from rowrnn.lab.tasks.boxes.digit_scenes import digit_scenes
+from rowrnn.lab.tasks.boxes.examples import Scenes
+from rowrnn.lab.tasks.boxes.files import boxes_before, boxes_of, boxes_within
 from rowrnn.lab.tasks.boxes.measures import average_precision, best_threshold, counts, true_counts
-from rowrnn.lab.tasks.boxes.targets import next_places, orders, place_weights
+from rowrnn.lab.tasks.boxes.targets import next_places, ordered, place_weights
 from rowrnn.lab.tasks.boxes.task import box_loss, dense_loss, picture_precision, rightness, sequential_loss
-from rowrnn.models.detector import Boxes, Spoken
+from rowrnn.models.boxes import Boxes
+from rowrnn.models.sequential_detector import Spoken
 from rowrnn.saving import Preprocessing
 
-STILL = BoxAugmentation(mirror=False, zoom=0.0, shift=0.0, light=0.0, contrast=0.0, tint=0.0)
+STILL = BoxAugmentation(mirror=False, upside_down=False, zoom=0.0, shift=0.0, light=0.0, contrast=0.0, tint=0.0)
 NAMES = ("square", "bar")
 
 
@@ -89,10 +91,10 @@ def test_boxes_move_with_their_picture(fit, invert):
     rows, columns = (np.flatnonzero((seen > 127).any(axis=axis) != invert) for axis in (1, 0))
     if not invert:
         box = np.array([[30, 20, 70, 44]], np.float32)
-        (left, top, right, bottom), *_ = moved_boxes(preprocessing, box, (60, 100))
+        ((left, top, right, bottom),) = boxes_within(preprocessing, box, (60, 100))
         np.testing.assert_allclose([left, right], [columns[0], columns[-1] + 1], atol=0.6)
         np.testing.assert_allclose([top, bottom], [rows[0], rows[-1] + 1], atol=0.6)
-        back = moved_boxes(preprocessing, moved_boxes(preprocessing, box, (60, 100)), (60, 100), back=True)
+        back = boxes_before(preprocessing, boxes_within(preprocessing, box, (60, 100)), (60, 100))
         if fit != "crop":
             np.testing.assert_allclose(back, box, atol=1e-3)
 
@@ -179,8 +181,8 @@ def test_boxes_follow_the_changes_of_their_picture():
         box[0] = left, top, left + 24, top + 18
         image[top : top + 18, left : left + 24] = 1
     scenes = Scenes(images, boxes, np.ones((40, 2), np.int32), np.ones(40, np.int32))
-    how = BoxAugmentation(light=0.0, contrast=0.0, tint=0.0)
-    found = jax.jit(how.__call__)(scenes, jax.random.key(0), jnp.zeros(1))
+    how = BoxAugmentation(upside_down=True, light=0.0, contrast=0.0, tint=0.0)
+    found = jax.jit(how.__call__)(scenes, jax.random.key(0), jnp.zeros(1), jnp.ones(1))
     present = np.asarray(found.counts) == 1
     assert 0.6 < present.mean() <= 1
     for image, box in zip(np.asarray(found.images)[present], np.asarray(found.boxes)[present, 0], strict=True):
@@ -194,7 +196,7 @@ def test_without_changes_nothing_changes():
     images = rng.normal(size=(3, 32, 48, 3)).astype(np.float32)
     boxes = np.tile(np.array([4, 4, 20, 30], np.float32), (3, 2, 1))
     scenes = Scenes(images, boxes, np.ones((3, 2), np.int32), np.array([0, 1, 2], np.int32))
-    found = STILL(scenes, jax.random.key(0), jnp.ones(3))
+    found = STILL(scenes, jax.random.key(0), jnp.ones(3), jnp.ones(3))
     np.testing.assert_allclose(found.images, images, atol=1e-5)
     np.testing.assert_array_equal(found.boxes, boxes)
     np.testing.assert_array_equal(found.counts, scenes.counts)
@@ -208,7 +210,7 @@ def test_changes_out_of_range(given):
 
 def test_places_that_suit_a_box_by_loops():
     boxes = np.array([[[3, 5, 50, 30], [0, 0, 6, 4]]], np.float32)
-    found = np.asarray(place_weights(jnp.asarray(boxes), 24, 6))[0]
+    found = np.asarray(place_weights(jnp.asarray(boxes), (4, 6)))[0]
     for box, weights in zip(boxes[0].astype(np.float64), found, strict=True):
         expected = []
         for place in range(24):
@@ -223,12 +225,12 @@ def test_what_is_asked_for_at_each_step_by_loops():
     rng = np.random.default_rng(0)
     weights, present = rng.uniform(size=(2, 3, 5)), np.array([[True, True, False], [False] * 3])
     shares = weights / weights.sum(axis=-1, keepdims=True)
-    for order in ("any", "rows"):
-        found = np.asarray(next_places(order, jnp.asarray(weights, jnp.float32), jnp.asarray(present)))
+    for in_turn in (False, True):
+        found = next_places(jnp.asarray(weights, jnp.float32), jnp.asarray(present), in_turn=in_turn)
         expected = np.zeros((2, 4, 6))
         for image, count in enumerate((2, 0)):
             for step in range(count):
-                left = range(step, count) if order == "any" else [step]
+                left = [step] if in_turn else range(step, count)
                 expected[image, step, :5] = np.mean([shares[image, number] for number in left], axis=0)
             expected[image, count, 5] = 1
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
@@ -238,9 +240,9 @@ def test_orders():
     boxes = jnp.array([[[40.0, 9, 50, 13], [0, 1, 90, 3], [2, 10, 6, 14], [0, 0, 1, 1]]])
     present = jnp.array([[True, True, True, False]])
     key = jax.random.key(0)
-    assert np.asarray(orders(key, "rows", boxes, present)).tolist() == [[1, 2, 0, 3]]
-    assert np.asarray(orders(key, "large", boxes, present)).tolist() == [[1, 0, 2, 3]]
-    drawn = {tuple(np.asarray(orders(jax.random.key(n), "any", boxes, present))[0].tolist()) for n in range(60)}
+    assert np.asarray(ordered(key, "rows", boxes, present)).tolist() == [[1, 2, 0, 3]]
+    assert np.asarray(ordered(key, "large", boxes, present)).tolist() == [[1, 0, 2, 3]]
+    drawn = {tuple(np.asarray(ordered(jax.random.key(n), "any", boxes, present))[0].tolist()) for n in range(60)}
     assert len(drawn) == 6
     assert all(one[3] == 3 for one in drawn)
 
@@ -282,7 +284,7 @@ def test_loss_of_a_decoder_by_loops():
 
     found, metrics = sequential_loss(Model(), scene(), jax.random.key(0), change=unchanged, order="rows")
     targets = np.asarray(
-        next_places("rows", place_weights(jnp.asarray(scene().boxes), 24, 6), jnp.array([[True, True, False]]))
+        next_places(place_weights(jnp.asarray(scene().boxes), (4, 6)), jnp.array([[True, True, False]]), in_turn=True)
     )
     logs = places - np.log(np.exp(places).sum(axis=-1, keepdims=True))
     where = -sum((targets[0, step] * logs[0, step]).sum() for step in range(3)) / 3
@@ -303,7 +305,7 @@ def test_loss_of_a_dense_detector_by_loops():
             return jnp.asarray(logits, jnp.float32), jnp.asarray(boxes, jnp.float32)
 
     found, metrics = dense_loss(Model(), scene(), jax.random.key(0), change=unchanged)
-    weights = np.asarray(place_weights(jnp.asarray(scene().boxes), 24, 6), np.float64)[0]
+    weights = np.asarray(place_weights(jnp.asarray(scene().boxes), (4, 6)), np.float64)[0]
     total = 0.0
     for place in range(24):
         for kind in range(2):

@@ -20,8 +20,8 @@ from rowrnn.lab.predict.command import Wish, tell
 from rowrnn.lab.tasks.frames.examples import cropped, pieces_of
 from rowrnn.lab.tasks.frames.files import films_of
 from rowrnn.lab.tasks.frames.flow import extrapolated
-from rowrnn.lab.tasks.frames.measures import critical_success
-from rowrnn.lab.tasks.frames.task import events, film_loss, held_error
+from rowrnn.lab.tasks.frames.measures import critical_success, events
+from rowrnn.lab.tasks.frames.task import film_events, film_loss, held_error
 from rowrnn.saving import Preprocessing
 
 
@@ -40,7 +40,7 @@ def films(path, count=8, frames=10):
 
 
 def of(path, budget=1 << 30, **how):
-    return films_of(str(path), Shaping(), budget, **{"length": 6, "multiple": 8, **how})
+    return films_of(str(path), Shaping(**how), budget, length=6, multiple=8)
 
 
 def test_films_of_an_array_are_divided_in_their_order(tmp_path):
@@ -84,6 +84,12 @@ def test_levels_become_black_and_white(tmp_path):
     np.testing.assert_array_equal(found.to_bytes(image), found.to_bytes(jnp.asarray(image)))
     with pytest.raises(InputError, match=r"two values from 0 to 255, the first lower, not \(9, 9\)"):
         Preprocessing((16, 16), levels=(9, 9))
+    with pytest.raises(InputError, match="--levels are 9 9; expected two values"):
+        Shaping(levels=(9, 9))
+    # What lies around a picture is black where its border is.
+    edged = Shaping((16, 32), levels=(40, 140)).decide([np.full((20, 20, 1), 40, np.uint8)])
+    assert edged.background == 0
+    assert not edged.to_bytes(np.full((1, 20, 20, 1), 40, np.uint8)).any()
 
 
 @pytest.mark.parametrize(
@@ -141,13 +147,16 @@ def test_critical_success_by_hand():
     true = np.array([[0.9, 0.6, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1]]).reshape(1, 2, 2, 2, 1)
     said = np.array([[0.7, 0.2, 0.6, 0.1], [0.1, 0.1, 0.1, 0.1]]).reshape(1, 2, 2, 2, 1)
     # One hit, one miss, one false alarm; then nothing at all.
-    np.testing.assert_allclose(critical_success(said, true, 0.5), [1 / 3, np.nan])
-    videos = np.concatenate([np.zeros((1, 1, 2, 2, 1)), true], axis=1)
-    as_bytes = np.round(255 * videos).astype(np.uint8)
-    counted = np.asarray(
-        events(lambda given, ahead: jnp.asarray(said, jnp.float32), as_bytes, given=1, ahead=2, thresholds=(0.5, 0.65))
-    )
-    assert counted[0].tolist() == [[[1, 3], [1, 1]], [[0, 0], [0, 0]]]
+    counted = np.asarray(events(said, true, (0.5, 0.65, 0.95)))
+    assert counted[0].tolist() == [[[1, 3], [1, 1], [0, 0]], [[0, 0], [0, 0], [0, 0]]]
+    np.testing.assert_allclose(critical_success(counted), [1 / 3, 1, np.nan])
+    # Of two videos, hits and others are added up before the ratio.
+    both = np.concatenate([counted, np.array([[[[3, 3]] * 3, [[1, 4]] * 3]])])
+    np.testing.assert_allclose(critical_success(both)[0], (4 / 6 + 1 / 4) / 2)
+    videos = np.round(255 * np.concatenate([np.zeros((1, 1, 2, 2, 1)), true], axis=1)).astype(np.uint8)
+    how = {"given": 1, "ahead": 2, "thresholds": (0.5, 0.65)}
+    found = film_events(lambda given, ahead: jnp.asarray(said, jnp.float32), jnp.asarray(videos), **how)
+    np.testing.assert_array_equal(found, counted[:, :, :2])
 
 
 def test_what_moved_goes_on_moving():
@@ -159,7 +168,6 @@ def test_what_moved_goes_on_moving():
     found = extrapolated(frames[:4], 4)
     held = np.abs(frames[3] - frames[4:])[:, 10:-10, 10:-10].mean()
     assert np.abs(found - frames[4:])[:, 10:-10, 10:-10].mean() < 0.15 * held
-    np.testing.assert_array_equal(extrapolated(frames[:1], 2), np.stack([frames[0]] * 2))
 
 
 def test_errors_by_hand():
@@ -183,6 +191,7 @@ def test_intervals_over_films():
     np.testing.assert_allclose(found, 0.5)
     low, high = bootstrapped(np.array([[0.5], [3.0]]), np.array([[1.0], [3.0]]))[0]
     assert (low, high) == (0.0, 0.5)
+    assert bootstrapped(held[:1], held[:1]) is None
 
 
 @pytest.mark.slow
