@@ -9,8 +9,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from rowrnn.models.boxes import PLACE, Grid, middle_and_size, middles
 
 SHARE = 0.09
-"""Standard deviation of the places that say an object, as a fraction of its size (as in Liu et al. 2020, "Training-time-
-friendly network for real-time object detection")."""
+"""Standard deviation of the places that say an object, as a fraction of its size, as in the network of Liu et
+al. (2020) for real-time detection."""
 NARROWEST = 0.4 * PLACE  # pixels, of that deviation: a middle between two places is said by both
 
 
