@@ -1,0 +1,13 @@
+"""Models that write images pixel by pixel, and the certificate that none of them peeks at what it is to predict.
+
+The probability of an image is the product of those of its values, each given the values before it. `PixelRNN` has Row
+LSTM or Diagonal BiLSTM layers, `GatedPixelCNN` convolutions, and `PixelScan` any layer over sequences, in any order of
+pixels.
+"""
+
+from rowrnn.generation.causality import Certificate, causality
+from rowrnn.generation.pixel_model import PixelModel
+from rowrnn.generation.pixel_rnn import GatedPixelCNN, PixelRNN
+from rowrnn.generation.pixel_scan import PixelScan
+
+__all__ = ["Certificate", "GatedPixelCNN", "PixelModel", "PixelRNN", "PixelScan", "causality"]

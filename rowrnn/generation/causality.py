@@ -1,0 +1,118 @@
+"""The certificate that a model of images does not peek: which values each prediction sees, compared with its order."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
+
+from rowrnn.generation.pixel_model import PixelModel
+
+Place = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was found about a model and a size of images.
+
+    Args:
+        shape: height, width and colours of the images.
+        seeds: how many draws of weights and images were looked at.
+        peeks: a prediction and a value that it sees and may not: row, column and colour of each; None where there are
+            none.
+        sees: which values each prediction sees, `[h, w, c, h, w, c]`, in any of the draws.
+        blind: number of pairs of a prediction and an earlier value that it never sees.
+    """
+
+    shape: Place
+    seeds: int
+    peeks: tuple[Place, Place] | None
+    sees: Bool[np.ndarray, "h w c h w c"]
+    blind: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether no prediction sees a value that comes later, or its own."""
+        return self.peeks is None
+
+    def in_words(self) -> str:
+        """Returns a sentence for people."""
+        size = f"{self.shape[0]}x{self.shape[1]}x{self.shape[2]}"
+        if self.peeks is None:
+            return (
+                f"No prediction sees a value that it may not, on images of {size}, with {self.seeds} draws of weights."
+            )
+        (row, column, colour), (other, beside, of) = self.peeks
+        return (
+            f"The prediction of row {row}, column {column}, colour {colour} sees the value of row {other}, column "
+            f"{beside}, colour {of}, which it may not, on images of {size}."
+        )
+
+
+def causality(model: PixelModel, shape: Place, *, seeds: int = 3) -> Certificate:
+    """Computes which values each prediction of a model depends on, and compares them with its order.
+
+    The derivatives of all predictions by all values are computed in float64, with all weights and values drawn at
+    random: what a mask hides is exactly zero, and what is seen is not, but for a set of draws of measure zero. Several
+    draws are looked at, since a unit of a ReLU may be off in one.
+
+    Args:
+        model: the model; its own weights play no part.
+        shape: height, width and colours of the images.
+        seeds: number of draws.
+
+    Raises:
+        ValueError: if the shape has other colours than the model, or there are no draws.
+    """
+    if shape[2] != model.colours or seeds < 1 or min(shape) < 1:
+        raise ValueError(
+            f"Expected images of {model.colours} colours and at least one draw, not {list(shape)} and {seeds}."
+        )
+    height, width, colours = shape
+    count = height * width * colours
+    sees = np.zeros((count, count), bool)
+    # Layers of Flax mix float32 and float64, which strict promotion forbids.
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        seen = jax.jit(lambda model, x: _seen(model, x))  # A new one, whatever was compiled of such a model before.
+        for seed in range(seeds):
+            rng = np.random.default_rng(seed)
+            leaves, structure = jax.tree.flatten(model)
+            drawn = [
+                jnp.asarray(
+                    rng.normal(0, 1 / max(1, leaf.size / leaf.shape[-1]) ** 0.5 if leaf.ndim > 1 else 0.3, leaf.shape)
+                )
+                for leaf in leaves
+            ]
+            x = jnp.asarray(rng.normal(size=(1, *shape)))
+            sees |= np.asarray(seen(jax.tree.unflatten(structure, drawn), x))
+    rank = model.rank(height, width).ravel()
+    allowed = rank[None] < rank[:, None]
+    wrong = np.argwhere(sees & ~allowed)
+    pair = (
+        tuple(tuple(int(axis) for axis in np.unravel_index(place, shape)) for place in wrong[0]) if len(wrong) else None
+    )
+    blind = int((allowed & ~sees).sum())
+    return Certificate(shape, seeds, pair, sees.reshape(*shape, *shape), blind)
+
+
+def _seen(model: Any, x: Array) -> Bool[Array, "n n"]:
+    """Returns which values each prediction has a derivative by."""
+
+    def of(values: Array) -> Array:
+        found = model.predictions(values.reshape(x.shape))
+        return found.reshape(x.size, -1)
+
+    # Row by row of predictions, so that memory is that of one backward pass at a time.
+    flat = x.reshape(-1)
+    found, backward = jax.vjp(of, flat)
+    each = jnp.eye(found.shape[0], dtype=found.dtype)
+
+    def by_value(chosen: Array) -> Bool[Array, "n"]:
+        of_outputs = jax.vmap(lambda output: backward(chosen[:, None] * output[None])[0])(
+            jnp.eye(found.shape[1], dtype=found.dtype)
+        )
+        return (of_outputs != 0).any(axis=0)
+
+    return jax.lax.map(by_value, each)

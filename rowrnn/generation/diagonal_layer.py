@@ -1,0 +1,106 @@
+"""Diagonal BiLSTM: LSTMs that read an image diagonal by diagonal, from both upper corners."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float
+
+from rowrnn.cells import ConvLSTM
+from rowrnn.cells.cell import expand_leading
+from rowrnn.cells.convolution import convolve
+from rowrnn.generation.masked_convolution import Found, Maps
+from rowrnn.generation.row_layer import masked_projection
+from rowrnn.recurrence.scan import scan
+
+OUTSIDE = -1e9
+"""Added to the gates of places outside of the image, where input, forget and output gate are then exactly zero."""
+
+
+class DiagonalCell(ConvLSTM):
+    """Cell of a Diagonal BiLSTM (van den Oord et al. 2016, section 3.2), of diagonals, maps `[b, h, 1, features + 1]`.
+
+    A place of a diagonal is a pixel of one row; its state follows from those of the pixel beside it, in the same row of
+    the diagonal before, and of the pixel above that one's right neighbour, one row up there: which are the pixel to the
+    left and the pixel above. The last feature is 1 inside of the image, and 0 outside, where states are zero.
+
+    Args:
+        features: number of input features of a pixel, without that last one.
+        hidden: number of features of the state.
+        colours: number of colours of a pixel.
+        rngs: random streams; the initial parameters use "params".
+    """
+
+    def __init__(self, features: int, hidden: int, *, colours: int = 1, rngs: nnx.Rngs) -> None:
+        self.colours = colours
+        super().__init__(features, hidden, (1, 1), rngs=rngs)
+        self.features = features + 1
+
+    def project(self, x: Float[Array, "*b h w c"]) -> Float[Array, "*b h w gates"]:
+        outside = (1 - x[..., -1:]) * OUTSIDE
+        gates = jnp.ones((len(self.gate_names), self.hidden), x.dtype).at[self.gate_names.index("cell")].set(0)
+        projected = masked_projection(self, x[..., :-1])
+        return projected + outside * expand_leading(gates.reshape(-1), projected)
+
+    def recur(self, hidden: Float[Array, "*b h w k"], dropout_mask: None = None) -> Float[Array, "*b h w gates"]:
+        del dropout_mask
+        maps = hidden.reshape(-1, *hidden.shape[-3:])
+        product = convolve(maps, self.recurrent_kernel[...], (1, 1), ((1, 0), (0, 0)))
+        return product.reshape(*hidden.shape[:-1], product.shape[-1])
+
+    def _recurrent_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "kh kw c gates"]:
+        shape = (2, 1, self.hidden, len(self.gate_names) * self.hidden)
+        return nnx.initializers.lecun_normal()(rngs.params(), shape, dtype)
+
+
+class DiagonalLSTMLayer(nnx.Module):
+    """Layer of a Diagonal BiLSTM `[b, h, w, features] → [b, h, w, hidden]`.
+
+    An LSTM reads the diagonals from the upper left corner; another one those from the upper right corner, and its
+    outputs are moved one row down before they are added, since otherwise a pixel would see those to its right. So the
+    output at a pixel depends on all pixels above it, and on those of its row up to itself.
+
+    Args:
+        features: number of input features of a pixel.
+        hidden: number of output features.
+        colours: number of colours of a pixel.
+        rngs: random streams; the initial parameters use "params".
+    """
+
+    def __init__(self, features: int, hidden: int, *, colours: int = 1, rngs: nnx.Rngs) -> None:
+        self.left = DiagonalCell(features, hidden, colours=colours, rngs=rngs)
+        self.right = DiagonalCell(features, hidden, colours=colours, rngs=rngs)
+
+    @property
+    def outputs(self) -> int:
+        """Number of output features."""
+        return self.left.hidden
+
+    def __call__(self, x: Maps) -> Found:
+        """Computes the outputs of all pixels in h + w - 1 steps."""
+        from_left = _along_diagonals(self.left, x)
+        from_right = _along_diagonals(self.right, x[:, :, ::-1])[:, :, ::-1]
+        return from_left + jnp.pad(from_right, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1]
+
+
+def _along_diagonals(cell: DiagonalCell, x: Maps) -> Found:
+    inside = jnp.ones_like(x[..., :1])
+    diagonals = jnp.swapaxes(skewed(jnp.concatenate([x, inside], axis=-1)), 1, 2)
+    outputs, _ = scan(cell, diagonals[:, :, :, None])
+    return straight(jnp.swapaxes(outputs[:, :, :, 0], 1, 2))
+
+
+def skewed(x: Maps) -> Float[Array, "b h t k"]:
+    """Moves row i of maps to the right by i pixels, `[b, h, w, k] → [b, h, w + h - 1, k]`, zeros elsewhere.
+
+    A column of the result is a diagonal of the image. Rows are made h pixels longer and are then read in lengths of one
+    pixel less.
+    """
+    b, h, w, k = x.shape
+    padded = jnp.pad(x, ((0, 0), (0, 0), (0, h), (0, 0))).reshape(b, h * (w + h), k)
+    return padded[:, : h * (w + h - 1)].reshape(b, h, w + h - 1, k)
+
+
+def straight(x: Float[Array, "b h t k"]) -> Maps:
+    """Undoes `skewed`: row i of maps `[b, h, w + h - 1, k]` begins i pixels from the left."""
+    b, h, t, k = x.shape
+    flat = jnp.pad(x.reshape(b, h * t, k), ((0, 0), (0, h), (0, 0)))
+    return flat.reshape(b, h, t + 1, k)[:, :, : t + 1 - h]

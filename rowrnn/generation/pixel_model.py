@@ -1,0 +1,98 @@
+"""Models of images pixel by pixel: what they have in common, and the likelihood of an image."""
+
+from abc import abstractmethod
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, ArrayLike, Float, Int
+
+Values = Int[Array, "b h w c"]
+Predictions = Float[Array, "b h w c outputs"]
+
+BINARY = 2
+
+
+class PixelModel(nnx.Module):
+    """Model of images pixel by pixel: each value is predicted from those before it.
+
+    The probability of an image is the product of the probabilities of its values, in an order: rows from the top, in a
+    row from the left, in a pixel colour by colour, unless a subclass says another one.
+
+    Args:
+        colours: number of values of a pixel, 1 or 3.
+        levels: number of different values, from 0; 2 for binary images.
+
+    Raises:
+        ValueError: if there are no colours, or fewer than two levels.
+    """
+
+    def __init__(self, colours: int, levels: int) -> None:
+        if colours < 1 or levels < BINARY:
+            raise ValueError(f"A pixel has at least one colour and two levels, not {colours} and {levels}.")
+        self.colours, self.levels = colours, levels
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that predict a value: the logit of a 1, or the logits of all levels."""
+        return 1 if self.levels == BINARY else self.levels
+
+    @abstractmethod
+    def predictions(self, x: Float[Array, "b h w c"]) -> Predictions:
+        """Computes the logits of every value from those before it; values are in [-1, 1]."""
+
+    def rank(self, height: int, width: int) -> Int[np.ndarray, "h w c"]:
+        """Returns the place of each value in the order in which they are predicted."""
+        return np.arange(height * width * self.colours).reshape(height, width, self.colours)
+
+    def __call__(self, images: ArrayLike) -> Float[Array, "b"]:
+        """Returns the log-likelihood of images `[b, h, w, c]` of levels, in nats.
+
+        Raises:
+            ValueError: if images have other colours, no pixel, or are not integers; or values known outside `jax.jit`
+                are no levels.
+        """
+        return self.log_likelihoods(images).sum(axis=(1, 2, 3))
+
+    def log_likelihoods(self, images: ArrayLike) -> Float[Array, "b h w c"]:
+        """Returns the log-probability of every value given those before it, in nats.
+
+        Raises:
+            ValueError: as a call.
+        """
+        values = self.checked(images)
+        return log_probabilities(self.predictions(self.scaled(values)), values)
+
+    def scaled(self, images: Values) -> Float[Array, "b h w c"]:
+        """Returns levels as numbers from -1 to 1, in the dtype of the parameters."""
+        return 2 * images.astype(jnp.result_type(*jax.tree.leaves(self))) / (self.levels - 1) - 1
+
+    def checked(self, images: ArrayLike) -> Values:
+        """Checks images.
+
+        Raises:
+            ValueError: as a call.
+        """
+        images = jnp.asarray(images)
+        whole = images.ndim == 4 and images.shape[3] == self.colours and 0 not in images.shape[1:3]
+        if not whole or not jnp.issubdtype(images.dtype, jnp.integer):
+            raise ValueError(
+                f"This model takes images [b, h, w, {self.colours}] of whole numbers from 0 to {self.levels - 1}, not "
+                f"{images.dtype} of shape {list(images.shape)}."
+            )
+        known = not isinstance(images, jax.core.Tracer) and images.size > 0
+        if known and not 0 <= int(images.min()) <= int(images.max()) < self.levels:
+            raise ValueError(
+                f"Values are whole numbers from 0 to {self.levels - 1}; these run from {images.min()} to "
+                f"{images.max()}. Draw binary images from grey ones at random, or make a model of 256 levels."
+            )
+        return images.astype(jnp.int32)
+
+
+def log_probabilities(predictions: Predictions, images: Values) -> Float[Array, "b h w c"]:
+    """Returns the log-probability of each value by its predictions: the logit of a 1, or those of all levels."""
+    if predictions.shape[-1] == 1:
+        sign = (2 * images - 1).astype(predictions.dtype)
+        return jax.nn.log_sigmoid(sign * predictions[..., 0])
+    return jnp.take_along_axis(jax.nn.log_softmax(predictions), images[..., None], axis=-1)[..., 0]

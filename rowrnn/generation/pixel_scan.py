@@ -1,0 +1,80 @@
+"""Recurrent model of images as one sequence of values, in any order of pixels."""
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from rowrnn.cells import Cell
+from rowrnn.generation.pixel_model import PixelModel, Predictions
+from rowrnn.image.image_scan import order_function
+from rowrnn.image.orders import Order
+from rowrnn.sequence import Recurrent
+
+
+class PixelScan(PixelModel):
+    """Model of images whose values are read one by one by a layer over sequences, each predicted from those before it.
+
+    Args:
+        layer: a layer over vectors that sees no later step: `Recurrent`, a `Stack` of such, or a causal `Transformer`;
+            its `features` are 1 more than the colours: the value before, and which colour comes next.
+        order: a name in `rowrnn.image.orders.ORDERS` or a function, of one pixel a step.
+        colours: number of values of a pixel.
+        levels: number of different values; 2 for binary images.
+        rngs: random streams; the initial parameters use "params".
+        options: options of the order.
+
+    Raises:
+        ValueError: if the layer sees later steps or reads other features, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        layer: Any,
+        order: str | Callable[..., Order] = "pixels",
+        *,
+        colours: int = 1,
+        levels: int = 2,
+        rngs: nnx.Rngs,
+        **options: Hashable,
+    ) -> None:
+        super().__init__(colours, levels)
+        if isinstance(layer, Cell):
+            layer = Recurrent(layer)
+        fits = getattr(layer, "num_feature_axes", None) == 1 and layer.causal and layer.features == 1 + colours
+        if not fits:
+            raise ValueError(
+                f"A PixelScan has a layer over vectors of {1 + colours} features that sees no later step: the value "
+                f"before, and which of {colours} colours comes next."
+            )
+        self.order, self.options = order_function(order), tuple(options.items())
+        self.layer = layer
+        self.norm = nnx.LayerNorm(layer.outputs, rngs=rngs)
+        self.head = nnx.Linear(layer.outputs, self.outputs, rngs=rngs)
+
+    def rank(self, height: int, width: int) -> Int[np.ndarray, "h w c"]:
+        step = self._order(height, width).when()
+        return step[..., None] * self.colours + np.arange(self.colours)
+
+    def predictions(self, x: Float[Array, "b h w c"]) -> Predictions:
+        b, h, w, c = x.shape
+        order = self._order(h, w)
+        values = order.sequences(x).reshape(b, h * w * c)
+        before = jnp.pad(values, ((0, 0), (1, 0)))[:, :-1, None]
+        coming = jnp.tile(jnp.eye(c, dtype=x.dtype), (h * w, 1))
+        read = jnp.concatenate([before, jnp.broadcast_to(coming[None], (b, *coming.shape))], axis=-1)
+        outputs, _ = self.layer(read)
+        found = self.head(self.norm(outputs)).reshape(b, h * w, c * self.outputs)
+        return order.images(found).reshape(b, h, w, c, self.outputs)
+
+    def _order(self, height: int, width: int) -> Order:
+        order = self.order(height, width, **dict(self.options))
+        sequences, _, pixels = order.pixels.shape
+        if sequences > 1 or pixels > 1:
+            raise ValueError(
+                "A PixelScan reads one pixel at each step of one sequence: take such an order, as 'pixels'."
+            )
+        return order
