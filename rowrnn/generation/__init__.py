@@ -9,5 +9,6 @@ from rowrnn.generation.causality import Certificate, causality
 from rowrnn.generation.pixel_model import PixelModel
 from rowrnn.generation.pixel_rnn import GatedPixelCNN, PixelRNN
 from rowrnn.generation.pixel_scan import PixelScan
+from rowrnn.generation.sampling import sample
 
-__all__ = ["Certificate", "GatedPixelCNN", "PixelModel", "PixelRNN", "PixelScan", "causality"]
+__all__ = ["Certificate", "GatedPixelCNN", "PixelModel", "PixelRNN", "PixelScan", "causality", "sample"]

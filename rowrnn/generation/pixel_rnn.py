@@ -46,8 +46,8 @@ class Head(nnx.Module):
 class PixelRNN(PixelModel):
     """PixelRNN (van den Oord, Kalchbrenner and Kavukcuoglu 2016): residual blocks of recurrent layers over pixels.
 
-    A masked convolution of 7x7 pixels, blocks, and a head that sees the outputs of all blocks (skip connections). What a
-    value sees of those before it, `causality` computes: with Row LSTMs a triangle above it; with Diagonal BiLSTMs all
+    A masked convolution of 7x7 pixels, blocks, and a head that sees the outputs of all blocks (skip connections). What
+    a value sees of those before it, `causality` computes: with Row LSTMs a triangle above it; with Diagonal BiLSTMs all
     but the last value of the row above, from more than three columns away.
 
     Args:

@@ -216,11 +216,12 @@ class Broken:
 
     @staticmethod
     def colours_mixed(monkeypatch):
-        """Within a pixel every colour sees all of them."""
-        monkeypatch.setattr(
-            "rowrnn.generation.masked_convolution.own_mask",
-            lambda i, o, kind, colours: own_mask(i, o, kind, colours) | (kind == "B"),
-        )
+        """Within a pixel the features of every colour see those of all."""
+
+        def mixed(inputs, outputs, kind, colours):
+            return own_mask(inputs, outputs, kind, colours) | (kind == "B")
+
+        monkeypatch.setattr("rowrnn.generation.masked_convolution.own_mask", mixed)
         return PixelRNN("row", 3, blocks=1, colours=3, rngs=nnx.Rngs(0)), ""
 
 

@@ -1,0 +1,138 @@
+"""Sampling from a PixelRNN of Row LSTMs: row by row, with what was computed of the row above and of this one kept."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, ArrayLike, Float
+
+from rowrnn.cells import LSTMState
+from rowrnn.generation.masked_convolution import MaskedConv, kernel_mask
+from rowrnn.generation.pixel_model import Values
+from rowrnn.generation.pixel_rnn import PixelRNN
+from rowrnn.generation.row_layer import RowCell, RowLSTMLayer
+from rowrnn.generation.value_draw import drawn
+from rowrnn.recurrence.scan import scan
+
+
+def reads_rows(model: PixelRNN) -> bool:
+    """Returns whether all layers of a model are Row LSTMs."""
+    return all(isinstance(block.layer, RowLSTMLayer) for block in model.blocks)
+
+
+@partial(jax.jit, static_argnames="rows")
+def sampled_by_rows(
+    model: PixelRNN, key: Array, images: Values, rows: int, temperature: Float[ArrayLike, ""]
+) -> Values:
+    """Draws the values of images after the first rows, which are given.
+
+    Args:
+        model: the model, of Row LSTMs.
+        key: random key.
+        images: images, of which the first rows are read.
+        rows: number of these rows.
+        temperature: of the draws.
+    """
+    b, height, width, colours = images.shape
+    # States after the rows that are given.
+    x = model.scaled(images[:, :rows]) if rows else jnp.zeros((b, 0, width, colours), model.scaled(images).dtype)
+    states, features = [], model.first(x)
+    for block in model.blocks:
+        states.append(_state_after(block.layer, features))
+        features = block(features)[0] if rows else features[..., :0]
+
+    def row(carry: tuple[Values, list[LSTMState]], number: Array) -> tuple[tuple[Values, list[LSTMState]], None]:
+        images, states = carry
+        images, states = _row(model, key, images, states, number, temperature)
+        return (images, states), None
+
+    (images, _), _ = jax.lax.scan(row, (images, states), rows + jnp.arange(height - rows))
+    return images
+
+
+def _state_after(layer: RowLSTMLayer, x: Float[Array, "b h w k"]) -> LSTMState:
+    """Returns the state of a layer after the rows of a map, `[b, 1, w, hidden]`; its first one where there are none."""
+    first = layer.initial_state(x.shape[0], x.shape[2])
+    if not x.shape[1]:
+        return first
+    return scan(layer.cell, x[:, :, None], initial_state=first)[1]
+
+
+def _row(
+    model: PixelRNN, key: Array, images: Values, states: list[LSTMState], row: Array, temperature: Any
+) -> tuple[Values, list[LSTMState]]:
+    """Draws a row; returns the images, and the states of all layers after it."""
+    b, _, width, colours = images.shape
+    above = [block.layer.cell.recur(state.hidden)[:, 0] for block, state in zip(model.blocks, states, strict=True)]
+    cells = [state.cell[:, 0] for state in states]
+    # What each layer reads of this row, with zeros on either side.
+    layers = [block.layer.cell for block in model.blocks]
+    read = [jnp.zeros((b, width + cell.kernel[1] - 1, cell.features), cells[0].dtype) for cell in layers]
+    new = [(jnp.zeros_like(cell), jnp.zeros_like(cell)) for cell in cells]
+
+    def value(carry: Any, number: Array) -> tuple[Any, None]:
+        images, read, new = carry
+        column, colour = jnp.divmod(number, colours)
+        x = shown = _first(model.first, model.scaled(images), row, column)
+        read, new = list(read), list(new)
+        for place, block in enumerate(model.blocks):
+            cell = block.layer.cell
+            reach = cell.kernel[1] // 2
+            read[place] = jax.lax.dynamic_update_slice_in_dim(read[place], x[:, None], column + reach, axis=1)
+            window = jax.lax.dynamic_slice_in_dim(read[place], column, 2 * reach + 1, axis=1)
+            gates = _projected(cell, window) + jax.lax.dynamic_index_in_dim(above[place], column, 1, keepdims=False)
+            before = jax.lax.dynamic_index_in_dim(cells[place], column, 1, keepdims=False)
+            hidden, after = _lstm(gates, before)
+            new[place] = tuple(
+                jax.lax.dynamic_update_slice_in_dim(of_row, part[:, None], column, axis=1)
+                for of_row, part in zip(new[place], (hidden, after), strict=True)
+            )
+            x = x + _own(block.added, hidden)
+            shown = shown + _own(block.shown, hidden)
+        head = model.head
+        found = _own(head.last, nnx.relu(_own(head.between, nnx.relu(shown))))
+        predictions = jax.lax.dynamic_index_in_dim(found.reshape(b, colours, -1), colour, 1, keepdims=False)
+        rank = row * width * colours + number
+        drawn_value = drawn(predictions, jax.random.fold_in(key, rank), temperature)
+        return (images.at[:, row, column, colour].set(drawn_value), tuple(read), tuple(new)), None
+
+    (images, _, new), _ = jax.lax.scan(value, (images, tuple(read), tuple(new)), jnp.arange(width * colours))
+    return images, [LSTMState(hidden[:, None], cell[:, None]) for hidden, cell in new]
+
+
+def _first(convolution: MaskedConv, x: Float[Array, "b h w c"], row: Array, column: Array) -> Float[Array, "b k"]:
+    """Computes a masked convolution at one place."""
+    high, wide, inputs, outputs = convolution.kernel.shape
+    up, left = high // 2, wide // 2
+    padded = jnp.pad(x, ((0, 0), (up, up), (left, left), (0, 0)))
+    zero = jnp.zeros_like(row)
+    around = jax.lax.dynamic_slice(padded, (zero, row, column, zero), (x.shape[0], high, wide, inputs))
+    mask = kernel_mask((high, wide), inputs, outputs, convolution.kind, convolution.colours)
+    kernel = jnp.where(mask, convolution.kernel[...], 0.0).astype(x.dtype)
+    return jnp.einsum("bijc,ijck->bk", around, kernel) + convolution.bias[...][None]
+
+
+def _own(convolution: MaskedConv, x: Float[Array, "b k"]) -> Float[Array, "b found"]:
+    """Computes a masked convolution of 1x1 pixels at one place."""
+    _, _, inputs, outputs = convolution.kernel.shape
+    mask = kernel_mask((1, 1), inputs, outputs, convolution.kind, convolution.colours)[0, 0]
+    return x @ jnp.where(mask, convolution.kernel[0, 0], 0.0).astype(x.dtype) + convolution.bias[...][None]
+
+
+def _projected(cell: RowCell, window: Float[Array, "b span k"]) -> Float[Array, "b gates"]:
+    """Computes the input half of the gates at the middle of a window of a row."""
+    _, span, features, _ = cell.input_kernel.shape
+    mask = jnp.tile(
+        jnp.asarray(kernel_mask((1, span), features, cell.hidden, "B", cell.colours)[0]), len(cell.gate_names)
+    )
+    kernel = jnp.where(mask, cell.input_kernel[0], 0.0).astype(window.dtype)
+    return jnp.einsum("bsk,skg->bg", window, kernel) + cell.bias[...][None]
+
+
+def _lstm(gates: Float[Array, "b gates"], cell: Float[Array, "b k"]) -> tuple[Float[Array, "b k"], Float[Array, "b k"]]:
+    i, f, g, o = jnp.split(gates, 4, axis=1)
+    cell = nnx.sigmoid(f) * cell + nnx.sigmoid(i) * jnp.tanh(g)
+    return nnx.sigmoid(o) * jnp.tanh(cell), cell
