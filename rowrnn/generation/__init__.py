@@ -5,7 +5,7 @@ LSTM or Diagonal BiLSTM layers, `GatedPixelCNN` convolutions, and `PixelScan` an
 pixels.
 """
 
-from rowrnn.generation.causality import Certificate, causality
+from rowrnn.generation.certificate import Certificate, causality
 from rowrnn.generation.pixel_model import PixelModel
 from rowrnn.generation.pixel_rnn import GatedPixelCNN, PixelRNN
 from rowrnn.generation.pixel_scan import PixelScan

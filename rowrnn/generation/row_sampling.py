@@ -125,9 +125,7 @@ def _own(convolution: MaskedConv, x: Float[Array, "b k"]) -> Float[Array, "b fou
 def _projected(cell: RowCell, window: Float[Array, "b span k"]) -> Float[Array, "b gates"]:
     """Computes the input half of the gates at the middle of a window of a row."""
     _, span, features, _ = cell.input_kernel.shape
-    mask = jnp.tile(
-        jnp.asarray(kernel_mask((1, span), features, cell.hidden, "B", cell.colours)[0]), len(cell.gate_names)
-    )
+    mask = np.tile(kernel_mask((1, span), features, cell.hidden, "B", cell.colours)[0], len(cell.gate_names))
     kernel = jnp.where(mask, cell.input_kernel[0], 0.0).astype(window.dtype)
     return jnp.einsum("bsk,skg->bg", window, kernel) + cell.bias[...][None]
 

@@ -22,7 +22,7 @@ ORDER = [
     {"sequence", "program", "decoding"},
     {"image"},
     {"interop"},
-    {"models"},
+    {"models", "generation"},
     {"saving"},
     {"__init__"},
     {"lab.errors", "lab.leaf_names", "lab.budget", "lab.devices"},
