@@ -13,11 +13,11 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from rowrnn.cells import Cell
 from rowrnn.cells.convolution import Pair, conv
+from rowrnn.models.line_layer import Kind, layer_of
 from rowrnn.recurrence.arguments import check_rate
 from rowrnn.recurrence.masking import zero_where_invalid
-from rowrnn.sequence import Bidirectional, Recurrent, Stack, Transformer
+from rowrnn.sequence import Recurrent, Stack
 from rowrnn.sequence.noise import split_key
-from rowrnn.sequence.stack import stack
 from rowrnn.typing import Images, State
 
 STRIP = 4
@@ -88,7 +88,7 @@ class LineReader(nnx.Module):
         classes: int,
         hidden: int,
         *,
-        cell: type[Cell] | type[Transformer] | None,
+        cell: Kind,
         both_ways: bool = True,
         layers: int = 1,
         channels: Sequence[int] = (16, 32, 48, 48, 64),
@@ -125,7 +125,7 @@ class LineReader(nnx.Module):
         keep = [*[stride == (1, 1) for stride in self.strides], pool_rows]  # whether height and width stay
         self.adds = tuple(residual and k and i == o for k, (i, o) in zip(keep, [*stages, last], strict=True))
         self.norms = nnx.List([nnx.LayerNorm(outputs, epsilon=FAINT, rngs=rngs) for outputs in channels[1:]])
-        self.layer = _layer(channels[-1], hidden, cell, both_ways, layers, dropout, rngs)
+        self.layer = layer_of(channels[-1], hidden, cell, both_ways, layers, dropout, rngs)
         outputs = self.layer.out_features if isinstance(self.layer, nnx.Linear) else self.layer.outputs
         self.head = nnx.Linear(outputs, classes + 1, rngs=rngs)
         self.shortcut = nnx.Linear(channels[-1], classes + 1, rngs=rngs) if shortcut else None
@@ -290,20 +290,3 @@ def _within(widths: ArrayLike, images: Images) -> Int[Array, "b"]:
             f"to {known.max()}. Leave out empty lines, or widen the paper."
         )
     return jnp.asarray(widths).astype(jnp.int32)
-
-
-def _layer(
-    features: int,
-    hidden: int,
-    cell: type[Cell] | type[Transformer] | None,
-    both_ways: bool,
-    layers: int,
-    dropout: float,
-    rngs: nnx.Rngs,
-) -> nnx.Linear | Bidirectional | Recurrent | Stack | Transformer:
-    if cell is Transformer:
-        return Transformer(features, hidden, blocks=2 * layers, causal=not both_ways, dropout=dropout, rngs=rngs)
-    if cell is None:
-        return nnx.Linear(features, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
-    made = stack(cell, features, hidden, layers=layers, bidirectional=both_ways, dropout=dropout, rngs=rngs)
-    return made if layers > 1 else made.layers[0]
