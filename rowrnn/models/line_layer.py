@@ -19,7 +19,7 @@ def layer_of(
     dropout: float,
     rngs: nnx.Rngs,
 ) -> nnx.Linear | Bidirectional | Recurrent | Stack | Transformer:
-    """Returns the layer between the convolutions and the head of a line reader; its arguments are those of `LineReader`."""
+    """Returns the layer between convolutions and head of a line reader; its arguments are those of `LineReader`."""
     if cell is Transformer:
         return Transformer(features, hidden, blocks=2 * layers, causal=not both_ways, dropout=dropout, rngs=rngs)
     if cell is None:
