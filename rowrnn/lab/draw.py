@@ -20,6 +20,7 @@ from rowrnn.lab.tasks.classification import order_pictures as orders
 from rowrnn.lab.tasks.classification import row_pictures as rows
 from rowrnn.lab.tasks.clips import pictures as clips
 from rowrnn.lab.tasks.frames import pictures as frames
+from rowrnn.lab.tasks.generation import pictures as generation
 from rowrnn.lab.tasks.gestures import pictures as gestures
 from rowrnn.lab.tasks.lines import pictures as lines
 from rowrnn.lab.tasks.lines import text_pictures
@@ -47,6 +48,7 @@ PICTURES: dict[str, Pictures] = {
     "train_boxes": boxes.pictures,
     "frames": frames.pictures,
     "train_frames": frames.pictures,
+    "generation": generation.pictures,
     "masks": masks.pictures,
     "train_masks": masks.pictures,
     "series": series.pictures,
@@ -71,6 +73,7 @@ SENTENCES: dict[str, Mapping[str, str]] = {
     "train_boxes": boxes.SENTENCES,
     "frames": frames.SENTENCES,
     "train_frames": frames.SENTENCES,
+    "generation": generation.SENTENCES,
     "masks": masks.SENTENCES,
     "train_masks": masks.SENTENCES,
     "series": series.SENTENCES,

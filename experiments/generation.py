@@ -1,0 +1,194 @@
+"""Which network writes the most probable digits, and does none of them peek?
+
+A Row LSTM, a Diagonal BiLSTM, a gated PixelCNN, a GRU and a Transformer over single pixels predict every pixel of an
+image from those before it, at one number of parameters. Before a likelihood is computed, a certificate says that no
+prediction sees what comes later. The images are binary, each pixel drawn once with its grey value as the probability:
+such likelihoods compare with published ones in kind, not with those of other draws or of thresholded images.
+
+    python experiments/generation.py            one seed of each, an hour or two on 2 cores
+    python experiments/generation.py --full     three seeds: the committed results
+    python experiments/generation.py --quick    minutes: a small Row LSTM
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from rowrnn import GRU, Stack, Transformer, lab
+from rowrnn.errors import InputError
+from rowrnn.generation import GatedPixelCNN, PixelModel, PixelRNN, PixelScan, causality, sample
+from rowrnn.lab.data.listing import evenly
+from rowrnn.lab.tasks.generation.examples import WAYS, levels_of, prepared
+from rowrnn.lab.tasks.generation.likelihood import Nats
+from rowrnn.lab.tasks.generation.task import log_likelihood, loss, surprise
+from rowrnn.sequence import Recurrent
+
+TITLES = {
+    "row": "Row LSTM",
+    "diagonal": "Diagonal BiLSTM",
+    "gated": "gated PixelCNN",
+    "gru": "GRU, pixel by pixel",
+    "transformer": "Transformer, pixel by pixel",
+}
+CHECKED, NARROW = (7, 9), 6  # height and width of the images of the certificates, and features of the models
+SAMPLES, ENDINGS, HALVES = 40, 5, 4
+PROTOCOL = {
+    "nats": "negative log-likelihood of an image, mean over the test images, in nats; bits: the same in bits for each "
+    "value",
+    "certificates": "of each model, before it is trained: rowrnn.generation.causality on images of 7x9 pixels",
+    "validation": "log-likelihood of the validation images, in nats; it chooses the epoch",
+    "test": "scored once, at the end, on every test image",
+    "nearest": "the training image with the smallest squared distance",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Trains models that predict every pixel of an image from those before it."""
+
+    models: Annotated[tuple[str, ...], lab.KnownNames(TITLES)] = tuple(TITLES)
+    """Models: row, diagonal, gated, gru, transformer."""
+    params: lab.Count = 72_000
+    """Parameter budget of each model, met as nearly as whole widths allow."""
+    blocks: lab.Count = 7
+    """Blocks of row, diagonal and gated; gru has two layers and a transformer four blocks."""
+    binarization: Annotated[str, lab.KnownNames({**WAYS, "threshold": "refused"})] = "static"
+    """How pixels become binary: static, drawn once; dynamic, drawn anew in every step; none, 256 levels."""
+    training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions(
+        epochs=12, seeds=1, batch=32, learning_rate=2e-3, averaging=0.999
+    )
+
+
+PRESETS = {
+    "quick": {"models": ("row",), "params": 12_000, "blocks": 3, "epochs": 1, "train_images": 10_000},
+    "full": {"seeds": 3, "epochs": 30},
+}
+TOLERANCE = 0.1
+"""Widths are whole numbers."""
+
+
+class Generation(lab.Study[Options]):
+    """Models that write images."""
+
+    name = "generation"
+    protocol = PROTOCOL
+    columns = (
+        lab.score_column("nats an\nimage", "nats", 2, 1.0),
+        lab.score_column("bits a\ndimension", "bits", 4, 1.0),
+        lab.PARAMETERS,
+        lab.WIDTH,
+        lab.SECONDS,
+        ("samples\na second", lambda row: f"{row['samples_per_second']:.1f}"),
+        lab.MEMORY,
+    )
+
+    def __init__(self, options: Options, data: lab.Dataset) -> None:
+        super().__init__(options, data)
+        if not isinstance(data.train, lab.Split) or data.train.images.dtype != np.uint8:
+            raise InputError(f"The images of {data.name} are not bytes in memory: expected uint8 arrays or pictures.")
+        self.levels = levels_of(options.binarization)
+        self.images = {
+            name: prepared(np.asarray(getattr(data, name).images), name, options.binarization)
+            for name in ("train", "validation", "test")
+        }
+
+    @classmethod
+    def check(cls, options: Options) -> None:
+        levels_of(options.binarization)
+
+    def contenders(self) -> Sequence[lab.Contender]:
+        objective = partial(loss, binarization=self.options.binarization)
+        images = self.images
+        task = lab.Task(objective, log_likelihood, images["train"], images["validation"], "log_likelihood", ".2f")
+        return [
+            lab.Contender(
+                name, TITLES[name], partial(self.build, name), task, budget=self.options.params, tolerance=TOLERANCE
+            )
+            for name in self.options.models
+        ]
+
+    def build(self, name: str, width: int, rngs: nnx.Rngs) -> PixelModel:
+        """Builds a model whose layers have `width` features for each colour."""
+        colours = self.data.shape[2]
+        how: dict[str, Any] = {"colours": colours, "levels": self.levels, "rngs": rngs}
+        if name in ("row", "diagonal"):
+            return PixelRNN(name, colours * width, blocks=self.options.blocks, **how)
+        if name == "gated":
+            return GatedPixelCNN(colours * width, blocks=self.options.blocks, **how)
+        if name == "gru":
+            cells = [GRU(1 + colours, width, rngs=rngs), GRU(width, width, rngs=rngs)]
+            return PixelScan(Stack([Recurrent(cell) for cell in cells]), **how)
+        return PixelScan(Transformer(1 + colours, width, blocks=4, causal=True, rngs=rngs), **how)
+
+    def setting(self) -> lab.Setting:
+        certificates = {}
+        for name in self.options.models:
+            # Its weights are drawn, so that a narrow one stands for all.
+            found = causality(self.build(name, NARROW, nnx.Rngs(0)), (*CHECKED, self.data.shape[2]))
+            if not found.passed:
+                raise InputError(f"{TITLES[name]}: {found.in_words()} Its likelihood would mean nothing.")
+            certificates[TITLES[name]] = found.in_words()
+        test = self.images["test"]
+        self.given = test[evenly(len(test), HALVES)]
+        return lab.Setting({"certificates": certificates}, {"given": self.given})
+
+    def examine(self, trial: lab.Trial) -> lab.Examined:
+        height, width, _ = shape = self.data.shape
+        model = jax.tree.map(lambda array: array[0], trial.models)
+        test = self.images["test"]
+        nats = Nats(tuple(-trial.evaluate(log_likelihood, test).mean(axis=1)))
+        started = time.perf_counter()
+        drawn = np.asarray(jax.block_until_ready(sample(model, jax.random.key(0), SAMPLES, (height, width))))
+        compiled = time.perf_counter()
+        jax.block_until_ready(sample(model, jax.random.key(1), SAMPLES, (height, width)))
+        seconds = time.perf_counter() - compiled
+        how = {"count": ENDINGS, "size": (height, width), "rows": height // 2}
+        ends = [
+            np.asarray(sample(model, jax.random.key(n), given=one[None].astype(np.int32), **how))
+            for n, one in enumerate(self.given)
+        ]
+        by_pixel = trial.evaluate(surprise, test[evenly(len(test), 1_000)]).mean(axis=(0, 1)).sum(axis=-1)
+        scores = {
+            "nats": nats.to_json(),
+            "bits": nats.per_dimension(shape).to_json(),
+            "samples_per_second": SAMPLES / seconds,
+            "seconds_of_first_samples": compiled - started,
+        }
+        arrays = {
+            "samples": drawn.astype(np.uint8),
+            "nearest": nearest(drawn, self.images["train"], self.levels),
+            "endings": np.stack(ends).astype(np.uint8),
+            "surprise": by_pixel,
+            "context": context(model, test[:1], shape),
+        }
+        return lab.Examined(scores, arrays, (test[:1].astype(np.int32),))
+
+
+def nearest(images: np.ndarray, known: np.ndarray, levels: int) -> np.ndarray:
+    """Returns the known image nearest to each of some images; grey ones are brought to the range of the others."""
+    flat = known.reshape(len(known), -1).astype(np.float32) / max(1, known.max()) * (levels - 1)
+    wanted = images.reshape(len(images), -1).astype(np.float32)
+    away = (wanted**2).sum(axis=1)[:, None] - 2 * wanted @ flat.T + (flat**2).sum(axis=1)[None]
+    return known[away.argmin(axis=1)]
+
+
+def context(model: PixelModel, images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Returns the size of the derivative of the prediction of the middle pixel by each value, `[h, w]`."""
+    row, column = shape[0] // 2, shape[1] // 2
+
+    def middle(x: Any) -> Any:
+        return model.predictions(x)[0, row, column].sum()
+
+    slopes = jax.jit(jax.grad(middle))(model.scaled(jnp.asarray(images, jnp.int32)))
+    return np.abs(np.asarray(slopes))[0].sum(axis=-1)
+
+
+if __name__ == "__main__":
+    lab.run(Generation, Options, PRESETS)
