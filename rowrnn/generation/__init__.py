@@ -5,10 +5,10 @@ LSTM or Diagonal BiLSTM layers, `GatedPixelCNN` convolutions, and `PixelScan` an
 pixels.
 """
 
-from rowrnn.generation.certificate import Certificate, causality
+from rowrnn.generation.certificate import Certificate, causality, first_peek
 from rowrnn.generation.pixel_model import PixelModel
 from rowrnn.generation.pixel_rnn import GatedPixelCNN, PixelRNN
 from rowrnn.generation.pixel_scan import PixelScan
 from rowrnn.generation.sampling import sample
 
-__all__ = ["Certificate", "GatedPixelCNN", "PixelModel", "PixelRNN", "PixelScan", "causality", "sample"]
+__all__ = ["Certificate", "GatedPixelCNN", "PixelModel", "PixelRNN", "PixelScan", "causality", "first_peek", "sample"]

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, ArrayLike, Bool
 
 from rowrnn.generation.pixel_model import PixelModel
 
@@ -55,8 +55,9 @@ def causality(model: PixelModel, shape: Place, *, seeds: int = 3) -> Certificate
     """Computes which values each prediction of a model depends on, and compares them with its order.
 
     The derivatives of all predictions by all values are computed in float64, with all weights and values drawn at
-    random: what a mask hides is exactly zero, and what is seen is not, but for a set of draws of measure zero. Several
-    draws are looked at, since a unit of a ReLU may be off in one.
+    random: what a mask hides is exactly zero, and what is seen by way of derivatives is not. Several draws are looked
+    at, since a unit of a ReLU may be off in one. What a model does with its values before they are numbers, and code
+    whose derivative is not that of its values, `first_peek` looks at.
 
     Args:
         model: the model; its own weights play no part.
@@ -75,7 +76,7 @@ def causality(model: PixelModel, shape: Place, *, seeds: int = 3) -> Certificate
     sees = np.zeros((count, count), bool)
     # Layers of Flax mix float32 and float64, which strict promotion forbids.
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        seen = jax.jit(lambda model, x: _seen(model, x))  # A new one, whatever was compiled of such a model before.
+        seen = jax.jit(lambda model, x: _seen(model, x))
         for seed in range(seeds):
             rng = np.random.default_rng(seed)
             leaves, structure = jax.tree.flatten(model)
@@ -90,11 +91,48 @@ def causality(model: PixelModel, shape: Place, *, seeds: int = 3) -> Certificate
     rank = model.rank(height, width).ravel()
     allowed = rank[None] < rank[:, None]
     wrong = np.argwhere(sees & ~allowed)
-    pair = (
-        tuple(tuple(int(axis) for axis in np.unravel_index(place, shape)) for place in wrong[0]) if len(wrong) else None
-    )
+    pair = (_place(wrong[0, 0], shape), _place(wrong[0, 1], shape)) if len(wrong) else None
     blind = int((allowed & ~sees).sum())
     return Certificate(shape, seeds, pair, sees.reshape(*shape, *shape), blind)
+
+
+def first_peek(model: PixelModel, image: ArrayLike, *, at_once: int = 56) -> tuple[Place, Place] | None:
+    """Changes each value of an image in turn, and looks for a prediction that changes and may not.
+
+    It is the check of a model as it is used: with its own weights, in its dtype and at its size, through everything
+    that its values go through. `causality` says what a model can see; this one, what its code shows.
+
+    Args:
+        model: the model.
+        image: an image of levels, `[h, w, c]`.
+        at_once: number of changed images that are predicted together.
+
+    Returns:
+        The first prediction that changes and may not, and the value that was changed, as row, column and colour; None
+        if there is none.
+    """
+    values = np.asarray(model.checked(np.asarray(image)[None]))[0]
+    shape, count = values.shape, values.size
+    rank = model.rank(*shape[:2]).ravel()
+    predict = jax.jit(lambda model, images: model.predictions(model.scaled(images)))
+    for start in range(0, count, at_once):
+        changed = np.broadcast_to(values.ravel(), (at_once, count)).copy()
+        numbers = np.arange(start, min(start + at_once, count))
+        changed[np.arange(len(numbers)), numbers] = (values.ravel()[numbers] + 1) % model.levels
+        changed[-1] = values.ravel() if len(numbers) < at_once else changed[-1]
+        found = np.asarray(predict(model, changed.reshape(at_once, *shape)))
+        same = np.asarray(predict(model, np.broadcast_to(values, (at_once, *shape))))[0]
+        moved = (found != same[None]).any(axis=-1).reshape(at_once, count)
+        for place, number in enumerate(numbers):
+            wrong = np.flatnonzero(moved[place] & (rank <= rank[number]))
+            if len(wrong):
+                return _place(wrong[0], shape), _place(number, shape)
+    return None
+
+
+def _place(number: Any, shape: tuple[int, ...]) -> Place:
+    row, column, colour = (int(axis) for axis in np.unravel_index(number, shape))
+    return row, column, colour
 
 
 def _seen(model: Any, x: Array) -> Bool[Array, "n n"]:
@@ -104,15 +142,12 @@ def _seen(model: Any, x: Array) -> Bool[Array, "n n"]:
         found = model.predictions(values.reshape(x.shape))
         return found.reshape(x.size, -1)
 
-    # Row by row of predictions, so that memory is that of one backward pass at a time.
-    flat = x.reshape(-1)
-    found, backward = jax.vjp(of, flat)
-    each = jnp.eye(found.shape[0], dtype=found.dtype)
+    found, backward = jax.vjp(of, x.reshape(-1))
+    # A random sum of the outputs of a prediction has a derivative wherever one of them has.
+    mixed = jax.random.normal(jax.random.key(0), (found.shape[1],), found.dtype)
 
     def by_value(chosen: Array) -> Bool[Array, "n"]:
-        of_outputs = jax.vmap(lambda output: backward(chosen[:, None] * output[None])[0])(
-            jnp.eye(found.shape[1], dtype=found.dtype)
-        )
-        return (of_outputs != 0).any(axis=0)
+        return backward(chosen[:, None] * mixed[None])[0] != 0
 
-    return jax.lax.map(by_value, each)
+    # Prediction by prediction, so that memory is that of one backward pass.
+    return jax.lax.map(by_value, jnp.eye(found.shape[0], dtype=found.dtype))

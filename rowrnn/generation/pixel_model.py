@@ -91,8 +91,15 @@ class PixelModel(nnx.Module):
 
 
 def log_probabilities(predictions: Predictions, images: Values) -> Float[Array, "b h w c"]:
-    """Returns the log-probability of each value by its predictions: the logit of a 1, or those of all levels."""
+    """Returns the log-probability of each value by its predictions: the logit of a 1, or those of all levels.
+
+    It is NaN for what is no level, which a compiled program cannot refuse.
+    """
+    levels = max(BINARY, predictions.shape[-1])
     if predictions.shape[-1] == 1:
         sign = (2 * images - 1).astype(predictions.dtype)
-        return jax.nn.log_sigmoid(sign * predictions[..., 0])
-    return jnp.take_along_axis(jax.nn.log_softmax(predictions), images[..., None], axis=-1)[..., 0]
+        found = jax.nn.log_sigmoid(sign * predictions[..., 0])
+    else:
+        each = jax.nn.log_softmax(predictions)
+        found = jnp.take_along_axis(each, jnp.clip(images, 0, levels - 1)[..., None], axis=-1)[..., 0]
+    return jnp.where((images >= 0) & (images < levels), found, jnp.nan)

@@ -88,6 +88,7 @@ class GatedPixelCNN(PixelModel):
     Args:
         width: number of features of each of its two maps.
         blocks: number of layers.
+        span: width of the kernels of the layers, odd; they see `span // 2` pixels to the sides and as many rows up.
         colours: number of values of a pixel.
         levels: number of different values; 2 for binary images.
         rngs: random streams; the initial parameters use "params".
@@ -96,7 +97,9 @@ class GatedPixelCNN(PixelModel):
         ValueError: if a number is out of range, or `width` is no multiple of the colours.
     """
 
-    def __init__(self, width: int, *, blocks: int = 7, colours: int = 1, levels: int = 2, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, width: int, *, blocks: int = 7, span: int = 3, colours: int = 1, levels: int = 2, rngs: nnx.Rngs
+    ) -> None:
         super().__init__(colours, levels)
         check_sizes("GatedPixelCNN", width, blocks, colours)
         high, wide = FIRST
@@ -104,7 +107,7 @@ class GatedPixelCNN(PixelModel):
         self.above = conv(colours, width, (high // 2 + 1, wide), padding=around, rngs=rngs)
         self.joined = nnx.Linear(width, width, rngs=rngs)
         self.beside = MaskedConv(colours, width, (1, wide), "A", colours, rngs=rngs)
-        self.layers = nnx.List([GatedLayer(width, colours=colours, rngs=rngs) for _ in range(blocks)])
+        self.layers = nnx.List([GatedLayer(width, span, colours=colours, rngs=rngs) for _ in range(blocks)])
         self.head = Head(width, colours, self.outputs, rngs=rngs)
 
     def predictions(self, x: Float[Array, "b h w c"]) -> Predictions:

@@ -72,9 +72,9 @@ class PixelScan(PixelModel):
 
     def _order(self, height: int, width: int) -> Order:
         order = self.order(height, width, **dict(self.options))
-        sequences, _, pixels = order.pixels.shape
-        if sequences > 1 or pixels > 1:
+        once = sorted(order.pixels.ravel().tolist()) == list(range(height * width))
+        if order.pixels.shape != (1, height * width, 1) or not once:
             raise ValueError(
-                "A PixelScan reads one pixel at each step of one sequence: take such an order, as 'pixels'."
+                "A PixelScan reads one pixel at each step of one sequence, each once: take such an order, as 'pixels'."
             )
         return order

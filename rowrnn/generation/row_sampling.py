@@ -19,8 +19,8 @@ from rowrnn.recurrence.scan import scan
 
 
 def reads_rows(model: PixelRNN) -> bool:
-    """Returns whether all layers of a model are Row LSTMs."""
-    return all(isinstance(block.layer, RowLSTMLayer) for block in model.blocks)
+    """Returns whether a model is a `PixelRNN`, and none of a subclass, of Row LSTMs."""
+    return type(model) is PixelRNN and all(isinstance(block.layer, RowLSTMLayer) for block in model.blocks)
 
 
 @partial(jax.jit, static_argnames="rows")

@@ -47,10 +47,12 @@ def sample(
             f"Expected at least one image of one pixel, fewer rows that are given than it has, and a temperature of at "
             f"least 0; not {count} of {height}x{width}, {rows} and {temperature}."
         )
+    if (given is None) != (rows == 0):
+        raise ValueError("Rows that are given are those of an image: give both, given=image and rows=14, or neither.")
     shape = (count, height, width, model.colours)
     start = np.zeros(shape, np.int32)
     if rows:
-        known = np.asarray(model.checked(0 if given is None else given))
+        known = np.asarray(model.checked(jnp.asarray(given)))
         if known.shape not in (shape, (1, *shape[1:])):
             raise ValueError(f"Expected given images {list(shape)}, or one for all, not {list(known.shape)}.")
         start[:, :rows] = known[:, :rows]

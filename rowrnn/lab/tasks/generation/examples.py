@@ -47,6 +47,11 @@ def prepared(images: UInt8[np.ndarray, "n h w c"], split: str, binarization: str
     levels_of(binarization)
     if binarization == "none" or (binarization == "dynamic" and split == "train"):
         return images
+    if images.max(initial=0) <= 1:
+        raise InputError(
+            f"The {split} images have no value above 1: they are binary already, or blank. Expected grey values from 0 "
+            "to 255, which are drawn from; binary images are black and white, 0 and 255."
+        )
     rng = np.random.default_rng(SEEDS[split])
     # In pieces, since uniform numbers take eight times the memory of bytes.
     return np.concatenate(

@@ -42,7 +42,7 @@ def samples(title: str, arrays: Arrays) -> Figure:
     figure, panels = plt.subplots(2, len(drawn), figsize=(1.1 * len(drawn), 2.7), squeeze=False)
     for column, (one, other) in enumerate(zip(drawn, nearest, strict=True)):
         _show(panels[0, column], one, drawn.max())
-        _show(panels[1, column], other, drawn.max())
+        _show(panels[1, column], other, nearest.max())
     figure.suptitle(f"{title}: above what it wrote, below the nearest training image", fontsize=10)
     return figure
 
@@ -78,5 +78,5 @@ def surprise(titles: list[str], arrays: Arrays) -> Figure:
 
 
 def _show(axes: Axes, image: np.ndarray, most: float) -> None:
-    axes.imshow(image / max(1, most) if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=most)
+    axes.imshow(image / max(1, most) if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=max(1, most))
     frame_only(axes)

@@ -37,6 +37,11 @@ def test_grey_images_stay_where_they_are_drawn_later_or_never():
     assert (levels_of("static"), levels_of("dynamic"), levels_of("none")) == (2, 2, 256)
 
 
+def test_binary_images_are_not_drawn_again():
+    with pytest.raises(InputError, match="The test images have no value above 1: they are binary already"):
+        prepared(GREY // 255, "test", "static")
+
+
 def test_a_threshold_is_refused_with_the_reason():
     with pytest.raises(InputError, match="far more probable than drawn ones"):
         levels_of("threshold")
