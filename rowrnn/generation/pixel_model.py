@@ -64,7 +64,7 @@ class PixelModel(nnx.Module):
         values = self.checked(images)
         return log_probabilities(self.predictions(self.scaled(values)), values)
 
-    def scaled(self, images: Values) -> Float[Array, "b h w c"]:
+    def scaled(self, images: Int[Array, "*n"]) -> Float[Array, "*n"]:
         """Returns levels as numbers from -1 to 1, in the dtype of the parameters."""
         return 2 * images.astype(jnp.result_type(*jax.tree.leaves(self))) / (self.levels - 1) - 1
 

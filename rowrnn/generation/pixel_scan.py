@@ -3,10 +3,11 @@
 from collections.abc import Callable, Hashable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, DTypeLike, Float, Int
 
 from rowrnn.cells import Cell
 from rowrnn.generation.pixel_model import PixelModel, Predictions
@@ -56,12 +57,12 @@ class PixelScan(PixelModel):
         self.head = nnx.Linear(layer.outputs, self.outputs, rngs=rngs)
 
     def rank(self, height: int, width: int) -> Int[np.ndarray, "h w c"]:
-        step = self._order(height, width).when()
+        step = self.order_of(height, width).when()
         return step[..., None] * self.colours + np.arange(self.colours)
 
     def predictions(self, x: Float[Array, "b h w c"]) -> Predictions:
         b, h, w, c = x.shape
-        order = self._order(h, w)
+        order = self.order_of(h, w)
         values = order.sequences(x).reshape(b, h * w * c)
         before = jnp.pad(values, ((0, 0), (1, 0)))[:, :-1, None]
         coming = jnp.tile(jnp.eye(c, dtype=x.dtype), (h * w, 1))
@@ -70,7 +71,17 @@ class PixelScan(PixelModel):
         found = self.head(self.norm(outputs)).reshape(b, h * w, c * self.outputs)
         return order.images(found).reshape(b, h, w, c, self.outputs)
 
-    def _order(self, height: int, width: int) -> Order:
+    def coming(self, number: Array, batch: int, dtype: DTypeLike) -> Float[Array, "b c"]:
+        """Returns which colour the value of a number in the order has, as the layer is told it, `[batch, colours]`."""
+        one = jax.nn.one_hot(number % self.colours, self.colours, dtype=dtype)
+        return jnp.broadcast_to(one[None], (batch, self.colours))
+
+    def order_of(self, height: int, width: int) -> Order:
+        """Returns the order of the pixels of an image of a size.
+
+        Raises:
+            ValueError: if it is not one pixel after another, each once.
+        """
         order = self.order(height, width, **dict(self.options))
         once = sorted(order.pixels.ravel().tolist()) == list(range(height * width))
         if order.pixels.shape != (1, height * width, 1) or not once:

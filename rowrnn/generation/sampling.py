@@ -9,7 +9,9 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key
 
 from rowrnn.generation.pixel_model import PixelModel, Values
 from rowrnn.generation.pixel_rnn import PixelRNN
+from rowrnn.generation.pixel_scan import PixelScan
 from rowrnn.generation.row_sampling import reads_rows, sampled_by_rows
+from rowrnn.generation.scan_sampling import sampled_by_steps
 from rowrnn.generation.value_draw import drawn
 
 
@@ -25,8 +27,9 @@ def sample(
 ) -> Values:
     """Draws images `[count, h, w, c]` from a model.
 
-    A `PixelRNN` of Row LSTMs keeps what it has computed of a row; other models compute a whole pass for every value.
-    Both draw the same images under the same key, but for values that lie on the border of two within rounding.
+    A `PixelRNN` of Row LSTMs keeps what it has computed of a row, and a `PixelScan` the state of its layer; others
+    compute a whole pass for every value. All draw the same images under the same key, but for values that lie on the
+    border of two within rounding.
 
     Args:
         model: the model.
@@ -62,6 +65,8 @@ def sample(
     first = rows * width * model.colours
     if isinstance(model, PixelRNN) and reads_rows(model):
         return sampled_by_rows(model, key, jnp.asarray(start), rows, temperature)
+    if type(model) is PixelScan:
+        return sampled_by_steps(model, key, jnp.asarray(start), first, temperature)
     places = np.stack(np.unravel_index(np.argsort(model.rank(height, width), axis=None), shape[1:]), axis=1)
     return _by_whole_passes(model, key, jnp.asarray(start), jnp.asarray(places[first:]), first, temperature)
 

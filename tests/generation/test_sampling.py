@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rowrnn.cells import GRU
+from rowrnn import GRU, LSTM, Stack, Transformer
 from rowrnn.generation import GatedPixelCNN, PixelRNN, PixelScan, sample
 from rowrnn.generation.sampling import _by_whole_passes
+from rowrnn.sequence import Recurrent
 
 
 def stirred(model, seed=0):
@@ -19,14 +20,28 @@ def stirred(model, seed=0):
     return jax.tree.unflatten(structure, [jnp.asarray(rng.normal(0, 0.6, leaf.shape), jnp.float32) for leaf in leaves])
 
 
-@pytest.mark.parametrize(("colours", "levels"), [(1, 2), (3, 4)])
-@pytest.mark.parametrize("rows", [0, 2])
-def test_rows_are_drawn_as_by_whole_passes(colours, levels, rows):
-    model = stirred(PixelRNN("row", 3, blocks=2, colours=colours, levels=levels, rngs=nnx.Rngs(0)))
-    given = np.random.default_rng(1).integers(0, levels, (1, 5, 4, colours))
-    found = sample(model, jax.random.key(3), 6, (5, 4), given=given if rows else None, rows=rows)
-    places = np.stack(np.unravel_index(np.arange(5 * 4 * colours), (5, 4, colours)), axis=1)
-    start = np.zeros((6, 5, 4, colours), np.int32)
+def kept(name, **how):
+    """A model that keeps what it has computed."""
+    rngs, features = nnx.Rngs(0), 1 + how["colours"]
+    if name == "row":
+        return PixelRNN("row", 3, blocks=2, **how, rngs=rngs)
+    if name == "transformer":
+        return PixelScan(Transformer(features, 4, heads=2, causal=True, rngs=rngs), **how, rngs=rngs)
+    if name == "stack":
+        layers = [Recurrent(LSTM(features, 4, rngs=rngs)), Recurrent(GRU(4, 4, rngs=rngs))]
+        return PixelScan(Stack(layers), **how, rngs=rngs)
+    return PixelScan(GRU(features, 4, rngs=rngs), "snake", patch=1, **how, rngs=rngs)
+
+
+@pytest.mark.parametrize("name", ["row", "snake", "stack", "transformer"])
+@pytest.mark.parametrize(("colours", "levels", "rows"), [(1, 2, 0), (3, 4, 2)])
+def test_images_are_drawn_as_by_whole_passes(name, colours, levels, rows):
+    model = stirred(kept(name, colours=colours, levels=levels))
+    shape = (5, 4, colours)
+    given = np.random.default_rng(1).integers(0, levels, (1, *shape))
+    found = sample(model, jax.random.key(3), 6, shape[:2], given=given if rows else None, rows=rows)
+    places = np.stack(np.unravel_index(np.argsort(model.rank(*shape[:2]), axis=None), shape), axis=1)
+    start = np.zeros((6, *shape), np.int32)
     start[:, :rows] = given[:, :rows]
     first = rows * 4 * colours
     whole = _by_whole_passes(model, jax.random.key(3), jnp.asarray(start), jnp.asarray(places[first:]), first, 1.0)
