@@ -144,7 +144,7 @@ def test_class_folders_of_gifs_are_clips_and_pictures(tmp_path):
     for name in ("a", "b"):
         for number in range(5):
             save_gif(tmp_path / name / f"{number}.gif", (number, 100))
-    assert open_listing(tmp_path).tasks == ("images", "clips")
+    assert open_listing(tmp_path).tasks == ("images", "clips", "frames")
 
 
 def test_class_folders_of_folders_of_frames_are_clips(tmp_path):
@@ -152,7 +152,7 @@ def test_class_folders_of_folders_of_frames_are_clips(tmp_path):
         for frame in (1, 2):
             save_picture(tmp_path / name / f"clip {seed}" / f"{frame:03}.png", array_of(10 * seed + frame))
     listing = open_listing(tmp_path)
-    assert listing.tasks == ("clips",)
+    assert listing.tasks == ("clips", "frames")
     assert listing.classes == ("a", "b")
     assert sorted(item.name for items in listing.splits.values() for item in items)[0] == "a/clip 0"
     assert len({item.fingerprint() for items in listing.splits.values() for item in items}) == 10
@@ -166,5 +166,5 @@ def test_metadata_name_clips_and_folders_of_frames(tmp_path):
         rows.append({"file_name": f"c{number}/", "label": "ab"[number % 2]})
     save_lines(tmp_path / "metadata.jsonl", rows)
     listing = open_listing(tmp_path)
-    assert listing.tasks == ("clips",)
+    assert listing.tasks == ("clips", "frames")
     assert {item.name for items in listing.splits.values() for item in items} == {"c0", "c1", "c2", "c3"}
