@@ -1,5 +1,7 @@
 """Diagonal BiLSTM: LSTMs that read an image diagonal by diagonal, from both upper corners."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
@@ -40,7 +42,7 @@ class DiagonalCell(ConvLSTM):
         projected = masked_projection(self, x[..., :-1])
         return projected + outside * expand_leading(gates.reshape(-1), projected)
 
-    def recur(self, hidden: Float[Array, "*b h w k"], dropout_mask: None = None) -> Float[Array, "*b h w gates"]:
+    def recur(self, hidden: Float[Array, "*b h w k"], dropout_mask: Any = None) -> Float[Array, "*b h w gates"]:
         del dropout_mask
         maps = hidden.reshape(-1, *hidden.shape[-3:])
         product = convolve(maps, self.recurrent_kernel[...], (1, 1), ((1, 0), (0, 0)))

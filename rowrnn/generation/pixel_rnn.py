@@ -1,5 +1,7 @@
 """PixelRNN: residual blocks of Row LSTM or Diagonal BiLSTM layers, and a gated PixelCNN of the same form."""
 
+from typing import Any
+
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -19,7 +21,7 @@ class PixelBlock(nnx.Module):
     """Residual block (van den Oord et al. 2016, figure 5): a layer of half the features, and what it adds and shows."""
 
     def __init__(self, layer: str, width: int, colours: int, *, rngs: nnx.Rngs) -> None:
-        self.layer = LAYERS[layer](2 * width, width, colours=colours, rngs=rngs)
+        self.layer: Any = LAYERS[layer](2 * width, width, colours=colours, rngs=rngs)
         self.added = MaskedConv(width, 2 * width, (1, 1), "B", colours, rngs=rngs)
         self.shown = MaskedConv(width, 2 * width, (1, 1), "B", colours, rngs=rngs)
 

@@ -1,5 +1,7 @@
 """Row LSTM: an LSTM that reads an image row by row, each pixel from the states of three above it."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -34,7 +36,7 @@ class RowCell(ConvLSTM):
         return masked_projection(self, x)
 
 
-def masked_projection(cell: ConvLSTM, x: Float[Array, "*b h w c"]) -> Float[Array, "*b h w gates"]:
+def masked_projection(cell: Any, x: Float[Array, "*b h w c"]) -> Float[Array, "*b h w gates"]:
     """Computes the input half of every gate of a cell with `colours`, by its input kernel masked (B)."""
     high, wide, features, _ = cell.input_kernel.shape
     mask = kernel_mask((high, wide), features, cell.hidden, "B", cell.colours)

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ STYLE = {
 }
 
 
-def save_images(path: Path, images: Sequence[np.ndarray]) -> None:
+def save_images(path: Path, images: Iterable[np.ndarray]) -> None:
     """Writes an image, `[h, w]` or `[h, w, 3]`, uint8, or several as an animation."""
     first, *others = map(Image.fromarray, images)
     film: dict[str, Any] = {"save_all": True, "append_images": others, "duration": MILLISECONDS, "loop": 0}

@@ -75,7 +75,7 @@ def negative_mse(model: Any, videos: Frames, *, given: int, ahead: int) -> Float
     return -frame_errors(model, videos, given=given, ahead=ahead).mean(axis=1)
 
 
-def similarity(predicted: Float[Array, "b ahead h w c"], videos: Frames, *, given: int) -> float:
+def similarity(predicted: Any, videos: Frames, *, given: int) -> float:
     """Computes the mean SSIM of predicted frames.
 
     Args:
