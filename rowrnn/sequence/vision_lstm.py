@@ -107,7 +107,7 @@ class VisionLSTM(nnx.Module):
         places = self.places[...][: x.shape[1]]
         h: Float[Array, "b t width"] = self.embed(zero_where_invalid(x, valid))
         h = h + places[None].astype(h.dtype)
-        known = {name: options[name] for name in given}
+        known: Any = {name: value for name, value in options.items() if name in given}
         for block, of_block in zip(self.blocks, split_key(key, len(self.blocks)), strict=True):
             h, _ = block(h, key=of_block, **known)
         return zero_where_invalid(self.norm(h), valid), None

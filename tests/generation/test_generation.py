@@ -99,7 +99,7 @@ def diagonal_by_loops(layer, x):
     """A Diagonal BiLSTM pixel by pixel, of one image `[h, w, features]`."""
     height, width, _ = x.shape
     zeros = jnp.zeros(layer.outputs)
-    total = {}
+    total: dict = {}
     for cell, step in ((layer.left, 1), (layer.right, -1)):
         kernel, recurrent, bias = (part[...] for part in (cell.input_kernel, cell.recurrent_kernel, cell.bias))
         mask = np.tile(own_mask(x.shape[2], cell.hidden, "B", cell.colours), 4).astype(np.float64)
@@ -201,7 +201,11 @@ class Broken:
     @staticmethod
     def own_value(monkeypatch):
         """The first convolution sees the pixel itself."""
-        monkeypatch.setattr(rnn, "MaskedConv", lambda *sizes, rngs: MaskedConv(*sizes[:3], "B", sizes[4], rngs=rngs))
+        monkeypatch.setattr(
+            rnn,
+            "MaskedConv",
+            lambda i, o, kernel, kind, colours, rngs: MaskedConv(i, o, kernel, "B", colours, rngs=rngs),
+        )
         return PixelRNN(
             "row", 3, blocks=1, rngs=nnx.Rngs(0)
         ), "row 0, column 0, colour 0 sees the value of row 0, column 0"

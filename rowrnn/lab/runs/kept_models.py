@@ -214,7 +214,8 @@ def _of_frames(preprocessing: Preprocessing, images: Array) -> Any:
 def _in_pixels_before(preprocessing: Preprocessing, images: Array, answer: tuple[Array, ...]) -> tuple[Array, ...]:
     """Returns what a detector found with its boxes `[b, k, 4]` in pixels of the raw images."""
     boxes, *others = answer
-    scale, shift = preprocessing.scale_and_shift(images.shape[1:3], jnp)
+    _, height, width, _ = images.shape
+    scale, shift = preprocessing.scale_and_shift((height, width), jnp)
     before = (boxes - jnp.tile(shift, 2)[None, None]) / jnp.tile(scale, 2)[None, None]
     return (before, *others)
 

@@ -6,6 +6,8 @@ Arrays: `MODEL/samples` `[n, h, w, c]` levels, `MODEL/nearest` `[n, h, w, c]` th
 on each value before it.
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -65,6 +67,7 @@ def surprise(titles: list[str], arrays: Arrays) -> Figure:
     """Draws the mean surprise of each pixel, and what the prediction of the middle pixel sees."""
     figure, panels = plt.subplots(2, len(titles), figsize=(2.6 * len(titles), 5.2), squeeze=False)
     most = max(float(arrays[f"{title}/surprise"].max()) for title in titles)
+    drawn: Any = None
     for column, title in enumerate(titles):
         drawn = panels[0, column].imshow(arrays[f"{title}/surprise"], cmap="magma", vmin=0, vmax=most)
         panels[0, column].set_title(title, fontsize=9)
