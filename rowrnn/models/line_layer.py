@@ -20,9 +20,9 @@ def layer_of(
     rngs: nnx.Rngs,
 ) -> nnx.Linear | Bidirectional | Recurrent | Stack | Transformer:
     """Returns the layer between convolutions and head of a line reader; its arguments are those of `LineReader`."""
-    if cell is not None and issubclass(cell, Transformer):
-        return Transformer(features, hidden, blocks=2 * layers, causal=not both_ways, dropout=dropout, rngs=rngs)
     if cell is None:
         return nnx.Linear(features, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
+    if issubclass(cell, Transformer):
+        return Transformer(features, hidden, blocks=2 * layers, causal=not both_ways, dropout=dropout, rngs=rngs)
     made = stack(cell, features, hidden, layers=layers, bidirectional=both_ways, dropout=dropout, rngs=rngs)
     return made if layers > 1 else made.layers[0]
