@@ -270,6 +270,7 @@ def test_a_model_that_peeks_is_caught(fault, monkeypatch):
     found = causality(model, (4, 5, 1), seeds=2)
     assert not found.passed
     assert words in found.in_words()
+    assert found.peeks is not None
     (row, column, _), (other, beside, _) = found.peeks
     assert 5 * other + beside >= 5 * row + column
 
@@ -278,6 +279,7 @@ def test_a_model_that_peeks_is_caught(fault, monkeypatch):
 def test_colours_that_see_each_other_are_caught(monkeypatch):
     model, _ = Broken.colours_mixed(monkeypatch)
     found = causality(model, (2, 2, 3), seeds=2)
+    assert found.peeks is not None
     (row, column, colour), (other, beside, of) = found.peeks
     assert (row, column, colour, other, beside, of) == (0, 0, 0, 0, 0, 0)
 

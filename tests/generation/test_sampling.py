@@ -1,6 +1,7 @@
 """Images that are drawn: with what was kept as by whole passes, the frequencies that the model says, and given rows."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +82,8 @@ def test_what_does_not_fit():
     key = jax.random.key(0)
     for given in ({"count": 0}, {"size": (0, 3)}, {"rows": 3}, {"temperature": -1.0}):
         with pytest.raises(ValueError, match="at least one image of one pixel"):
-            sample(model, key, **{"count": 1, "size": (3, 3), **given})
+            how: dict[str, Any] = {"count": 1, "size": (3, 3), **given}
+            sample(model, key, **how)
     with pytest.raises(ValueError, match=r"given images \[2, 3, 3, 1\], or one for all, not \[1, 4, 3, 1\]"):
         sample(model, key, 2, (3, 3), given=np.zeros((1, 4, 3, 1), int), rows=1)
     for given in ({"rows": 1}, {"given": np.zeros((1, 3, 3, 1), int)}):
