@@ -80,15 +80,16 @@ def test_the_coldest_images_are_the_most_probable_values():
 def test_what_does_not_fit():
     model = PixelRNN("row", 2, blocks=1, rngs=nnx.Rngs(0))
     key = jax.random.key(0)
+    how: dict[str, Any]
     for given in ({"count": 0}, {"size": (0, 3)}, {"rows": 3}, {"temperature": -1.0}):
+        how = {"count": 1, "size": (3, 3), **given}
         with pytest.raises(ValueError, match="at least one image of one pixel"):
-            how: dict[str, Any] = {"count": 1, "size": (3, 3), **given}
             sample(model, key, **how)
     with pytest.raises(ValueError, match=r"given images \[2, 3, 3, 1\], or one for all, not \[1, 4, 3, 1\]"):
         sample(model, key, 2, (3, 3), given=np.zeros((1, 4, 3, 1), int), rows=1)
-    for given in ({"rows": 1}, {"given": np.zeros((1, 3, 3, 1), int)}):
+    for how in ({"rows": 1}, {"given": np.zeros((1, 3, 3, 1), int)}):
         with pytest.raises(ValueError, match="give both, given=image and rows=14, or neither"):
-            sample(model, key, 2, (3, 3), **given)
+            sample(model, key, 2, (3, 3), **how)
     with pytest.raises(ValueError, match="whole numbers from 0 to 1"):
         sample(model, key, 2, (3, 3), given=np.full((1, 3, 3, 1), 9), rows=1)
     permuted = PixelScan(GRU(2, 3, rngs=nnx.Rngs(0)), "permuted", rngs=nnx.Rngs(0))
