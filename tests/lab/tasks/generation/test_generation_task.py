@@ -2,6 +2,7 @@
 
 import json
 from math import log
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +58,8 @@ def test_units_are_not_mixed():
     assert nats.to_json()["mean"] == 81
     assert Nats((79.0,)) < nats
     assert BitsPerDimension((0.1,)) < bits
-    for one, other in ((nats, bits), (bits, nats), (nats, 3.0)):
+    pairs: list[tuple[Any, Any]] = [(nats, bits), (bits, nats), (nats, 3.0)]
+    for one, other in pairs:
         with pytest.raises(TypeError, match="are not compared with"):
             one < other  # noqa: B015 (the comparison itself fails)
 
