@@ -1,5 +1,7 @@
 """Classifiers of videos: a cell over the features of frames, in one call or frame by frame, and their averages."""
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -41,7 +43,7 @@ def linear(layer, x):
 def watcher(name, seed=0):
     rngs = nnx.Rngs(0)
     cnn = FrameCNN((9, 6, 2), 4, 5, gain=8.0, rngs=rngs)
-    how = {"causal": True, "longest": 4, "heads": 2} if name == "transformer" else {}
+    how: dict[str, Any] = {"causal": True, "longest": 4, "heads": 2} if name == "transformer" else {}
     layer = {"transformer": Transformer, **CELLS}[name](5, 3, **how, rngs=rngs)
     model = random_like(VideoClassifier(cnn, layer, 7, rngs=rngs), seed)
     # Features of about 1, where gates still move.

@@ -64,9 +64,10 @@ def test_gradient_norms_are_those_of_each_row(images, model):
 
 @pytest.mark.parametrize("kind", thinned(sorted(CELLS), 4))
 def test_any_cell_answers_as_if_its_rows_ended_there(kind):
-    witness = Witness(CELLS[kind](8, 6, rngs=nnx.Rngs(1)), 3, rngs=nnx.Rngs(2))
+    cell = CELLS[kind](8, 6, rngs=nnx.Rngs(1))
+    witness = Witness(cell, 3, rngs=nnx.Rngs(2))
     rows = jnp.asarray(np.random.default_rng(0).random((2, 5, 8)), jnp.float32)
     answers = witness(rows, jnp.array([3, 5]))
     for n, length in enumerate((3, 5)):
-        outputs, _ = scan(witness.layer.cell, rows[n : n + 1, :length])
+        outputs, _ = scan(cell, rows[n : n + 1, :length])
         np.testing.assert_allclose(answers[n], witness.head(outputs[0, -1]), rtol=0, atol=1e-6)
