@@ -1,5 +1,7 @@
 """Vision-LSTM: its blocks by hand, read by turns in both directions, and what it refuses."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,8 @@ X = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
 
 
 def make(**given):
-    return VisionLSTM(3, 6, **{"longest": 5, "blocks": 2, "heads": 2, "rngs": nnx.Rngs(0), **given})
+    how: dict[str, Any] = {"longest": 5, "blocks": 2, "heads": 2, "rngs": nnx.Rngs(0), **given}
+    return VisionLSTM(3, 6, **how)
 
 
 def test_outputs_are_those_of_its_blocks():
