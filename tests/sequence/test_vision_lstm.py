@@ -63,7 +63,8 @@ def test_what_does_not_fit():
             make(**given)
     with pytest.raises(ValueError, match="has 4 places, and was given 5 patches"):
         make(longest=4)(X)
+    unknown: Any = {"reverse": True}
     with pytest.raises(ValueError, match="options lengths and mask of scan, not reverse"):
-        make()(X, reverse=True)
+        make()(X, **unknown)
     with pytest.raises(ValueError, match="not a state"):
         make()(X, initial_state=0)
