@@ -4,7 +4,7 @@ Classifiers that have one number of parameters at 28 rows answer and train on im
 alternately in one process. Beside the times stands what must be kept to read one more row of an image while it
 arrives: the state of a cell, or the keys and values of all rows before; a CNN keeps the image.
 
-    python benchmarks/height_cost.py            five minutes; gives the committed results
+    python benchmarks/height_cost.py            a table for five heights
     rowrnn publish runs/height_cost   renews results/ and the pages from a finished run
 """
 

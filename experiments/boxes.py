@@ -5,7 +5,7 @@ box, until it is done; a dense detector asks every place of the map on its own. 
 same number of parameters. The pictures are scenes of one to eight digits, or own ones.
 
     python experiments/boxes.py                     one seed of each, on scenes of digits
-    python experiments/boxes.py --full              three seeds: the committed results
+    python experiments/boxes.py --full              three seeds
     python experiments/boxes.py --data FOLDER --mirror --upside-down    own pictures, in which no way is up
     python experiments/boxes.py --quick             minutes: a small GRU
 """

@@ -6,7 +6,7 @@ makes the bytes of 0 and 50 dBZ black and white, and the critical success index 
 on. With `--given 1` a still begins to move.
 
     python experiments/frames.py --data FILMS            one seed of each
-    python experiments/frames.py --data FILMS --full     three seeds: the committed results, of radar images
+    python experiments/frames.py --data FILMS --full     three seeds
     python experiments/frames.py --data FILMS --quick    minutes: a small ConvGRU, few frames
 """
 

@@ -5,8 +5,8 @@ image from those before it, at one number of parameters. Before a likelihood is 
 prediction sees what comes later. The images are binary, each pixel drawn once with its grey value as the probability:
 such likelihoods compare with published ones in kind, not with those of other draws or of thresholded images.
 
-    python experiments/generation.py            one seed of each, an hour or two on 2 cores
-    python experiments/generation.py --full     three seeds: the committed results
+    python experiments/generation.py            one seed of each
+    python experiments/generation.py --full     three seeds
     python experiments/generation.py --quick    minutes: a small Row LSTM
 """
 
@@ -144,7 +144,7 @@ class Generation(lab.Study[Options]):
 
     def examine(self, trial: lab.Trial) -> lab.Examined:
         height, width, _ = shape = self.data.shape
-        model = jax.tree.map(lambda array: array[0], trial.models)
+        model = trial.model()
         test = self.images["test"]
         peek = first_peek(model, test[0])
         if peek is not None:

@@ -4,7 +4,7 @@ ReNet layers, recurrent cells that sweep over a picture from all four sides, and
 objects of a picture, at one number of parameters. Beside them stands Otsu's threshold, which learns nothing.
 
     python experiments/masks.py --data FOLDER           one seed of each; FOLDER has SPLIT/images and SPLIT/masks
-    python experiments/masks.py --data FOLDER --full    three seeds: the committed results, of nuclei
+    python experiments/masks.py --data FOLDER --full    three seeds
     python experiments/masks.py --data FOLDER --quick   minutes: a small ReNet
 """
 

@@ -5,7 +5,7 @@ are read elsewhere; DLinear takes each coming value as a sum of the past ones. B
 the last value.
 
     python experiments/series.py --data ETTh1.csv --parts 8640 2880 2880           one seed, five horizons
-    python experiments/series.py --data ETTh1.csv --parts 8640 2880 2880 --full    three seeds: the committed results
+    python experiments/series.py --data ETTh1.csv --parts 8640 2880 2880 --full    three seeds
     python experiments/series.py --data ETTh1.csv --quick                          a minute: a GRU and DLinear, one day
 """
 

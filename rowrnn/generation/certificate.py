@@ -1,6 +1,7 @@
 """The certificate that a model of images does not peek: which values each prediction sees, compared with its order."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import jax
@@ -11,6 +12,8 @@ from jaxtyping import Array, ArrayLike, Bool
 from rowrnn.generation.pixel_model import PixelModel
 
 Place = tuple[int, int, int]
+
+BIAS_DEVIATION = 0.3
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,7 @@ def causality(model: PixelModel, shape: Place, *, seeds: int = 3) -> Certificate
         for seed in range(seeds):
             rng = np.random.default_rng(seed)
             leaves, structure = jax.tree.flatten(model)
-            drawn = [
-                jnp.asarray(
-                    rng.normal(0, 1 / max(1, leaf.size / leaf.shape[-1]) ** 0.5 if leaf.ndim > 1 else 0.3, leaf.shape)
-                )
-                for leaf in leaves
-            ]
+            drawn = [jnp.asarray(rng.normal(0, _deviation(leaf.shape), leaf.shape)) for leaf in leaves]
             x = jnp.asarray(rng.normal(size=(1, *shape)))
             sees |= np.asarray(seen(jax.tree.unflatten(structure, drawn), x))
     rank = model.rank(height, width).ravel()
@@ -115,19 +113,24 @@ def first_peek(model: PixelModel, image: ArrayLike, *, at_once: int = 56) -> tup
     shape, count = values.shape, values.size
     rank = model.rank(*shape[:2]).ravel()
     predict = jax.jit(lambda model, images: model.predictions(model.scaled(images)))
+    same = np.asarray(predict(model, np.broadcast_to(values, (at_once, *shape))))
     for start in range(0, count, at_once):
         changed = np.broadcast_to(values.ravel(), (at_once, count)).copy()
         numbers = np.arange(start, min(start + at_once, count))
         changed[np.arange(len(numbers)), numbers] = (values.ravel()[numbers] + 1) % model.levels
-        changed[-1] = values.ravel() if len(numbers) < at_once else changed[-1]
         found = np.asarray(predict(model, changed.reshape(at_once, *shape)))
-        same = np.asarray(predict(model, np.broadcast_to(values, (at_once, *shape))))[0]
-        moved = (found != same[None]).any(axis=-1).reshape(at_once, count)
+        moved = (found != same).any(axis=-1).reshape(at_once, count)
         for place, number in enumerate(numbers):
             wrong = np.flatnonzero(moved[place] & (rank <= rank[number]))
             if len(wrong):
                 return _place(wrong[0], shape), _place(number, shape)
     return None
+
+
+def _deviation(shape: tuple[int, ...]) -> float:
+    """Returns the standard deviation of drawn parameters: kernels keep the size of what they multiply."""
+    inputs = prod(shape[:-1])
+    return inputs**-0.5 if len(shape) > 1 and inputs else BIAS_DEVIATION
 
 
 def _place(number: Any, shape: tuple[int, ...]) -> Place:

@@ -79,8 +79,13 @@ class MaskedConv(nnx.Module):
 
     def __call__(self, x: Maps) -> Found:
         """Computes the features of each pixel from those that it may see."""
-        high, wide, inputs, outputs = self.kernel.shape
-        mask = kernel_mask((high, wide), inputs, outputs, self.kind, self.colours)
-        kernel = jnp.where(mask, self.kernel[...], jnp.zeros_like(self.kernel[...]))
+        kernel = self.masked_kernel()
+        high, wide = kernel.shape[:2]
         found = convolve(x, kernel, (1, 1), ((high // 2, high // 2), (wide // 2, wide // 2)))
         return found + self.bias[...][None, None, None]
+
+    def masked_kernel(self) -> Float[Array, "kh kw inputs outputs"]:
+        """Returns the kernel with zeros for what a pixel may not see."""
+        high, wide, inputs, outputs = self.kernel.shape
+        mask = kernel_mask((high, wide), inputs, outputs, self.kind, self.colours)
+        return jnp.where(mask, self.kernel[...], jnp.zeros_like(self.kernel[...]))

@@ -38,13 +38,19 @@ class RowCell(ConvLSTM):
 
 def masked_projection(cell: Any, x: Float[Array, "*b h w c"]) -> Float[Array, "*b h w gates"]:
     """Computes the input half of every gate of a cell with `colours`, by its input kernel masked (B)."""
-    high, wide, features, _ = cell.input_kernel.shape
-    mask = kernel_mask((high, wide), features, cell.hidden, "B", cell.colours)
-    kernel = jnp.where(np.tile(mask, len(cell.gate_names)), cell.input_kernel[...], 0.0)
+    kernel = masked_input_kernel(cell)
+    high, wide = kernel.shape[:2]
     maps = x.reshape(-1, *x.shape[-3:])
-    product = convolve(maps, kernel.astype(cell.input_kernel.dtype), (1, 1), ((high // 2,) * 2, (wide // 2,) * 2))
+    product = convolve(maps, kernel, (1, 1), ((high // 2,) * 2, (wide // 2,) * 2))
     product = product.reshape(*x.shape[:-1], product.shape[-1])
     return product + expand_leading(cell.bias[...], product)
+
+
+def masked_input_kernel(cell: Any) -> Float[Array, "kh kw c gates"]:
+    """Returns the input kernel of a cell with `colours`, with zeros for what a pixel may not see (B)."""
+    high, wide, features, _ = cell.input_kernel.shape
+    mask = np.tile(kernel_mask((high, wide), features, cell.hidden, "B", cell.colours), len(cell.gate_names))
+    return jnp.where(mask, cell.input_kernel[...], jnp.zeros_like(cell.input_kernel[...]))
 
 
 class RowLSTMLayer(nnx.Module):

@@ -5,15 +5,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Float
 
 from rowrnn.cells import LSTMState
-from rowrnn.generation.masked_convolution import MaskedConv, kernel_mask
+from rowrnn.generation.masked_convolution import MaskedConv
 from rowrnn.generation.pixel_model import Values
 from rowrnn.generation.pixel_rnn import PixelRNN
-from rowrnn.generation.row_layer import RowCell, RowLSTMLayer
+from rowrnn.generation.row_layer import RowCell, RowLSTMLayer, masked_input_kernel
 from rowrnn.generation.value_draw import drawn
 from rowrnn.recurrence.scan import scan
 
@@ -90,11 +89,11 @@ def _row(
                 jax.lax.dynamic_update_slice_in_dim(of_row, part[:, None], column, axis=1)
                 for of_row, part in zip(new[place], (hidden, after), strict=True)
             )
-            x = x + _own(block.added, hidden)
-            shown = shown + _own(block.shown, hidden)
-        head = model.head
-        found = _own(head.last, nnx.relu(_own(head.between, nnx.relu(shown))))
-        predictions = jax.lax.dynamic_index_in_dim(found.reshape(b, colours, -1), colour, 1, keepdims=False)
+            pixel = hidden[:, None, None]
+            x = x + block.added(pixel)[:, 0, 0]
+            shown = shown + block.shown(pixel)[:, 0, 0]
+        found = model.head(shown[:, None, None])[:, 0, 0]
+        predictions = jax.lax.dynamic_index_in_dim(found, colour, 1, keepdims=False)
         rank = row * width * colours + number
         drawn_value = drawn(predictions, jax.random.fold_in(key, rank), temperature)
         return (images.at[:, row, column, colour].set(drawn_value), tuple(read), tuple(new)), None
@@ -105,28 +104,18 @@ def _row(
 
 def _first(convolution: MaskedConv, x: Float[Array, "b h w c"], row: Array, column: Array) -> Float[Array, "b k"]:
     """Computes a masked convolution at one place."""
-    high, wide, inputs, outputs = convolution.kernel.shape
+    kernel = convolution.masked_kernel()
+    high, wide, inputs, _ = kernel.shape
     up, left = high // 2, wide // 2
     padded = jnp.pad(x, ((0, 0), (up, up), (left, left), (0, 0)))
     zero = jnp.zeros_like(row)
     around = jax.lax.dynamic_slice(padded, (zero, row, column, zero), (x.shape[0], high, wide, inputs))
-    mask = kernel_mask((high, wide), inputs, outputs, convolution.kind, convolution.colours)
-    kernel = jnp.where(mask, convolution.kernel[...], 0.0).astype(x.dtype)
-    return jnp.einsum("bijc,ijck->bk", around, kernel) + convolution.bias[...][None]
-
-
-def _own(convolution: MaskedConv, x: Float[Array, "b k"]) -> Float[Array, "b found"]:
-    """Computes a masked convolution of 1x1 pixels at one place."""
-    _, _, inputs, outputs = convolution.kernel.shape
-    mask = kernel_mask((1, 1), inputs, outputs, convolution.kind, convolution.colours)[0, 0]
-    return x @ jnp.where(mask, convolution.kernel[0, 0], 0.0).astype(x.dtype) + convolution.bias[...][None]
+    return jnp.einsum("bijc,ijck->bk", around, kernel.astype(x.dtype)) + convolution.bias[...][None]
 
 
 def _projected(cell: RowCell, window: Float[Array, "b span k"]) -> Float[Array, "b gates"]:
     """Computes the input half of the gates at the middle of a window of a row."""
-    _, span, features, _ = cell.input_kernel.shape
-    mask = np.tile(kernel_mask((1, span), features, cell.hidden, "B", cell.colours)[0], len(cell.gate_names))
-    kernel = jnp.where(mask, cell.input_kernel[0], 0.0).astype(window.dtype)
+    kernel = masked_input_kernel(cell)[0].astype(window.dtype)
     return jnp.einsum("bsk,skg->bg", window, kernel) + cell.bias[...][None]
 
 

@@ -46,6 +46,12 @@ def check_cell_class(caller: str, cell: Any) -> None:
         )
 
 
+def check_positive(layer: str, **sizes: int) -> None:
+    """Raises ValueError unless all sizes of a layer are at least 1."""
+    if min(sizes.values()) < 1:
+        raise ValueError(f"A {layer} has sizes of at least 1, not {sizes}.")
+
+
 def check_rate(name: str, rate: float) -> None:
     """Raises ValueError unless `rate` is in [0, 1)."""
     if not 0 <= rate < 1:

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, ArrayLike, DTypeLike, Float, Int, Key
 
-from rowrnn.recurrence.arguments import check_rate, check_sequence, valid_steps
+from rowrnn.recurrence.arguments import check_positive, check_rate, check_sequence, valid_steps
 from rowrnn.recurrence.masking import forward_fill, zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence.noise import split_key
@@ -112,8 +112,7 @@ class Transformer(nnx.Module):
     ) -> None:
         sizes = {"features": features, "width": width, "blocks": blocks, "heads": heads, "expansion": expansion}
         sizes |= {} if longest is None else {"longest": longest}
-        if min(sizes.values()) < 1:
-            raise ValueError(f"A Transformer has sizes of at least 1, not {sizes}.")
+        check_positive("Transformer", **sizes)
         check_rate("dropout", dropout)
         self.features, self.outputs, self.causal, self.longest = features, width, causal, longest
         self.embed = nnx.Linear(features, width, rngs=rngs)

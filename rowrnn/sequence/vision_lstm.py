@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from rowrnn.cells import MLSTM
-from rowrnn.recurrence.arguments import check_rate, check_sequence, valid_steps
+from rowrnn.recurrence.arguments import check_positive, check_rate, check_sequence, valid_steps
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.recurrence.scan import ScanOptions
 from rowrnn.sequence.noise import split_key
@@ -56,8 +56,7 @@ class VisionLSTM(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         sizes = {"features": features, "width": width, "longest": longest, "blocks": blocks, "heads": heads}
-        if min(*sizes.values(), expansion) < 1:
-            raise ValueError(f"A VisionLSTM has sizes of at least 1, not {sizes | {'expansion': expansion}}.")
+        check_positive("VisionLSTM", **sizes, expansion=expansion)
         check_rate("dropout", dropout)
         self.features, self.outputs, self.longest = features, width, longest
         self.embed = nnx.Linear(features, width, rngs=rngs)

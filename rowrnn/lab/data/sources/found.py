@@ -8,7 +8,6 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.sources.files import composed, natural, some
 
-MISSING = (None, "", [])
 TARGETS = ("label", "text", "objects", "mask")
 
 
@@ -80,7 +79,8 @@ def _renamed(found: Found, name: str, chosen: str) -> Found:
 
 def _without_hidden(found: Found, target: str) -> Found:
     """Leaves out splits of which no item has what is learnt, while others have."""
-    hidden = (None,) if target == "objects" else MISSING
+    # Where all texts of a split are empty they are hidden, though an empty text among others is one.
+    hidden = (*_missing(target), "")
     with_it = {
         split: items
         for split, items in found.splits.items()
@@ -114,7 +114,7 @@ def _name_of(label: Any) -> str:
 
 def _missing(name: str) -> tuple[Any, ...]:
     """Returns the values of a column that are none; an empty text is one, and so are no objects at all."""
-    return {"label": MISSING, "objects": (None,)}.get(name, (None, []))
+    return {"label": (None, "", []), "objects": (None,)}.get(name, (None, []))
 
 
 def _check_complete(found: Found, name: str) -> None:

@@ -71,7 +71,8 @@ def boxes_of(listing: Listing, shaping: Shaping) -> BoxSet:
 
     Raises:
         InputError: if the listing has no boxes, one is outside of its picture or has no size, a category of another
-            split is in no training picture, or more than 1 % of the pictures cannot be read.
+            split is in no training picture, no picture of a split has a box, or more than 1 % of the pictures cannot be
+            read.
     """
     listing.check("boxes")
     decided = shaping.decide(some_pictures(listing.splits["train"]), MULTIPLE)

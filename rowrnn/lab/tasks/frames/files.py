@@ -73,7 +73,7 @@ def films_of(name: str, shaping: Shaping, budget: int, *, length: int, multiple:
             read, or a size that is asked for is not divided.
     """
     if not name:
-        raise InputError("Name the films: a folder of clips, or a file of arrays, .npz.")
+        raise InputError("Name the data: a folder of clips, or a file of arrays, .npz.")
     if shaping.size and any(side % multiple for side in shaping.size):
         raise InputError(
             f"--size is {' '.join(map(str, shaping.size))}; expected multiples of --patch, which is {multiple}."

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import log, prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,46 +10,37 @@ from rowrnn.lab.report.statistics import interval
 
 
 @dataclass(frozen=True)
-class Nats:
-    """Negative log-likelihood of an image, in nats: the unit for binary images.
+class Likelihood:
+    """Negative log-likelihood in a unit, that of a subclass; those of different units are not compared.
 
     Args:
         values: mean over images, one for each seed.
     """
 
+    unit: ClassVar[str]
     values: tuple[float, ...]
-    unit = "nats an image"
 
     def to_json(self) -> dict[str, Any]:
         """Returns mean and interval, with the unit."""
         return {**interval(np.array(self.values)), "unit": self.unit}
 
-    def per_dimension(self, shape: tuple[int, int, int]) -> "BitsPerDimension":
-        """Returns the same in bits for each of the values of an image of a shape: nats / (ln 2 · values)."""
-        return BitsPerDimension(tuple(value / (log(2) * prod(shape)) for value in self.values))
-
-    def __lt__(self, other: "Nats") -> bool:
-        if not isinstance(other, Nats):
+    def __lt__(self, other: "Likelihood") -> bool:
+        if type(other) is not type(self):
             raise TypeError(f"{self.unit} are not compared with {getattr(other, 'unit', 'numbers without a unit')}.")
         return float(np.mean(self.values)) < float(np.mean(other.values))
 
 
-@dataclass(frozen=True)
-class BitsPerDimension:
-    """Negative log-likelihood of a value of an image, in bits: the unit for grey and colour.
+class BitsPerDimension(Likelihood):
+    """Negative log-likelihood of a value of an image, in bits: the unit for grey and colour."""
 
-    Args:
-        values: mean over images and values, one for each seed.
-    """
-
-    values: tuple[float, ...]
     unit = "bits a dimension"
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns mean and interval, with the unit."""
-        return {**interval(np.array(self.values)), "unit": self.unit}
 
-    def __lt__(self, other: "BitsPerDimension") -> bool:
-        if not isinstance(other, BitsPerDimension):
-            raise TypeError(f"{self.unit} are not compared with {getattr(other, 'unit', 'numbers without a unit')}.")
-        return float(np.mean(self.values)) < float(np.mean(other.values))
+class Nats(Likelihood):
+    """Negative log-likelihood of an image, in nats: the unit for binary images."""
+
+    unit = "nats an image"
+
+    def per_dimension(self, shape: tuple[int, int, int]) -> BitsPerDimension:
+        """Returns the same in bits for each of the values of an image of a shape: nats / (ln 2 · values)."""
+        return BitsPerDimension(tuple(value / (log(2) * prod(shape)) for value in self.values))

@@ -253,7 +253,10 @@ def test_training_lines_are_of_changed_digits():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--models", "gro"], "There is no 'gro' for --models. Did you mean 'gru'. There are lstm, gru, forward, cnn"),
+        (
+            ["--models", "gro"],
+            "There is no 'gro' for --models. Did you mean 'gru'. There are lstm, gru, forward, transformer, cnn",
+        ),
         (["--models"], "--models is empty; expected some of lstm"),
         (["--digits", "0"], "--digits is 0; expected at least 1"),
         (["--beam", "0"], "--beam is 0"),
