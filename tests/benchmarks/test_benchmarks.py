@@ -206,11 +206,12 @@ def test_time_to_accuracy_runs(tmp_path):
 def test_height_cost_runs(tmp_path):
     import height_cost
 
-    options = height_cost.Options(heights=(28, 56), params=5_000, batch=2, rounds=1, output=tmp_path / "run")
+    options = height_cost.Options(heights=(28, 56), params=6_400, batch=2, rounds=1, output=tmp_path / "run")
     height_cost.main(options, {})
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     kept = {
-        title: [case["kept"] for case in results["cases"] if case["model"] == title] for title in ("Row LSTM", "CNN")
+        title: [case["kept"] for case in results["cases"] if case["model"] == title]
+        for title in height_cost.TITLES.values()
     }
     assert kept["CNN"] == [4 * 28 * 28, 4 * 56 * 28]
     assert kept["Row LSTM"][0] == kept["Row LSTM"][1] == 2 * 4 * results["widths"]["lstm"]

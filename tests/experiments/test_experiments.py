@@ -132,7 +132,7 @@ def test_every_picture_is_there(finished):
     directory, output, _ = finished
     names = {path.name for path in directory.glob("*.png")}
     assert names == {
-        *("learning_curves.png", "accuracy_by_row.png", "confusion.png", "mistakes.png"),
+        *("learning_curves.png", "accuracy_by_row.png", "confusion.png", "mistakes.png", "calibration.png"),
         *("gates_row_lstm.png", "gates_row_gru.png"),
     }
     assert all(name in output.replace("\n", "") for name in names)

@@ -43,8 +43,8 @@ def samples(title: str, arrays: Arrays) -> Figure:
     drawn, nearest = (arrays[f"{title}/{name}"][:SHOWN] for name in ("samples", "nearest"))
     figure, panels = plt.subplots(2, len(drawn), figsize=(1.1 * len(drawn), 2.7), squeeze=False)
     for column, (one, other) in enumerate(zip(drawn, nearest, strict=True)):
-        _show(panels[0, column], one, drawn.max())
-        _show(panels[1, column], other, nearest.max())
+        _show(panels[0, column], one, float(drawn.max()))
+        _show(panels[1, column], other, float(nearest.max()))
     figure.suptitle(f"{title}: above what it wrote, below the nearest training image", fontsize=10)
     return figure
 
@@ -52,12 +52,13 @@ def samples(title: str, arrays: Arrays) -> Figure:
 def endings(title: str, arrays: Arrays) -> Figure:
     """Draws half-seen images, the true one first, and the endings that a model drew."""
     given, drawn = arrays["given"], arrays[f"{title}/endings"]
+    most = float(given.max())
     lines, across = len(drawn), 1 + drawn.shape[1]
     figure, panels = plt.subplots(lines, across, figsize=(1.1 * across, 1.1 * lines + 0.5), squeeze=False)
     for line, (image, ends) in enumerate(zip(given, drawn, strict=True)):
-        _show(panels[line, 0], image, given.max())
+        _show(panels[line, 0], image, most)
         for column, end in enumerate(ends, 1):
-            _show(panels[line, column], end, given.max())
+            _show(panels[line, column], end, most)
             panels[line, column].axhline(image.shape[0] / 2 - 0.5, color="tab:orange", linewidth=0.8)
     figure.suptitle(f"{title}: left the true image, then endings of its upper half", fontsize=10)
     return figure
