@@ -3,29 +3,29 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, ArrayLike, DTypeLike, Float, Shaped
 
-from rowrnn.cells import ConvLSTM
-from rowrnn.cells.cell import expand_leading
+from rowrnn.cells import ConvLSTM, LSTMState
 from rowrnn.cells.convolution import convolve
 from rowrnn.generation.masked_convolution import Found, Maps
 from rowrnn.generation.row_layer import masked_projection
 from rowrnn.recurrence.scan import scan
 
-OUTSIDE = -1e9
-"""Added to the gates of places outside of the image, where input, forget and output gate are then exactly zero."""
+FIRMLY = 1e9
+"""Size of a gate's argument at which the gate is exactly 0 or 1."""
 
 
 class DiagonalCell(ConvLSTM):
-    """Cell of a Diagonal BiLSTM (van den Oord et al. 2016, section 3.2), of diagonals, maps `[b, h, 1, features + 1]`.
+    """Cell of a Diagonal BiLSTM (van den Oord et al. 2016, section 3.2), of diagonals, maps `[b, h, 1, gates]`.
 
     A place of a diagonal is a pixel of one row; its state follows from those of the pixel beside it, in the same row of
     the diagonal before, and of the pixel above that one's right neighbour, one row up there: which are the pixel to the
-    left and the pixel above. The last feature is 1 inside of the image, and 0 outside, where states are zero.
+    left and the pixel above. What it reads are the input halves of the gates. The state outside the image is learned.
 
     Args:
-        features: number of input features of a pixel, without that last one.
+        features: number of input features of a pixel.
         hidden: number of features of the state.
         colours: number of colours of a pixel.
         rngs: random streams; the initial parameters use "params".
@@ -34,19 +34,39 @@ class DiagonalCell(ConvLSTM):
     def __init__(self, features: int, hidden: int, *, colours: int = 1, rngs: nnx.Rngs) -> None:
         self.colours = colours
         super().__init__(features, hidden, (1, 1), rngs=rngs)
-        self.features = features + 1
+        self.features = len(self.gate_names) * hidden
+        self.first_cell = nnx.Param(jnp.zeros((hidden,), jnp.float32))
 
-    def project(self, x: Float[Array, "*b h w c"]) -> Float[Array, "*b h w gates"]:
-        outside = (1 - x[..., -1:]) * OUTSIDE
-        gates = jnp.ones((len(self.gate_names), self.hidden), x.dtype).at[self.gate_names.index("cell")].set(0)
-        projected = masked_projection(self, x[..., :-1])
-        return projected + outside * expand_leading(gates.reshape(-1), projected)
+    def project(self, x: Float[Array, "*b h w gates"]) -> Float[Array, "*b h w gates"]:
+        return x
 
     def recur(self, hidden: Float[Array, "*b h w k"], dropout_mask: Any = None) -> Float[Array, "*b h w gates"]:
         del dropout_mask
         maps = hidden.reshape(-1, *hidden.shape[-3:])
         product = convolve(maps, self.recurrent_kernel[...], (1, 1), ((1, 0), (0, 0)))
         return product.reshape(*hidden.shape[:-1], product.shape[-1])
+
+    def diagonals(self, x: Maps) -> Float[Array, "b t h one gates"]:
+        """Computes what the cell reads of an image, `[b, h, w, features]`, diagonal by diagonal."""
+        height, width = x.shape[1:3]
+        of_pixels = masked_projection(self, x)
+        above = (self._first().hidden @ self.recurrent_kernel[0, 0])[None, None]
+        of_pixels = of_pixels.at[:, 0].add(above.astype(of_pixels.dtype))
+        # Outside, the state that was there stays, and shows itself: what is before the first pixel of a row is learned.
+        firm = {"input": -FIRMLY, "forget": FIRMLY, "cell": 0.0, "output": FIRMLY}
+        closed = np.repeat([firm[name] for name in self.gate_names], self.hidden)[None, None, None]
+        inside = skewed(np.ones((1, height, width, 1), bool))
+        gates = jnp.where(inside, skewed(of_pixels), jnp.asarray(closed, of_pixels.dtype))
+        return jnp.swapaxes(gates, 1, 2)[:, :, :, None]
+
+    def before_the_first(self, batch: int, height: int) -> LSTMState:
+        """Returns the state before the first diagonal, maps `[b, h, 1, hidden]`."""
+        shape = (batch, height, 1, self.hidden)
+        return LSTMState(*(jnp.broadcast_to(part[None, None, None], shape) for part in self._first()))
+
+    def _first(self) -> LSTMState:
+        cell = self.first_cell[...]
+        return LSTMState(jnp.tanh(cell), cell)
 
     def _recurrent_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "kh kw c gates"]:
         shape = (2, 1, self.hidden, len(self.gate_names) * self.hidden)
@@ -84,13 +104,11 @@ class DiagonalLSTMLayer(nnx.Module):
 
 
 def _along_diagonals(cell: DiagonalCell, x: Maps) -> Found:
-    inside = jnp.ones_like(x[..., :1])
-    diagonals = jnp.swapaxes(skewed(jnp.concatenate([x, inside], axis=-1)), 1, 2)
-    outputs, _ = scan(cell, diagonals[:, :, :, None])
+    outputs, _ = scan(cell, cell.diagonals(x), initial_state=cell.before_the_first(*x.shape[:2]))
     return straight(jnp.swapaxes(outputs[:, :, :, 0], 1, 2))
 
 
-def skewed(x: Maps) -> Float[Array, "b h t k"]:
+def skewed(x: Shaped[ArrayLike, "b h w k"]) -> Shaped[Array, "b h t k"]:
     """Moves row i of maps to the right by i pixels, `[b, h, w, k] → [b, h, w + h - 1, k]`, zeros elsewhere.
 
     A column of the result is a diagonal of the image. Rows are made h pixels longer and are then read in lengths of one

@@ -8,10 +8,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from rowrnn.generation.value_prediction import prediction_of
+
 Values = Int[Array, "b h w c"]
 Predictions = Float[Array, "b h w c outputs"]
-
-BINARY = 2
 
 
 class PixelModel(nnx.Module):
@@ -23,24 +23,21 @@ class PixelModel(nnx.Module):
     Args:
         colours: number of values of a pixel, 1 or 3.
         levels: number of different values, from 0; 2 for binary images.
+        mixture: number of logistic distributions that predict a value; 0 for the logits of all levels.
 
     Raises:
-        ValueError: if there are no colours, or fewer than two levels.
+        ValueError: if there are no colours, fewer than two levels, or a mixture is to predict binary values.
     """
 
-    def __init__(self, colours: int, levels: int) -> None:
-        if colours < 1 or levels < BINARY:
-            raise ValueError(f"A pixel has at least one colour and two levels, not {colours} and {levels}.")
+    def __init__(self, colours: int, levels: int, mixture: int = 0) -> None:
+        if colours < 1:
+            raise ValueError(f"A pixel has at least one colour, not {colours}.")
         self.colours, self.levels = colours, levels
-
-    @property
-    def outputs(self) -> int:
-        """Numbers that predict a value: the logit of a 1, or the logits of all levels."""
-        return 1 if self.levels == BINARY else self.levels
+        self.values = prediction_of(levels, mixture)
 
     @abstractmethod
     def predictions(self, x: Float[Array, "b h w c"]) -> Predictions:
-        """Computes the logits of every value from those before it; values are in [-1, 1]."""
+        """Computes what predicts every value (`values`) from those before it; values are in [-1, 1]."""
 
     def rank(self, height: int, width: int) -> Int[np.ndarray, "h w c"]:
         """Returns the place of each value in the order in which they are predicted."""
@@ -62,7 +59,9 @@ class PixelModel(nnx.Module):
             ValueError: as a call.
         """
         values = self.checked(images)
-        return log_probabilities(self.predictions(self.scaled(values)), values)
+        found = self.values.log_probabilities(self.predictions(self.scaled(values)), values)
+        # NaN for what is no level, which a compiled program cannot refuse.
+        return jnp.where((values >= 0) & (values < self.levels), found, jnp.nan)
 
     def scaled(self, images: Int[Array, "*n"]) -> Float[Array, "*n"]:
         """Returns levels as numbers from -1 to 1, in the dtype of the parameters."""
@@ -88,18 +87,3 @@ class PixelModel(nnx.Module):
                 f"{images.max()}. Draw binary images from grey ones at random, or make a model of 256 levels."
             )
         return images.astype(jnp.int32)
-
-
-def log_probabilities(predictions: Predictions, images: Values) -> Float[Array, "b h w c"]:
-    """Returns the log-probability of each value by its predictions: the logit of a 1, or those of all levels.
-
-    It is NaN for what is no level, which a compiled program cannot refuse.
-    """
-    levels = max(BINARY, predictions.shape[-1])
-    if predictions.shape[-1] == 1:
-        sign = (2 * images - 1).astype(predictions.dtype)
-        found = jax.nn.log_sigmoid(sign * predictions[..., 0])
-    else:
-        each = jax.nn.log_softmax(predictions)
-        found = jnp.take_along_axis(each, jnp.clip(images, 0, levels - 1)[..., None], axis=-1)[..., 0]
-    return jnp.where((images >= 0) & (images < levels), found, jnp.nan)

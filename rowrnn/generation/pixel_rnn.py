@@ -58,6 +58,7 @@ class PixelRNN(PixelModel):
         blocks: number of blocks.
         colours: number of values of a pixel.
         levels: number of different values; 2 for binary images.
+        mixture: number of logistic distributions that predict a value; 0 for the logits of all levels.
         rngs: random streams; the initial parameters use "params".
 
     Raises:
@@ -65,15 +66,23 @@ class PixelRNN(PixelModel):
     """
 
     def __init__(
-        self, layer: str, width: int, *, blocks: int = 7, colours: int = 1, levels: int = 2, rngs: nnx.Rngs
+        self,
+        layer: str,
+        width: int,
+        *,
+        blocks: int = 7,
+        colours: int = 1,
+        levels: int = 2,
+        mixture: int = 0,
+        rngs: nnx.Rngs,
     ) -> None:
-        super().__init__(colours, levels)
+        super().__init__(colours, levels, mixture)
         if layer not in LAYERS:
             raise ValueError(f"A PixelRNN has layers of {' or '.join(map(repr, LAYERS))}, not {layer!r}.")
         check_sizes("PixelRNN", width, blocks, colours)
         self.first = MaskedConv(colours, 2 * width, FIRST, "A", colours, rngs=rngs)
         self.blocks = nnx.List([PixelBlock(layer, width, colours, rngs=rngs) for _ in range(blocks)])
-        self.head = Head(2 * width, colours, self.outputs, rngs=rngs)
+        self.head = Head(2 * width, colours, self.values.outputs, rngs=rngs)
 
     def predictions(self, x: Float[Array, "b h w c"]) -> Predictions:
         x = self.first(x)
@@ -93,6 +102,7 @@ class GatedPixelCNN(PixelModel):
         span: width of the kernels of the layers, odd; they see `span // 2` pixels to the sides and as many rows up.
         colours: number of values of a pixel.
         levels: number of different values; 2 for binary images.
+        mixture: number of logistic distributions that predict a value; 0 for the logits of all levels.
         rngs: random streams; the initial parameters use "params".
 
     Raises:
@@ -100,9 +110,17 @@ class GatedPixelCNN(PixelModel):
     """
 
     def __init__(
-        self, width: int, *, blocks: int = 7, span: int = 3, colours: int = 1, levels: int = 2, rngs: nnx.Rngs
+        self,
+        width: int,
+        *,
+        blocks: int = 7,
+        span: int = 3,
+        colours: int = 1,
+        levels: int = 2,
+        mixture: int = 0,
+        rngs: nnx.Rngs,
     ) -> None:
-        super().__init__(colours, levels)
+        super().__init__(colours, levels, mixture)
         check_sizes("GatedPixelCNN", width, blocks, colours)
         high, wide = FIRST
         around = ((high // 2, 0), (wide // 2, wide // 2))
@@ -110,7 +128,7 @@ class GatedPixelCNN(PixelModel):
         self.joined = nnx.Linear(width, width, rngs=rngs)
         self.beside = MaskedConv(colours, width, (1, wide), "A", colours, rngs=rngs)
         self.layers = nnx.List([GatedLayer(width, span, colours=colours, rngs=rngs) for _ in range(blocks)])
-        self.head = Head(width, colours, self.outputs, rngs=rngs)
+        self.head = Head(width, colours, self.values.outputs, rngs=rngs)
 
     def predictions(self, x: Float[Array, "b h w c"]) -> Predictions:
         vertical = self.above(x)

@@ -25,6 +25,7 @@ class PixelScan(PixelModel):
         order: a name in `rowrnn.image.orders.ORDERS` or a function, of one pixel a step.
         colours: number of values of a pixel.
         levels: number of different values; 2 for binary images.
+        mixture: number of logistic distributions that predict a value; 0 for the logits of all levels.
         rngs: random streams; the initial parameters use "params".
         options: options of the order.
 
@@ -39,10 +40,11 @@ class PixelScan(PixelModel):
         *,
         colours: int = 1,
         levels: int = 2,
+        mixture: int = 0,
         rngs: nnx.Rngs,
         **options: Hashable,
     ) -> None:
-        super().__init__(colours, levels)
+        super().__init__(colours, levels, mixture)
         if isinstance(layer, Cell):
             layer = Recurrent(layer)
         fits = getattr(layer, "num_feature_axes", None) == 1 and layer.causal and layer.features == 1 + colours
@@ -54,7 +56,7 @@ class PixelScan(PixelModel):
         self.order, self.options = order_function(order), tuple(options.items())
         self.layer = layer
         self.norm = nnx.LayerNorm(layer.outputs, rngs=rngs)
-        self.head = nnx.Linear(layer.outputs, self.outputs, rngs=rngs)
+        self.head = nnx.Linear(layer.outputs, self.values.outputs, rngs=rngs)
 
     def rank(self, height: int, width: int) -> Int[np.ndarray, "h w c"]:
         step = self.order_of(height, width).when()
@@ -68,8 +70,8 @@ class PixelScan(PixelModel):
         coming = jnp.tile(jnp.eye(c, dtype=x.dtype), (h * w, 1))
         read = jnp.concatenate([before, jnp.broadcast_to(coming[None], (b, *coming.shape))], axis=-1)
         outputs, _ = self.layer(read)
-        found = self.head(self.norm(outputs)).reshape(b, h * w, c * self.outputs)
-        return order.images(found).reshape(b, h, w, c, self.outputs)
+        found = self.head(self.norm(outputs)).reshape(b, h * w, c * self.values.outputs)
+        return order.images(found).reshape(b, h, w, c, self.values.outputs)
 
     def coming(self, number: Array, batch: int, dtype: DTypeLike) -> Float[Array, "b c"]:
         """Returns which colour the value of a number in the order has, as the layer is told it, `[batch, colours]`."""

@@ -13,7 +13,7 @@ from rowrnn.generation.masked_convolution import MaskedConv
 from rowrnn.generation.pixel_model import Values
 from rowrnn.generation.pixel_rnn import PixelRNN
 from rowrnn.generation.row_layer import RowCell, RowLSTMLayer, masked_input_kernel
-from rowrnn.generation.value_draw import drawn
+from rowrnn.generation.value_prediction import drawn
 from rowrnn.recurrence.scan import scan
 
 
@@ -93,9 +93,9 @@ def _row(
             x = x + block.added(pixel)[:, 0, 0]
             shown = shown + block.shown(pixel)[:, 0, 0]
         found = model.head(shown[:, None, None])[:, 0, 0]
-        predictions = jax.lax.dynamic_index_in_dim(found, colour, 1, keepdims=False)
+        logits = model.values.logits(jax.lax.dynamic_index_in_dim(found, colour, 1, keepdims=False))
         rank = row * width * colours + number
-        drawn_value = drawn(predictions, jax.random.fold_in(key, rank), temperature)
+        drawn_value = drawn(logits, jax.random.fold_in(key, rank), temperature)
         return (images.at[:, row, column, colour].set(drawn_value), tuple(read), tuple(new)), None
 
     (images, _, new), _ = jax.lax.scan(value, (images, tuple(read), tuple(new)), jnp.arange(width * colours))

@@ -12,7 +12,7 @@ from rowrnn.generation.pixel_rnn import PixelRNN
 from rowrnn.generation.pixel_scan import PixelScan
 from rowrnn.generation.row_sampling import reads_rows, sampled_by_rows
 from rowrnn.generation.scan_sampling import sampled_by_steps
-from rowrnn.generation.value_draw import drawn
+from rowrnn.generation.value_prediction import drawn
 
 
 def sample(
@@ -86,7 +86,7 @@ def _by_whole_passes(
         place, number = given
         row, column, colour = place
         predictions = model.predictions(model.scaled(images))[:, row, column, colour]
-        value = drawn(predictions, jax.random.fold_in(key, number), temperature)
+        value = drawn(model.values.logits(predictions), jax.random.fold_in(key, number), temperature)
         return images.at[:, row, column, colour].set(value), None
 
     images, _ = jax.lax.scan(step, images, (places, first + jnp.arange(len(places))))

@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from rowrnn.generation.pixel_model import Values
 from rowrnn.generation.pixel_scan import PixelScan
-from rowrnn.generation.value_draw import drawn
+from rowrnn.generation.value_prediction import drawn
 from rowrnn.sequence import Transformer
 
 
@@ -37,8 +37,8 @@ def sampled_by_steps(
         number, value = given
         read = jnp.concatenate([before[:, None], model.coming(number, b, before.dtype)], axis=1)
         outputs, state = model.layer(read[:, None], initial_state=state)
-        predictions = model.head(model.norm(outputs[:, 0]))
-        chosen = jnp.where(number < first, value, drawn(predictions, jax.random.fold_in(key, number), temperature))
+        logits = model.values.logits(model.head(model.norm(outputs[:, 0])))
+        chosen = jnp.where(number < first, value, drawn(logits, jax.random.fold_in(key, number), temperature))
         return (state, scaled[chosen]), chosen
 
     numbers, start = jnp.arange(count, dtype=jnp.int32), jnp.zeros((b,), scaled.dtype)

@@ -18,8 +18,8 @@ from rowrnn.generation.row_layer import RowCell, RowLSTMLayer
 from rowrnn.sequence import Recurrent
 
 
-def models(colours=1, levels=2):
-    how = {"colours": colours, "levels": levels}
+def models(colours=1, levels=2, mixture=0):
+    how = {"colours": colours, "levels": levels, "mixture": mixture}
     rngs = nnx.Rngs(0)
     layers = [Recurrent(GRU(1 + colours, 5, rngs=rngs)), Recurrent(GRU(5, 4, rngs=rngs))]
     return {
@@ -98,16 +98,16 @@ def row_by_loops(layer, x):
 def diagonal_by_loops(layer, x):
     """A Diagonal BiLSTM pixel by pixel, of one image `[h, w, features]`."""
     height, width, _ = x.shape
-    zeros = jnp.zeros(layer.outputs)
     total: dict = {}
     for cell, step in ((layer.left, 1), (layer.right, -1)):
         kernel, recurrent, bias = (part[...] for part in (cell.input_kernel, cell.recurrent_kernel, cell.bias))
         mask = np.tile(own_mask(x.shape[2], cell.hidden, "B", cell.colours), 4).astype(np.float64)
+        first = (jnp.tanh(cell.first_cell[...]), cell.first_cell[...])
         states = {}
         for row in range(height):
             for column in range(width)[::step]:
-                beside = states.get((row, column - step), (zeros, zeros))
-                above = states.get((row - 1, column), (zeros, zeros))
+                beside = states.get((row, column - step), first)
+                above = states.get((row - 1, column), first)
                 gates = (
                     bias
                     + x[row, column] @ (kernel[0, 0] * mask)
@@ -148,9 +148,10 @@ def test_the_probabilities_of_all_images_sum_to_one(name):
     assert total == pytest.approx(1, abs=1e-6)
 
 
-def test_the_probabilities_of_all_images_of_three_colours_and_levels_sum_to_one():
+@pytest.mark.parametrize("mixture", [0, 2])
+def test_the_probabilities_of_all_images_of_three_colours_and_levels_sum_to_one(mixture):
     for name in ("row", "diagonal", "gated", "scan"):
-        model = models(colours=3, levels=3)[name]
+        model = models(colours=3, levels=3, mixture=mixture)[name]
         images = np.array(list(itertools.product((0, 1, 2), repeat=6)), np.int32).reshape(-1, 1, 2, 3)
         total = np.exp(np.asarray(jax.jit(lambda model, images: model(images))(model, images), np.float64)).sum()
         assert total == pytest.approx(1, abs=1e-5)
@@ -297,7 +298,10 @@ def test_what_does_not_fit():
         PixelRNN("column", 3, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="a width that is a multiple of its 3 colours, not 7 and 4"):
         PixelRNN("row", 4, colours=3, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="at least one colour and two levels, not 1 and 1"):
+    with pytest.raises(
+        ValueError,
+        match="at least two levels, and a mixture predicts one of more than two; not 1 levels and a mixture of 0",
+    ):
         GatedPixelCNN(4, levels=1, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="layer over vectors of 2 features that sees no later step"):
         PixelScan(Transformer(2, 4, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))

@@ -35,9 +35,9 @@ def kept(name, **how):
 
 
 @pytest.mark.parametrize("name", ["row", "snake", "stack", "transformer"])
-@pytest.mark.parametrize(("colours", "levels", "rows"), [(1, 2, 0), (3, 4, 2)])
-def test_images_are_drawn_as_by_whole_passes(name, colours, levels, rows):
-    model = stirred(kept(name, colours=colours, levels=levels))
+@pytest.mark.parametrize(("colours", "levels", "mixture", "rows"), [(1, 2, 0, 0), (3, 4, 2, 2)])
+def test_images_are_drawn_as_by_whole_passes(name, colours, levels, mixture, rows):
+    model = stirred(kept(name, colours=colours, levels=levels, mixture=mixture))
     shape = (5, 4, colours)
     given = np.random.default_rng(1).integers(0, levels, (1, *shape))
     found = sample(model, jax.random.key(3), 6, shape[:2], given=given if rows else None, rows=rows)
