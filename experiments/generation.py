@@ -24,6 +24,7 @@ from flax import nnx
 from rowrnn import GRU, Stack, Transformer, lab
 from rowrnn.errors import InputError
 from rowrnn.generation import GatedPixelCNN, PixelModel, PixelRNN, PixelScan, causality, first_peek, sample
+from rowrnn.generation.value_prediction import BINARY
 from rowrnn.lab.data.listing import evenly
 from rowrnn.lab.tasks.generation.examples import WAYS, levels_of, prepared
 from rowrnn.lab.tasks.generation.likelihood import Nats
@@ -41,8 +42,8 @@ CHECKED, NARROW = (7, 9), 6  # height and width of the images of the certificate
 SAMPLES, ENDINGS, HALVES = 64, 5, 4
 BLOCK = 4_000  # training images that are compared at a time
 PROTOCOL = {
-    "nats": "negative log-likelihood of an image, mean over the test images, in nats; bits: the same in bits for each "
-    "value",
+    "nll": "negative log-likelihood, mean over the test images, in its unit: nats an image of binary images, bits for "
+    "each value of images of 256 levels",
     "certificates": "before a training, of a narrow model of each kind, in float64 on images of 7x9 pixels, "
     "rowrnn.generation.causality; and of the trained model of the first seed, in its own size, first_peek: each value "
     "of a test image is changed, and no prediction of it or of an earlier value changes",
@@ -64,6 +65,8 @@ class Options:
     """Blocks of row, diagonal and gated; gru has two layers and a transformer four blocks."""
     binarization: Annotated[str, lab.KnownNames({**WAYS, "threshold": "refused"})] = "static"
     """How pixels become binary: static, drawn once; dynamic, drawn anew in every step; none, 256 levels."""
+    mixture: Annotated[int, lab.AtLeast(0)] = 0
+    """Logistic distributions that predict one of 256 levels, such as 10; 0 for the logits of all levels."""
     training: lab.Group[lab.TrainingOptions] = lab.TrainingOptions(
         epochs=12, seeds=1, batch=32, learning_rate=2e-3, averaging=0.999
     )
@@ -83,8 +86,6 @@ class Generation(lab.Study[Options]):
     name = "generation"
     protocol = PROTOCOL
     columns = (
-        lab.score_column("nats an\nimage", "nats", 2, 1.0),
-        lab.score_column("bits a\ndimension", "bits", 4, 1.0),
         lab.PARAMETERS,
         lab.WIDTH,
         lab.SECONDS,
@@ -104,7 +105,13 @@ class Generation(lab.Study[Options]):
 
     @classmethod
     def check(cls, options: Options) -> None:
-        levels_of(options.binarization)
+        levels = levels_of(options.binarization)
+        if options.mixture and levels == BINARY:
+            raise InputError("--mixture is for 256 levels: give --binarization none, or leave it out.")
+
+    @classmethod
+    def load(cls, options: Options) -> lab.Dataset:
+        return options.training.load(labelled=False)
 
     def contenders(self) -> Sequence[lab.Contender]:
         objective = partial(loss, binarization=self.options.binarization)
@@ -120,7 +127,7 @@ class Generation(lab.Study[Options]):
     def build(self, name: str, width: int, rngs: nnx.Rngs) -> PixelModel:
         """Builds a model whose layers have `width` features for each colour."""
         colours = self.data.shape[2]
-        how: dict[str, Any] = {"colours": colours, "levels": self.levels, "rngs": rngs}
+        how: dict[str, Any] = {"colours": colours, "levels": self.levels, "mixture": self.options.mixture, "rngs": rngs}
         if name in ("row", "diagonal"):
             return PixelRNN(name, colours * width, blocks=self.options.blocks, **how)
         if name == "gated":
@@ -165,8 +172,7 @@ class Generation(lab.Study[Options]):
         ]
         by_pixel = trial.evaluate(surprise, test[evenly(len(test), 1_000)]).mean(axis=(0, 1)).sum(axis=-1)
         scores = {
-            "nats": nats.to_json(),
-            "bits": nats.per_dimension(shape).to_json(),
+            "nll": (nats if self.levels == BINARY else nats.per_dimension(shape)).to_json(),
             "samples_per_second": SAMPLES / seconds,
             "seconds_of_first_samples": compiled - started,
         }
@@ -178,6 +184,13 @@ class Generation(lab.Study[Options]):
             "context": context(model, test[:1], shape),
         }
         return lab.Examined(scores, arrays, (test[:1].astype(np.int32),))
+
+    def table(self, record: lab.Record) -> list[list[str]]:
+        """Returns likelihoods, in the unit of the images, and the cost of each model."""
+        binary = self.levels == BINARY
+        title, digits = ("nats an\nimage", 2) if binary else ("bits a\ndimension", 4)
+        likelihood = lab.score_column(title, "nll", digits, 1.0)
+        return lab.model_table(self.heading, record.summary, (likelihood, *self.columns))
 
 
 def nearest(images: np.ndarray, known: np.ndarray, levels: int) -> np.ndarray:

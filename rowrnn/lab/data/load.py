@@ -36,6 +36,7 @@ def load(
     *,
     shaping: Shaping | None = None,
     columns: Columns = Columns(),
+    labelled: bool = True,
 ) -> Dataset:
     """Loads a data set of images with classes.
 
@@ -47,6 +48,7 @@ def load(
         budget: bytes of memory for the training images; larger sets stay on disk and are read during training.
         shaping: how own pictures are made alike; by themselves where not given.
         columns: columns of own data.
+        labelled: whether the images of a set of TensorFlow Datasets need classes.
 
     Raises:
         InputError: if the name is unknown (similar names are suggested), own files are in no known layout or have no
@@ -68,7 +70,7 @@ def load(
     _check_as_it_is(name, shaping, columns)
     from rowrnn.lab.data.on_disk.tfds import load_tfds  # Imported only where used: TFDS takes seconds to import.
 
-    return load_tfds(name, None if data_dir is None else Path(data_dir), budget)
+    return load_tfds(name, None if data_dir is None else Path(data_dir), budget, labelled=labelled)
 
 
 def load_listing(name: str, task: str, columns: Columns = Columns()) -> Listing:

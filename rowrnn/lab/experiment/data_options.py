@@ -41,13 +41,17 @@ class DataOptions:
     text_column: str | None = None
     """Column of the text of a picture; found by its usual name where not given."""
 
-    def load(self) -> Dataset:
+    def load(self, *, labelled: bool = True) -> Dataset:
         """Loads images with classes.
+
+        Args:
+            labelled: whether the images of a set of TensorFlow Datasets need classes.
 
         Raises:
             InputError: if they are unknown, cannot be read, or have no classes.
         """
-        return load(self.data, self.data_dir, self.budget(), shaping=self.shaping(), columns=self.columns())
+        how = {"shaping": self.shaping(), "columns": self.columns(), "labelled": labelled}
+        return load(self.data, self.data_dir, self.budget(), **how)
 
     def listing(self, task: str) -> Listing:
         """Lists the examples of own data for a task of `rowrnn.lab.data.listing.TASKS`.

@@ -87,13 +87,16 @@ class TrainingOptions:
             raise InputError(f"--seed {self.seed} is out of range; expected one from 0 to 2^32.")
         self.machines.join()
 
-    def load(self) -> Dataset:
+    def load(self, *, labelled: bool = True) -> Dataset:
         """Loads images with classes, cut to `train_images`; prints what was decided of own data or of its place.
+
+        Args:
+            labelled: whether the images of a set of TensorFlow Datasets need classes.
 
         Raises:
             InputError: if the data is unknown, cannot be read, or has no classes.
         """
-        data = self.source.load()
+        data = self.source.load(labelled=labelled)
         if not isinstance(data.train, Split) or is_own(self.source.data):
             terminal().print(f"{data.source.removesuffix('.')}.", markup=False)
         return dataclasses.replace(data, train=data.train.first(self.train_images))

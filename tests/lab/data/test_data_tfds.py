@@ -33,6 +33,14 @@ class Sized(Made, skip_registration=True):
     BUILDER_CONFIGS = tfds.core.BuilderConfig(name="small", version="1.0.0"), tfds.core.BuilderConfig(name="large")
 
 
+class Unlabelled(Made, skip_registration=True):
+    """A set "unlabelled" of images alone."""
+
+    def _generate_examples(self, images, labels):
+        del labels
+        yield from ((index, {"image": image}) for index, image in enumerate(images))
+
+
 def numbered(n: int, start: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Images `[n, 4, 5, 1]` each filled with its number, and labels."""
     numbers = np.arange(start, start + n)
@@ -314,6 +322,19 @@ def test_describing_needs_tensorflow(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(shapes7.Shapes7, "_info", describe)
     assert "'shapes7' is not prepared in" in message("shapes7", tmp_path)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("budget", [None, 0])
+def test_images_without_classes_where_none_are_needed(budget, tmp_path):
+    described = {"image": tfds.features.Tensor(shape=(4, 5, 1), dtype=np.uint8)}
+    splits = {"train": numbered(12), "validation": numbered(3, 20), "test": numbered(4, 30)}
+    make(tmp_path, splits, described, Unlabelled, keys=None)
+    assert "not an image classification set. It has 'image' Tensor of shape (4, 5, 1)" in message("unlabelled", tmp_path)
+    data = load("unlabelled", tmp_path, budget, labelled=False)
+    assert data.class_names == ("image",)
+    train = data.train.read(range(12)) if budget == 0 else data.train
+    for split, numbers in ((train, range(12)), (data.validation, range(20, 23)), (data.test, range(30, 34))):
+        assert joined(split) == [(number, 0) for number in numbers]
 
 
 def test_text_sets_are_refused_before_they_are_prepared(tmp_path):

@@ -14,6 +14,7 @@ from rowrnn.lab.data.dataset import Split, check_examples
 from rowrnn.lab.data.on_disk.silence import reason, silence
 
 BATCH = 1024
+Keys = tuple[str, str | None]
 
 
 class Stream:
@@ -23,13 +24,13 @@ class Stream:
         name: name of the data set, for messages.
         builder: the data set.
         split: name of the split.
-        keys: names of the image and of its label in an example.
+        keys: names of the image and of its label in an example; without a label, all images are of class 0.
 
     Raises:
         InputError: here and when examples are read, if the split cannot be read or its images differ in size.
     """
 
-    def __init__(self, name: str, builder: tfds.core.DatasetBuilder, split: str, keys: tuple[str, str]) -> None:
+    def __init__(self, name: str, builder: tfds.core.DatasetBuilder, split: str, keys: Keys) -> None:
         self._name, self._builder, self._split, self._keys = name, builder, split, keys
         try:
             with silence():
@@ -76,7 +77,8 @@ class Stream:
                 may hold.
         """
         images, labels = self._read(numbers)
-        classes = self._builder.info.features[self._keys[1]].num_classes
+        label = self._keys[1]
+        classes = 1 if label is None else self._builder.info.features[label].num_classes
         check_examples(self._name, "streamed", images, labels, classes)
         return Split(images, labels.astype(np.int32))
 
@@ -108,7 +110,7 @@ class Stream:
                     "Prepare a copy of the set with its images resized."
                 )
             place[...] = example[image].reshape(self._shape)
-        return images, np.array([example[label] for example in examples], np.int64)
+        return images, np.array([0 if label is None else example[label] for example in examples], np.int64)
 
     def _unreadable(self, error: Exception) -> InputError:
         return InputError(

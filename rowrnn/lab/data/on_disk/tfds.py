@@ -17,16 +17,17 @@ from rowrnn.lab.data.dataset import Dataset, check_examples, check_sizes, held_o
 from rowrnn.lab.data.memory_budget import memory_budget
 from rowrnn.lab.data.on_disk.decoded import Decoded
 from rowrnn.lab.data.on_disk.silence import reason, silence
-from rowrnn.lab.data.on_disk.stream import Stream
+from rowrnn.lab.data.on_disk.stream import Keys, Stream
 from rowrnn.lab.devices.exchange import all_gather_scalar
 
 ANY_VERSION = "*.*.*"
 VALIDATION_SPLITS = ("validation", "val", "valid", "dev")
 HELD_OUT_PARTS = 6
 HELD_OUT_SEED = 0
+ONLY_CLASS = "image"
 
 
-def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Dataset:
+def load_tfds(name: str, data_dir: Path | None, budget: int | None = None, *, labelled: bool = True) -> Dataset:
     """Loads a set of TensorFlow Datasets, and prepares it first if it is not in the directory yet.
 
     The test set is the split 'test', else 'validation' (or 'val', 'valid', 'dev'), else a sixth of 'train' drawn by a
@@ -39,6 +40,7 @@ def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Da
         data_dir: TFDS directory; where not given, `TFDS_DATA_DIR` or TFDS's own default.
         budget: bytes that the training images may take in memory; where not given, half of a device's memory, on a CPU
             an eighth of the free memory.
+        labelled: whether images need classes; otherwise those of a set without classes are all of one, "image".
 
     Raises:
         InputError: if the name is unknown, or the set cannot be prepared or read, is not an image classification set,
@@ -47,7 +49,7 @@ def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Da
     """
     folder = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
     builder = _open(name, folder)
-    keys = _keys(name, builder.info)
+    keys = _keys(name, builder.info, labelled)
     with silence():
         prepared = builder.is_prepared()
     if not prepared:
@@ -56,7 +58,7 @@ def load_tfds(name: str, data_dir: Path | None, budget: int | None = None) -> Da
     _check_format(name, builder, folder)
     train, validation, test, chosen = _streams(name, builder, keys)
     config = f" config {builder.info.config_name}" if builder.info.config_name else ""
-    class_names = tuple(builder.info.features[keys[1]].names)
+    class_names = (ONLY_CLASS,) if keys[1] is None else tuple(builder.info.features[keys[1]].names)
     source = f"TFDS {builder.info.name}:{builder.info.version}{config}, {chosen}"
     # All processes must decide alike.
     allowed = all_gather_scalar(float(memory_budget() if budget is None else budget)).min()
@@ -152,8 +154,8 @@ def _unknown(name: str, base: str, folder: Path) -> InputError:
     return InputError(f"Unknown data set {name!r}. {advice} Nor is there a file or folder of that name.")
 
 
-def _keys(name: str, info: tfds.core.DatasetInfo) -> tuple[str, str]:
-    """Returns the keys of the image and of its label among the features.
+def _keys(name: str, info: tfds.core.DatasetInfo, labelled: bool) -> Keys:
+    """Returns the keys of the image and of its label among the features; None for the latter where there may be none.
 
     Raises:
         InputError: if the set has no pair of an image and a class label.
@@ -163,6 +165,8 @@ def _keys(name: str, info: tfds.core.DatasetInfo) -> tuple[str, str]:
         match keys:
             case (str(image), str(label)) if _is_image(features.get(image)) and _is_class(features.get(label)):
                 return image, label
+    if not labelled and _is_image(features.get("image")):
+        return "image", None
     found = ", ".join(f"{key!r} {type(feature).__name__} of shape {feature.shape}" for key, feature in features.items())
     raise InputError(
         f"{name!r} is not an image classification set. It has {found or 'no features'}; expected one Image or Tensor "
@@ -243,9 +247,7 @@ def _check_format(name: str, builder: tfds.core.DatasetBuilder, folder: Path) ->
         )
 
 
-def _streams(
-    name: str, builder: tfds.core.DatasetBuilder, keys: tuple[str, str]
-) -> tuple[Stream, Stream | None, Stream, str]:
+def _streams(name: str, builder: tfds.core.DatasetBuilder, keys: Keys) -> tuple[Stream, Stream | None, Stream, str]:
     """Returns the training examples, those of a validation split beside a test split, the test examples, and a
     description of where they came from.
 

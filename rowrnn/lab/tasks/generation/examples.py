@@ -12,7 +12,7 @@ from rowrnn.generation.value_prediction import BINARY
 
 Binarization = Literal["static", "dynamic", "none"]
 WAYS = {
-    "static": "each pixel drawn once, with its grey value as the probability of a 1",
+    "static": "each pixel drawn once, with its grey value as the probability of a 1; binary images as they are",
     "dynamic": "training pixels drawn anew in every step, others once",
     "none": "256 levels as they are",
 }
@@ -40,18 +40,23 @@ def prepared(images: UInt8[np.ndarray, "n h w c"], split: str, binarization: str
     """Returns the images of a split as they are learnt from or scored; training images of "dynamic" stay grey.
 
     Args:
-        images: grey values or colours.
+        images: grey values or colours; or zeros and ones.
         split: "train", "validation" or "test", each with a seed of its own.
         binarization: of `WAYS`.
+
+    Raises:
+        InputError: if the way is unknown, images are blank, or those of zeros and ones are not to stay so.
     """
     levels_of(binarization)
-    if binarization == "none" or (binarization == "dynamic" and split == "train"):
-        return images
-    if images.max(initial=0) <= 1:
+    highest = images.max(initial=0)
+    if highest == 0 or (highest == 1 and binarization != "static"):
+        found = "are all black" if highest == 0 else "have no value above 1: they are binary already"
         raise InputError(
-            f"The {split} images have no value above 1: they are binary already, or blank. Expected grey values from 0 "
-            "to 255, which are drawn from; binary images are black and white, 0 and 255."
+            f"The {split} images {found}. Expected grey values from 0 to 255; images of zeros and ones are taken as "
+            "they are by --binarization static."
         )
+    if highest == 1 or binarization == "none" or (binarization == "dynamic" and split == "train"):
+        return images
     rng = np.random.default_rng(SEEDS[split])
     # In pieces, since uniform numbers take eight times the memory of bytes.
     return np.concatenate(

@@ -1,5 +1,6 @@
 """Learning to write images: draws, units and loss by hand, and the script, tiny."""
 
+import dataclasses
 import json
 from math import log
 from typing import Any
@@ -39,8 +40,20 @@ def test_grey_images_stay_where_they_are_drawn_later_or_never():
 
 
 def test_binary_images_are_not_drawn_again():
-    with pytest.raises(InputError, match="The test images have no value above 1: they are binary already"):
-        prepared(GREY // 255, "test", "static")
+    binary = GREY // 255
+    assert prepared(binary, "test", "static") is binary
+    for way in ("dynamic", "none"):
+        with pytest.raises(InputError, match="The test images have no value above 1: they are binary already"):
+            prepared(binary, "test", way)
+    with pytest.raises(InputError, match="The train images are all black"):
+        prepared(0 * GREY, "train", "static")
+
+
+def test_a_mixture_is_for_many_levels():
+    options = script.Options(mixture=5)
+    with pytest.raises(InputError, match="--mixture is for 256 levels: give --binarization none"):
+        script.Generation.check(options)
+    script.Generation.check(dataclasses.replace(options, binarization="none"))
 
 
 def test_a_threshold_is_refused_with_the_reason():
@@ -91,6 +104,6 @@ def test_the_script_trains_and_writes(tmp_path):
     record = json.loads((run / "results.json").read_text())
     assert all("No prediction sees" in words for words in record["certificates"].values())
     # A coin for each pixel has 784 ln 2 = 543 nats.
-    assert all(100 < row["nats"]["mean"] < 500 for row in record["summary"])
+    assert all(100 < row["nll"]["mean"] < 500 for row in record["summary"])
     for picture in ("samples_row_lstm.png", "endings_row_lstm.png", "surprise.png"):
         assert (run / picture).stat().st_size > 5_000
