@@ -80,9 +80,12 @@ SENTENCES: dict[str, Mapping[str, str]] = {
     "train_series": series.SENTENCES,
 }
 """What to look for in the figures of each experiment, by name; "film" is also that of "film_gru"."""
-ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = dict.fromkeys(
-    ("moving_digits", "frames", "train_frames"), frames.animations
-)
+ANIMATIONS: dict[str, Callable[[Record, Arrays], dict[str, np.ndarray]]] = {
+    "moving_digits": frames.animations,
+    "frames": frames.animations,
+    "train_frames": frames.animations,
+    "generation": generation.animations,
+}
 
 
 def draw(directory: Path, pictures: Pictures | None = None, format: Format = "png") -> list[Path]:

@@ -329,7 +329,9 @@ def test_images_without_classes_where_none_are_needed(budget, tmp_path):
     described = {"image": tfds.features.Tensor(shape=(4, 5, 1), dtype=np.uint8)}
     splits = {"train": numbered(12), "validation": numbered(3, 20), "test": numbered(4, 30)}
     make(tmp_path, splits, described, Unlabelled, keys=None)
-    assert "not an image classification set. It has 'image' Tensor of shape (4, 5, 1)" in message("unlabelled", tmp_path)
+    assert "not an image classification set. It has 'image' Tensor of shape (4, 5, 1)" in message(
+        "unlabelled", tmp_path
+    )
     data = load("unlabelled", tmp_path, budget, labelled=False)
     assert data.class_names == ("image",)
     train = data.train.read(range(12)) if budget == 0 else data.train

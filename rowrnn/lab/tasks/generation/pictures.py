@@ -1,4 +1,4 @@
-"""Figures of models that write images: samples, endings of half-seen images, and where their nats go.
+"""Figures and the animation of models that write images: samples, endings of half-seen images, and where their nats go.
 
 Arrays: `MODEL/samples` `[n, h, w, c]` levels, `MODEL/nearest` `[n, h, w, c]` the training image nearest to each;
 `given` `[m, h, w, c]` images of which the first rows were given, `MODEL/endings` `[m, k, h, w, c]`; `MODEL/surprise`
@@ -16,12 +16,14 @@ from matplotlib.figure import Figure
 from rowrnn.lab.report.style import Arrays, frame_only
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
+from rowrnn.lab.tasks.generation.writing import writing
 
 SHOWN = 10  # samples beside the nearest training images
 SENTENCES = {
     "samples": "Images that the model wrote, and below each the training image nearest to it: a model that learnt its "
     "images by heart would write those.",
     "endings": "Images of which the upper half was given, left the true one, and the endings that the model drew.",
+    "writing": "The images that the models wrote, row by row, as they were drawn.",
     "surprise": "Where the nats go: the mean surprise of each pixel of the test images, and what the prediction of the "
     "middle pixel sees of those before it.",
 }
@@ -36,6 +38,11 @@ def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
         if f"{title}/endings" in arrays:
             figures[f"endings_{name}"] = endings(title, arrays)
     return figures | {"surprise": surprise([row["model"] for row in record.summary], arrays)}
+
+
+def animations(record: Record, arrays: Arrays) -> dict[str, np.ndarray]:
+    """Renders images while they are written, `[t, height, width, 3]`, uint8."""
+    return {"writing": writing([row["model"] for row in record.summary], arrays)}
 
 
 def samples(title: str, arrays: Arrays) -> Figure:

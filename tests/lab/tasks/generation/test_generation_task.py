@@ -19,6 +19,7 @@ from rowrnn.lab.experiment.study import run_study
 from rowrnn.lab.tasks.generation.examples import drawn_anew, levels_of, prepared
 from rowrnn.lab.tasks.generation.likelihood import BitsPerDimension, Nats
 from rowrnn.lab.tasks.generation.task import log_likelihood, loss, surprise
+from rowrnn.lab.tasks.generation.writing import BLANK, GAP, HELD, SCALE, writing
 
 GREY = np.tile(np.array([0, 64, 128, 255], np.uint8).reshape(1, 2, 2, 1), (4000, 1, 1, 1))
 
@@ -94,6 +95,17 @@ def test_the_nearest_image():
     np.testing.assert_array_equal(script.nearest(drawn, known, 2), known[[1, 0]])
 
 
+def test_images_are_written_row_by_row():
+    levels = np.array([[1, 0], [1, 1], [0, 1]]).reshape(1, 3, 2, 1)
+    film = writing(["one"], {"one/samples": np.concatenate([levels] * 2)})
+    assert len(film) == 3 + HELD
+    left = film.shape[2] - 2 * (2 * SCALE + GAP) - GAP
+    for frame, number in ((0, 1), (1, 2), (2, 3), (len(film) - 1, 3)):
+        shown = film[frame, GAP : GAP + 3 * SCALE : SCALE, left : left + 2 * SCALE : SCALE]
+        np.testing.assert_array_equal(shown[:number], np.repeat(255 * levels[0, :number], 3, axis=-1))
+        assert (shown[number:] == BLANK).all()
+
+
 @pytest.mark.slow
 def test_the_script_trains_and_writes(tmp_path):
     given = ["--models", "row", "gated", "--params", "3000", "--blocks", "2", "--epochs", "1", "--train-images", "640"]
@@ -105,5 +117,5 @@ def test_the_script_trains_and_writes(tmp_path):
     assert all("No prediction sees" in words for words in record["certificates"].values())
     # A coin for each pixel has 784 ln 2 = 543 nats.
     assert all(100 < row["nll"]["mean"] < 500 for row in record["summary"])
-    for picture in ("samples_row_lstm.png", "endings_row_lstm.png", "surprise.png"):
+    for picture in ("writing.gif", "samples_row_lstm.png", "endings_row_lstm.png", "surprise.png"):
         assert (run / picture).stat().st_size > 5_000
