@@ -6,9 +6,20 @@ pixels.
 """
 
 from rowrnn.generation.certificate import Certificate, causality, first_peek
+from rowrnn.generation.class_models import ClassModels
 from rowrnn.generation.pixel_model import PixelModel
 from rowrnn.generation.pixel_rnn import GatedPixelCNN, PixelRNN
 from rowrnn.generation.pixel_scan import PixelScan
 from rowrnn.generation.sampling import sample
 
-__all__ = ["Certificate", "GatedPixelCNN", "PixelModel", "PixelRNN", "PixelScan", "causality", "first_peek", "sample"]
+__all__ = [
+    "Certificate",
+    "ClassModels",
+    "GatedPixelCNN",
+    "PixelModel",
+    "PixelRNN",
+    "PixelScan",
+    "causality",
+    "first_peek",
+    "sample",
+]

@@ -22,6 +22,7 @@ from rowrnn.lab.tasks.clips import pictures as clips
 from rowrnn.lab.tasks.frames import pictures as frames
 from rowrnn.lab.tasks.generation import pictures as generation
 from rowrnn.lab.tasks.gestures import pictures as gestures
+from rowrnn.lab.tasks.likelihoods import pictures as likelihoods
 from rowrnn.lab.tasks.lines import pictures as lines
 from rowrnn.lab.tasks.lines import text_pictures
 from rowrnn.lab.tasks.masks import pictures as masks
@@ -49,6 +50,7 @@ PICTURES: dict[str, Pictures] = {
     "frames": frames.pictures,
     "train_frames": frames.pictures,
     "generation": generation.pictures,
+    "likelihoods": likelihoods.pictures,
     "masks": masks.pictures,
     "train_masks": masks.pictures,
     "series": series.pictures,
@@ -74,6 +76,7 @@ SENTENCES: dict[str, Mapping[str, str]] = {
     "frames": frames.SENTENCES,
     "train_frames": frames.SENTENCES,
     "generation": generation.SENTENCES,
+    "likelihoods": likelihoods.SENTENCES,
     "masks": masks.SENTENCES,
     "train_masks": masks.SENTENCES,
     "series": series.SENTENCES,

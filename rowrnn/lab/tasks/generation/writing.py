@@ -17,7 +17,7 @@ BLANK = (44, 62, 105)  # colour of what is not written yet
 
 
 def writing(titles: Sequence[str], arrays: Arrays) -> np.ndarray:
-    """Renders an animation, `[t, height, width, 3]`, uint8: a line of images for each model, a row more in each frame."""
+    """Renders an animation, `[t, height, width, 3]`, uint8: a line of images for each model, row by row."""
     lines = [_enlarged(arrays[f"{title}/samples"][:WRITTEN]) for title in titles]
     font = ImageFont.load_default(TEXT)
     left = int(max(font.getlength(title) for title in titles)) + 2 * GAP
