@@ -1,6 +1,6 @@
 """Convolutional cells, ConvLSTM and ConvGRU: the equations of `LSTM` and `GRU` with convolutions as products."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from rowrnn.cells.gated import GRU, LSTM, apply_dropout
 
 Maps = Float[Array, "*b h w c"]
 GateMaps = Float[Array, "*b h w gates"]
+Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 class ConvCell(Cell):
@@ -35,6 +36,9 @@ class ConvCell(Cell):
 
     num_feature_axes = 3
     recurrent_kernel: nnx.Param
+    map_recurrence: ClassVar[str]
+    """Name of the recurrence in `rowrnn.machine.kernels` with the equations of exactly this class, if there is one: the
+    gates of an LSTM or GRU of `project` and of a convolution with `recurrent_kernel` and `recurrent_padding`."""
 
     def __init__(
         self, features: int, hidden: int, kernel: tuple[int, int] | int = (3, 3), *, rngs: nnx.Rngs, **options: Any
@@ -49,12 +53,17 @@ class ConvCell(Cell):
         """Computes the input half of every gate, for all steps at once: `[..., h, w, features] → [..., h, w,
         gates·hidden]`.
         """
-        product = _same(x, self.input_kernel[...])
+        product = _convolved(x, self.input_kernel[...], _around(self.kernel))
         return product + expand_leading(self.bias[...], product)
 
     def recur(self, hidden: Maps, dropout_mask: Maps | None = None) -> GateMaps:
         """Computes the recurrent half of every gate: `[..., h, w, hidden] → [..., h, w, gates·hidden]`."""
-        return _same(apply_dropout(hidden, dropout_mask), self.recurrent_kernel[...])
+        return _convolved(apply_dropout(hidden, dropout_mask), self.recurrent_kernel[...], self.recurrent_padding)
+
+    @property
+    def recurrent_padding(self) -> Padding:
+        """Number of zeros (above, below) and (left, right) of a state, whose recurrent product keeps its size."""
+        return _around(self.kernel)
 
     def _input_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "kh kw c gates"]:
         return self._kernel_init(self.features, rngs, dtype)
@@ -74,13 +83,22 @@ class ConvLSTM(ConvCell, LSTM):
     Arguments are those of `ConvCell` and, as for `LSTM`, `forget_bias`.
     """
 
+    map_recurrence = "lstm"
+
 
 class ConvGRU(ConvCell, GRU):
     """Convolutional GRU (Ballas et al. 2016), the reset after the product. The state is a map `[..., h, w, hidden]`."""
 
+    map_recurrence = "gru"
 
-def _same(x: Maps, kernel: Float[Array, "kh kw c gates"]) -> GateMaps:
-    padding = tuple((side // 2, side // 2) for side in kernel.shape[:2])
+
+def _around(kernel: tuple[int, int]) -> Padding:
+    """Returns the padding with which a convolution keeps the size of its maps."""
+    high, wide = kernel
+    return (high // 2, high // 2), (wide // 2, wide // 2)
+
+
+def _convolved(x: Maps, kernel: Float[Array, "kh kw c gates"], padding: Padding) -> GateMaps:
     # On a mesh with explicit axes only the first of axes that are merged may be split.
     names = jax.typeof(x).sharding.spec[:-3]
     split = next((axis for axis, name in enumerate(names) if name is not None), None)

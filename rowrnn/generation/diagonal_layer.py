@@ -1,6 +1,5 @@
 """Diagonal BiLSTM: LSTMs that read an image diagonal by diagonal, from both upper corners."""
 
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, DTypeLike, Float, Shaped
 
 from rowrnn.cells import ConvLSTM, LSTMState
-from rowrnn.cells.convolution import convolve
+from rowrnn.cells.convolutional import Padding
 from rowrnn.generation.masked_convolution import Found, Maps
 from rowrnn.generation.row_layer import masked_projection
 from rowrnn.recurrence.scan import scan
@@ -31,6 +30,8 @@ class DiagonalCell(ConvLSTM):
         rngs: random streams; the initial parameters use "params".
     """
 
+    map_recurrence = "lstm"
+
     def __init__(self, features: int, hidden: int, *, colours: int = 1, rngs: nnx.Rngs) -> None:
         self.colours = colours
         super().__init__(features, hidden, (1, 1), rngs=rngs)
@@ -40,11 +41,9 @@ class DiagonalCell(ConvLSTM):
     def project(self, x: Float[Array, "*b h w gates"]) -> Float[Array, "*b h w gates"]:
         return x
 
-    def recur(self, hidden: Float[Array, "*b h w k"], dropout_mask: Any = None) -> Float[Array, "*b h w gates"]:
-        del dropout_mask
-        maps = hidden.reshape(-1, *hidden.shape[-3:])
-        product = convolve(maps, self.recurrent_kernel[...], (1, 1), ((1, 0), (0, 0)))
-        return product.reshape(*hidden.shape[:-1], product.shape[-1])
+    @property
+    def recurrent_padding(self) -> Padding:
+        return (1, 0), (0, 0)
 
     def diagonals(self, x: Maps) -> Float[Array, "b t h one gates"]:
         """Computes what the cell reads of an image, `[b, h, w, features]`, diagonal by diagonal."""

@@ -28,6 +28,8 @@ class RowCell(ConvLSTM):
         rngs: random streams; the initial parameters use "params".
     """
 
+    map_recurrence = "lstm"
+
     def __init__(self, features: int, hidden: int, span: int = 3, *, colours: int = 1, rngs: nnx.Rngs) -> None:
         self.colours = colours
         super().__init__(features, hidden, (1, span), rngs=rngs)

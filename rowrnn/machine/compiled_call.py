@@ -26,6 +26,20 @@ def call_compiled(target: str, shapes: Iterable[tuple[int, ...]], *arguments: An
     return jax.ffi.ffi_call(f"rowrnn.{target}", results, vmap_method="sequential")(*arguments, **attributes)
 
 
+def differentiable_once(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns `f` with a derivative that raises TypeError and names the backends that support it."""
+    once = jax.custom_jvp(f)
+
+    @once.defjvp
+    def _derivative(primals: Any, tangents: Any) -> Any:
+        raise TypeError(
+            "The backend 'native' has first derivatives only. For second ones call scan with backend='fused' or "
+            "'plain', for forward mode with 'plain', or write `with rowrnn.default_backend('fused'): ...` around it."
+        )
+
+    return once
+
+
 def over_batch(call: Callable[..., Any], of_batch: PyTree, by_step: PyTree, weights: PyTree) -> Any:
     """Calls `call(of_batch, by_step, weights) → (of_batch, by_step, sums over the batch)` on the examples of each
     device.

@@ -1,10 +1,11 @@
 """The backend "native": LSTM and GRU over whole sequences, in C++ (`rowrnn/machine/kernels/`) compiled for this CPU.
 
+Those over maps are in `native_maps`.
+
 Without the compiled library (`rowrnn.machine.native_library`), "auto" selects another backend.
 """
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,8 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from rowrnn.cells import Cell
-from rowrnn.machine.compiled_call import call_compiled, over_batch
+from rowrnn.machine.compiled_call import call_compiled, differentiable_once, over_batch
 from rowrnn.machine.native_library import TARGETS, unavailable
+from rowrnn.recurrence import native_maps
 from rowrnn.recurrence.array_form import (
     Halves,
     Residuals,
@@ -44,31 +46,17 @@ class NativePasses:
 
     def forward(self, *arguments: Any, train: bool) -> tuple[Array, Halves, Residuals]:
         """Runs the forward pass, see `Passes.forward`; it cannot be differentiated itself."""
-        return _differentiable_once(partial(self._on_platform, "forward", train=train))(*arguments)
+        return differentiable_once(partial(self._on_platform, "forward", train=train))(*arguments)
 
     def backward(self, *arguments: Any, input_gradient: bool) -> tuple[Array | None, Weights, Halves]:
         """Runs the backward pass, see `Passes.backward`; it cannot be differentiated itself."""
-        return _differentiable_once(partial(self._on_platform, "backward", input_gradient=input_gradient))(*arguments)
+        return differentiable_once(partial(self._on_platform, "backward", input_gradient=input_gradient))(*arguments)
 
     def _on_platform(self, name: str, *arguments: Any, **options: bool) -> Any:
         of_platform = {"forward": _forward, "backward": _backward}[name]
         compiled = partial(of_platform, self.recurrence, reverse=self.reverse, **options)
         loops = partial(getattr(FusedPasses(self.recurrence, self.reverse), name), **options)
         return jax.lax.platform_dependent(*arguments, cpu=compiled, default=loops)
-
-
-def _differentiable_once(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns `f` with a derivative that raises TypeError and names the backends that support it."""
-    once = jax.custom_jvp(f)
-
-    @once.defjvp
-    def _derivative(primals: Any, tangents: Any) -> Any:
-        raise TypeError(
-            "The backend 'native' has first derivatives only. For second ones call scan with backend='fused' or "
-            "'plain', for forward mode with 'plain', or write `with rowrnn.default_backend('fused'): ...` around it."
-        )
-
-    return once
 
 
 def _forward(
@@ -129,14 +117,17 @@ def _none(array: Array | None, like: Array, *axes: int) -> Array:
 
 
 def _run(cell: Cell, call: ScanCall) -> Result:
+    if native_maps.map_recurrence_of(cell):
+        return native_maps.run(cell, call)
     return run_on_arrays(cell, call, partial(recur, NativePasses(recurrence_of(cell), call.reverse)))
 
 
 def _unfit(cell: Cell, call: ScanCall) -> str:
-    if reason := no_recurrence_reason(cell) or outputs_only_reason(call):
+    of_maps = native_maps.map_recurrence_of(cell)
+    if reason := native_maps.unfit(call) if of_maps else no_recurrence_reason(cell) or outputs_only_reason(call):
         return reason
     in_float32 = dtype_of(cell, call) == jnp.float32 and call.compute_dtype is None
-    if not in_float32 or f"{recurrence_of(cell)}_forward" not in TARGETS:
+    if not in_float32 or (not of_maps and f"{recurrence_of(cell)}_forward" not in TARGETS):
         return f"it runs a float32 LSTM or GRU, not {described(cell, call)}"
     platform = jax.default_backend()
     return unavailable() if platform == "cpu" else f"it runs on a CPU, and JAX on {platform}"

@@ -30,7 +30,9 @@ def written(title: str, record: Record, arrays: Arrays) -> Figure:
     """Draws a column of images for each class."""
     of_class, names = arrays[f"{title}/written"], record.data["class_names"]
     classes, count = of_class.shape[:2]
-    figure, panels = plt.subplots(count, classes, figsize=(1.0 * classes + 0.4, 1.0 * count + 0.8), squeeze=False)
+    figure, panels = plt.subplots(
+        count, classes, figsize=(max(5.0, 1.0 * classes + 0.4), 1.0 * count + 0.8), squeeze=False
+    )
     for column, (images, name) in enumerate(zip(of_class, names, strict=True)):
         panels[0, column].set_title(shortened(name, 12), fontsize=8)
         for line, image in enumerate(images):

@@ -1,0 +1,76 @@
+// LSTM and GRU over maps on a CPU, forward and backward, called by XLA through its foreign function interface.
+
+#include "maps.h"
+
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace {
+
+using Array = ffi::Buffer<ffi::F32>;
+using Result = ffi::Result<Array>;
+
+float* data(Result& array) { return array->element_count() ? array->typed_data() : nullptr; }
+
+template <class State, class Steps>
+MapCall call_of(const Array& recurrent, const State& state, const Steps& steps, int64_t top, int64_t left,
+                bool reverse) {
+  const auto of_steps = steps.dimensions(), kernel = recurrent.dimensions();
+  MapCall s{of_steps[0], of_steps[1], of_steps[2], of_steps[3], state.dimensions()[3], kernel[0], kernel[1], top, left};
+  s.reverse = reverse, s.recurrent = recurrent.typed_data();
+  return s;
+}
+
+template <class Cell>
+ffi::Error forward(ffi::ThreadPool pool, Array projected, Array recurrent, Array recurrent_bias, Array hidden, Array cell,
+                   Result outputs, Result last_hidden, Result last_cell, Result gates, Result cells, int64_t top,
+                   int64_t left, bool reverse) {
+  MapCall s = call_of(recurrent, hidden, projected, top, left, reverse);
+  s.projected = projected.typed_data(), s.recurrent_bias = recurrent_bias.typed_data();
+  s.hidden = hidden.typed_data(), s.cell = cell.typed_data();
+  s.outputs = data(outputs), s.last_hidden = data(last_hidden), s.last_cell = data(last_cell);
+  s.gates = data(gates), s.cells = data(cells);
+  MapForward<Cell>{s}.run(pool);
+  return ffi::Error::Success();
+}
+
+template <class Cell>
+ffi::Error backward(ffi::ThreadPool pool, Array recurrent, Array hidden, Array cell, Array outputs, Array gates,
+                    Array cells, Array d_outputs, Array d_last_hidden, Array d_last_cell, Result d_projected,
+                    Result d_recurrent, Result d_recurrent_bias, Result d_hidden, Result d_cell, int64_t top,
+                    int64_t left, bool reverse) {
+  MapCall s = call_of(recurrent, hidden, outputs, top, left, reverse);
+  s.hidden = hidden.typed_data(), s.cell = cell.typed_data();
+  s.outputs = outputs.typed_data(), s.gates = gates.typed_data(), s.cells = cells.typed_data();
+  s.d_outputs = d_outputs.typed_data(), s.d_last_hidden = d_last_hidden.typed_data();
+  s.d_last_cell = d_last_cell.typed_data();
+  s.d_projected = data(d_projected), s.d_recurrent = data(d_recurrent), s.d_recurrent_bias = data(d_recurrent_bias);
+  s.d_hidden = data(d_hidden), s.d_cell = data(d_cell);
+  MapBackward<Cell>{s}.run(pool);
+  return ffi::Error::Success();
+}
+
+auto forward_binding() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>()
+      .Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>()
+      .Attr<int64_t>("top").Attr<int64_t>("left").Attr<bool>("reverse");
+}
+
+auto backward_binding() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>()
+      .Arg<Array>()
+      .Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>()
+      .Attr<int64_t>("top").Attr<int64_t>("left").Attr<bool>("reverse");
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lstm_maps_forward, forward<Lstm>, forward_binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lstm_maps_backward, backward<Lstm>, backward_binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_maps_forward, forward<Gru>, forward_binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_maps_backward, backward<Gru>, backward_binding());

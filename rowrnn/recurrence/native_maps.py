@@ -1,0 +1,151 @@
+"""The backend "native" of cells over maps, ConvLSTM and ConvGRU: whole sequences in C++ (`kernels/maps.h`).
+
+What a step reads of its input is a convolution of all steps at once, `project`; the compiled code runs the recurrence.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from rowrnn.cells import Cell, ConvCell
+from rowrnn.machine.compiled_call import call_compiled, differentiable_once, over_batch
+from rowrnn.recurrence.array_form import outputs_only_reason
+from rowrnn.recurrence.backend import Result, ScanCall, dtype_of
+
+
+class Form(NamedTuple):
+    """What of a recurrence over maps is no array.
+
+    Args:
+        recurrence: "lstm" or "gru".
+        top: how far above a place its recurrent product begins.
+        left: how far to the left.
+        reverse: whether to run from the last step to the first.
+    """
+
+    recurrence: str
+    top: int
+    left: int
+    reverse: bool
+
+    def call(self, which: str, shapes: Any, *arrays: Array) -> Any:
+        """Calls the compiled function "forward" or "backward"."""
+        numbers = {"top": np.int64(self.top), "left": np.int64(self.left), "reverse": self.reverse}
+        return call_compiled(f"{self.recurrence}_maps_{which}", shapes, *arrays, **numbers)
+
+
+def map_recurrence_of(cell: Cell) -> str:
+    """Returns the name of the recurrence over maps with the equations of this cell; "" if there is none."""
+    return vars(type(cell)).get("map_recurrence", "")  # Not inherited: a subclass may have other equations.
+
+
+def unfit(call: ScanCall) -> str:
+    """Returns the reason why a call over maps cannot be computed; "" if it can."""
+    if call.valid is not None:
+        return "over maps it has no mask"
+    if 0 in call.x.shape:
+        return "over maps it needs a step and a place"
+    return outputs_only_reason(call)
+
+
+def run(cell: Cell, call: ScanCall) -> Result:
+    """Computes a call of a cell over maps, `[b, t, h, w, features]`."""
+    assert isinstance(cell, ConvCell)
+    x, state = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), (call.x, call.state))
+    projected, (hidden, memory), kernel = cell.project(x), cell.split_state(state), cell.recurrent_kernel[...]
+    bias = cell.as_arrays().recurrent_bias
+    (top, _), (left, _) = cell.recurrent_padding
+    # A column of places is computed as a row, whose products are of many places at once.
+    column = hidden.shape[2] == kernel.shape[1] == 1
+    if column:
+        top, left = left, top
+        projected, hidden, memory = jax.tree.map(_turned, (projected, hidden, memory))
+        kernel = jnp.swapaxes(kernel, 0, 1)
+    form = Form(map_recurrence_of(cell), top, left, call.reverse)
+    outputs, last, last_memory = _recur(
+        form,
+        projected,
+        kernel,
+        jnp.zeros((0,), kernel.dtype) if bias is None else bias,
+        hidden,
+        jnp.zeros((*hidden.shape[:3], 0), hidden.dtype) if memory is None else memory,
+    )
+    if column:
+        outputs, last, last_memory = map(_turned, (outputs, last, last_memory))
+    return cell.merge_state(last, None if memory is None else last_memory), outputs, None
+
+
+def _turned(maps: Array) -> Array:
+    """Exchanges height and width, one of which is 1, of maps `[..., h, w, c]`."""
+    *front, height, width, channels = maps.shape
+    return maps.reshape(*front, width, height, channels)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _recur(
+    form: Form, projected: Array, kernel: Array, bias: Array, hidden: Array, memory: Array
+) -> tuple[Array, Array, Array]:
+    """Computes outputs `[b, t, h, w, k]`, the last hidden state and the last cell state."""
+    return _passed(form, projected, kernel, bias, hidden, memory, train=False)[0]
+
+
+def _passed(form: Form, *arrays: Array, train: bool) -> Any:
+    return differentiable_once(partial(_forward, form, train=train))(*arrays)
+
+
+def _forward(
+    form: Form, projected: Array, kernel: Array, bias: Array, hidden: Array, memory: Array, *, train: bool
+) -> tuple[tuple[Array, Array, Array], tuple[Array, Array]]:
+    """Computes the results, and for the backward pass the four gates and the cell states of every step."""
+
+    def call(of_batch: Any, _: Any, weights: Any) -> tuple[Any, Any, Any]:
+        projected, hidden, memory = of_batch
+        places, units = projected.shape[:4], hidden.shape[-1]
+        of_gates = ((*places, 4 * units), (*places, memory.shape[-1])) if train else ((0,), (0,))
+        shapes = ((*places, units), hidden.shape, memory.shape, *of_gates)
+        outputs, last, last_memory, *saved = form.call("forward", shapes, projected, *weights, hidden, memory)
+        return ((outputs, last, last_memory), tuple(saved)), (), ()
+
+    return over_batch(call, (projected, hidden, memory), (), (kernel, bias))[0]
+
+
+def _recur_forward(form: Form, *arrays: Array) -> tuple[Any, Any]:
+    results, saved = _passed(form, *arrays, train=True)
+    return results, (*arrays[1:], results[0], *saved)
+
+
+def _recur_backward(form: Form, saved: Any, gradients: Any) -> tuple[Array, ...]:
+    return differentiable_once(partial(_backward, form))(*saved, *gradients)
+
+
+def _backward(
+    form: Form,
+    kernel: Array,
+    bias: Array,
+    hidden: Array,
+    memory: Array,
+    outputs: Array,
+    gates: Array,
+    memories: Array,
+    *gradients: Array,
+) -> tuple[Array, ...]:
+    """Computes the gradients of what is projected, the weights and the initial state."""
+
+    def call(of_batch: Any, _: Any, weights: Any) -> tuple[Any, Any, Any]:
+        hidden, memory, outputs = of_batch[:3]
+        kernel, bias = weights
+        width = kernel.shape[-1]
+        shapes = ((*outputs.shape[:4], width), kernel.shape, bias.shape, hidden.shape, memory.shape)
+        d_projected, *d_weights, d_hidden, d_memory = form.call("backward", shapes, kernel, *of_batch)
+        return (d_projected, d_hidden, d_memory), (), tuple(d_weights)
+
+    of_batch = (hidden, memory, outputs, gates, memories, *gradients)
+    (d_projected, d_hidden, d_memory), _, d_weights = over_batch(call, of_batch, (), (kernel, bias))
+    return d_projected, *d_weights, d_hidden, d_memory
+
+
+_recur.defvjp(_recur_forward, _recur_backward)
