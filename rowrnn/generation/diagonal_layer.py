@@ -1,10 +1,9 @@
 """Diagonal BiLSTM: LSTMs that read an image diagonal by diagonal, from both upper corners."""
 
-
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, ArrayLike, DTypeLike, Float, Shaped
+from jaxtyping import Array, DTypeLike, Float, Shaped
 
 from rowrnn.cells import ConvLSTM, LSTMState
 from rowrnn.cells.convolutional import Padding
@@ -107,7 +106,7 @@ def _along_diagonals(cell: DiagonalCell, x: Maps) -> Found:
     return straight(jnp.swapaxes(outputs[:, :, :, 0], 1, 2))
 
 
-def skewed(x: Shaped[ArrayLike, "b h w k"]) -> Shaped[Array, "b h t k"]:
+def skewed(x: Shaped[Array | np.ndarray, "b h w k"]) -> Shaped[Array, "b h t k"]:
     """Moves row i of maps to the right by i pixels, `[b, h, w, k] → [b, h, w + h - 1, k]`, zeros elsewhere.
 
     A column of the result is a diagonal of the image. Rows are made h pixels longer and are then read in lengths of one

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from rowrnn.cells import Cell, ConvCell
+from rowrnn.cells import Cell, ConvGRU, ConvLSTM
 from rowrnn.machine.compiled_call import call_compiled, differentiable_once, over_batch
 from rowrnn.recurrence.array_form import outputs_only_reason
 from rowrnn.recurrence.backend import Result, ScanCall, dtype_of
@@ -54,7 +54,7 @@ def unfit(call: ScanCall) -> str:
 
 def run(cell: Cell, call: ScanCall) -> Result:
     """Computes a call of a cell over maps, `[b, t, h, w, features]`."""
-    assert isinstance(cell, ConvCell)
+    assert isinstance(cell, ConvLSTM | ConvGRU)
     x, state = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), (call.x, call.state))
     projected, (hidden, memory), kernel = cell.project(x), cell.split_state(state), cell.recurrent_kernel[...]
     bias = cell.as_arrays().recurrent_bias

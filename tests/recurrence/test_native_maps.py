@@ -1,5 +1,7 @@
 """Cells over maps in compiled code: values by loops over places in float64, gradients as those of the plain loop."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,7 +54,7 @@ def by_loops(cell, x, state):
         projected = np.asarray(cell.project(x))
     kernel, ((top, _), (left, _)) = np.asarray(cell.recurrent_kernel[...]), cell.recurrent_padding
     sigma = lambda a: 1 / (1 + np.exp(-a))  # noqa: E731
-    hidden, memory = (np.asarray(part) if part is not None else None for part in cell.split_state(state))
+    hidden, memory = jax.tree.map(np.asarray, cell.split_state(state))
     outputs = np.zeros((*projected.shape[:4], cell.hidden))
     for step in range(x.shape[1]):
         recurrent = np.zeros_like(projected[:, 0])
@@ -135,11 +137,12 @@ def test_models_side_by_side_are_those_alone():
 
 def test_what_the_compiled_code_does_not_compute():
     cell, x, _ = in_float32(*drawn("lstm"))
-    for how, reason in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"lengths": np.array([1, 2, 5])}, "over maps it has no mask"),
         ({"resets": np.zeros((3, 5), bool)}, "it has no resets"),
         ({"return_states": True}, "it has no states to return but the last"),
-    ):
+    )
+    for how, reason in cases:
         with pytest.raises(ValueError, match=f"cannot take the backend 'native': {reason}"):
             scan(cell, x, backend="native", **how)
     with pytest.raises(TypeError, match="The backend 'native' has first derivatives only"):

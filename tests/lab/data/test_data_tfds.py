@@ -327,14 +327,15 @@ def test_describing_needs_tensorflow(tmp_path, monkeypatch, capfd):
 @pytest.mark.parametrize("budget", [None, 0])
 def test_images_without_classes_where_none_are_needed(budget, tmp_path):
     described = {"image": tfds.features.Tensor(shape=(4, 5, 1), dtype=np.uint8)}
-    splits = {"train": numbered(12), "validation": numbered(3, 20), "test": numbered(4, 30)}
+    splits: dict[str, Arrays] = {"train": numbered(12), "validation": numbered(3, 20), "test": numbered(4, 30)}
     make(tmp_path, splits, described, Unlabelled, keys=None)
     assert "not an image classification set. It has 'image' Tensor of shape (4, 5, 1)" in message(
         "unlabelled", tmp_path
     )
     data = load("unlabelled", tmp_path, budget, labelled=False)
     assert data.class_names == ("image",)
-    train = data.train.read(range(12)) if budget == 0 else data.train
+    train: Any = data.train
+    train = train.read(range(12)) if budget == 0 else train
     for split, numbers in ((train, range(12)), (data.validation, range(20, 23)), (data.test, range(30, 34))):
         assert joined(split) == [(number, 0) for number in numbers]
 
