@@ -186,6 +186,14 @@ def test_no_model_peeks(name):
         assert "No prediction sees" in found.in_words()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(28, 28, 1), (9, 7, 3)])
+@pytest.mark.parametrize("name", models())
+def test_no_model_peeks_at_images_of_usual_sizes(name, shape):
+    found = causality(models(colours=shape[2])[name], shape, seeds=1)
+    assert found.passed, found.in_words()
+
+
 def test_what_a_model_is_blind_to():
     assert causality(models()["scan"], (5, 6, 1), seeds=3).blind == 0
     # The last value of a row is in no feature of its own row, and in those of the next one within the first kernel's
