@@ -39,13 +39,22 @@ def own_mask(inputs: int, outputs: int, kind: Kind, colours: int) -> Bool[np.nda
 def kernel_mask(
     kernel: tuple[int, int], inputs: int, outputs: int, kind: Kind, colours: int
 ) -> Bool[np.ndarray, "kh kw inputs outputs"]:
-    """Returns which weights of a kernel of odd sides may differ from zero."""
+    """Returns which weights of a kernel of odd sides may differ from zero.
+
+    It has no rows below the pixel's own, and for a kernel of one row no columns to the right of the pixel: none may.
+    """
     (high, wide), own = kernel, own_mask(inputs, outputs, kind, colours)
-    mask = np.zeros((high, wide, inputs, outputs), bool)
-    mask[: high // 2] = True
-    mask[high // 2, : wide // 2] = True
-    mask[high // 2, wide // 2] = own
+    mask = np.zeros((high // 2 + 1, wide if high > 1 else wide // 2 + 1, inputs, outputs), bool)
+    mask[:-1] = True
+    mask[-1, : wide // 2] = True
+    mask[-1, wide // 2] = own
     return mask
+
+
+def zeros_around(kernel: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Returns the zeros (above, below) and (left, right) of maps that such a kernel keeps the size of."""
+    high, wide = kernel
+    return (high // 2, 0), (wide // 2, wide // 2 if high > 1 else 0)
 
 
 class MaskedConv(nnx.Module):
@@ -69,7 +78,7 @@ class MaskedConv(nnx.Module):
         if min(kernel) < 1 or not all(side % 2 for side in kernel):
             raise ValueError(f"A masked convolution needs a kernel of odd sides, not {kernel}.")
         self.kind: Kind = kind
-        self.colours, self.outputs = colours, outputs
+        self.colours, self.outputs, self.size = colours, outputs, kernel
         mask = kernel_mask(kernel, inputs, outputs, kind, colours)
         # As many weights as remain decide how large they are.
         seen = max(1, int(mask.sum() / outputs))
@@ -79,13 +88,11 @@ class MaskedConv(nnx.Module):
 
     def __call__(self, x: Maps) -> Found:
         """Computes the features of each pixel from those that it may see."""
-        kernel = self.masked_kernel()
-        high, wide = kernel.shape[:2]
-        found = convolve(x, kernel, (1, 1), ((high // 2, high // 2), (wide // 2, wide // 2)))
+        found = convolve(x, self.masked_kernel(), (1, 1), zeros_around(self.size))
         return found + self.bias[...][None, None, None]
 
     def masked_kernel(self) -> Float[Array, "kh kw inputs outputs"]:
         """Returns the kernel with zeros for what a pixel may not see."""
-        high, wide, inputs, outputs = self.kernel.shape
-        mask = kernel_mask((high, wide), inputs, outputs, self.kind, self.colours)
+        *_, inputs, outputs = self.kernel.shape
+        mask = kernel_mask(self.size, inputs, outputs, self.kind, self.colours)
         return jnp.where(mask, self.kernel[...], jnp.zeros_like(self.kernel[...]))

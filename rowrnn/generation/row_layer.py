@@ -5,20 +5,20 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, DTypeLike, Float
 
 from rowrnn.cells import ConvLSTM, LSTMState
 from rowrnn.cells.cell import expand_leading
 from rowrnn.cells.convolution import convolve
-from rowrnn.generation.masked_convolution import Found, Maps, kernel_mask
+from rowrnn.generation.masked_convolution import Found, Maps, kernel_mask, zeros_around
 from rowrnn.recurrence.scan import scan
 
 
 class RowCell(ConvLSTM):
     """Cell of a Row LSTM (van den Oord et al. 2016, section 3.1), of rows of pixels as maps `[b, 1, w, features]`.
 
-    It is a `ConvLSTM` with kernels of one row: that of the input is masked (B), so that a pixel sees its row up to
-    itself; that of the state sees a pixel's three (or `span`) neighbours in the row above.
+    It is a `ConvLSTM` with kernels of one row: that of the input is masked (B), and ends with the pixel's own column;
+    that of the state sees a pixel's three (or `span`) neighbours in the row above.
 
     Args:
         features: number of input features of a pixel.
@@ -37,21 +37,23 @@ class RowCell(ConvLSTM):
     def project(self, x: Float[Array, "*b h w c"]) -> Float[Array, "*b h w gates"]:
         return masked_projection(self, x)
 
+    def _input_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "kh kw c gates"]:
+        shape = (1, self.kernel[1] // 2 + 1, self.features, len(self.gate_names) * self.hidden)
+        return nnx.initializers.lecun_normal()(rngs.params(), shape, dtype)
+
 
 def masked_projection(cell: Any, x: Float[Array, "*b h w c"]) -> Float[Array, "*b h w gates"]:
     """Computes the input half of every gate of a cell with `colours`, by its input kernel masked (B)."""
-    kernel = masked_input_kernel(cell)
-    high, wide = kernel.shape[:2]
     maps = x.reshape(-1, *x.shape[-3:])
-    product = convolve(maps, kernel, (1, 1), ((high // 2,) * 2, (wide // 2,) * 2))
+    product = convolve(maps, masked_input_kernel(cell), (1, 1), zeros_around(cell.kernel))
     product = product.reshape(*x.shape[:-1], product.shape[-1])
     return product + expand_leading(cell.bias[...], product)
 
 
 def masked_input_kernel(cell: Any) -> Float[Array, "kh kw c gates"]:
     """Returns the input kernel of a cell with `colours`, with zeros for what a pixel may not see (B)."""
-    high, wide, features, _ = cell.input_kernel.shape
-    mask = np.tile(kernel_mask((high, wide), features, cell.hidden, "B", cell.colours), len(cell.gate_names))
+    features = cell.input_kernel.shape[2]
+    mask = np.tile(kernel_mask(cell.kernel, features, cell.hidden, "B", cell.colours), len(cell.gate_names))
     return jnp.where(mask, cell.input_kernel[...], jnp.zeros_like(cell.input_kernel[...]))
 
 

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Float
 
 from rowrnn.cells import LSTMState
-from rowrnn.generation.masked_convolution import MaskedConv
+from rowrnn.generation.masked_convolution import MaskedConv, zeros_around
 from rowrnn.generation.pixel_model import Values
 from rowrnn.generation.pixel_rnn import PixelRNN
 from rowrnn.generation.row_layer import RowCell, RowLSTMLayer, masked_input_kernel
@@ -67,9 +67,9 @@ def _row(
     b, _, width, colours = images.shape
     above = [block.layer.cell.recur(state.hidden)[:, 0] for block, state in zip(model.blocks, states, strict=True)]
     cells = [state.cell[:, 0] for state in states]
-    # What each layer reads of this row, with zeros on either side.
+    # What each layer reads of this row, with zeros before it.
     layers = [block.layer.cell for block in model.blocks]
-    read = [jnp.zeros((b, width + cell.kernel[1] - 1, cell.features), cells[0].dtype) for cell in layers]
+    read = [jnp.zeros((b, width + cell.kernel[1] // 2, cell.features), cells[0].dtype) for cell in layers]
     new = [(jnp.zeros_like(cell), jnp.zeros_like(cell)) for cell in cells]
 
     def value(carry: Any, number: Array) -> tuple[Any, None]:
@@ -81,7 +81,7 @@ def _row(
             cell = block.layer.cell
             reach = cell.kernel[1] // 2
             read[place] = jax.lax.dynamic_update_slice_in_dim(read[place], x[:, None], column + reach, axis=1)
-            window = jax.lax.dynamic_slice_in_dim(read[place], column, 2 * reach + 1, axis=1)
+            window = jax.lax.dynamic_slice_in_dim(read[place], column, reach + 1, axis=1)
             gates = _projected(cell, window) + jax.lax.dynamic_index_in_dim(above[place], column, 1, keepdims=False)
             before = jax.lax.dynamic_index_in_dim(cells[place], column, 1, keepdims=False)
             hidden, after = _lstm(gates, before)
@@ -106,15 +106,14 @@ def _first(convolution: MaskedConv, x: Float[Array, "b h w c"], row: Array, colu
     """Computes a masked convolution at one place."""
     kernel = convolution.masked_kernel()
     high, wide, inputs, _ = kernel.shape
-    up, left = high // 2, wide // 2
-    padded = jnp.pad(x, ((0, 0), (up, up), (left, left), (0, 0)))
+    padded = jnp.pad(x, ((0, 0), *zeros_around(convolution.size), (0, 0)))
     zero = jnp.zeros_like(row)
     around = jax.lax.dynamic_slice(padded, (zero, row, column, zero), (x.shape[0], high, wide, inputs))
     return jnp.einsum("bijc,ijck->bk", around, kernel.astype(x.dtype)) + convolution.bias[...][None]
 
 
 def _projected(cell: RowCell, window: Float[Array, "b span k"]) -> Float[Array, "b gates"]:
-    """Computes the input half of the gates at the middle of a window of a row."""
+    """Computes the input half of the gates at the end of a window of a row."""
     kernel = masked_input_kernel(cell)[0].astype(window.dtype)
     return jnp.einsum("bsk,skg->bg", window, kernel) + cell.bias[...][None]
 
