@@ -88,7 +88,7 @@ def test_the_script_tells_classes_apart_and_finds_mirrored_images_strange(tmp_pa
         run = run_study(script.Likelihoods, options)
     (row,) = json.loads((run / "results.json").read_text())["summary"]
     assert row["test_accuracy"]["mean"] > 0.95
-    assert row["nll"]["mean"] < row["nll_others"]["mean"] < 8
+    assert row["nll"]["mean"] < min(7, row["nll_others"]["mean"])
     # A mirrored band on top is one of the own images still; one on the left is not.
     assert 0.6 < row["stranger"]["mean"] < 0.9
     for picture in ("written.png", "stranger.png"):
