@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
-.PHONY: run test test-all test-interop coverage check docs bench cluster-demo soak clean
+.PHONY: run test test-all test-interop test-page coverage check docs page bench cluster-demo soak clean
 
 run: $(VENV)/.installed
 	$(BIN)/python experiments/mnist_rows.py $(ARGS)
@@ -31,6 +31,26 @@ test-interop: $(VENV)/.installed-test $(VENV)/.installed-bench
 
 coverage: $(VENV)/.installed-test
 	$(PYTEST) --cov=rowrnn --cov-report=term:skip-covered --cov-report=html:build/coverage $(ARGS)
+
+# The page on which one draws: its types and tests, that its template is the one of its sources, and its parity with JAX.
+test-page: $(VENV)/.installed-test page/node_modules/.installed
+	command -v chromium || $(if $(shell id -u | grep -x 0),,sudo) apt-get install --yes --no-install-recommends chromium
+	cd page && npx tsc && node build.js --check && node build.js --tests && node --test dist/tests/*.test.mjs
+	$(BIN)/python page/tests/files.py page/dist/page
+	$(BIN)/python page/tests/parity.py page/dist/parity
+	cd page && npx playwright test
+
+# The page anew, after a change of its sources, with the copy and the film of it that are committed.
+page: $(VENV)/.installed page/node_modules/.installed
+	cd page && node build.js
+	$(BIN)/python -m rowrnn page mnist_row_lstm docs/reader.html --beside mnist_row_gru
+	$(BIN)/python page/tests/files.py page/dist/page
+	cd page && node film.js
+	$(BIN)/python page/film.py page/dist/film docs/assets/reader.gif
+
+page/node_modules/.installed: page/package-lock.json
+	cd page && npm ci --silent
+	touch $@
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site

@@ -1,4 +1,4 @@
-"""Commands on runs, `rowrnn runs`, `compare`, `draw`, `export` and `publish`, and `native`."""
+"""The commands of `rowrnn`."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ SCORES = "Mean over seeds, ± its 95 % interval where there are several; of the 
 Model = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
 
 app = SubcommandApp()
-COMMANDS = ("train", "predict", "models", "runs", "compare", "draw", "export", "publish", "native")
+COMMANDS = ("train", "predict", "models", "runs", "compare", "draw", "export", "page", "publish", "native")
 
 
 @app.command(name="runs")
@@ -200,6 +200,32 @@ def export_model(
     print(f"{file}: {file.stat().st_size:,} bytes. Run it with jax.export.deserialize(bytearray(data)).call(images).")
     for sentence in about_program(exported, card):
         print(sentence)
+
+
+@app.command(name="page")
+def write_page(
+    model: Model,
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT.html")],
+    beside: tuple[str, ...] = (),
+    name: str | None = None,
+    seed: int = 0,
+    examples: tuple[str, ...] = (),
+) -> None:
+    """Writes a page on which one draws and watches a model read: its gates, its state and its answer, row by row.
+
+    It is one file, opens without a server or a network, and is for classifiers that read the rows of pictures.
+
+    Args:
+        model: the directory of a run, the file of a model, or the name of a bundled one.
+        out: where to write.
+        beside: further models that read the same drawing, as a GRU beside an LSTM.
+        name: name of the model, where a run keeps several, as "Row LSTM".
+        seed: which of the run's seeds, from 0.
+        examples: pictures to choose from; ten digits where not given and the model reads digits.
+    """
+    from rowrnn.lab.page import reader_page  # Imported only where used.
+
+    print(reader_page.write_page(out, (model, *beside), name=name, seed=seed, examples=examples))
 
 
 @app.command

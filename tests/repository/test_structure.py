@@ -31,6 +31,7 @@ ORDER = [
     {"lab.tasks"},
     {"lab.draw"},
     {"lab.experiment", "lab.predict"},
+    {"lab.page"},
     {"lab.own"},
     {"lab.__init__", "lab.commands"},
     {"__main__"},

@@ -1,0 +1,150 @@
+/** A canvas that is drawn on by mouse, pen, finger or keys: thick strokes, cleared and undone. */
+
+export interface Point {
+  x: number;
+  y: number;
+}
+
+const SIDE = 280; // of the canvas, in pixels of its own
+const THICK = 22;
+const STEP = 10; // of the arrow keys
+
+export class Drawing {
+  private strokes: Point[][] = [];
+  private stroke: Point[] | null = null;
+  private picture: CanvasImageSource | null = null;
+  private pen: Point = { x: SIDE / 2, y: SIDE / 4 };
+  private down = false; // whether the pen that the keys move draws
+  private focused = false;
+  private readonly context: CanvasRenderingContext2D;
+
+  constructor(
+    private readonly canvas: HTMLCanvasElement,
+    private readonly changed: () => void,
+    private readonly said: (words: string) => void,
+  ) {
+    canvas.width = canvas.height = SIDE;
+    this.context = canvas.getContext("2d", { willReadFrequently: true })!;
+    canvas.addEventListener("pointerdown", (event) => this.begin(event));
+    canvas.addEventListener("pointermove", (event) => this.move(event));
+    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => (this.stroke = null));
+    canvas.addEventListener("keydown", (event) => this.key(event));
+    canvas.addEventListener("focus", () => this.focus(true));
+    canvas.addEventListener("blur", () => this.focus(false));
+    this.redraw();
+  }
+
+  /** Whether nothing is drawn or shown. */
+  get empty(): boolean {
+    return this.picture === null && this.strokes.length === 0;
+  }
+
+  /** The drawing, without the mark of the pen. */
+  get pixels(): ImageData {
+    this.redraw(false);
+    const found = this.context.getImageData(0, 0, SIDE, SIDE);
+    this.redraw();
+    return found;
+  }
+
+  clear(): void {
+    this.strokes = [];
+    this.picture = null;
+    this.redraw();
+    this.changed();
+  }
+
+  undo(): void {
+    if (this.strokes.length > 0) this.strokes.pop();
+    else this.picture = null;
+    this.redraw();
+    this.changed();
+  }
+
+  /** Shows a picture in place of the drawing, scaled to fit. */
+  show(picture: CanvasImageSource): void {
+    this.strokes = [];
+    this.picture = picture;
+    this.redraw();
+  }
+
+  private begin(event: PointerEvent): void {
+    event.preventDefault();
+    this.canvas.setPointerCapture(event.pointerId);
+    this.add(this.place(event), true);
+  }
+
+  private move(event: PointerEvent): void {
+    if (this.stroke === null) return;
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const one of events.length > 0 ? events : [event]) this.add(this.place(one), false);
+  }
+
+  private add(point: Point, begins: boolean): void {
+    if (this.picture !== null) this.clear();
+    if (begins || this.stroke === null) this.strokes.push((this.stroke = []));
+    this.stroke.push(point);
+    this.redraw();
+    this.changed();
+  }
+
+  private place(event: PointerEvent): Point {
+    const box = this.canvas.getBoundingClientRect();
+    return { x: ((event.clientX - box.left) / box.width) * SIDE, y: ((event.clientY - box.top) / box.height) * SIDE };
+  }
+
+  private key(event: KeyboardEvent): void {
+    const moves: Record<string, [number, number]> = {
+      ArrowLeft: [-STEP, 0],
+      ArrowRight: [STEP, 0],
+      ArrowUp: [0, -STEP],
+      ArrowDown: [0, STEP],
+    };
+    if (event.key === " ") {
+      this.down = !this.down;
+      this.stroke = null;
+      if (this.down) this.add({ ...this.pen }, true);
+      this.said(this.down ? "Pen down: arrow keys draw." : "Pen up: arrow keys move it.");
+    } else if (event.key in moves) {
+      const [right, below] = moves[event.key];
+      const within = (value: number): number => Math.min(SIDE, Math.max(0, value));
+      this.pen = { x: within(this.pen.x + right), y: within(this.pen.y + below) };
+      if (this.down) this.add({ ...this.pen }, false);
+      else this.redraw();
+    } else return;
+    event.preventDefault();
+  }
+
+  private focus(focused: boolean): void {
+    this.focused = focused && this.canvas.matches(":focus-visible");
+    if (!focused) {
+      this.down = false;
+      this.stroke = null;
+    }
+    this.redraw();
+  }
+
+  private redraw(pen = this.focused): void {
+    const { context } = this;
+    context.fillStyle = "white";
+    context.fillRect(0, 0, SIDE, SIDE);
+    if (this.picture !== null) context.drawImage(this.picture, 0, 0, SIDE, SIDE);
+    context.strokeStyle = context.fillStyle = "black";
+    context.lineWidth = THICK;
+    context.lineCap = context.lineJoin = "round";
+    context.filter = "blur(1.5px)"; // soft edges, as of a digit that was scanned
+    for (const stroke of this.strokes) {
+      context.beginPath();
+      context.moveTo(stroke[0].x, stroke[0].y);
+      for (const point of stroke) context.lineTo(point.x, point.y);
+      context.stroke();
+    }
+    context.filter = "none";
+    if (!pen) return;
+    context.strokeStyle = "#0550ae";
+    context.lineWidth = 2;
+    context.beginPath();
+    context.arc(this.pen.x, this.pen.y, THICK / 2, 0, 2 * Math.PI);
+    context.stroke();
+  }
+}

@@ -1,0 +1,39 @@
+/** Pictures that are dropped or chosen: read, or refused in a sentence. */
+
+import type { Picture } from "./preprocessing";
+
+const MOST_PIXELS = 12_000_000;
+const TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"];
+
+/** Error whose message is shown as it is. */
+export class Refused extends Error {}
+
+/**
+ * Reads a file as a picture.
+ *
+ * @throws Refused if it is none that a browser can draw, or too large.
+ */
+export async function pictureOf(file: File): Promise<{ picture: Picture; bitmap: ImageBitmap }> {
+  if (!TYPES.includes(file.type)) {
+    const what = file.type === "image/svg+xml" ? "an SVG, which has no pixels" : "no picture";
+    throw new Refused(`${file.name} is ${what}; drop a PNG, JPEG, WebP, GIF or BMP.`);
+  }
+  let bitmap: ImageBitmap;
+  try {
+    bitmap = await createImageBitmap(file);
+  } catch {
+    throw new Refused(`${file.name} cannot be read as a picture: it is damaged, or of another format than its name says.`);
+  }
+  const { width, height } = bitmap;
+  if (width * height > MOST_PIXELS) {
+    const megapixels = (width * height * 1e-6).toFixed(0);
+    throw new Refused(`${file.name} has ${megapixels} megapixels; make it smaller than 12, or cut out the digit.`);
+  }
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d")!;
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  const { data } = context.getImageData(0, 0, width, height);
+  return { picture: { width, height, data }, bitmap };
+}
