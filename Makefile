@@ -32,7 +32,7 @@ test-interop: $(VENV)/.installed-test $(VENV)/.installed-bench
 coverage: $(VENV)/.installed-test
 	$(PYTEST) --cov=rowrnn --cov-report=term:skip-covered --cov-report=html:build/coverage $(ARGS)
 
-# The page on which one draws: its types and tests, that its template is the one of its sources, and its parity with JAX.
+# The pages on which one draws: types and tests, that the templates are those of their sources, and parity with JAX.
 test-page: $(VENV)/.installed-test page/node_modules/.installed
 	command -v chromium || $(if $(shell id -u | grep -x 0),,sudo) apt-get install --yes --no-install-recommends chromium
 	cd page && npx tsc && node build.js --check && node build.js --tests && node --test dist/tests/*.test.mjs
@@ -40,10 +40,11 @@ test-page: $(VENV)/.installed-test page/node_modules/.installed
 	$(BIN)/python page/tests/parity.py page/dist/parity
 	cd page && npx playwright test
 
-# The page anew, after a change of its sources, with the copy and the film of it that are committed.
+# The pages anew, after a change of their sources, with the copies and the film that are committed.
 page: $(VENV)/.installed page/node_modules/.installed
 	cd page && node build.js
 	$(BIN)/python -m rowrnn page mnist_row_lstm docs/reader.html --beside mnist_row_gru
+	$(BIN)/python -m rowrnn page french_lines docs/lines.html
 	$(BIN)/python page/tests/files.py page/dist/page
 	cd page && node film.js
 	$(BIN)/python page/film.py page/dist/film docs/assets/reader.gif

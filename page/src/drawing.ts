@@ -5,25 +5,32 @@ export interface Point {
   y: number;
 }
 
-const SIDE = 280; // of the canvas, in pixels of its own
-const THICK = 22;
-const STEP = 10; // of the arrow keys
+/** Size of a canvas in pixels of its own, how thick a stroke is, and how far an arrow key moves the pen. */
+export interface Paper {
+  width: number;
+  height: number;
+  thick: number;
+  step: number;
+}
 
 export class Drawing {
   private strokes: Point[][] = [];
   private stroke: Point[] | null = null;
   private picture: CanvasImageSource | null = null;
-  private pen: Point = { x: SIDE / 2, y: SIDE / 4 };
+  private pen: Point;
   private down = false; // whether the pen that the keys move draws
   private focused = false;
   private readonly context: CanvasRenderingContext2D;
 
   constructor(
     private readonly canvas: HTMLCanvasElement,
+    private readonly paper: Paper,
     private readonly changed: () => void,
     private readonly said: (words: string) => void,
   ) {
-    canvas.width = canvas.height = SIDE;
+    canvas.width = paper.width;
+    canvas.height = paper.height;
+    this.pen = { x: Math.min(paper.width, paper.height) / 2, y: paper.height / 4 };
     this.context = canvas.getContext("2d", { willReadFrequently: true })!;
     canvas.addEventListener("pointerdown", (event) => this.begin(event));
     canvas.addEventListener("pointermove", (event) => this.move(event));
@@ -42,7 +49,7 @@ export class Drawing {
   /** The drawing, without the mark of the pen. */
   get pixels(): ImageData {
     this.redraw(false);
-    const found = this.context.getImageData(0, 0, SIDE, SIDE);
+    const found = this.context.getImageData(0, 0, this.paper.width, this.paper.height);
     this.redraw();
     return found;
   }
@@ -90,15 +97,17 @@ export class Drawing {
 
   private place(event: PointerEvent): Point {
     const box = this.canvas.getBoundingClientRect();
-    return { x: ((event.clientX - box.left) / box.width) * SIDE, y: ((event.clientY - box.top) / box.height) * SIDE };
+    const { width, height } = this.paper;
+    return { x: ((event.clientX - box.left) / box.width) * width, y: ((event.clientY - box.top) / box.height) * height };
   }
 
   private key(event: KeyboardEvent): void {
+    const { width, height, step } = this.paper;
     const moves: Record<string, [number, number]> = {
-      ArrowLeft: [-STEP, 0],
-      ArrowRight: [STEP, 0],
-      ArrowUp: [0, -STEP],
-      ArrowDown: [0, STEP],
+      ArrowLeft: [-step, 0],
+      ArrowRight: [step, 0],
+      ArrowUp: [0, -step],
+      ArrowDown: [0, step],
     };
     if (event.key === " ") {
       this.down = !this.down;
@@ -107,8 +116,8 @@ export class Drawing {
       this.said(this.down ? "Pen down: arrow keys draw." : "Pen up: arrow keys move it.");
     } else if (event.key in moves) {
       const [right, below] = moves[event.key];
-      const within = (value: number): number => Math.min(SIDE, Math.max(0, value));
-      this.pen = { x: within(this.pen.x + right), y: within(this.pen.y + below) };
+      const within = (value: number, most: number): number => Math.min(most, Math.max(0, value));
+      this.pen = { x: within(this.pen.x + right, width), y: within(this.pen.y + below, height) };
       if (this.down) this.add({ ...this.pen }, false);
       else this.redraw();
     } else return;
@@ -125,14 +134,14 @@ export class Drawing {
   }
 
   private redraw(pen = this.focused): void {
-    const { context } = this;
+    const { context, paper } = this;
     context.fillStyle = "white";
-    context.fillRect(0, 0, SIDE, SIDE);
-    if (this.picture !== null) context.drawImage(this.picture, 0, 0, SIDE, SIDE);
+    context.fillRect(0, 0, paper.width, paper.height);
+    if (this.picture !== null) context.drawImage(this.picture, 0, 0, paper.width, paper.height);
     context.strokeStyle = context.fillStyle = "black";
-    context.lineWidth = THICK;
+    context.lineWidth = paper.thick;
     context.lineCap = context.lineJoin = "round";
-    context.filter = "blur(1.5px)"; // soft edges, as of a digit that was scanned
+    context.filter = `blur(${(paper.thick / 15).toFixed(1)}px)`; // soft edges, as of ink that was scanned
     for (const stroke of this.strokes) {
       context.beginPath();
       context.moveTo(stroke[0].x, stroke[0].y);
@@ -144,7 +153,7 @@ export class Drawing {
     context.strokeStyle = "#0550ae";
     context.lineWidth = 2;
     context.beginPath();
-    context.arc(this.pen.x, this.pen.y, THICK / 2, 0, 2 * Math.PI);
+    context.arc(this.pen.x, this.pen.y, paper.thick / 2, 0, 2 * Math.PI);
     context.stroke();
   }
 }

@@ -43,8 +43,8 @@ export function classifier(stored: StoredModel): Classifier {
   const { arrays, ...rest } = stored;
   return {
     ...rest,
-    height: stored.preprocessing.size[0],
-    width: stored.preprocessing.size[1],
+    height: stored.preprocessing.size[0]!,
+    width: stored.preprocessing.size[1]!,
     channels: stored.preprocessing.channels,
     weights: {
       input,
@@ -58,6 +58,6 @@ export function classifier(stored: StoredModel): Classifier {
   };
 }
 
-function bytesOf(base64: string): Uint8Array {
+export function bytesOf(base64: string): Uint8Array {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }

@@ -4,7 +4,7 @@ import { grey } from "./colours";
 import { Drawing } from "./drawing";
 import { embedded, type Example } from "./embedded";
 import { drawMap } from "./maps";
-import { pictureOf, Refused } from "./pictures";
+import { laid, pictureOf, Refused } from "./pictures";
 import { toBytes, type Picture } from "./preprocessing";
 import { Reader } from "./reader";
 
@@ -23,7 +23,8 @@ let playing = 0;
 const say = (words: string): void => {
   found("said").textContent = words;
 };
-const drawing = new Drawing(found<HTMLCanvasElement>("drawing"), drawn, say);
+const PAPER = { width: 280, height: 280, thick: 22, step: 10 };
+const drawing = new Drawing(found<HTMLCanvasElement>("drawing"), PAPER, drawn, say);
 
 function drawn(): void {
   picture = null;
@@ -95,25 +96,13 @@ async function open(file: File | undefined): Promise<void> {
   if (file === undefined) return;
   try {
     const opened = await pictureOf(file);
-    drawing.show(square(opened.bitmap));
+    drawing.show(laid(opened.bitmap, 1));
     picture = opened.picture;
     look();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     say(error.message);
   }
-}
-
-/** Lays a picture in the middle of a white square. */
-function square(shown: ImageBitmap | HTMLCanvasElement): HTMLCanvasElement {
-  const side = Math.max(shown.width, shown.height);
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = side;
-  const context = canvas.getContext("2d")!;
-  context.fillStyle = "white";
-  context.fillRect(0, 0, side, side);
-  context.drawImage(shown, (side - shown.width) / 2, (side - shown.height) / 2);
-  return canvas;
 }
 
 function addExample(example: Example, place: number): void {

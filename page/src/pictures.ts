@@ -37,3 +37,15 @@ export async function pictureOf(file: File): Promise<{ picture: Picture; bitmap:
   const { data } = context.getImageData(0, 0, width, height);
   return { picture: { width, height, data }, bitmap };
 }
+
+/** Lays a picture in the middle of white paper of an aspect, width to height. */
+export function laid(shown: ImageBitmap | HTMLCanvasElement, aspect: number): HTMLCanvasElement {
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(shown.width, Math.round(shown.height * aspect));
+  canvas.height = Math.max(shown.height, Math.round(shown.width / aspect));
+  const context = canvas.getContext("2d")!;
+  context.fillStyle = "white";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(shown, (canvas.width - shown.width) / 2, (canvas.height - shown.height) / 2);
+  return canvas;
+}

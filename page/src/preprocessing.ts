@@ -4,7 +4,7 @@ import { centredDigit } from "./digits";
 import { resample, triangleWeights } from "./resampling";
 
 export interface Preprocessing {
-  size: [number, number];
+  size: [number | null, number | null]; // null follows from the other and the aspect of the picture
   fit: "stretch" | "pad" | "crop";
   channels: 1 | 3;
   invert: boolean;
@@ -25,13 +25,21 @@ export interface Picture {
 const LUMA = [19595, 38470, 7471]; // ITU-R 601 in parts of 65536
 const HALF = 0.5 + 2 ** -10;
 
+/** Returns height and width of what becomes of a picture. */
+export function sizeOf({ size: [to, across] }: Preprocessing, { height, width }: Picture): [number, number] {
+  return [
+    to ?? (across === null ? height : Math.ceil((height * across) / width)),
+    across ?? (to === null ? width : Math.ceil((width * to) / height)),
+  ];
+}
+
 /** Brings a picture to the size, channels and polarity of a model, in whole grey values [height, width, channels]. */
 export function toBytes(how: Preprocessing, picture: Picture): Uint8Array {
-  let { width, height } = picture;
+  const { width, height } = picture;
   let bytes = levelled(how, inChannels(picture, how.channels));
   if (how.like_mnist) return whole(centredDigit(bytes, height, width).map((ink) => 255 * ink));
-  const [newHeight, newWidth] = how.size;
-  if (newHeight !== height || newWidth !== width) bytes = resized(how, bytes, height, width);
+  const size = sizeOf(how, picture);
+  if (size[0] !== height || size[1] !== width) bytes = resized(how, bytes, [height, width], size);
   return how.invert ? bytes.map((value) => 255 - value) : bytes;
 }
 
@@ -79,9 +87,12 @@ interface Shown {
   step: number;
 }
 
-function resized(how: Preprocessing, bytes: Uint8Array, height: number, width: number): Uint8Array {
-  const [down, across] = shown(how, height, width);
-  const [newHeight, newWidth] = how.size;
+type Size = [number, number];
+
+function resized(how: Preprocessing, bytes: Uint8Array, old: Size, size: Size): Uint8Array {
+  const [down, across] = shown(how, old, size);
+  const [height, width] = old;
+  const [newHeight, newWidth] = size;
   const weights = ({ first, start, step }: Shown, pixels: number, size: number): Float64Array =>
     triangleWeights(
       pixels,
@@ -101,21 +112,22 @@ function resized(how: Preprocessing, bytes: Uint8Array, height: number, width: n
   );
 }
 
-function shown(how: Preprocessing, height: number, width: number): [Shown, Shown] {
-  const [toHeight, toWidth] = how.size;
+function shown(how: Preprocessing, [height, width]: Size, size: Size): [Shown, Shown] {
+  const [toHeight, toWidth] = size;
+  const given = how.size[0] !== null && how.size[1] !== null;
   let show = [toHeight, toWidth];
   let seen = [height, width];
-  if (how.fit === "pad") {
+  if (given && how.fit === "pad") {
     const fitting = (to: number, other: number, side: number, beside: number): number =>
       Math.min(to, Math.max(1, Math.floor((2 * side * other + beside) / (2 * beside))));
     show = [fitting(toHeight, toWidth, height, width), fitting(toWidth, toHeight, width, height)];
   }
-  if (how.fit === "crop") {
+  if (given && how.fit === "crop") {
     const aspect = toWidth / toHeight;
     seen = [Math.min(height, width / aspect), Math.min(width, height * aspect)];
   }
   const axis = (place: 0 | 1): Shown => ({
-    first: Math.floor((how.size[place] - show[place]) / 2),
+    first: Math.floor((size[place] - show[place]) / 2),
     count: show[place],
     start: ([height, width][place] - seen[place]) / 2,
     step: seen[place] / show[place],

@@ -1,6 +1,8 @@
-"""Compares what the page computes with JAX: hidden states and probabilities after every row of 1,000 test images.
+"""Compares what the pages compute with JAX, after `node build.js --tests`: python page/tests/parity.py FOLDER
 
-python page/tests/parity.py FOLDER, after `node build.js --tests`; exits with 1 if they differ by more than 1e-5.
+Of every bundled classifier that reads rows, hidden states and probabilities after every row of 1,000 test images; of
+every bundled reader of lines, with its kernels rounded as on the page, the probabilities at every strip of lines. Exits
+with 1 if they differ by more than 1e-5.
 """
 
 import json
@@ -12,44 +14,63 @@ import jax
 import numpy as np
 
 from rowrnn.lab.data.mnist import load_bundled
-from rowrnn.lab.page.reader_page import stored
-from rowrnn.models import Classifier
+from rowrnn.lab.page import lines_page, reader_page
+from rowrnn.models import Classifier, LineReader
 from rowrnn.saving.model_file import bundled, load
 
-READING = Path(__file__).parents[1] / "dist" / "tests" / "reading.mjs"
+TESTS = Path(__file__).parents[1] / "dist" / "tests"
 IMAGES, APART = 1_000, 1e-5
+WIDTHS = (1, 4, 83, 640)  # of lines
 
 
-def apart(name: str, images: np.ndarray, folder: Path) -> dict[str, float]:
-    """Returns the largest differences of a bundled model."""
-    model, card = load(name)
-    files = [folder / f"{name}.{suffix}" for suffix in ("json", "images", "numbers")]
-    files[0].write_text(json.dumps(stored(name, model, card, 0)))
-    files[1].write_bytes(images.tobytes())
-    subprocess.run(["node", READING, *files], check=True)
+def of_images(name: str, model: Classifier, card: object, folder: Path) -> float:
+    """Returns the largest difference of hidden states and of probabilities of a classifier."""
+    images = np.asarray(load_bundled().test.images[:IMAGES])
+    found = _read("reading.mjs", name, reader_page.stored(name, model, card, 0), images, (), folder)
     hidden, classes = model.rows.cell.hidden, len(card.classes)
-    found = np.fromfile(files[2], np.float32).reshape(len(images), images.shape[1], hidden + classes)
+    found = found.reshape(len(images), images.shape[1], hidden + classes)
     floats = card.needed_preprocessing().to_floats(images)
     outputs, _ = model.rows(floats)
     probabilities = jax.nn.softmax(model.logits_by_row(floats))
-    return {
-        "hidden": float(np.abs(found[..., :hidden] - outputs).max()),
-        "probabilities": float(np.abs(found[..., hidden:] - probabilities).max()),
-    }
+    return max(np.abs(found[..., :hidden] - outputs).max(), np.abs(found[..., hidden:] - probabilities).max())
+
+
+def of_lines(name: str, model: LineReader, card: object, folder: Path) -> float:
+    """Returns the largest difference of probabilities of a reader of lines."""
+    rng = np.random.default_rng(0)
+    # Strokes that are smooth: half of a line is paper.
+    lines = [np.maximum(0, rng.normal(0, 90, (model.height, width))).clip(0, 255).astype(np.uint8) for width in WIDTHS]
+    content = lines_page.content(name, model, card)
+    found = _read("reading_lines.mjs", name, content, np.concatenate([line.ravel() for line in lines]), WIDTHS, folder)
+    rounded = lines_page.as_on_page(model)
+    floats = [card.needed_preprocessing().to_floats(line[None, :, :, None]) for line in lines]
+    expected = [np.asarray(jax.nn.softmax(rounded(line))).ravel() for line in floats]
+    return float(np.abs(found - np.concatenate(expected)).max())
+
+
+def _read(script: str, name: str, content: object, images: np.ndarray, widths: tuple, folder: Path) -> np.ndarray:
+    """Returns the numbers that a script of the page's tests writes."""
+    model, images_file, out = (folder / f"{name}.{suffix}" for suffix in ("json", "images", "numbers"))
+    model.write_text(json.dumps(content))
+    images_file.write_bytes(images.tobytes())
+    subprocess.run(["node", TESTS / script, model, *map(str, widths), images_file, out], check=True)
+    return np.fromfile(out, np.float32)
 
 
 def main(folder: Path) -> None:
-    """Compares every bundled model that the page can show."""
+    """Compares every bundled model that a page can show."""
     folder.mkdir(parents=True, exist_ok=True)
-    images = np.asarray(load_bundled().test.images[:IMAGES])
-    names = [name for name in bundled() if isinstance(load(name)[0], Classifier)]
-    worst = 0.0
-    for name in names:
-        differences = apart(name, images, folder)
-        worst = max(worst, *differences.values())
-        print(f"{name}: {', '.join(f'{what} {by:.1e}' for what, by in differences.items())}")
-    if not names or worst > APART:
-        sys.exit(f"The page and JAX are apart by {worst:.1e}, more than {APART:.0e}.")
+    apart = {}
+    for name in bundled():
+        model, card = load(name)
+        if isinstance(model, Classifier):
+            apart[name] = of_images(name, model, card, folder)
+        if isinstance(model, LineReader):
+            apart[name] = of_lines(name, model, card, folder)
+    for name, by in apart.items():
+        print(f"{name}: apart by {by:.1e} at most")
+    if not apart or max(apart.values()) > APART:
+        sys.exit(f"The pages and JAX are apart by more than {APART:.0e}.")
 
 
 if __name__ == "__main__":

@@ -213,7 +213,8 @@ def write_page(
 ) -> None:
     """Writes a page on which one draws and watches a model read: its gates, its state and its answer, row by row.
 
-    It is one file, opens without a server or a network, and is for classifiers that read the rows of pictures.
+    It is one file, opens without a server or a network, and is for classifiers that read the rows of pictures, and for
+    readers of lines.
 
     Args:
         model: the directory of a run, the file of a model, or the name of a bundled one.
@@ -223,9 +224,9 @@ def write_page(
         seed: which of the run's seeds, from 0.
         examples: pictures to choose from; ten digits where not given and the model reads digits.
     """
-    from rowrnn.lab.page import reader_page  # Imported only where used.
+    from rowrnn.lab.page import page  # Imported only where used.
 
-    print(reader_page.write_page(out, (model, *beside), name=name, seed=seed, examples=examples))
+    print(page.write_page(out, (model, *beside), name=name, seed=seed, examples=examples))
 
 
 @app.command

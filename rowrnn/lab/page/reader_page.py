@@ -1,82 +1,52 @@
-"""The page on which a drawing is read row by row: models and examples put into the template that `page/` builds."""
+"""Classifiers that read rows, and pictures to choose from, as their page reads them."""
 
-import base64
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from rowrnn.atomic_file import whole_file
 from rowrnn.cells import GRU, LSTM
-from rowrnn.errors import InputError, reason
+from rowrnn.errors import InputError
 from rowrnn.lab.data.mnist import load_bundled
 from rowrnn.lab.data.pictures import read_picture
+from rowrnn.lab.page.arrays import base64_of
 from rowrnn.lab.predict.files import items_of
 from rowrnn.models import Classifier
 from rowrnn.saving.card import Card
-from rowrnn.saving.model_file import load
 
-TEMPLATE = Path(__file__).with_name("template.html")
 KINDS: dict[type, str] = {LSTM: "lstm", GRU: "gru"}
 MOST_EXAMPLES, LONGEST = 24, 400  # examples on a page, and pixels of a side of one
 
 
-def write_page(
-    out: Path, models: Sequence[str], *, name: str | None = None, seed: int = 0, examples: Sequence[str] = ()
-) -> str:
-    """Writes the page of one or several models, which read the same drawing beside each other.
-
-    Args:
-        out: file to write, HTML.
-        models: directories of runs, files of models, or names of bundled ones: classifiers that read rows with an LSTM
-            or a GRU, and take the same pictures.
-        name: name of the models, where runs keep several.
-        seed: which of the runs' seeds, from 0.
-        examples: files, folders or patterns of pictures to choose from; where not given and the models read digits, a
-            digit of MNIST's test images of each class.
-
-    Returns:
-        What was written, in words.
+def content(models: Mapping[str, tuple[Any, Card]], examples: Sequence[str]) -> dict[str, Any]:
+    """Returns classifiers with their cards, by where they come from, and examples in terms of JSON.
 
     Raises:
-        InputError: if a model is of another kind, two do not go together, a picture cannot be read, or the file cannot
-            be written.
+        InputError: if a model is of another kind, two do not go together, or a picture cannot be read.
     """
-    loaded = [load(model, name, seed) for model in models]
-    kept = [stored(model, *pair, number) for number, (model, pair) in enumerate(zip(models, loaded, strict=True))]
-    cards = [card for _, card in loaded]
-    for model, card in zip(models[1:], cards[1:], strict=True):
-        if (card.preprocessing, card.classes) != (cards[0].preprocessing, cards[0].classes):
+    kept = [stored(path, *pair, number) for number, (path, pair) in enumerate(models.items())]
+    (first, (_, card)), *others = models.items()
+    for path, (_, other) in others:
+        if (other.preprocessing, other.classes) != (card.preprocessing, card.classes):
             raise InputError(
-                f"{model} takes other pictures than {models[0]}, or tells other classes apart: models on one page read "
-                "the same drawing. Write a page for each."
+                f"{path} takes other pictures than {first}, or tells other classes apart: models on one page read the "
+                "same drawing. Write a page for each."
             )
-    content = {"models": kept, "examples": _examples(cards[0], examples)}
-    # In a script element only "<" could end it.
-    text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
-    about = " ".join(_about(title["title"], card) for title, card in zip(kept, cards, strict=True))
-    page = TEMPLATE.read_text(encoding="utf-8")
-    for mark, part in (("{{EMBEDDED}}", text), ("{{ABOUT}}", _escaped(about))):
-        page = page.replace(mark, part)
-    try:
-        with whole_file(out) as partial:
-            partial.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{out} cannot be written ({reason(error)}).") from error
-    titles = " and ".join(one["title"] for one in kept)
-    return f"{out}: {titles}, {out.stat().st_size:,} bytes. Open it in a browser; it needs no network."
+    return {"models": kept, "examples": _examples(card, examples)}
 
 
 def stored(path: str, model: Any, card: Card, number: int) -> dict[str, Any]:
-    """Returns a model as the page reads it."""
+    """Returns a model in terms of JSON.
+
+    Raises:
+        InputError: if it is no classifier that reads rows with an LSTM or GRU, or takes pictures of no one size.
+    """
     cell: Any = model.rows.cell if type(model) is Classifier else None
-    if type(cell) not in KINDS or card.preprocessing is None:
+    if type(cell) not in KINDS or card.preprocessing is None or None in card.preprocessing.size:
         what = type(model).__name__ if cell is None else f"{type(model).__name__} with a {type(cell).__name__}"
         raise InputError(
-            f"{path} is a {what}: a page shows classifiers that read the rows of pictures with an LSTM or a GRU, as "
-            "rowrnn train images --model lstm makes, or mnist_row_lstm, which comes with rowrnn."
+            f"{path} is a {what}: a page shows readers of lines, and classifiers that read the rows of pictures of one "
+            "size with an LSTM or a GRU, as rowrnn train images --model lstm makes, or mnist_row_lstm."
         )
     weights = cell.as_arrays()
     arrays = {
@@ -95,7 +65,7 @@ def stored(path: str, model: Any, card: Card, number: int) -> dict[str, Any]:
         "pooling": model.pooling,
         "classes": card.classes,
         "preprocessing": card.preprocessing.to_json(),
-        "arrays": {name: _base64(np.asarray(array, "<f4")) for name, array in arrays.items()},
+        "arrays": {name: base64_of(np.asarray(array, "<f4")) for name, array in arrays.items()},
     }
 
 
@@ -121,22 +91,4 @@ def _example(label: str, picture: np.ndarray) -> dict[str, Any]:
             f"{label} has {height}x{width} pixels; an example on a page has at most {LONGEST} a side: make it smaller."
         )
     size = {"height": height, "width": width, "channels": channels}
-    return {"label": label, **size, "bytes": _base64(np.asarray(picture, np.uint8))}
-
-
-def _about(title: str, card: Card) -> str:
-    scores = [f"{100 * value:.2f} % of its test images" for score, value in card.scores.items() if score == "accuracy"]
-    words = [
-        f"{title}: {card.data}" if card.data else title,
-        *scores,
-        f"licence {card.licence}" if card.licence else "",
-    ]
-    return f"{'; '.join(word for word in words if word)}."
-
-
-def _base64(array: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")
+    return {"label": label, **size, "bytes": base64_of(np.asarray(picture, np.uint8))}

@@ -1,9 +1,7 @@
 """The page on which one draws: what Python puts into it, the copy that is committed, and models that it refuses."""
 
 import base64
-import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,16 +12,12 @@ import rowrnn
 from rowrnn.cells import GRU, MGU
 from rowrnn.errors import InputError
 from rowrnn.lab.data.mnist import load_bundled
-from rowrnn.lab.page.reader_page import write_page
+from rowrnn.lab.page.page import write_page
 from rowrnn.models import CNN, Classifier
 from rowrnn.saving.card import Card
 from rowrnn.saving.preprocessing import Preprocessing
 from tests.helpers import ROOT
-
-
-def embedded(page: Path) -> dict:
-    (found,) = re.findall(r'<script type="application/json" id="embedded">(.*?)</script>', page.read_text(), re.DOTALL)
-    return json.loads(found)
+from tests.helpers.html import embedded
 
 
 def floats(text: str) -> np.ndarray:
@@ -85,7 +79,7 @@ def test_what_a_page_does_not_show(tmp_path):
     }.items():
         rowrnn.save(model, tmp_path / name, card)
     for name, what in (("cnn", "is a CNN"), ("mgu", "is a Classifier with a MGU")):
-        with pytest.raises(InputError, match=f"{what}: a page shows classifiers that read the rows of pictures"):
+        with pytest.raises(InputError, match=f"{what}: a page shows readers of lines, and classifiers"):
             write_page(out, [str(tmp_path / name)])
     with pytest.raises(InputError, match="fashion_row_gru takes other pictures than mnist_row_gru"):
         write_page(out, ["mnist_row_gru", "fashion_row_gru"])

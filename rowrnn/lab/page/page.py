@@ -1,0 +1,68 @@
+"""Pages that open from a file: models put into the templates that `page/` builds."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rowrnn.atomic_file import whole_file
+from rowrnn.errors import InputError, reason
+from rowrnn.lab.page import lines_page, reader_page
+from rowrnn.models import LineReader
+from rowrnn.saving.card import Card
+from rowrnn.saving.model_file import load
+
+HERE = Path(__file__).parent
+
+
+def write_page(
+    out: Path, models: Sequence[str], *, name: str | None = None, seed: int = 0, examples: Sequence[str] = ()
+) -> str:
+    """Writes the page of one or several classifiers, which read the same drawing, or of a reader of lines.
+
+    Args:
+        out: file to write, HTML.
+        models: directories of runs, files of models, or names of bundled ones: classifiers that read rows with an LSTM
+            or a GRU, and take the same pictures; or one reader of lines.
+        name: name of the models, where runs keep several.
+        seed: which of the runs' seeds, from 0.
+        examples: files, folders or patterns of pictures to choose from, for classifiers; where not given and they read
+            digits, a digit of MNIST's test images of each class.
+
+    Returns:
+        What was written, in words.
+
+    Raises:
+        InputError: if a model is of another kind, two do not go together, a picture cannot be read, or the file cannot
+            be written.
+    """
+    loaded = {model: load(model, name, seed) for model in models}
+    readers = [model for model, (reader, _) in loaded.items() if isinstance(reader, LineReader)]
+    if readers and (len(loaded) > 1 or examples):
+        raise InputError(f"{readers[0]} reads lines: its page has one model, and no examples.")
+    if readers:
+        template, content = HERE / "lines_template.html", lines_page.content(readers[0], *loaded[readers[0]])
+    else:
+        template, content = HERE / "template.html", reader_page.content(loaded, examples)
+    # In a script element only "<" could end it.
+    text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+    titles = [card.title or model for model, (_, card) in loaded.items()]
+    about = " ".join(_about(title, card) for title, (_, card) in zip(titles, loaded.values(), strict=True))
+    page = template.read_text(encoding="utf-8")
+    for mark, part in (("{{EMBEDDED}}", text), ("{{ABOUT}}", about.replace("&", "&amp;").replace("<", "&lt;"))):
+        page = page.replace(mark, part)
+    try:
+        with whole_file(out) as partial:
+            partial.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({reason(error)}).") from error
+    return f"{out}: {' and '.join(titles)}, {out.stat().st_size:,} bytes. Open it in a browser; it needs no network."
+
+
+def _about(title: str, card: Card) -> str:
+    accuracy = card.scores.get("test_accuracy")
+    words = [
+        f"{title} learnt from {card.data.removesuffix('.')}" if card.data else title,
+        f"reads {100 * accuracy:.2f} % of the test images right" if isinstance(accuracy, float) else "",
+        f"licence {card.licence}" if card.licence else "",
+    ]
+    return f"{'; '.join(word for word in words if word)}."
