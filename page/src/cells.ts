@@ -84,11 +84,11 @@ export function step(kind: Kind, weights: Weights, before: Step, x: Float32Array
 export function product(vector: Float32Array, kernel: Float32Array, bias?: Float32Array): Float64Array {
   const columns = kernel.length / vector.length;
   const sums = bias ? Float64Array.from(bias) : new Float64Array(columns);
-  vector.forEach((value, row) => {
-    if (value === 0) return;
-    const from = row * columns;
+  for (let row = 0, from = 0; row < vector.length; row++, from += columns) {
+    const value = vector[row];
+    if (value === 0) continue;
     for (let column = 0; column < columns; column++) sums[column] += value * kernel[from + column];
-  });
+  }
   return sums;
 }
 

@@ -2,21 +2,32 @@
 
 export type Colour = [number, number, number];
 
-// Viridis and a blue-orange map at equal distances.
-const GROWING: Colour[] = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-const SIGNED: Colour[] = [[5, 80, 174], [125, 175, 225], [245, 245, 245], [240, 170, 90], [179, 88, 6]];
+/** Colours of the numbers from `low` to `high`, in equal steps, as bytes red, green, blue and opaque in one number. */
+export interface Scale {
+  low: number;
+  high: number;
+  colours: Uint32Array;
+}
 
-/** Returns the colour of a number from 0 to 1. */
-export const growing = (value: number): Colour => between(GROWING, value);
+const STEPS = 256;
 
-/** Returns the colour of a number from -1 to 1: blue below zero, orange above. */
-export const signed = (value: number): Colour => between(SIGNED, (value + 1) / 2);
+/** From 0 to 1: viridis. */
+export const GROWING = scale(0, 1, [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]]);
+/** From -1 to 1: blue below zero, orange above. */
+export const SIGNED = scale(-1, 1, [[5, 80, 174], [125, 175, 225], [245, 245, 245], [240, 170, 90], [179, 88, 6]]);
+/** Grey values from 0 to 255. */
+export const GREY = scale(0, 255, [[0, 0, 0], [255, 255, 255]]);
+/** The same with light and dark exchanged. */
+export const INK = scale(0, 255, [[255, 255, 255], [0, 0, 0]]);
 
-/** Returns the grey of a number from 0 to 255. */
-export const grey = (value: number): Colour => [value, value, value];
-
-function between(colours: Colour[], share: number): Colour {
-  const place = Math.min(Math.max(share, 0), 1) * (colours.length - 1);
-  const first = Math.min(Math.floor(place), colours.length - 2);
-  return colours[first].map((from, i) => from + (colours[first + 1][i] - from) * (place - first)) as Colour;
+/** Returns a scale through colours at equal distances. */
+export function scale(low: number, high: number, through: Colour[]): Scale {
+  const bytes = new Uint8Array(4 * STEPS);
+  for (let step = 0; step < STEPS; step++) {
+    const place = (step / (STEPS - 1)) * (through.length - 1);
+    const first = Math.min(Math.floor(place), through.length - 2);
+    through[first].forEach((from, i) => (bytes[4 * step + i] = Math.round(from + (through[first + 1][i] - from) * (place - first))));
+    bytes[4 * step + 3] = 255;
+  }
+  return { low, high, colours: new Uint32Array(bytes.buffer) };
 }

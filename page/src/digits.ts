@@ -27,19 +27,29 @@ function inkOf(grey: Uint8Array, height: number, width: number): Float64Array {
   for (let x = 0; x < width; x++) border += grey[x] + grey[(height - 1) * width + x];
   for (let y = 0; y < height; y++) border += grey[y * width] + grey[y * width + width - 1];
   const paper = border / (2 * (width + height));
-  let dark = 0;
-  let light = 0;
-  grey.forEach((value) => {
-    dark += Math.max(0, paper - value) ** 2;
-    light += Math.max(0, value - paper) ** 2;
+  const counts = new Float64Array(256);
+  for (let place = 0; place < grey.length; place++) counts[grey[place]]++;
+  let [dark, light, darkest, lightest] = [0, 0, 0, 0];
+  counts.forEach((count, value) => {
+    if (count === 0) return;
+    const away = value - paper;
+    if (away < 0) {
+      dark += count * away ** 2;
+      darkest = Math.max(darkest, -away);
+    } else {
+      light += count * away ** 2;
+      lightest = Math.max(lightest, away);
+    }
   });
   const sign = dark > light ? -1 : 1;
-  const ink = Float64Array.from(grey, (value) => Math.max(0, sign * (value - paper)));
-  const strongest = ink.reduce((a, b) => Math.max(a, b), 0);
-  return ink.map((value) => {
-    const share = value / Math.max(strongest, 1);
+  const strongest = dark > light ? darkest : lightest;
+  const ofValue = counts.map((_, value) => {
+    const share = Math.max(0, sign * (value - paper)) / Math.max(strongest, 1);
     return share > PAPER && strongest > FLAT ? share : 0;
   });
+  const ink = new Float64Array(grey.length);
+  for (let place = 0; place < grey.length; place++) ink[place] = ofValue[grey[place]];
+  return ink;
 }
 
 interface Placed {
@@ -50,7 +60,7 @@ interface Placed {
 
 function placed(ink: Float64Array, height: number, width: number, down: boolean): Placed {
   const along = new Float64Array(down ? height : width);
-  ink.forEach((value, place) => (along[down ? Math.floor(place / width) : place % width] += value));
+  for (let y = 0, place = 0; y < height; y++) for (let x = 0; x < width; x++, place++) along[down ? y : x] += ink[place];
   let begin = 1e9;
   let end = 0;
   let mass = 0;

@@ -1,5 +1,7 @@
 /** A canvas that is drawn on by mouse, pen, finger or keys: thick strokes, cleared and undone. */
 
+const SOFT: [number, string][] = [[1.1, "#b0b0b0"], [1, "#606060"], [0.9, "black"]];
+
 export interface Point {
   x: number;
   y: number;
@@ -48,9 +50,9 @@ export class Drawing {
 
   /** The drawing, without the mark of the pen. */
   get pixels(): ImageData {
-    this.redraw(false);
+    if (this.focused) this.redraw(false);
     const found = this.context.getImageData(0, 0, this.paper.width, this.paper.height);
-    this.redraw();
+    if (this.focused) this.redraw();
     return found;
   }
 
@@ -138,17 +140,18 @@ export class Drawing {
     context.fillStyle = "white";
     context.fillRect(0, 0, paper.width, paper.height);
     if (this.picture !== null) context.drawImage(this.picture, 0, 0, paper.width, paper.height);
-    context.strokeStyle = context.fillStyle = "black";
-    context.lineWidth = paper.thick;
     context.lineCap = context.lineJoin = "round";
-    context.filter = `blur(${(paper.thick / 15).toFixed(1)}px)`; // soft edges, as of ink that was scanned
     for (const stroke of this.strokes) {
-      context.beginPath();
-      context.moveTo(stroke[0].x, stroke[0].y);
-      for (const point of stroke) context.lineTo(point.x, point.y);
-      context.stroke();
+      const path = new Path2D();
+      path.moveTo(stroke[0].x, stroke[0].y);
+      for (const point of stroke) path.lineTo(point.x, point.y);
+      // Soft edges, as of ink that was scanned: lighter around, dark within.
+      for (const [share, grey] of SOFT) {
+        context.lineWidth = share * paper.thick;
+        context.strokeStyle = grey;
+        context.stroke(path);
+      }
     }
-    context.filter = "none";
     if (!pen) return;
     context.strokeStyle = "#0550ae";
     context.lineWidth = 2;

@@ -1,7 +1,7 @@
 /** The page of a reader of lines: what is written or dropped is read, and shown along its columns. */
 
 import { largest } from "./classifier";
-import { grey, type Colour } from "./colours";
+import { INK, scale } from "./colours";
 import { Drawing } from "./drawing";
 import { bestPath, readLine, STRIP, textOf, type Letter } from "./line_reader";
 import { drawMap } from "./maps";
@@ -15,7 +15,8 @@ const MARGIN = 8; // pixels around what is written
 const MOST_COLUMNS = 4000;
 const SHOWN = 5; // characters of a column
 const BARS = 24; // rows of the bars of probability
-const INK: Colour[] = [[255, 255, 255], [5, 80, 174], [200, 208, 216]]; // of paper, of a character's bar, of one for none
+/** Of what is above a bar, of a character's bar, and of one for none. */
+const OF_BARS = scale(0, 2, [[255, 255, 255], [5, 80, 174], [200, 208, 216]]);
 const found = <Kind extends HTMLElement>(id: string): Kind => document.getElementById(id) as Kind;
 
 const model = lineReader(JSON.parse(document.getElementById("embedded")!.textContent!));
@@ -99,7 +100,7 @@ function show(milliseconds: number): void {
   strip.style.setProperty("--columns", String(seen[0].length));
   found("letters").replaceChildren(...letters.map(letterMark));
   found("list").replaceChildren(...letters.map(letterItem));
-  drawMap(found<HTMLCanvasElement>("sure"), bars(), (value) => INK[value]);
+  drawMap(found<HTMLCanvasElement>("sure"), bars(), OF_BARS);
   goTo(letters.length > 0 ? letters[0].first : 0);
 }
 
@@ -139,8 +140,7 @@ function goTo(place: number): void {
   slider.setAttribute("aria-valuetext", words);
   found("place").textContent = words;
   const canvas = found<HTMLCanvasElement>("seen");
-  // On the screen ink is dark.
-  drawMap(canvas, seen, (value) => grey(255 - value));
+  drawMap(canvas, seen, INK);
   found("strip").style.setProperty("--at", String(place * STRIP));
   const of = columns[place];
   const order = [...of.keys()].sort((a, b) => of[b] - of[a]).slice(0, SHOWN);

@@ -1,6 +1,6 @@
 /** The page: a drawing is read row by row by each model. */
 
-import { grey } from "./colours";
+import { GREY } from "./colours";
 import { Drawing } from "./drawing";
 import { embedded, type Example } from "./embedded";
 import { drawMap } from "./maps";
@@ -19,6 +19,7 @@ slider.max = String(height);
 let picture: Picture | null = null; // what is shown in place of a drawing
 let seen: Uint8Array | null = null; // as the models see it
 let playing = 0;
+let waiting = 0;
 
 const say = (words: string): void => {
   found("said").textContent = words;
@@ -26,9 +27,11 @@ const say = (words: string): void => {
 const PAPER = { width: 280, height: 280, thick: 22, step: 10 };
 const drawing = new Drawing(found<HTMLCanvasElement>("drawing"), PAPER, drawn, say);
 
+/** Has what is drawn read with the next frame: the pen moves more often than the screen is drawn. */
 function drawn(): void {
   picture = null;
-  look();
+  cancelAnimationFrame(waiting);
+  waiting = requestAnimationFrame(look);
 }
 
 /** Has all models read what is drawn or shown. */
@@ -56,7 +59,7 @@ function goTo(rows: number): void {
   const { channels, width } = models[0];
   const luma = (row: number): number[] =>
     Array.from({ length: width }, (_, x) => seen![(row * width + x) * channels]);
-  drawMap(found<HTMLCanvasElement>("seen"), Array.from({ length: height }, (_, row) => luma(row)), grey, { row: rows - 1 });
+  drawMap(found<HTMLCanvasElement>("seen"), Array.from({ length: height }, (_, row) => luma(row)), GREY, { row: rows - 1 });
   for (const reader of readers) reader.show(rows - 1);
 }
 

@@ -1,12 +1,12 @@
 /** Maps of numbers on a canvas: one square a number, rows from the top. */
 
-import type { Colour } from "./colours";
+import type { Scale } from "./colours";
 
-/** Draws rows of numbers, those from `known` on blank, and marks a row and a column where they are given. */
+/** Draws the first `known` rows of numbers, blank below, and marks a row and a column where they are given. */
 export function drawMap(
   canvas: HTMLCanvasElement,
   rows: ArrayLike<number>[],
-  colour: (value: number) => Colour,
+  { low, high, colours }: Scale,
   { known = rows.length, row = -1, column = -1 }: { known?: number; row?: number; column?: number } = {},
 ): void {
   const wide = rows[0].length;
@@ -14,13 +14,13 @@ export function drawMap(
   if (canvas.height !== rows.length) canvas.height = rows.length;
   const context = canvas.getContext("2d")!;
   const image = context.createImageData(wide, rows.length);
-  rows.forEach((numbers, y) => {
+  const pixels = new Uint32Array(image.data.buffer);
+  const steps = colours.length / (high - low);
+  for (let y = 0; y < known; y++)
     for (let x = 0; x < wide; x++) {
-      const pixel = y < known ? colour(numbers[x]) : [0, 0, 0];
-      const at = 4 * (y * wide + x);
-      image.data.set([...pixel, y < known ? 255 : 0], at);
+      const step = Math.floor((rows[y][x] - low) * steps);
+      pixels[y * wide + x] = colours[step < 0 ? 0 : step >= colours.length ? colours.length - 1 : step];
     }
-  });
   context.putImageData(image, 0, 0);
   mark(canvas, row / rows.length, 1 / rows.length, "--row");
   mark(canvas, column / wide, 1 / wide, "--column");

@@ -56,18 +56,26 @@ function whole(values: Float64Array | Float32Array): Uint8Array {
   return Uint8Array.from(values, (value) => Math.min(255, Math.max(0, Math.floor(value + HALF))));
 }
 
+/** Lays a picture on white where it is transparent, and brings it to grey or colour, by whole-number arithmetic. */
 function inChannels({ data, width, height }: Picture, channels: 1 | 3): Uint8Array {
   const pixels = width * height;
   const found = new Uint8Array(pixels * channels);
-  for (let pixel = 0; pixel < pixels; pixel++) {
-    const alpha = data[4 * pixel + 3];
-    const colour = [0, 1, 2].map((part) =>
-      Math.floor((data[4 * pixel + part] * alpha + 255 * (255 - alpha) + 127) / 255),
-    );
-    if (channels === 3) colour.forEach((value, part) => (found[3 * pixel + part] = value));
+  for (let pixel = 0, from = 0; pixel < pixels; pixel++, from += 4) {
+    let red = data[from];
+    let green = data[from + 1];
+    let blue = data[from + 2];
+    const alpha = data[from + 3];
+    if (alpha < 255) {
+      const white = 255 * (255 - alpha) + 127;
+      red = Math.floor((red * alpha + white) / 255);
+      green = Math.floor((green * alpha + white) / 255);
+      blue = Math.floor((blue * alpha + white) / 255);
+    }
+    if (channels === 1) found[pixel] = (red * LUMA[0] + green * LUMA[1] + blue * LUMA[2] + 2 ** 15) >> 16;
     else {
-      const [red, green, blue] = colour;
-      found[pixel] = Math.floor((red * LUMA[0] + green * LUMA[1] + blue * LUMA[2] + 2 ** 15) / 2 ** 16);
+      found[3 * pixel] = red;
+      found[3 * pixel + 1] = green;
+      found[3 * pixel + 2] = blue;
     }
   }
   return found;

@@ -3,7 +3,7 @@
 import { drawChart, type Line } from "./chart";
 import { GATES, HELD, zeroState, type Hold, type Step } from "./cells";
 import { largest, read, type Classifier, type Reading } from "./classifier";
-import { growing, signed, type Colour } from "./colours";
+import { GROWING, SIGNED, type Scale } from "./colours";
 import { equations } from "./equations";
 import { drawMap } from "./maps";
 import { toFloats } from "./preprocessing";
@@ -17,23 +17,25 @@ const SYMBOLS: Record<string, string> = {
   update: "update gate z",
   candidate: "new content n",
 };
-const SIGNED = ["cell", "candidate"]; // gates that lie between -1 and 1
+const BOTH_SIGNS = ["cell", "candidate"]; // gates that lie between -1 and 1
 
 /** A row of maps: its name, the numbers of a step, and their colours. */
 interface Shown {
   name: string;
   of: (step: Step) => Float32Array;
-  colour: (value: number) => Colour;
+  colours: Scale;
 }
 
 export class Reader {
   private readonly shown: Shown[];
   private readonly root: HTMLElement;
+  private readonly maps: HTMLCanvasElement[];
   private readings: Reading[] = [];
   private plain: Reading[] = []; // without held gates
   private row = 0;
   private unit = 0;
   private holds: Hold[] = [];
+  private image: Float32Array | null = null;
 
   constructor(
     private readonly model: Classifier,
@@ -42,15 +44,16 @@ export class Reader {
     const gates = GATES[model.kind].map((name) => ({
       name: SYMBOLS[name],
       of: (step: Step) => step.gates[name],
-      colour: SIGNED.includes(name) ? signed : growing,
+      colours: BOTH_SIGNS.includes(name) ? SIGNED : GROWING,
     }));
-    const states: Shown[] = [{ name: "hidden state h", of: (step) => step.hidden, colour: signed }];
+    const states: Shown[] = [{ name: "hidden state h", of: (step) => step.hidden, colours: SIGNED }];
     if (model.kind === "lstm") {
       // A cell state may leave [-1, 1]: its colours are those of tanh, which is what the output gate lets through.
-      states.unshift({ name: "cell state, tanh(c)", of: (step) => step.cell!.map(Math.tanh), colour: signed });
+      states.unshift({ name: "cell state, tanh(c)", of: (step) => step.cell!.map(Math.tanh), colours: SIGNED });
     }
     this.shown = [...gates, ...states];
     this.root = parent.appendChild(this.built());
+    this.maps = [...this.root.querySelectorAll<HTMLCanvasElement>(".maps canvas")];
   }
 
   /** Reads an image, bytes [height, width, channels]. */
@@ -62,15 +65,12 @@ export class Reader {
     this.show(this.row);
   }
 
-  private image: Float32Array | null = null;
-
   /** Shows the first rows as read, up to a row. */
   show(row: number): void {
     this.row = row;
     if (this.readings.length === 0) return;
-    this.shown.forEach(({ of, colour }, place) => {
-      const canvas = this.root.querySelectorAll<HTMLCanvasElement>(".maps canvas")[place];
-      drawMap(canvas, this.readings.map(of), colour, { known: row + 1, row, column: this.unit });
+    this.shown.forEach(({ of, colours }, place) => {
+      drawMap(this.maps[place], this.readings.map(of), colours, { known: row + 1, row, column: this.unit });
     });
     this.answer();
     this.explain();
