@@ -21,11 +21,13 @@ let seen: Uint8Array | null = null; // as the models see it
 let playing = 0;
 let waiting = 0;
 
-const say = (words: string): void => {
+let outdated = false; // whether what is said is so no longer, once something is read
+const say = (words: string, untilRead = true): void => {
   found("said").textContent = words;
+  outdated = untilRead;
 };
 const PAPER = { width: 280, height: 280, thick: 22, step: 10 };
-const drawing = new Drawing(found<HTMLCanvasElement>("drawing"), PAPER, drawn, say);
+const drawing = new Drawing(found<HTMLCanvasElement>("drawing"), PAPER, drawn, (words) => say(words, false));
 
 /** Has what is drawn read with the next frame: the pen moves more often than the screen is drawn. */
 function drawn(): void {
@@ -46,7 +48,7 @@ function look(): void {
   }
   seen = toBytes(preprocessing, shown);
   for (const reader of readers) reader.see(seen);
-  say("");
+  if (outdated) say("");
   goTo(height);
 }
 
