@@ -23,12 +23,19 @@ from flax import nnx
 from rowrnn import lab
 from rowrnn.errors import InputError
 from rowrnn.generation import ClassModels, PixelRNN, sample
-from rowrnn.lab.data.load import load
+from rowrnn.lab.data.load import is_own, load
 from rowrnn.lab.report.statistics import interval
-from rowrnn.lab.tasks.classification.measures import area_under_curve
 from rowrnn.lab.tasks.generation.examples import LEVELS
 from rowrnn.lab.tasks.generation.likelihood import Nats
-from rowrnn.lab.tasks.likelihoods.task import compressed_bits, in_each, log_likelihood, loss, of_all, one_of_each
+from rowrnn.lab.tasks.likelihoods.task import (
+    compressed_bits,
+    in_each,
+    log_likelihood,
+    loss,
+    of_all,
+    one_of_each,
+    strangeness,
+)
 
 MIRRORED = "mirrored"
 WRITTEN = 4  # images of each class in the record
@@ -93,7 +100,9 @@ class Likelihoods(lab.Study[Options]):
         self.others = self.test[:, :, ::-1]
         if options.others != MIRRORED:
             source = options.training.source
-            self.others = np.asarray(load(options.others, source.data_dir, source.budget()).test.images)
+            how: dict[str, Any] = {"shaping": source.shaping()} if is_own(options.others) else {}
+            others = load(options.others, source.data_dir, source.budget(), labelled=False, **how)
+            self.others = np.asarray(others.test.images)
         if self.others.shape[1:] != self.test.shape[1:] or self.others.dtype != np.uint8:
             raise InputError(
                 f"The images of {options.others} are {self.others.dtype} {list(self.others.shape[1:])}, those of "
@@ -118,16 +127,16 @@ class Likelihoods(lab.Study[Options]):
         own, others = (trial.evaluate(in_each, images) for images in (self.test, self.others))
         labels, shape = np.asarray(self.data.test.labels), self.data.shape
         of_own, of_others = of_all(own).astype(np.float64), of_all(others).astype(np.float64)
-        sizes = compressed_bits(self.test), compressed_bits(self.others)
+        sizes = np.concatenate([compressed_bits(self.test), compressed_bits(self.others)])
         strange = np.repeat([0, 1], [len(self.test), len(self.others)])
-        bits = [np.concatenate(pair) / -np.log(2) for pair in zip(of_own, of_others, strict=True)]
-        beyond = [of_seed - np.concatenate(sizes) for of_seed in bits]
+        bits = np.concatenate([of_own, of_others], axis=1) / -np.log(2)
+        stranger = [strangeness(strange, of_seed, sizes) for of_seed in bits]
         scores = {
             "test_accuracy": interval((own.argmax(axis=-1) == labels).mean(axis=1)),
             "nll": Nats(tuple(-of_own.mean(axis=1))).per_dimension(shape).to_json(),
             "nll_others": Nats(tuple(-of_others.mean(axis=1))).per_dimension(shape).to_json(),
-            "stranger": interval([area_under_curve(strange, of_seed) for of_seed in bits]),
-            "stranger_for_its_size": interval([area_under_curve(strange, of_seed) for of_seed in beyond]),
+            "stranger": interval([by_bits for by_bits, _ in stranger]),
+            "stranger_for_its_size": interval([for_its_size for _, for_its_size in stranger]),
         }
         models: Any = trial.model()
         written = [
@@ -136,7 +145,7 @@ class Likelihoods(lab.Study[Options]):
         ]
         arrays = {
             "bits": bits[0].astype(np.float32),
-            "compressed": np.concatenate(sizes),
+            "compressed": sizes,
             "strange": strange,
             "written": np.stack(written).astype(np.uint8),
         }

@@ -12,7 +12,7 @@ from rowrnn.generation.row_layer import masked_projection
 from rowrnn.recurrence.scan import scan
 
 FIRMLY = 1e9
-"""Size of a gate's argument at which the gate is exactly 0 or 1."""
+"""Size of a gate's argument at which the gate is 0 or 1."""
 
 
 class DiagonalCell(ConvLSTM):

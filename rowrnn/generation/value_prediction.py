@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Key
 
 BINARY = 2
-LEAST_LOG_SCALE = -7.0
-"""Least logarithm of the scale of a logistic distribution: one level of 256 has nearly all of it."""
+LOG_SCALES = (-7.0, 20.0)
+"""Least and largest logarithm of the scale of a logistic distribution: at the least one level of 256 has nearly all of
+it; at the largest none has anything, but slopes are numbers still."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class LogisticMixture:
         weights, means, log_scales = jnp.split(predictions, 3, axis=-1)
         last, values = self.levels - 1, values[..., None]
         centre = 2 * values.astype(predictions.dtype) / last - 1
-        per_scale = jnp.exp(-jnp.maximum(log_scales, LEAST_LOG_SCALE))
+        per_scale = jnp.exp(-jnp.clip(log_scales, *LOG_SCALES))
         above, below = ((centre + side / last - means) * per_scale for side in (1, -1))
         # σ(a) - σ(b) = σ(a) σ(-b) (1 - exp(b - a)), of which no part is lost to rounding.
         log_upper = jnp.where(values >= last, 0.0, jax.nn.log_sigmoid(above))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, PyTree
@@ -81,3 +82,8 @@ def _batch_axes(x: Array) -> tuple[str, ...]:
 def _mesh_of(x: Array) -> AbstractMesh:
     """Returns the mesh on which `x` is split explicitly, else that of `jax.set_mesh`."""
     return jax.typeof(x).sharding.mesh if batch_axes(x) else jax.sharding.get_abstract_mesh()
+
+
+def or_empty(array: Array | None, like: Array, *axes: int) -> Array:
+    """Returns `array`; if it is None, an empty array `[*axes, 0]`, as compiled functions expect."""
+    return jnp.zeros((*axes, 0), like.dtype) if array is None else array

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from rowrnn.cells import Cell
-from rowrnn.machine.compiled_call import call_compiled, differentiable_once, over_batch
+from rowrnn.machine.compiled_call import call_compiled, differentiable_once, or_empty, over_batch
 from rowrnn.machine.native_library import TARGETS, unavailable
 from rowrnn.recurrence import native_maps
 from rowrnn.recurrence.array_form import (
@@ -89,8 +89,8 @@ def _backward(
         x, state, lengths, outputs, d_outputs, d_state = of_batch
         arrays = _all_arrays(x, weights, state, lengths)
         *gates, cells = residuals
-        d_after = d_outputs, d_state[0], _none(d_state[1], x, len(x))
-        arguments = (x, *arrays, outputs, *gates, _none(cells, x, x.shape[1], len(x)), *d_after)
+        d_after = d_outputs, d_state[0], or_empty(d_state[1], x, len(x))
+        arguments = (x, *arrays, outputs, *gates, or_empty(cells, x, x.shape[1], len(x)), *d_after)
         shapes = (x.shape if input_gradient else (0,), *(a.shape for a in arrays[:-1]))
         d_x, *d_weights, d_hidden, d_cell = call_compiled(f"{recurrence}_backward", shapes, *arguments, reverse=reverse)
         if weights.recurrent_bias is None:
@@ -108,12 +108,7 @@ def _all_arrays(x: Array, weights: Weights, state: Halves, lengths: Array | None
     *kernels, recurrent_bias = weights
     hidden, cell = state
     lengths = jnp.zeros((0,), jnp.int32) if lengths is None else lengths
-    return *kernels, _none(recurrent_bias, x), hidden, _none(cell, x, len(x)), lengths
-
-
-def _none(array: Array | None, like: Array, *axes: int) -> Array:
-    """Returns `array`; if it is None, an empty array `[*axes, 0]`."""
-    return jnp.zeros((*axes, 0), like.dtype) if array is None else array
+    return *kernels, or_empty(recurrent_bias, x), hidden, or_empty(cell, x, len(x)), lengths
 
 
 def _run(cell: Cell, call: ScanCall) -> Result:

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Array
 
 from rowrnn.cells import Cell, ConvGRU, ConvLSTM
-from rowrnn.machine.compiled_call import call_compiled, differentiable_once, over_batch
+from rowrnn.machine.compiled_call import call_compiled, differentiable_once, or_empty, over_batch
+from rowrnn.recurrence import plain
 from rowrnn.recurrence.array_form import outputs_only_reason
 from rowrnn.recurrence.backend import Result, ScanCall, dtype_of
 
@@ -53,11 +54,15 @@ def unfit(call: ScanCall) -> str:
 
 
 def run(cell: Cell, call: ScanCall) -> Result:
-    """Computes a call of a cell over maps, `[b, t, h, w, features]`."""
+    """Computes a call of a cell over maps, `[b, t, h, w, features]`; on other platforms than a CPU as "plain" does."""
+    return jax.lax.platform_dependent(cell, call, cpu=_compiled, default=plain.run)
+
+
+def _compiled(cell: Cell, call: ScanCall) -> Result:
     assert isinstance(cell, ConvLSTM | ConvGRU)
-    x, state = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), (call.x, call.state))
-    projected, (hidden, memory), kernel = cell.project(x), cell.split_state(state), cell.recurrent_kernel[...]
-    bias = cell.as_arrays().recurrent_bias
+    weights = cell.recurrent_kernel[...], cell.as_arrays().recurrent_bias
+    x, state, (kernel, bias) = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), (call.x, call.state, weights))
+    projected, (hidden, memory) = cell.project(x), cell.split_state(state)
     (top, _), (left, _) = cell.recurrent_padding
     # A column of places is computed as a row, whose products are of many places at once.
     column = hidden.shape[2] == kernel.shape[1] == 1
@@ -66,17 +71,10 @@ def run(cell: Cell, call: ScanCall) -> Result:
         projected, hidden, memory = jax.tree.map(_turned, (projected, hidden, memory))
         kernel = jnp.swapaxes(kernel, 0, 1)
     form = Form(map_recurrence_of(cell), top, left, call.reverse)
-    outputs, last, last_memory = _recur(
-        form,
-        projected,
-        kernel,
-        jnp.zeros((0,), kernel.dtype) if bias is None else bias,
-        hidden,
-        jnp.zeros((*hidden.shape[:3], 0), hidden.dtype) if memory is None else memory,
-    )
+    outputs, last, last_memory = _recur(form, projected, kernel, bias, hidden, memory)
     if column:
-        outputs, last, last_memory = map(_turned, (outputs, last, last_memory))
-    return cell.merge_state(last, None if memory is None else last_memory), outputs, None
+        outputs, last, last_memory = jax.tree.map(_turned, (outputs, last, last_memory))
+    return cell.merge_state(last, last_memory), outputs, None
 
 
 def _turned(maps: Array) -> Array:
@@ -87,61 +85,78 @@ def _turned(maps: Array) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _recur(
-    form: Form, projected: Array, kernel: Array, bias: Array, hidden: Array, memory: Array
-) -> tuple[Array, Array, Array]:
+    form: Form, projected: Array, kernel: Array, bias: Array | None, hidden: Array, memory: Array | None
+) -> tuple[Array, Array, Array | None]:
     """Computes outputs `[b, t, h, w, k]`, the last hidden state and the last cell state."""
     return _passed(form, projected, kernel, bias, hidden, memory, train=False)[0]
 
 
-def _passed(form: Form, *arrays: Array, train: bool) -> Any:
+def _passed(form: Form, *arrays: Array | None, train: bool) -> Any:
     return differentiable_once(partial(_forward, form, train=train))(*arrays)
 
 
 def _forward(
-    form: Form, projected: Array, kernel: Array, bias: Array, hidden: Array, memory: Array, *, train: bool
-) -> tuple[tuple[Array, Array, Array], tuple[Array, Array]]:
+    form: Form,
+    projected: Array,
+    kernel: Array,
+    bias: Array | None,
+    hidden: Array,
+    memory: Array | None,
+    *,
+    train: bool,
+) -> tuple[tuple[Array, Array, Array | None], tuple[Array, Array | None] | None]:
     """Computes the results, and for the backward pass the four gates and the cell states of every step."""
 
     def call(of_batch: Any, _: Any, weights: Any) -> tuple[Any, Any, Any]:
         projected, hidden, memory = of_batch
+        kernel, bias = weights
+        before = or_empty(memory, hidden, *hidden.shape[:3])
         places, units = projected.shape[:4], hidden.shape[-1]
-        of_gates = ((*places, 4 * units), (*places, memory.shape[-1])) if train else ((0,), (0,))
-        shapes = ((*places, units), hidden.shape, memory.shape, *of_gates)
-        outputs, last, last_memory, *saved = form.call("forward", shapes, projected, *weights, hidden, memory)
-        return ((outputs, last, last_memory), tuple(saved)), (), ()
+        of_gates = ((*places, 4 * units), (*places, before.shape[-1])) if train else ((0,), (0,))
+        shapes = ((*places, units), hidden.shape, before.shape, *of_gates)
+        arguments = projected, kernel, or_empty(bias, kernel), hidden, before
+        outputs, last, last_memory, gates, memories = form.call("forward", shapes, *arguments)
+        results = outputs, last, None if memory is None else last_memory
+        return (results, (gates, None if memory is None else memories) if train else None), (), ()
 
     return over_batch(call, (projected, hidden, memory), (), (kernel, bias))[0]
 
 
-def _recur_forward(form: Form, *arrays: Array) -> tuple[Any, Any]:
+def _recur_forward(form: Form, *arrays: Array | None) -> tuple[Any, Any]:
     results, saved = _passed(form, *arrays, train=True)
     return results, (*arrays[1:], results[0], *saved)
 
 
-def _recur_backward(form: Form, saved: Any, gradients: Any) -> tuple[Array, ...]:
+def _recur_backward(form: Form, saved: Any, gradients: Any) -> tuple[Array | None, ...]:
     return differentiable_once(partial(_backward, form))(*saved, *gradients)
 
 
 def _backward(
     form: Form,
     kernel: Array,
-    bias: Array,
+    bias: Array | None,
     hidden: Array,
-    memory: Array,
+    memory: Array | None,
     outputs: Array,
     gates: Array,
-    memories: Array,
-    *gradients: Array,
-) -> tuple[Array, ...]:
+    memories: Array | None,
+    *gradients: Array | None,
+) -> tuple[Array | None, ...]:
     """Computes the gradients of what is projected, the weights and the initial state."""
 
     def call(of_batch: Any, _: Any, weights: Any) -> tuple[Any, Any, Any]:
-        hidden, memory, outputs = of_batch[:3]
+        hidden, memory, outputs, gates, memories, d_outputs, d_last, d_last_memory = of_batch
         kernel, bias = weights
-        width = kernel.shape[-1]
-        shapes = ((*outputs.shape[:4], width), kernel.shape, bias.shape, hidden.shape, memory.shape)
-        d_projected, *d_weights, d_hidden, d_memory = form.call("backward", shapes, kernel, *of_batch)
-        return (d_projected, d_hidden, d_memory), (), tuple(d_weights)
+        before, no_bias = or_empty(memory, hidden, *hidden.shape[:3]), or_empty(bias, kernel)
+        arguments = (
+            *(kernel, hidden, before, outputs, gates, or_empty(memories, outputs, *outputs.shape[:4])),
+            *(d_outputs, d_last, or_empty(d_last_memory, hidden, *hidden.shape[:3])),
+        )
+        of_steps = (*outputs.shape[:4], kernel.shape[-1])
+        shapes = of_steps, kernel.shape, no_bias.shape, hidden.shape, before.shape
+        d_projected, d_kernel, d_bias, d_hidden, d_memory = form.call("backward", shapes, *arguments)
+        of_state = d_hidden, None if memory is None else d_memory
+        return (d_projected, *of_state), (), (d_kernel, None if bias is None else d_bias)
 
     of_batch = (hidden, memory, outputs, gates, memories, *gradients)
     (d_projected, d_hidden, d_memory), _, d_weights = over_batch(call, of_batch, (), (kernel, bias))

@@ -60,7 +60,7 @@ def test_slopes_of_a_mixture_are_differences():
 
 def test_a_narrow_or_distant_mixture_has_finite_slopes():
     prediction = LogisticMixture(256, 2)
-    given = jnp.asarray([[0, 0, -30, 30, -40, -40], [0, 0, 50, 50, -40, 5]], jnp.float32)
+    given = jnp.asarray([[0, 0, -30, 30, -40, -40], [0, 0, 50, 50, 100, 5]], jnp.float32)
     for value in (0, 128, 255):
         found, slopes = jax.value_and_grad(lambda x, v=value: prediction.log_probabilities(x, jnp.full(2, v)).sum())(
             given

@@ -135,6 +135,24 @@ def test_models_side_by_side_are_those_alone():
             np.testing.assert_allclose(one[number], other, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_parameters_of_another_dtype(name):
+    cell, x, _ = in_float32(*drawn(name))
+    half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), cell)
+    wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), half)
+    with jax.numpy_dtype_promotion("standard"):
+        assert explain(half, x).startswith("native")
+        np.testing.assert_allclose(scan(half, x)[0], scan(wide, x)[0], rtol=1e-6, atol=1e-6)
+
+
+def test_programs_for_other_platforms_have_loops():
+    cell, x, _ = in_float32(*drawn("lstm"))
+    slope = jax.jit(jax.grad(lambda cell, x: scan(cell, x)[0].sum()))
+    program = jax.export.export(slope, platforms=("cuda",))(cell, x)
+    assert "rowrnn.lstm_maps" not in program.mlir_module()
+    assert "rowrnn.lstm_maps_backward" in slope.lower(cell, x).as_text()
+
+
 def test_what_the_compiled_code_does_not_compute():
     cell, x, _ = in_float32(*drawn("lstm"))
     cases: tuple[tuple[dict[str, Any], str], ...] = (

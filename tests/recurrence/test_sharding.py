@@ -101,3 +101,12 @@ def test_maps_on_a_mesh_are_those_on_one_device(kind, where):
 
     arguments = run, kind(1, 2, rngs=nnx.Rngs(0)), draw(BATCH, 3, 4, 2, 1), {"lengths": np.asarray([3, 0, 1, 2])}
     assert_same(where(*arguments), with_gradients(*arguments))
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (3, 1)])
+@pytest.mark.parametrize("kind", [ConvLSTM, ConvGRU])
+@pytest.mark.parametrize("where", [on_mesh, in_shard_map])
+def test_whole_sequences_of_maps_on_a_mesh_are_those_on_one_device(kind, kernel, where):
+    """Those that compiled code computes, where it is at hand."""
+    arguments = scan, kind(1, 2, kernel, rngs=nnx.Rngs(0)), draw(BATCH, 3, 4, 1, 1), {}
+    assert_same(where(*arguments), with_gradients(*arguments))

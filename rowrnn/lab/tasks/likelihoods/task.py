@@ -10,6 +10,7 @@ from PIL import Image
 
 from rowrnn.errors import InputError
 from rowrnn.generation.class_models import ClassModels
+from rowrnn.lab.tasks.classification.measures import area_under_curve
 
 
 def one_of_each(
@@ -63,3 +64,19 @@ def compressed_bits(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "n"
         return 8 * file.tell()
 
     return np.array([size(image) for image in images])
+
+
+def strangeness(
+    strange: Int[np.ndarray, "n"], bits: Float[np.ndarray, "n"], sizes: Int[np.ndarray, "n"]
+) -> tuple[float, float]:
+    """Returns how well images of another kind are told from own ones, as areas under curves.
+
+    Args:
+        strange: 1 for images of another kind, 0 for own ones.
+        bits: that a model takes for each image.
+        sizes: bits of its PNG file.
+
+    Returns:
+        By the bits that the model takes, and by those that it takes beyond the file.
+    """
+    return area_under_curve(strange, bits), area_under_curve(strange, bits - sizes)
