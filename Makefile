@@ -45,7 +45,6 @@ page: $(VENV)/.installed page/node_modules/.installed
 	cd page && node build.js
 	$(BIN)/python -m rowrnn page mnist_row_lstm docs/reader.html --beside mnist_row_gru
 	$(BIN)/python -m rowrnn page french_lines docs/lines.html
-	$(BIN)/python page/tests/files.py page/dist/page
 	cd page && node film.js
 	$(BIN)/python page/film.py page/dist/film docs/assets/reader.gif
 

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
-const PAGES = { main: ["index.html", "template.html"], lines: ["lines.html", "lines_template.html"] };
+const PAGES = { classifier_page: "classifier.html", lines_page: "lines.html" };
 const source = (name) => readFileSync(new URL(`src/${name}`, import.meta.url), "utf8");
 
 if (process.argv.includes("--tests")) {
@@ -19,19 +19,19 @@ if (process.argv.includes("--tests")) {
     target: "node20",
     outExtension: { ".js": ".mjs" },
   });
-} else for (const [script, [html, template]] of Object.entries(PAGES)) write(template, await bundled(script, html));
+} else for (const [name, template] of Object.entries(PAGES)) write(template, await bundled(name));
 
 /** Returns a page with its script and style inside. */
-async function bundled(name, html) {
+async function bundled(name) {
   const how = { bundle: true, minify: true, write: false, format: "esm", target: "es2022", legalComments: "none" };
   const script = (await build({ ...how, entryPoints: [`src/${name}.ts`] })).outputFiles[0].text.trim();
-  const style = await build({ entryPoints: ["src/style.css"], minify: true, write: false });
-  const hash = createHash("sha256").update(script).digest("base64");
-  // Only this script runs, and nothing is fetched from anywhere.
-  const policy = `default-src 'none'; script-src 'sha256-${hash}'; style-src 'unsafe-inline'; img-src blob: data:; base-uri 'none'; form-action 'none'`;
-  const parts = { POLICY: policy, STYLE: style.outputFiles[0].text.trim(), SCRIPT: script };
+  const style = (await build({ ...how, entryPoints: ["src/style.css"] })).outputFiles[0].text.trim();
+  const hash = (text) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+  // Only this script and this style, and nothing is fetched from anywhere.
+  const of = `script-src ${hash(script)}; style-src ${hash(style)}`;
+  const parts = { POLICY: `default-src 'none'; ${of}; base-uri 'none'; form-action 'none'`, STYLE: style, SCRIPT: script };
   // Functions, since $ has a meaning in replacements.
-  return Object.entries(parts).reduce((text, [mark, part]) => text.replace(`{{${mark}}}`, () => part), source(html));
+  return Object.entries(parts).reduce((text, [mark, part]) => text.replace(`{{${mark}}}`, () => part), source(`${name}.html`));
 }
 
 function write(template, page) {

@@ -12,7 +12,7 @@ mkdirSync(folder, { recursive: true });
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
 const page = await browser.newPage({ viewport: { width: 1250, height: 1080 }, colorScheme: "light", deviceScaleFactor: 0.6 });
-await page.goto(`file://${resolve("dist/page/page.html")}`);
+await page.goto(`file://${resolve("../docs/reader.html")}`);
 const main = await page.locator("main").boundingBox();
 let frame = 0;
 const shoot = () =>

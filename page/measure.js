@@ -1,5 +1,5 @@
 // Measures the page of digits in a browser, and prints: first paint, what a movement of the pen takes, frames while drawing.
-// `node measure.js`, after the files of the tests are written.
+// `node measure.js`, of docs/reader.html.
 
 import { chromium } from "@playwright/test";
 import { resolve } from "node:path";
@@ -9,7 +9,7 @@ const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] }
 const page = await browser.newPage({ viewport: { width: 1600, height: 1000 } });
 const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
-await page.goto(`file://${resolve("dist/page/page.html")}`);
+await page.goto(`file://${resolve("../docs/reader.html")}`);
 await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0);
 const paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime);
 console.log(`first contentful paint after ${paint.toFixed(0)} ms`);

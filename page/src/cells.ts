@@ -22,7 +22,6 @@ export interface Weights {
   recurrent: Float32Array;
   bias: Float32Array;
   candidateBias?: Float32Array;
-  features: number;
   hidden: number;
 }
 

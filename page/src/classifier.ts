@@ -11,7 +11,7 @@ export interface Classifier {
   classes: string[];
   height: number;
   width: number;
-  channels: number;
+  channels: 1 | 3;
   preprocessing: Preprocessing;
   weights: Weights;
   head: { kernel: Float32Array; bias: Float32Array };

@@ -1,14 +1,16 @@
 /** A canvas that is drawn on by mouse, pen, finger or keys: thick strokes, cleared and undone. */
 
-const SOFT: [number, string][] = [[1.1, "#b0b0b0"], [1, "#606060"], [0.9, "black"]];
+/** Soft edges, as of ink that was scanned: how wide, and how strong in hundredths, from the outside. */
+const SOFT: [number, number][] = [[1.1, 31], [1, 62], [0.9, 100]];
 
 export interface Point {
   x: number;
   y: number;
 }
 
-/** Size of a canvas in pixels of its own, how thick a stroke is, and how far an arrow key moves the pen. */
+/** Size of a canvas in pixels of its own, how thick a stroke is, how far an arrow key moves the pen, and the colours. */
 export interface Paper {
+  dark: boolean; // light strokes on black paper
   width: number;
   height: number;
   thick: number;
@@ -18,6 +20,7 @@ export interface Paper {
 export class Drawing {
   private strokes: Point[][] = [];
   private stroke: Point[] | null = null;
+  private pointer: number | null = null; // the one that draws: a second finger does not
   private picture: CanvasImageSource | null = null;
   private pen: Point;
   private down = false; // whether the pen that the keys move draws
@@ -36,7 +39,11 @@ export class Drawing {
     this.context = canvas.getContext("2d", { willReadFrequently: true })!;
     canvas.addEventListener("pointerdown", (event) => this.begin(event));
     canvas.addEventListener("pointermove", (event) => this.move(event));
-    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => (this.stroke = null));
+    for (const name of ["pointerup", "pointercancel"] as const) {
+      canvas.addEventListener(name, (event) => {
+        if (event.pointerId === this.pointer) this.stroke = this.pointer = null;
+      });
+    }
     canvas.addEventListener("keydown", (event) => this.key(event));
     canvas.addEventListener("focus", () => this.focus(true));
     canvas.addEventListener("blur", () => this.focus(false));
@@ -58,12 +65,13 @@ export class Drawing {
 
   clear(): void {
     this.strokes = [];
-    this.picture = null;
+    this.stroke = this.picture = null;
     this.redraw();
     this.changed();
   }
 
   undo(): void {
+    this.stroke = null;
     if (this.strokes.length > 0) this.strokes.pop();
     else this.picture = null;
     this.redraw();
@@ -73,24 +81,28 @@ export class Drawing {
   /** Shows a picture in place of the drawing, scaled to fit. */
   show(picture: CanvasImageSource): void {
     this.strokes = [];
+    this.stroke = null;
     this.picture = picture;
     this.redraw();
   }
 
   private begin(event: PointerEvent): void {
+    if (event.button !== 0 || this.pointer !== null) return;
     event.preventDefault();
+    this.canvas.focus({ preventScroll: true });
+    this.pointer = event.pointerId;
     this.canvas.setPointerCapture(event.pointerId);
     this.add(this.place(event), true);
   }
 
   private move(event: PointerEvent): void {
-    if (this.stroke === null) return;
+    if (this.stroke === null || event.pointerId !== this.pointer) return;
     const events = event.getCoalescedEvents?.() ?? [];
     for (const one of events.length > 0 ? events : [event]) this.add(this.place(one), false);
   }
 
   private add(point: Point, begins: boolean): void {
-    if (this.picture !== null) this.clear();
+    this.picture = null;
     if (begins || this.stroke === null) this.strokes.push((this.stroke = []));
     this.stroke.push(point);
     this.redraw();
@@ -137,7 +149,7 @@ export class Drawing {
 
   private redraw(pen = this.focused): void {
     const { context, paper } = this;
-    context.fillStyle = "white";
+    context.fillStyle = paper.dark ? "black" : "white";
     context.fillRect(0, 0, paper.width, paper.height);
     if (this.picture !== null) context.drawImage(this.picture, 0, 0, paper.width, paper.height);
     context.lineCap = context.lineJoin = "round";
@@ -145,10 +157,10 @@ export class Drawing {
       const path = new Path2D();
       path.moveTo(stroke[0].x, stroke[0].y);
       for (const point of stroke) path.lineTo(point.x, point.y);
-      // Soft edges, as of ink that was scanned: lighter around, dark within.
-      for (const [share, grey] of SOFT) {
+      for (const [share, strength] of SOFT) {
+        const light = paper.dark ? strength : 100 - strength;
         context.lineWidth = share * paper.thick;
-        context.strokeStyle = grey;
+        context.strokeStyle = `hsl(0 0% ${light}%)`;
         context.stroke(path);
       }
     }

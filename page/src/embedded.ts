@@ -39,7 +39,6 @@ export function embedded(json: string): Embedded {
 export function classifier(stored: StoredModel): Classifier {
   const array = (name: string): Float32Array => new Float32Array(bytesOf(stored.arrays[name]).buffer);
   const bias = array("bias");
-  const input = array("input");
   const { arrays, ...rest } = stored;
   return {
     ...rest,
@@ -47,11 +46,10 @@ export function classifier(stored: StoredModel): Classifier {
     width: stored.preprocessing.size[1]!,
     channels: stored.preprocessing.channels,
     weights: {
-      input,
+      input: array("input"),
       recurrent: array("recurrent"),
       bias,
       candidateBias: "candidate_bias" in arrays ? array("candidate_bias") : undefined,
-      features: input.length / bias.length,
       hidden: bias.length / GATES[stored.kind].length,
     },
     head: { kernel: array("head_kernel"), bias: array("head_bias") },

@@ -1,6 +1,7 @@
 /** The equations of one unit at one row, in symbols and with the numbers put in. */
 
 import type { Kind, Step } from "./cells";
+import { number } from "./words";
 
 export interface Equation {
   symbols: string;
@@ -36,10 +37,4 @@ export function equations(kind: Kind, before: Step, now: Step, unit: number): Eq
       numbers: `${gate("candidate")}, with r = ${gate("reset")}`,
     },
   ];
-}
-
-/** Writes a number with two digits, and a minus that is as wide as a plus. */
-export function number(value: number): string {
-  const rounded = Math.abs(value).toFixed(2);
-  return value < 0 && Number(rounded) > 0 ? `−${rounded}` : rounded;
 }

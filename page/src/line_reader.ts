@@ -13,9 +13,7 @@ export interface Stage extends Convolution {
 }
 
 export interface LineReader {
-  title: string;
   alphabet: string[];
-  rightToLeft: boolean;
   height: number;
   preprocessing: Preprocessing;
   epsilon: number;
@@ -76,10 +74,4 @@ export function bestPath(model: LineReader, probabilities: Float64Array[]): Lett
     before = best;
   });
   return letters;
-}
-
-/** Returns the text of letters along the columns. */
-export function textOf(model: LineReader, letters: Letter[]): string {
-  const characters = letters.map(({ character }) => character);
-  return (model.rightToLeft ? characters.reverse() : characters).join("");
 }

@@ -27,9 +27,27 @@ export function drawMap(
 }
 
 /** Tells the style sheet where the mark is, in shares of the map; it is drawn beside the pixels, not over them. */
-function mark(canvas: HTMLCanvasElement, from: number, size: number, name: string): void {
+export function mark(canvas: HTMLElement, from: number, size: number, name: string): void {
   const frame = canvas.parentElement!;
   frame.style.setProperty(`${name}-from`, `${from * 100}%`);
   frame.style.setProperty(`${name}-size`, `${size * 100}%`);
   frame.classList.toggle(name.slice(2), from >= 0);
+}
+
+/** Draws a picture, bytes [height, width, channels], and returns its pixels. */
+export function drawPicture(
+  canvas: HTMLCanvasElement,
+  bytes: Uint8Array,
+  height: number,
+  width: number,
+  channels: 1 | 3,
+): ImageData {
+  canvas.width = width;
+  canvas.height = height;
+  const image = new ImageData(width, height);
+  for (let pixel = 0; pixel < width * height; pixel++)
+    for (let part = 0; part < 4; part++)
+      image.data[4 * pixel + part] = part === 3 ? 255 : bytes[pixel * channels + (channels === 3 ? part : 0)];
+  canvas.getContext("2d")!.putImageData(image, 0, 0);
+  return image;
 }

@@ -2,7 +2,7 @@
 
 import type { Picture } from "./preprocessing";
 
-const MOST_PIXELS = 12_000_000;
+const MOST_MEGAPIXELS = 16;
 const TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"];
 
 /** Error whose message is shown as it is. */
@@ -25,9 +25,10 @@ export async function pictureOf(file: File): Promise<{ picture: Picture; bitmap:
     throw new Refused(`${file.name} cannot be read as a picture: it is damaged, or of another format than its name says.`);
   }
   const { width, height } = bitmap;
-  if (width * height > MOST_PIXELS) {
-    const megapixels = (width * height * 1e-6).toFixed(0);
-    throw new Refused(`${file.name} has ${megapixels} megapixels; make it smaller than 12, or cut out the digit.`);
+  const megapixels = width * height * 1e-6;
+  if (megapixels > MOST_MEGAPIXELS) {
+    const most = `make it smaller than ${MOST_MEGAPIXELS}, or cut out what is to be read`;
+    throw new Refused(`${file.name} has ${megapixels.toFixed(0)} megapixels; ${most}.`);
   }
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d")!;

@@ -15,7 +15,7 @@ export interface Preprocessing {
   levels: [number, number];
 }
 
-/** A picture as a canvas gives it: red, green, blue and alpha, in bytes. */
+/** A picture as a canvas gives it: red, green, blue and alpha, in bytes; it is opaque. */
 export interface Picture {
   width: number;
   height: number;
@@ -56,27 +56,14 @@ function whole(values: Float64Array | Float32Array): Uint8Array {
   return Uint8Array.from(values, (value) => Math.min(255, Math.max(0, Math.floor(value + HALF))));
 }
 
-/** Lays a picture on white where it is transparent, and brings it to grey or colour, by whole-number arithmetic. */
+/** Brings an opaque picture to grey or colour, by whole-number arithmetic. */
 function inChannels({ data, width, height }: Picture, channels: 1 | 3): Uint8Array {
   const pixels = width * height;
   const found = new Uint8Array(pixels * channels);
   for (let pixel = 0, from = 0; pixel < pixels; pixel++, from += 4) {
-    let red = data[from];
-    let green = data[from + 1];
-    let blue = data[from + 2];
-    const alpha = data[from + 3];
-    if (alpha < 255) {
-      const white = 255 * (255 - alpha) + 127;
-      red = Math.floor((red * alpha + white) / 255);
-      green = Math.floor((green * alpha + white) / 255);
-      blue = Math.floor((blue * alpha + white) / 255);
-    }
+    const [red, green, blue] = [data[from], data[from + 1], data[from + 2]];
     if (channels === 1) found[pixel] = (red * LUMA[0] + green * LUMA[1] + blue * LUMA[2] + 2 ** 15) >> 16;
-    else {
-      found[3 * pixel] = red;
-      found[3 * pixel + 1] = green;
-      found[3 * pixel + 2] = blue;
-    }
+    else found.set([red, green, blue], 3 * pixel);
   }
   return found;
 }

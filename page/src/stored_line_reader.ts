@@ -20,9 +20,7 @@ interface StoredCell {
 }
 
 export interface StoredReader {
-  title: string;
   alphabet: string[];
-  right_to_left: boolean;
   height: number;
   preprocessing: Preprocessing;
   epsilon: number;
@@ -45,20 +43,16 @@ export interface StoredReader {
 export function lineReader(stored: StoredReader): LineReader {
   const cell = ({ input, recurrent, bias, candidate_bias }: StoredCell): Weights => {
     const biases = array(bias);
-    const kernel = array(input);
     return {
-      input: kernel,
+      input: array(input),
       recurrent: array(recurrent),
       bias: biases,
       candidateBias: candidate_bias ? array(candidate_bias) : undefined,
-      features: kernel.length / biases.length,
       hidden: biases.length / GATES[stored.kind].length,
     };
   };
   return {
-    title: stored.title,
     alphabet: stored.alphabet,
-    rightToLeft: stored.right_to_left,
     height: stored.height,
     preprocessing: stored.preprocessing,
     epsilon: stored.epsilon,

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { product, step, type Step, type Weights } from "../src/cells";
-import { equations, number } from "../src/equations";
+import { equations } from "../src/equations";
+import { number, percent } from "../src/words";
 
 const near = (found: number, expected: number): void => assert.ok(Math.abs(found - expected) < 1e-6, `${found}, ${expected}`);
 const sigmoid = (a: number): number => 1 / (1 + Math.exp(-a));
@@ -12,7 +13,6 @@ const lstm: Weights = {
   input: Float32Array.from([0.5, -0.25, 1, 0.75]),
   recurrent: Float32Array.from([0.1, 0.2, -0.3, 0.4]),
   bias: Float32Array.from([0.01, 1, -0.2, 0.3]),
-  features: 1,
   hidden: 1,
 };
 const before: Step = { gates: {}, hidden: Float32Array.of(0.5), cell: Float32Array.of(-0.75) };
@@ -35,7 +35,6 @@ test("a step of a GRU", () => {
     recurrent: Float32Array.from([0.1, 0.2, -0.3]),
     bias: Float32Array.from([0.01, 1, -0.2]),
     candidateBias: Float32Array.of(0.6),
-    features: 1,
     hidden: 1,
   };
   const after = step("gru", gru, { gates: {}, hidden: Float32Array.of(0.5) }, Float32Array.of(2));
@@ -66,4 +65,5 @@ test("equations hold with the numbers put in", () => {
   assert.equal(cell.numbers, `${values[0]} = ${values[1]} · ${values[2]} + ${values[3]} · ${values[4]}`);
   assert.equal(number(-0.001), "0.00");
   assert.equal(number(-1.5), "−1.50");
+  assert.deepEqual([0.994, 0.9996, 1].map(percent), ["99 %", "> 99 %", "100 %"]);
 });

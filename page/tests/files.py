@@ -17,7 +17,7 @@ from rowrnn.decoding import ctc  # noqa: E402
 from rowrnn.lab.data.labelled import shaped  # noqa: E402
 from rowrnn.lab.data.listing import Item  # noqa: E402
 from rowrnn.lab.page.lines_page import as_on_page  # noqa: E402
-from rowrnn.lab.page.page import write_page  # noqa: E402
+from rowrnn.lab.page.writing import write_page  # noqa: E402
 from rowrnn.lab.predict.command import Wish, tell  # noqa: E402
 from rowrnn.lab.predict.lines import logits_of  # noqa: E402
 from tests.helpers.drawings import drawings  # noqa: E402
@@ -30,7 +30,7 @@ TEXTS = ("le 3 janvier 1952", "une petite maison, et un grand jardin", "Ils sont
 def main(folder: Path) -> None:
     """Writes the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    print(write_page(folder / "page.html", MODELS))
+    print(write_page(folder / "classifier.html", MODELS))
     print(write_page(folder / "lines.html", [READER]))
     files = []
     for number, (digit, picture) in enumerate(drawings()):
@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     said: dict[str, list] = {}
     for model in MODELS:
         answers = tell(model, [str(file) for file in files], Wish())
-        said[model] = [[answer.answer, answer.probability] for answer in answers]
+        said[model] = [answer.answer for answer in answers]
     files_of_lines = [line(folder, number) for number in range(len(TEXTS))]
     lines = [[file.name, best_path(file)] for file in files_of_lines]
     (folder / "predicted.json").write_text(json.dumps({"files": [file.name for file in files], **said, "lines": lines}))

@@ -29,7 +29,7 @@ test("a line that is dropped gets the best path of predict", async ({ page }) =>
     await expect(page.locator("#text")).toHaveText(text);
     // Every character stands in the list with its columns, in their order.
     const items = await page.locator("#list li").allTextContents();
-    expect(items.map((item) => item.slice(0, item.indexOf(": "))).join("").replaceAll("space", " ")).toBe(text);
+    expect(items.map((item) => item.slice(0, item.indexOf(": "))).join("").replaceAll("␣", " ")).toBe(text);
     await page.getByRole("button", { name: "Clear" }).click();
   }
 });

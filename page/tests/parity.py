@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from rowrnn.lab.data.mnist import load_bundled
-from rowrnn.lab.page import lines_page, reader_page
+from rowrnn.lab.page import classifier_page, lines_page
 from rowrnn.models import Classifier, LineReader
 from rowrnn.saving.model_file import bundled, load
 
@@ -26,7 +26,7 @@ WIDTHS = (1, 4, 83, 640)  # of lines
 def of_images(name: str, model: Classifier, card: object, folder: Path) -> float:
     """Returns the largest difference of hidden states and of probabilities of a classifier."""
     images = np.asarray(load_bundled().test.images[:IMAGES])
-    found = _read("reading.mjs", name, reader_page.stored(name, model, card, 0), images, (), folder)
+    found = _read("reading.mjs", name, classifier_page.stored(name, model, card, 0), images, (), folder)
     hidden, classes = model.rows.cell.hidden, len(card.classes)
     found = found.reshape(len(images), images.shape[1], hidden + classes)
     floats = card.needed_preprocessing().to_floats(images)

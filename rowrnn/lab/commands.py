@@ -224,9 +224,9 @@ def write_page(
         seed: which of the run's seeds, from 0.
         examples: pictures to choose from; ten digits where not given and the model reads digits.
     """
-    from rowrnn.lab.page import page  # Imported only where used.
+    from rowrnn.lab.page import writing  # Imported only where used.
 
-    print(page.write_page(out, (model, *beside), name=name, seed=seed, examples=examples))
+    print(writing.write_page(out, (model, *beside), name=name, seed=seed, examples=examples))
 
 
 @app.command

@@ -7,7 +7,7 @@ import numpy as np
 
 from rowrnn.errors import InputError
 from rowrnn.lab.page.arrays import as_rounded, floats, rounded
-from rowrnn.lab.page.reader_page import KINDS
+from rowrnn.lab.page.classifier_page import KINDS
 from rowrnn.models.line_reader import FAINT, KERNEL
 from rowrnn.saving.card import Card
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
@@ -21,14 +21,14 @@ def content(path: str, model: Any, card: Card) -> dict[str, Any]:
     """
     if card.preprocessing is None or not card.alphabet:
         raise InputError(f"{path} has no card with an alphabet: rowrnn.save it with that of its training.")
+    if card.right_to_left:
+        raise InputError(f"{path} reads from right to left: a page shows readers of lines from left to right.")
     layers = [
         _directions(path, layer) for layer in (model.layer.layers if isinstance(model.layer, Stack) else [model.layer])
     ]
     kinds = {KINDS[type(cell)] for pair in layers for cell in pair if cell is not None}
     return {
-        "title": card.title or path,
         "alphabet": card.alphabet,
-        "right_to_left": card.right_to_left,
         "height": model.height,
         "preprocessing": card.preprocessing.to_json(),
         "epsilon": FAINT,

@@ -1,6 +1,7 @@
 """The page of a reader of lines: what Python puts into it, rounded, and readers that it refuses."""
 
 import base64
+import dataclasses
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from rowrnn import GRU, LSTM, MinGRU, Transformer
 from rowrnn.errors import InputError
 from rowrnn.lab.page.arrays import as_rounded, rounded
 from rowrnn.lab.page.lines_page import as_on_page, content
-from rowrnn.lab.page.page import write_page
+from rowrnn.lab.page.writing import write_page
 from rowrnn.models import LineReader
 from rowrnn.models.line_reader import HANDWRITING
 from rowrnn.saving.card import Card
@@ -48,7 +49,6 @@ def test_a_reader_in_a_page(cell, how):
     model = LineReader(16, 2, 3, cell=cell, **how, rngs=nnx.Rngs(0))
     found, on_page = content("model", model, CARD), as_on_page(model)
     assert found["kind"] == {LSTM: "lstm", GRU: "gru"}[cell]
-    assert found["right_to_left"] is False
     np.testing.assert_allclose(values(found["head"]["kernel"]), on_page.head.kernel[...].ravel(), rtol=1e-6)
     for stage, convolution in zip(found["stages"], on_page.convolutions, strict=True):
         np.testing.assert_allclose(values(stage["kernel"]), convolution.kernel[...].ravel(), rtol=1e-6)
@@ -67,6 +67,8 @@ def test_what_a_page_of_lines_does_not_show(tmp_path):
     reader = LineReader(16, 2, 4, cell=GRU, **SMALL, rngs=nnx.Rngs(0))
     with pytest.raises(InputError, match="no card with an alphabet"):
         content("model", reader, Card())
+    with pytest.raises(InputError, match="reads from right to left"):
+        content("model", reader, dataclasses.replace(CARD, right_to_left=True))
     rowrnn.save(reader, tmp_path / "reader", CARD)
     with pytest.raises(InputError, match="reads lines: its page has one model, and no examples"):
         write_page(tmp_path / "page.html", [str(tmp_path / "reader"), "mnist_row_gru"])

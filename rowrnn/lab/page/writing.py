@@ -1,12 +1,13 @@
 """Pages that open from a file: models put into the templates that `page/` builds."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError, reason
-from rowrnn.lab.page import lines_page, reader_page
+from rowrnn.lab.page import classifier_page, lines_page
 from rowrnn.models import LineReader
 from rowrnn.saving.card import Card
 from rowrnn.saving.model_file import load
@@ -35,21 +36,27 @@ def write_page(
         InputError: if a model is of another kind, two do not go together, a picture cannot be read, or the file cannot
             be written.
     """
+    if out.suffix not in (".html", ".htm"):
+        raise InputError(f"{out} is to be a page, and does not end in .html; a second model is given by --beside.")
+    if len(set(models)) < len(models):
+        raise InputError(f"A model is named twice among {', '.join(models)}; expected different ones.")
     loaded = {model: load(model, name, seed) for model in models}
     readers = [model for model, (reader, _) in loaded.items() if isinstance(reader, LineReader)]
     if readers and (len(loaded) > 1 or examples):
         raise InputError(f"{readers[0]} reads lines: its page has one model, and no examples.")
     if readers:
-        template, content = HERE / "lines_template.html", lines_page.content(readers[0], *loaded[readers[0]])
+        template, content = HERE / "lines.html", lines_page.content(readers[0], *loaded[readers[0]])
     else:
-        template, content = HERE / "template.html", reader_page.content(loaded, examples)
-    # In a script element only "<" could end it.
-    text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+        template, content = HERE / "classifier.html", classifier_page.content(loaded, examples)
     titles = [card.title or model for model, (_, card) in loaded.items()]
     about = " ".join(_about(title, card) for title, (_, card) in zip(titles, loaded.values(), strict=True))
-    page = template.read_text(encoding="utf-8")
-    for mark, part in (("{{EMBEDDED}}", text), ("{{ABOUT}}", about.replace("&", "&amp;").replace("<", "&lt;"))):
-        page = page.replace(mark, part)
+    parts = {
+        # In a script element only "<" could end it.
+        "EMBEDDED": json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"),
+        "ABOUT": about.replace("&", "&amp;").replace("<", "&lt;"),
+    }
+    # At once: what is put in may look like a mark.
+    page = re.sub("{{(EMBEDDED|ABOUT)}}", lambda mark: parts[mark[1]], template.read_text(encoding="utf-8"))
     try:
         with whole_file(out) as partial:
             partial.write_text(page, encoding="utf-8")
@@ -59,10 +66,14 @@ def write_page(
 
 
 def _about(title: str, card: Card) -> str:
-    accuracy = card.scores.get("test_accuracy")
+    right, wrong = (card.scores.get(name) for name in ("test_accuracy", "character_error_rate_beam"))
     words = [
         f"{title} learnt from {card.data.removesuffix('.')}" if card.data else title,
-        f"reads {100 * accuracy:.2f} % of the test images right" if isinstance(accuracy, float) else "",
+        f"reads {100 * right:.2f} % of the test images right" if isinstance(right, float) else "",
+        f"reads {100 * wrong:.2f} % of the characters of the test lines wrong, with a language model"
+        if isinstance(wrong, float)
+        else "",
         f"licence {card.licence}" if card.licence else "",
     ]
-    return f"{'; '.join(word for word in words if word)}."
+    use = f" For: {card.intended_use.removesuffix('.')}." if card.intended_use else ""
+    return f"{'; '.join(word for word in words if word)}.{use}"

@@ -7,6 +7,7 @@ import { GROWING, SIGNED, type Scale } from "./colours";
 import { equations } from "./equations";
 import { drawMap } from "./maps";
 import { toFloats } from "./preprocessing";
+import { percent, sure } from "./words";
 
 const SYMBOLS: Record<string, string> = {
   input: "input gate i",
@@ -26,7 +27,7 @@ interface Shown {
   colours: Scale;
 }
 
-export class Reader {
+export class Panel {
   private readonly shown: Shown[];
   private readonly root: HTMLElement;
   private readonly maps: HTMLCanvasElement[];
@@ -88,7 +89,7 @@ export class Reader {
     const { name, probability } = this.belief;
     const rows = this.readings.length;
     const when = this.row === rows - 1 ? "after the whole image" : `after row ${this.row + 1} of ${rows}`;
-    this.find(".answer").textContent = `${name}, ${percent(probability)} sure, ${when}`;
+    this.find(".answer").textContent = `${name}, ${sure(probability)}, ${when}`;
     this.find(".without").textContent = this.without();
     const best = largest(this.readings[rows - 1].probabilities);
     this.root.querySelectorAll<HTMLElement>(".classes li").forEach((item, place) => {
@@ -112,12 +113,12 @@ export class Reader {
     return { name: this.model.classes[place], values, style };
   }
 
-  /** What the answer would be without held gates, where it differs. */
+  /** What the answer is without held gates, where some are held. */
   private without(): string {
     if (this.holds.length === 0) return "";
     const { probabilities } = this.plain[this.row];
     const best = largest(probabilities);
-    return `Without held gates: ${this.model.classes[best]}, ${percent(probabilities[best])} sure.`;
+    return `Without held gates: ${this.model.classes[best]}, ${sure(probabilities[best])}.`;
   }
 
   private explain(): void {
@@ -153,8 +154,7 @@ export class Reader {
     const last = this.model.weights.hidden - 1;
     this.unit = Math.min(last, Math.max(0, unit));
     this.field<HTMLInputElement>("unit").value = String(this.unit + 1);
-    this.hold();
-    this.show(this.row);
+    this.hold(); // which may be of this unit, and shows all
   }
 
   private built(): HTMLElement {
@@ -171,11 +171,11 @@ export class Reader {
       <ol class="classes"></ol>
       <figure>
         <figcaption>What it believes after each row</figcaption>
-        <svg class="beliefs" role="img" aria-label="Probability of the three likeliest classes after each row"></svg>
+        <svg class="beliefs" role="img" aria-label="Probability of the likeliest classes after each row"></svg>
         <ul class="key beliefs-key"></ul>
       </figure>
       <h3>Gates and states</h3>
-      <p class="hint">A row of a map for each row of the image, a column for each of ${weights.hidden} units. Point at a unit, or
+      <p class="hint">A row of a map for each row of the image, a column for each of ${weights.hidden} units. Press on a unit, or
         choose its number.</p>
       <div class="maps"></div>
       <div class="scales" aria-hidden="true"><span class="scale growing">0 shut, 1 open</span><span class="scale signed">−1, 0, 1</span></div>
@@ -208,8 +208,7 @@ export class Reader {
       canvas.setAttribute("aria-label", `${shown}: rows of the image by units`);
       canvas.width = weights.hidden;
       canvas.height = this.model.height;
-      canvas.addEventListener("pointerdown", (event) => this.pointed(event));
-      canvas.addEventListener("pointermove", (event) => this.pointed(event));
+      for (const name of ["pointerdown", "pointermove"] as const) canvas.addEventListener(name, (event) => this.pointed(event));
       figure.append(text("figcaption", shown));
     }
     root.querySelector(".unit")!.addEventListener("input", (event) => {
@@ -221,6 +220,7 @@ export class Reader {
   }
 
   private pointed(event: PointerEvent): void {
+    if (event.buttons === 0) return;
     const box = (event.target as HTMLElement).getBoundingClientRect();
     this.select(Math.floor(((event.clientX - box.left) / box.width) * this.model.weights.hidden));
   }
@@ -247,8 +247,4 @@ function text(tag: string, words: string, name = ""): HTMLElement {
   made.textContent = words;
   if (name) made.className = name;
   return made;
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(share > 0.995 && share < 1 ? 1 : 0)} %`;
 }
