@@ -73,7 +73,7 @@ def endings(title: str, arrays: Arrays) -> Figure:
 
 def surprise(titles: list[str], arrays: Arrays) -> Figure:
     """Draws the mean surprise of each pixel, and what the prediction of the middle pixel sees."""
-    figure, panels = plt.subplots(2, len(titles), figsize=(2.6 * len(titles), 5.2), squeeze=False)
+    figure, panels = plt.subplots(2, len(titles), figsize=(max(7.5, 2.6 * len(titles)), 5.4), squeeze=False)
     most = max(float(arrays[f"{title}/surprise"].max()) for title in titles)
     drawn: Any = None
     for column, title in enumerate(titles):
