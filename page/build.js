@@ -11,7 +11,7 @@ const source = (name) => readFileSync(new URL(`src/${name}`, import.meta.url), "
 if (process.argv.includes("--tests")) {
   const tests = readdirSync("tests").filter((name) => name.endsWith(".test.ts"));
   await build({
-    entryPoints: [...tests.map((name) => `tests/${name}`), "tests/reading.ts", "tests/reading_lines.ts"],
+    entryPoints: [...tests.map((name) => `tests/${name}`), "tests/reading.ts", "tests/reading_lines.ts", "tests/preparing.ts"],
     outdir: "dist/tests",
     bundle: true,
     platform: "node",

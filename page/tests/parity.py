@@ -2,7 +2,8 @@
 
 Of every bundled classifier that reads rows, hidden states and probabilities after every row of 1,000 test images; of
 every bundled reader of lines, with its kernels rounded as on the page, the probabilities at every strip of lines. Exits
-with 1 if they differ by more than 1e-5.
+with 1 if they differ by more than 1e-5. Of random pictures, what is done to them before a model sees them: where Python
+rounds a tie in float32, a grey value may be another one.
 """
 
 import json
@@ -17,9 +18,11 @@ from rowrnn.lab.data.mnist import load_bundled
 from rowrnn.lab.page import classifier_page, lines_page
 from rowrnn.models import Classifier, LineReader
 from rowrnn.saving.model_file import bundled, load
+from rowrnn.saving.preprocessing import Preprocessing
 
 TESTS = Path(__file__).parents[1] / "dist" / "tests"
 IMAGES, APART = 1_000, 1e-5
+PICTURES = 20  # in which a digit is looked for
 WIDTHS = (1, 4, 83, 640)  # of lines
 
 
@@ -48,6 +51,31 @@ def of_lines(name: str, model: LineReader, card: object, folder: Path) -> float:
     return float(np.abs(found - np.concatenate(expected)).max())
 
 
+def of_pictures(folder: Path) -> int:
+    """Returns by how many grey values pictures that are prepared differ at most."""
+    rng = np.random.default_rng(1)
+    hows = [Preprocessing((28, 28), like_mnist=True)] * PICTURES
+    for fit in ("stretch", "pad", "crop"):
+        for channels in (1, 3):
+            colours = {"fit": fit, "channels": channels, "invert": channels == 1, "background": 40}
+            hows += [Preprocessing((17, 23), **colours), Preprocessing((31, 12), levels=(20, 200), **colours)] * 5
+    hows += [Preprocessing((20, None), invert=True)] * 5
+    pictures = [rng.integers(0, 256, (*rng.integers(2, 60, 2), 4)).astype(np.uint8) for _ in hows]
+    for picture in pictures:
+        picture[..., 3] = 255
+    cases = [
+        {"how": how.to_json(), "height": picture.shape[0], "width": picture.shape[1]}
+        for how, picture in zip(hows, pictures, strict=True)
+    ]
+    given, bytes_file, out = (folder / f"pictures.{suffix}" for suffix in ("json", "bytes", "out"))
+    given.write_text(json.dumps(cases))
+    bytes_file.write_bytes(b"".join(picture.tobytes() for picture in pictures))
+    subprocess.run(["node", TESTS / "preparing.mjs", given, bytes_file, out], check=True)
+    expected = [how.to_bytes(picture[None]).ravel() for how, picture in zip(hows, pictures, strict=True)]
+    apart = np.fromfile(out, np.uint8).astype(int) - np.concatenate(expected)
+    return int(np.abs(apart).max())
+
+
 def _read(script: str, name: str, content: object, images: np.ndarray, widths: tuple, folder: Path) -> np.ndarray:
     """Returns the numbers that a script of the page's tests writes."""
     model, images_file, out = (folder / f"{name}.{suffix}" for suffix in ("json", "images", "numbers"))
@@ -69,6 +97,10 @@ def main(folder: Path) -> None:
             apart[name] = of_lines(name, model, card, folder)
     for name, by in apart.items():
         print(f"{name}: apart by {by:.1e} at most")
+    grey_values = of_pictures(folder)
+    print(f"pictures that are prepared: apart by {grey_values} grey values at most")
+    if grey_values > 1:
+        sys.exit("Pictures are prepared otherwise than in Python.")
     if not apart or max(apart.values()) > APART:
         sys.exit(f"The pages and JAX are apart by more than {APART:.0e}.")
 
