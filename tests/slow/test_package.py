@@ -92,7 +92,7 @@ def test_the_wheel_holds_the_package_its_data_and_licences(wheel):
     expected = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "rowrnn").rglob("*")
-        if path.suffix in {".py", ".npz", ".typed", ".cc", ".h", ".safetensors"}
+        if path.suffix in {".py", ".npz", ".typed", ".cc", ".h", ".html", ".safetensors"}
     }
     assert names == expected | {"rowrnn/lab/data/LICENSE-MNIST"}
     licences = [name for name in zipfile.ZipFile(wheel).namelist() if "licenses/" in name]
