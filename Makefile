@@ -34,7 +34,7 @@ coverage: $(VENV)/.installed-test
 
 # The pages on which one draws: types and tests, that the templates are those of their sources, and parity with JAX.
 test-page: $(VENV)/.installed-test page/node_modules/.installed
-	command -v chromium || $(if $(shell id -u | grep -x 0),,sudo) apt-get install --yes --no-install-recommends chromium
+	command -v chromium || (apt-get update && apt-get install --yes --no-install-recommends chromium)
 	cd page && npx tsc && node build.js --check && node build.js --tests && node --test dist/tests/*.test.mjs
 	$(BIN)/python page/tests/files.py page/dist/page
 	$(BIN)/python page/tests/parity.py page/dist/parity
