@@ -100,7 +100,7 @@ export class Panel {
     const order = [...probabilities.keys()].sort((a, b) => this.most(b) - this.most(a)).slice(0, 3);
     const lines = order.map((place, style) => this.line(place, style));
     if (!order.includes(best)) lines[2] = this.line(best, 2);
-    drawChart(this.svg(".beliefs"), lines, 0, 1, this.row);
+    drawChart(this.find<SVGSVGElement>(".beliefs"), lines, 0, 1, this.row);
     this.find(".beliefs-key").replaceChildren(...keys(lines));
   }
 
@@ -136,14 +136,14 @@ export class Panel {
       values: this.readings.map((reading) => of(reading)[this.unit]),
       style,
     }));
-    drawChart(this.svg(".trace"), lines, -1, 1, this.row);
+    drawChart(this.find<SVGSVGElement>(".trace"), lines, -1, 1, this.row);
     this.find(".trace-key").replaceChildren(...keys(lines));
   }
 
   private hold(): void {
-    const gate = this.field<HTMLSelectElement>("gate").value;
-    const value = this.field<HTMLSelectElement>("value").value;
-    const all = this.field<HTMLSelectElement>("units").value === "all";
+    const gate = this.find<HTMLSelectElement>(".gate").value;
+    const value = this.find<HTMLSelectElement>(".value").value;
+    const all = this.find<HTMLSelectElement>(".units").value === "all";
     this.holds = value === "" ? [] : [{ gate, unit: all ? null : this.unit, value: Number(value) }];
     if (this.image === null) return;
     this.readings = this.holds.length > 0 ? read(this.model, this.image, this.holds) : this.plain;
@@ -153,7 +153,7 @@ export class Panel {
   private select(unit: number): void {
     const last = this.model.weights.hidden - 1;
     this.unit = Math.min(last, Math.max(0, unit));
-    this.field<HTMLInputElement>("unit").value = String(this.unit + 1);
+    this.find<HTMLInputElement>(".unit").value = String(this.unit + 1);
     this.hold(); // which may be of this unit, and shows all
   }
 
@@ -166,7 +166,7 @@ export class Panel {
     const held = HELD[kind].map((gate) => option(gate, SYMBOLS[gate])).join("");
     root.innerHTML = `
       <h2 id="${name}-title"></h2>
-      <p class="answer" aria-live="off">Nothing read yet</p>
+      <p class="answer">Nothing read yet</p>
       <p class="without"></p>
       <ol class="classes"></ol>
       <figure>
@@ -225,16 +225,8 @@ export class Panel {
     this.select(Math.floor(((event.clientX - box.left) / box.width) * this.model.weights.hidden));
   }
 
-  private find(selector: string): HTMLElement {
-    return this.root.querySelector<HTMLElement>(selector)!;
-  }
-
-  private svg(selector: string): SVGSVGElement {
-    return this.root.querySelector<SVGSVGElement>(selector)!;
-  }
-
-  private field<Field extends HTMLElement>(name: string): Field {
-    return this.root.querySelector<Field>(`.${name}`)!;
+  private find<Found extends Element = HTMLElement>(selector: string): Found {
+    return this.root.querySelector<Found>(selector)!;
   }
 }
 

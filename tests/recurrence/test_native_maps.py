@@ -12,9 +12,9 @@ from rowrnn import explain, scan
 from rowrnn.cells import ConvGRU, ConvLSTM
 from rowrnn.generation.diagonal_layer import DiagonalCell
 from rowrnn.generation.row_layer import RowCell
-from rowrnn.machine.native_library import unavailable
+from tests.helpers.scans import needs_compiler
 
-pytestmark = pytest.mark.skipif(bool(unavailable()), reason=f"the compiled code is not used: {unavailable()}")
+pytestmark = needs_compiler
 
 # A cell, and height and width of its maps.
 CASES = {
