@@ -27,6 +27,7 @@ class Card:
         right_to_left: whether the lines that it reads run from right to left.
         language_texts: texts of which a line reader's language model is made, for the search of the best text.
         beam: strings that a line reader's search keeps after each step.
+        language_order: characters of the language model's longest n-grams.
         language_weight: factor of the language model's log-probabilities in that search.
         length_bonus: what that search adds for each character.
         vocabulary: words of a captioner, or symbols of a language model, in the order of their ids.
@@ -59,6 +60,7 @@ class Card:
     right_to_left: bool = False
     language_texts: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     beam: int = 10
+    language_order: int = 5
     language_weight: float = 0.0
     length_bonus: float = 0.0
     vocabulary: tuple[str, ...] = ()

@@ -70,11 +70,13 @@ class Options:
     """Probability with which a feature is dropped while training."""
     shortcut: Annotated[float, AtLeast(0)] = 0.1
     """Weight of the same loss of the convolutions alone, which trains them sooner."""
-    beam: Count = 10
+    beam: Count = 30
     """Strings that beam search keeps after each step."""
-    language_weight: Annotated[float, AtLeast(0)] = 0.4
-    """Weight of a language model of the training texts in beam search; 0 for none."""
-    length_bonus: Annotated[float, AtLeast(0)] = 1.0
+    language_order: Count = 7
+    """Characters of the longest n-grams of a language model of the training texts, in beam search."""
+    language_weight: Annotated[float, AtLeast(0)] = 0.5
+    """Weight of that language model; 0 for none."""
+    length_bonus: Annotated[float, AtLeast(0)] = 1.25
     """What beam search adds for each character, since a language model prefers short strings."""
     augmentation: Unnamed[LineAugmentation] = LineAugmentation(
         slant=0.2, stretch=0.1, scale=0.1, shift=1.5, elastic=1.0, thickness=0.5, fading=0.3, noise=0.05
@@ -162,6 +164,7 @@ class OwnLines(Study[Options]):
             right_to_left=data.alphabet.right_to_left,
             language_texts=self.language(),
             beam=self.options.beam,
+            language_order=self.options.language_order,
             language_weight=float(self.options.language_weight),
             length_bonus=float(self.options.length_bonus) if self.options.language_weight else 0.0,
             data=data.source,
@@ -173,7 +176,9 @@ class OwnLines(Study[Options]):
 
     def examine(self, trial: Trial) -> Examined:
         options, data = self.options, self.data
-        prior = language_prior(self.language(), data.alphabet, options.language_weight, options.length_bonus)
+        prior = language_prior(
+            self.language(), data.alphabet, options.language_order, options.language_weight, options.length_bonus
+        )
 
         def read(model: Any, groups: tuple[Lines, ...]) -> list[tuple[ctc.Reading, ctc.Reading]]:
             found = []

@@ -28,7 +28,7 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
     probability is by the scores, the geometric mean over the characters, of all paths of the text.
     """
     alphabet, answers = Alphabet("".join(card.alphabet), card.right_to_left), []
-    prior = language_prior(card.language_texts, alphabet, card.language_weight, card.length_bonus)
+    prior = language_prior(card.language_texts, alphabet, card.language_order, card.language_weight, card.length_bonus)
     for item in items:
         try:
             image = _line(card, item)

@@ -169,7 +169,7 @@ def test_lines_are_answered_as_they_were_scored_with_the_language_of_the_texts(t
     place, run = trained("lines", tmp_path)
     (row,) = json.loads((run / "results.json").read_text())["summary"]
     _, card = rowrnn.load(run)
-    assert (card.language_weight, card.length_bonus) == (0.4, 1.0)
+    assert (card.language_order, card.language_weight, card.length_bonus) == (7, 0.5, 1.25)
     assert set(card.language_texts) == {"ab", "ba"}
     study, _ = STUDIES["lines"]
     test = study.load(options_of("lines", "--data", place)).test

@@ -17,16 +17,17 @@ def spoken(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(texts[: int(np.searchsorted(ends, MOST, side="right"))])
 
 
-def language_prior(texts: Sequence[str], alphabet: Alphabet, weight: float, bonus: float) -> dict[str, Any]:
+def language_prior(texts: Sequence[str], alphabet: Alphabet, order: int, weight: float, bonus: float) -> dict[str, Any]:
     """Returns arguments of `rowrnn.decoding.ctc.beam_search`; none without a text.
 
     Args:
         texts: texts that the language model is made of, in characters of the alphabet.
         alphabet: the characters of a reader.
+        order: characters of the longest n-grams.
         weight: factor of the language model's log-probabilities.
         bonus: addend for each character.
     """
     if not texts:
         return {}
-    model = ngrams([alphabet.encode(text).tolist() for text in texts], len(alphabet))
+    model = ngrams([alphabet.encode(text).tolist() for text in texts], len(alphabet), order=order)
     return {"language_model": model, "weight": weight, "bonus": bonus}
