@@ -22,7 +22,7 @@ import jax
 KERNELS = Path(__file__).with_name("kernels")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
 TARGETS = (
-    *("lstm_forward", "lstm_backward", "gru_forward", "gru_backward"),
+    *("elman_forward", "elman_backward", "lstm_forward", "lstm_backward", "gru_forward", "gru_backward"),
     *("lstm_maps_forward", "lstm_maps_backward", "gru_maps_forward", "gru_maps_backward"),
     *("convolution_forward", "convolution_input_gradient", "convolution_kernel_gradient"),
 )

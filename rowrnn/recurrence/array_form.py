@@ -26,13 +26,25 @@ RECURRENT_CELLS = ", ".join(kind.__name__ for kind in CELLS.values() if "recurre
 """Names of the cells that have such a recurrence, as text."""
 
 
+class Steps(NamedTuple):
+    """What the steps of sequences are.
+
+    Args:
+        lengths: number of valid steps, int32 `[b]`; all if None.
+        resets: int32 `[b, t]`, 1 at valid steps before which the state is set to zero, else 0; none if None.
+    """
+
+    lengths: Array | None
+    resets: Array | None
+
+
 class Saved(NamedTuple):
     """Values saved by the forward pass for the backward pass: its arguments, outputs and residuals."""
 
     x: Array
     weights: Weights
     state: Halves
-    lengths: Array | None
+    steps: Steps
     outputs: Array
     residuals: Residuals
 
@@ -42,53 +54,63 @@ class Passes(Protocol):
     """Forward and backward pass of a recurrence; hashable, since it is a static argument of the custom VJP."""
 
     def forward(
-        self, x: Array, weights: Weights, state: Halves, lengths: Array | None, *, train: bool
+        self, x: Array, weights: Weights, state: Halves, steps: Steps, *, train: bool
     ) -> tuple[Array, Halves, Residuals]:
-        """Computes outputs `[b, t, h]`, the last state, and, with `train`, the residuals of the backward pass."""
+        """Computes outputs `[b, t, h]`, the last state, and, with `train`, the residuals of the backward pass.
+
+        The last residual is the cell state after every step, `[t, b, h]`, of an LSTM, else None.
+        """
         ...
 
     def backward(
-        self, saved: Saved, d_outputs: Array, d_state: Halves, *, input_gradient: bool
+        self, saved: Saved, d_outputs: Array, d_state: Halves, d_cells: Array | None, *, input_gradient: bool
     ) -> tuple[Array | None, Weights, Halves]:
-        """Computes the gradients of `x` (None without `input_gradient`), the weights and the initial state."""
+        """Computes the gradients of `x` (None without `input_gradient`), the weights and the initial state.
+
+        `d_cells` is the gradient of the cell states after every step, `[t, b, h]`; None where they are not shown.
+        """
         ...
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def recur(passes: Passes, x: Array, weights: Weights, state: Halves, lengths: Array | None) -> tuple[Array, Halves]:
-    """Computes outputs `[b, t, h]` and the last state of a recurrence over sequences.
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def recur(
+    passes: Passes, show_cells: bool, x: Array, weights: Weights, state: Halves, steps: Steps
+) -> tuple[Array, Halves, Array | None]:
+    """Computes outputs `[b, t, h]`, the last state, and, with `show_cells`, the cell state after every step.
 
     Args:
         passes: the recurrence.
+        show_cells: whether to return the cell states of an LSTM, `[t, b, h]`; else None takes their place.
         x: sequences `[b, t, d]`; steps beyond a sequence's length have no influence.
         weights: parameters of the cell.
         state: state before the first step.
-        lengths: number of valid steps, int32 `[b]`; all if None.
+        steps: what the steps are.
     """
-    outputs, last, _ = passes.forward(x, weights, state, lengths, train=False)
-    return outputs, last
+    outputs, last, residuals = passes.forward(x, weights, state, steps, train=show_cells)
+    return outputs, last, residuals[-1] if show_cells else None
 
 
-def _recur_forward(passes: Passes, *primals: Any) -> tuple[Any, Any]:
-    x, weights, state, lengths = jax.tree.map(
+def _recur_forward(passes: Passes, show_cells: bool, *primals: Any) -> tuple[Any, Any]:
+    x, weights, state, steps = jax.tree.map(
         lambda primal: primal.value, primals, is_leaf=lambda leaf: isinstance(leaf, CustomVJPPrimal)
     )
-    outputs, last, residuals = passes.forward(x, weights, state, lengths, train=True)
+    outputs, last, residuals = passes.forward(x, weights, state, steps, train=True)
     # Whether the gradient of x is needed, encoded as a pytree structure: residuals cannot be Python booleans.
     asked = () if primals[0].perturbed else None
-    return (outputs, last), (asked, Saved(x, weights, state, lengths, outputs, residuals))
+    shown = residuals[-1] if show_cells else None
+    return (outputs, last, shown), (asked, Saved(x, weights, state, steps, outputs, residuals))
 
 
-def _recur_backward(passes: Passes, residuals: Any, gradients: Any) -> tuple[Any, ...]:
+def _recur_backward(passes: Passes, show_cells: bool, residuals: Any, gradients: Any) -> tuple[Any, ...]:
     asked, saved = residuals
     # Zeros derived from the saved arrays have their sharding.
-    d_outputs, d_state = jax.tree.map(
+    d_outputs, d_state, d_cells = jax.tree.map(
         lambda d, like: jnp.zeros_like(like) if isinstance(d, SymbolicZero) else d,
         gradients,
-        (saved.outputs, saved.state),
+        (saved.outputs, saved.state, saved.residuals[-1] if show_cells else None),
         is_leaf=lambda leaf: isinstance(leaf, SymbolicZero),
     )
-    return *passes.backward(saved, d_outputs, d_state, input_gradient=asked is not None), None
+    return *passes.backward(saved, d_outputs, d_state, d_cells, input_gradient=asked is not None), None
 
 
 recur.defvjp(_recur_forward, _recur_backward, symbolic_zeros=True)
@@ -105,17 +127,34 @@ def no_recurrence_reason(cell: Cell) -> str:
 
 
 def outputs_only_reason(call: ScanCall) -> str:
-    """Returns which requested feature recurrences over arrays do not support; "" if there is none."""
+    """Returns which requested feature computations without resets and states do not support; "" if there is none."""
     if call.resets is not None:
         return "it has no resets"
     return "it has no states to return but the last" if call.return_states else ""
 
 
-def run_on_arrays(cell: Cell, call: ScanCall, compute: Callable[..., tuple[Array, Halves]]) -> Result:
-    """Runs `compute(x, weights, state, lengths)` on the arrays of a cell, cast to the dtype of the computation."""
+def gaps_reason(call: ScanCall) -> str:
+    """Returns the reason why a recurrence over steps without gaps cannot compute a call; "" if it can."""
+    return "it has no states to return beside gaps" if call.gaps and call.return_states else ""
+
+
+def run_on_arrays(cell: Cell, call: ScanCall, compute: Callable[..., tuple[Array, Halves, Array | None]]) -> Result:
+    """Runs `compute(show_cells, x, weights, state, steps)`, see `recur`, on the arrays of a cell.
+
+    The arrays are cast to the dtype of the computation.
+    """
     assert isinstance(cell, GatedCell)
     lengths = None if call.valid is None else call.valid.sum(axis=1, dtype=jnp.int32)
+    steps = Steps(lengths, None if call.resets is None else call.resets.astype(jnp.int32))
     arrays = call.x, cell.as_arrays(), cell.split_state(call.state)
     x, weights, state = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), arrays)
-    outputs, last = compute(x, weights, state, lengths)
-    return cell.merge_state(*last), outputs, None
+    show_cells = call.return_states and state[1] is not None
+    outputs, last, cells = compute(show_cells, x, weights, state, steps)
+    if not call.return_states:
+        return cell.merge_state(*last), outputs, None
+    shown = outputs, None if cells is None else jnp.swapaxes(cells, 0, 1)
+    if call.valid is not None:
+        # The steps beyond the end come last, or first in reverse: the state does not change there.
+        beyond, valid = state if call.reverse else last, call.valid[:, :, None]
+        shown = jax.tree.map(lambda of_steps, held: jnp.where(valid, of_steps, held[:, None]), shown, beyond)
+    return cell.merge_state(*last), outputs, cell.merge_state(*shown)

@@ -1,6 +1,6 @@
 """The backend "cudnn": cuDNN's LSTM through `jax.experimental.rnn`, float32, on CUDA GPUs only."""
 
-from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from jaxtyping import Array
 from rowrnn.cells import Cell
 from rowrnn.recurrence.array_form import (
     Halves,
+    Steps,
     Weights,
     no_recurrence_reason,
     outputs_only_reason,
@@ -80,7 +81,10 @@ def flat_weights(weights: Weights) -> Array:
 
 
 def _run(cell: Cell, call: ScanCall) -> Result:
-    return run_on_arrays(cell, call, partial(lstm, reverse=call.reverse))
+    def compute(_: bool, x: Array, weights: Weights, state: Halves, steps: Steps) -> Any:
+        return *lstm(x, weights, state, steps.lengths, reverse=call.reverse), None
+
+    return run_on_arrays(cell, call, compute)
 
 
 def _unfit(cell: Cell, call: ScanCall) -> str:

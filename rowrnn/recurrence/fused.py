@@ -32,9 +32,10 @@ from rowrnn.recurrence.array_form import (
     Halves,
     Residuals,
     Saved,
+    Steps,
     Weights,
+    gaps_reason,
     no_recurrence_reason,
-    outputs_only_reason,
     recur,
     recurrence_of,
     run_on_arrays,
@@ -62,18 +63,19 @@ class FusedPasses:
     compute_dtype: DTypeLike | None = None
 
     def forward(
-        self, x: Array, weights: Weights, state: Halves, lengths: Array | None, *, train: bool
+        self, x: Array, weights: Weights, state: Halves, steps: Steps, *, train: bool
     ) -> tuple[Array, Halves, Residuals]:
         """Runs the forward pass, see `Passes.forward`.
 
         Residuals are time-major, `[t, b, h]`: the gates and, last, the cell state after every step.
         """
-        x, valid = _valid(x, lengths)
+        x, valid = _valid(x, steps.lengths)
         projected = self._product(x, weights.input_kernel)
         activate = _CELLS[self.recurrence].activate
 
-        def step(state: Halves, inputs: tuple[Array, Array | None]) -> tuple[Halves, tuple[Array, Residuals]]:
-            projected, valid = inputs
+        def step(state: Halves, inputs: Any) -> tuple[Halves, tuple[Array, Residuals]]:
+            projected, valid, keeps = inputs
+            state = jax.tree.map(lambda a: _kept(a, keeps), state)
             recurrent = self._product(state[0], weights.recurrent_kernel)
             hidden, cell, gates = activate(projected, recurrent, weights.recurrent_bias, *state)
             output, after = hidden, (hidden, cell)
@@ -82,37 +84,37 @@ class FusedPasses:
                 after = jax.tree.map(lambda new, old: jnp.where(valid, new, old), after, state)
             return after, (output, (*gates, after[1]) if train else ())
 
-        steps = projected + weights.bias[None, None], valid
-        last, (outputs, residuals) = loop.steps(step, state, steps, reverse=self.reverse)
+        inputs = projected + weights.bias[None, None], valid, _keeps(steps.resets)
+        last, (outputs, residuals) = loop.steps(step, state, inputs, reverse=self.reverse)
         return jnp.swapaxes(outputs, 0, 1), last, residuals
 
     def backward(
-        self, saved: Saved, d_outputs: Array, d_state: Halves, *, input_gradient: bool
+        self, saved: Saved, d_outputs: Array, d_state: Halves, d_cells: Array | None, *, input_gradient: bool
     ) -> tuple[Array | None, Weights, Halves]:
         """Runs the backward pass, see `Passes.backward`."""
-        x, weights, state, lengths, outputs, residuals = saved
-        masked, valid = _valid(x, lengths)
+        x, weights, state, (lengths, resets), outputs, residuals = saved
+        (masked, valid), keeps = _valid(x, lengths), _keeps(resets)
         outputs, d_outputs = jnp.swapaxes(outputs, 0, 1), jnp.swapaxes(d_outputs, 0, 1)
         gates, cells = residuals[:-1], residuals[-1]
         hidden_before, cells_before = jax.tree.map(
-            lambda after, initial: _before(after, initial, lengths, self.reverse), (outputs, cells), state
+            lambda after, initial: _kept(_before(after, initial, lengths, self.reverse), keeps), (outputs, cells), state
         )
         differentiate = _CELLS[self.recurrence].differentiate
 
         def step(d_state: Halves, inputs: Any) -> tuple[Halves, tuple[Array, Array]]:
-            gates, output, hidden, cell, cell_before, d_output, valid = inputs
-            d_hidden = d_state[0] + d_output
+            gates, output, hidden, cell, cell_before, d_output, d_shown, valid, keeps = inputs
+            d_hidden, d_cell = d_state[0] + d_output, d_state[1] if d_shown is None else d_state[1] + d_shown
             d_input, d_recurrent, direct, d_cell = differentiate(
-                gates, output, hidden, cell, cell_before, d_hidden, d_state[1]
+                gates, output, hidden, cell, cell_before, d_hidden, d_cell
             )
             if valid is not None:
                 d_input, d_recurrent = (jnp.where(valid, d, jnp.zeros_like(d)) for d in (d_input, d_recurrent))
             d_before = direct + self._product(d_recurrent, weights.recurrent_kernel.T), d_cell
             if valid is not None:
                 d_before = jax.tree.map(lambda new, old: jnp.where(valid, new, old), d_before, d_state)
-            return d_before, (d_input, d_recurrent)
+            return jax.tree.map(lambda a: _kept(a, keeps), d_before), (d_input, d_recurrent)
 
-        inputs = (gates, outputs, hidden_before, cells, cells_before, d_outputs, valid)
+        inputs = (gates, outputs, hidden_before, cells, cells_before, d_outputs, d_cells, valid, keeps)
         d_initial, (d_input, d_recurrent) = loop.steps(step, d_state, inputs, reverse=not self.reverse)
         has_recurrent_bias, hidden = weights.recurrent_bias is not None, state[0].shape[-1]
         d_weights = Weights(
@@ -141,13 +143,12 @@ class FusedPasses:
 def _run(cell: Cell, call: ScanCall) -> Result:
     if linear.is_linear(cell):
         return linear.run(cell, call, parallel=False)
-    return run_on_arrays(cell, call, partial(recur, FusedPasses(recurrence_of(cell), call.reverse, call.compute_dtype)))
+    passes = FusedPasses(recurrence_of(cell), call.reverse, call.compute_dtype)
+    return run_on_arrays(cell, call, partial(recur, passes))
 
 
 def _unfit(cell: Cell, call: ScanCall) -> str:
-    return (
-        no_rounding_reason(call) if linear.is_linear(cell) else no_recurrence_reason(cell) or outputs_only_reason(call)
-    )
+    return no_rounding_reason(call) if linear.is_linear(cell) else no_recurrence_reason(cell) or gaps_reason(call)
 
 
 def _passed_over(cell: Cell, call: ScanCall) -> str:
@@ -231,6 +232,15 @@ def _valid(x: Array, lengths: Array | None) -> tuple[Array, Array | None]:
     valid = (jnp.arange(x.shape[0], dtype=lengths.dtype)[:, None] < lengths[None, :])[:, :, None]
     # The weights' gradient multiplies the padding by zero, and 0 · NaN is NaN.
     return jnp.where(valid, x, jnp.zeros_like(x)), valid
+
+
+def _keeps(resets: Array | None) -> Array | None:
+    """Returns where a step keeps the state before it, `[t, b, 1]`; everywhere if None."""
+    return None if resets is None else resets.T[:, :, None] == 0
+
+
+def _kept(a: Array, keeps: Array | None) -> Array:
+    return a if keeps is None else jnp.where(keeps, a, jnp.zeros_like(a))
 
 
 def _before(after: Array, initial: Array, lengths: Array | None, reverse: bool) -> Array:

@@ -31,6 +31,23 @@ def valid_first_permutation(
     return order, jnp.take_along_axis(valid, order, axis=1), jnp.argsort(order, axis=1)
 
 
+def carry_resets(
+    resets: Bool[Array, "b t"], order: Int[Array, "b t"], valid: Bool[Array, "b t"], *, reverse: bool
+) -> tuple[Bool[Array, "b t"], Bool[Array, "b"]]:
+    """Returns the resets of permuted steps, those in gaps at the next valid step, and which sequences end with one.
+
+    Args:
+        resets: where the state is set to zero before a step, in the order of computation.
+        order: permutation that moves valid steps to the front.
+        valid: mask after it.
+        reverse: whether steps are computed from the last to the first.
+    """
+    counts = jax.lax.cumsum(resets.astype(jnp.int32), axis=1, reverse=reverse)
+    seen = jnp.where(valid, _taken(counts, order), 0)
+    before = jnp.pad(seen[:, 1:], ((0, 0), (0, 1))) if reverse else jnp.pad(seen[:, :-1], ((0, 0), (1, 0)))
+    return valid & (seen > before), resets.sum(axis=1, dtype=jnp.int32) > seen.max(axis=1)
+
+
 @jax.custom_vjp
 def permute_steps(x: Array, order: Array, back: Array) -> Array:
     """Permutes the steps of each sequence, `x[k, order[k, t]]`; `back` is the inverse permutation.

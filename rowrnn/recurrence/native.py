@@ -1,4 +1,4 @@
-"""The backend "native": LSTM and GRU over whole sequences, in C++ (`rowrnn/machine/kernels/`) compiled for this CPU.
+"""The backend "native": Elman, LSTM and GRU over sequences, in C++ (`rowrnn/machine/kernels/`) compiled for this CPU.
 
 Those over maps are in `native_maps`.
 
@@ -15,15 +15,16 @@ from jaxtyping import Array
 
 from rowrnn.cells import Cell
 from rowrnn.machine.compiled_call import call_compiled, differentiable_once, or_empty, over_batch
-from rowrnn.machine.native_library import TARGETS, unavailable
+from rowrnn.machine.native_library import unavailable
 from rowrnn.recurrence import native_maps
 from rowrnn.recurrence.array_form import (
     Halves,
     Residuals,
     Saved,
+    Steps,
     Weights,
+    gaps_reason,
     no_recurrence_reason,
-    outputs_only_reason,
     recur,
     recurrence_of,
     run_on_arrays,
@@ -31,13 +32,16 @@ from rowrnn.recurrence.array_form import (
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtype_of
 from rowrnn.recurrence.fused import FusedPasses
 
+GATES_KEPT = {"elman": 0, "lstm": 4, "gru": 4}
+"""How many arrays each recurrence keeps for its backward pass, beside outputs and cells."""
+
 
 @dataclasses.dataclass(frozen=True)
 class NativePasses:
     """Both passes of a recurrence, compiled for this CPU; on other platforms those of `FusedPasses`.
 
     Args:
-        recurrence: "lstm" or "gru".
+        recurrence: "elman", "lstm" or "gru".
         reverse: whether to run from the last valid step to the first.
     """
 
@@ -60,55 +64,63 @@ class NativePasses:
 
 
 def _forward(
-    recurrence: str, x: Array, weights: Weights, state: Halves, lengths: Array | None, *, reverse: bool, train: bool
+    recurrence: str, x: Array, weights: Weights, state: Halves, steps: Steps, *, reverse: bool, train: bool
 ) -> tuple[Array, Halves, Residuals]:
-    """Computes outputs `[b, t, h]`, the last state and, with `train`, four gates and the cells, `[t, b, h]` each."""
-    steps, hidden, has_cell = x.shape[1], state[0].shape[1], state[1] is not None
+    """Computes outputs `[b, t, h]`, the last state and, with `train`, the gates and the cells, `[t, b, h]` each."""
+    t, hidden, has_cell, count = x.shape[1], state[0].shape[1], state[1] is not None, GATES_KEPT[recurrence]
 
     def call(of_batch: Any, _: Any, weights: Weights) -> tuple[Any, Any, Any]:
-        x, state, lengths = of_batch
+        x, state, steps = of_batch
         b, h = len(x), hidden if has_cell else 0
-        kept = ((steps, b, hidden),) * 4 + ((steps, b, h),) if train else ((0,),) * 5
-        shapes = ((b, steps, hidden), (b, hidden), (b, h), *kept)
-        arguments = (x, *_all_arrays(x, weights, state, lengths))
+        kept = (*((t, b, hidden),) * count, *((0,),) * (4 - count), (t, b, h)) if train else ((0,),) * 5
+        shapes = ((b, t, hidden), (b, hidden), (b, h), *kept)
+        arguments = (x, *_all_arrays(x, weights, state, steps))
         outputs, last, cell, *gates, cells = call_compiled(f"{recurrence}_forward", shapes, *arguments, reverse=reverse)
-        residuals = (*gates, cells if has_cell else None) if train else ()
+        residuals = (*gates[:count], cells if has_cell else None) if train else ()
         return (outputs, (last, cell if has_cell else None)), residuals, ()
 
-    (outputs, last), residuals, _ = over_batch(call, (x, state, lengths), (), weights)
+    (outputs, last), residuals, _ = over_batch(call, (x, state, steps), (), weights)
     return outputs, last, residuals
 
 
 def _backward(
-    recurrence: str, saved: Saved, d_outputs: Array, d_state: Halves, *, reverse: bool, input_gradient: bool
+    recurrence: str,
+    saved: Saved,
+    d_outputs: Array,
+    d_state: Halves,
+    d_cells: Array | None,
+    *,
+    reverse: bool,
+    input_gradient: bool,
 ) -> tuple[Array | None, Weights, Halves]:
     """Computes the gradients of `x` (None without `input_gradient`), the weights and the initial state."""
-    x, weights, state, lengths, outputs, residuals = saved
+    x, weights, state, steps, outputs, residuals = saved
 
-    def call(of_batch: Any, residuals: Residuals, weights: Weights) -> tuple[Any, Any, Any]:
-        x, state, lengths, outputs, d_outputs, d_state = of_batch
-        arrays = _all_arrays(x, weights, state, lengths)
-        *gates, cells = residuals
-        d_after = d_outputs, d_state[0], or_empty(d_state[1], x, len(x))
+    def call(of_batch: Any, by_step: Any, weights: Weights) -> tuple[Any, Any, Any]:
+        x, state, steps, outputs, d_outputs, d_state = of_batch
+        (*gates, cells), d_cells = by_step
+        arrays = _all_arrays(x, weights, state, steps)
+        d_after = d_outputs, d_state[0], or_empty(d_state[1], x, len(x)), or_empty(d_cells, x)
+        gates = (*gates, *(or_empty(None, x),) * (4 - len(gates)))
         arguments = (x, *arrays, outputs, *gates, or_empty(cells, x, x.shape[1], len(x)), *d_after)
-        shapes = (x.shape if input_gradient else (0,), *(a.shape for a in arrays[:-1]))
+        shapes = (x.shape if input_gradient else (0,), *(a.shape for a in arrays[:-2]))
         d_x, *d_weights, d_hidden, d_cell = call_compiled(f"{recurrence}_backward", shapes, *arguments, reverse=reverse)
         if weights.recurrent_bias is None:
             d_weights[-1] = None
         d_initial = d_hidden, None if state[1] is None else d_cell
         return (d_x if input_gradient else None, d_initial), (), Weights(*d_weights)
 
-    of_batch = (x, state, lengths, outputs, d_outputs, d_state)
-    (d_x, d_initial), _, d_weights = over_batch(call, of_batch, residuals, weights)
+    of_batch = (x, state, steps, outputs, d_outputs, d_state)
+    (d_x, d_initial), _, d_weights = over_batch(call, of_batch, (residuals, d_cells), weights)
     return d_x, d_weights, d_initial
 
 
-def _all_arrays(x: Array, weights: Weights, state: Halves, lengths: Array | None) -> tuple[Array, ...]:
-    """Returns weights, state and lengths with empty arrays for None, as the kernels expect."""
+def _all_arrays(x: Array, weights: Weights, state: Halves, steps: Steps) -> tuple[Array, ...]:
+    """Returns weights, state, lengths and resets with empty arrays for None, as the kernels expect."""
     *kernels, recurrent_bias = weights
     hidden, cell = state
-    lengths = jnp.zeros((0,), jnp.int32) if lengths is None else lengths
-    return *kernels, or_empty(recurrent_bias, x), hidden, or_empty(cell, x, len(x)), lengths
+    marks = (jnp.zeros((0,), jnp.int32) if a is None else a for a in steps)
+    return *kernels, or_empty(recurrent_bias, x), hidden, or_empty(cell, x, len(x)), *marks
 
 
 def _run(cell: Cell, call: ScanCall) -> Result:
@@ -119,11 +131,10 @@ def _run(cell: Cell, call: ScanCall) -> Result:
 
 def _unfit(cell: Cell, call: ScanCall) -> str:
     of_maps = native_maps.map_recurrence_of(cell)
-    if reason := native_maps.unfit(call) if of_maps else no_recurrence_reason(cell) or outputs_only_reason(call):
+    if reason := native_maps.unfit(call) if of_maps else no_recurrence_reason(cell) or gaps_reason(call):
         return reason
-    in_float32 = dtype_of(cell, call) == jnp.float32 and call.compute_dtype is None
-    if not in_float32 or (not of_maps and f"{recurrence_of(cell)}_forward" not in TARGETS):
-        return f"it runs a float32 LSTM or GRU, not {described(cell, call)}"
+    if dtype_of(cell, call) != jnp.float32 or call.compute_dtype is not None:
+        return f"it runs cells in float32, not {described(cell, call)}"
     platform = jax.default_backend()
     return unavailable() if platform == "cpu" else f"it runs on a CPU, and JAX on {platform}"
 

@@ -20,7 +20,13 @@ from rowrnn.recurrence.arguments import (
 )
 from rowrnn.recurrence.backend import Backend, ScanCall, dtype_of
 from rowrnn.recurrence.backend_choice import choose
-from rowrnn.recurrence.masking import forward_fill, permute_steps, valid_first_permutation, zero_where_invalid
+from rowrnn.recurrence.masking import (
+    carry_resets,
+    forward_fill,
+    permute_steps,
+    valid_first_permutation,
+    zero_where_invalid,
+)
 from rowrnn.recurrence.segments import run_in_segments
 from rowrnn.typing import Booleans, Integers, Outputs, State
 
@@ -119,15 +125,19 @@ def _compute(
 ) -> tuple[Outputs, State]:
     state = zero_state(cell, call) if call.state is None else call.state
     cell, call = vary_alike((cell, dataclasses.replace(call, state=place_examples(state, call.x))))
-    valid, before_first = call.valid, None
+    valid, forgets = call.valid, None
     if call.resets is not None and call.reverse:
         # In reverse the state is set to zero before the step that precedes an episode's first step.
-        before_first = call.resets[:, 0]
+        forgets = call.resets[:, 0]
         call = dataclasses.replace(call, resets=jnp.pad(call.resets[:, 1:], ((0, 0), (0, 1))))
     gathered = None
     if call.gaps and valid is not None and not backend.knows_gaps(cell):
         order, prefix, back = valid_first_permutation(valid)
-        call = dataclasses.replace(call, x=permute_steps(call.x, order, back), valid=prefix)
+        resets = call.resets
+        if resets is not None:
+            resets, at_end = carry_resets(resets, order, prefix, reverse=call.reverse)
+            forgets = at_end if forgets is None else forgets | at_end
+        call = dataclasses.replace(call, x=permute_steps(call.x, order, back), valid=prefix, resets=resets)
         gathered = back, order
     run = partial(backend.run, cell)
     with jax.named_scope("rowrnn.scan"):
@@ -135,8 +145,8 @@ def _compute(
             last, outputs, states = run(call)
         else:
             last, outputs, states = run_in_segments(run, call, checkpoint_every)
-    if before_first is not None:
-        last = jax.tree.map(lambda a: zero_where_invalid(a, ~before_first), last)
+    if forgets is not None:
+        last = jax.tree.map(lambda a: zero_where_invalid(a, ~forgets), last)
     if gathered is not None:
         outputs = permute_steps(outputs, *gathered)
     if hold_outputs and valid is not None:

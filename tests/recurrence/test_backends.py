@@ -32,7 +32,7 @@ CASES = [
     for backend, kinds, cases in (
         ("plain", REPRESENTATIVES, IN_EVERY_MASKING),
         ("plain", [kind for kind in KINDS if kind not in REPRESENTATIVES], ONE_MASKING),
-        ("fused", FUSED, {**ON_STEPS, "full, reverse": {"reverse": True}, "ragged": {"lengths": RAGGED}}),
+        ("fused", FUSED, {**IN_EVERY_MASKING, "full, reverse": {"reverse": True}, "ragged": {"lengths": RAGGED}}),
         ("fused", ("lru", "min_gru"), IN_EVERY_MASKING),
         ("fused", ("min_lstm", "rg_lru"), ONE_MASKING),
         ("parallel", ("lru", "min_gru"), IN_EVERY_MASKING),
@@ -49,7 +49,7 @@ IN_FLOAT32 = [
     ("lru", "parallel", "full, from zeros"),
     *(
         pytest.param(kind, "native", case, marks=needs_compiler)
-        for kind in ("gru", "lstm")
+        for kind in FUSED
         for case in ("full, from zeros", "gaps, ragged, reverse")
     ),
 ]
@@ -85,11 +85,12 @@ def test_float32(kind, backend, case):
     assert deviation(gradients, problem.expected_gradients()) < 1e-5
 
 
-@pytest.mark.parametrize("case", ["ragged", "gaps, reverse"])
-@pytest.mark.parametrize("kind", ["gru", "lstm"])
+@pytest.mark.parametrize("case", ["ragged", "gaps, reverse", *WITH_EPISODES])
+@pytest.mark.parametrize("kind", FUSED)
 @needs_compiler
-def test_native_runs_over_lengths_and_gaps(kind, case):
-    options = {"ragged": {"lengths": RAGGED}, "gaps, reverse": {"mask": GAPS, "reverse": True}}[case]
+def test_native_runs_over_lengths_gaps_and_episodes(kind, case):
+    cases = {"ragged": {"lengths": RAGGED}, "gaps, reverse": {"mask": GAPS, "reverse": True}, **WITH_EPISODES}
+    options = cases[case]
     problem = Problem(kind, backend="native", **options)
     values, gradients = problem.solve(jnp.float32)
     assert deviation(values, problem.expected_values()) < 1e-5
@@ -127,6 +128,35 @@ def test_native_is_as_exact_as_autodiff_and_bitwise_repeatable(kind, sizes):
 
     assert error(native).max() < 2e-6
     assert np.exp(np.log(error(native) / error(autodiff)).mean()) < 1.2
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("sizes", [(37, 6, 21, 37), (3, 9, 21, 32)], ids=["many", "few"])
+@pytest.mark.parametrize("kind", FUSED)
+@needs_compiler
+def test_native_shows_every_state_of_episodes(kind, sizes, reverse):
+    cell, rng = make_cell(kind, features=sizes[2], hidden=sizes[3]), np.random.default_rng(9)
+    x, lengths, resets = (
+        rng.normal(size=sizes[:3]),
+        rng.integers(0, sizes[1] + 1, sizes[0]),
+        rng.random(sizes[:2]) < 0.3,
+    )
+
+    def loss(cell, x, backend):
+        steps = {"lengths": lengths, "resets": resets, "reverse": reverse}
+        shown = scan(cell, x, **steps, return_states=True, backend=backend)
+        return sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(shown)), shown
+
+    def results(backend, dtype):
+        arguments = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (cell, x))
+        slope = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True), static_argnums=2)
+        return jax.tree.map(np.asarray, jax.tree.leaves(slope(*arguments, backend)))
+
+    with jax.enable_x64(True):
+        expected, fused = results("plain", jnp.float64), results("fused", jnp.float64)
+    assert deviation(fused, expected) < 1e-11
+    for found, right in zip(results("native", jnp.float32), expected, strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-4)
 
 
 AXES_OF_ONE = {

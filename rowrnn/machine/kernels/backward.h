@@ -81,8 +81,16 @@ struct Backward {
   // Gradients of the gates of the units [from, to) at the i-th step, as rows from `first` of those that wait.
   void differentiate(const Rows& rows, int64_t i, int64_t first, int64_t from, int64_t to) const {
     for (int r = 0; r < rows.count; ++r)
-      of_row(rows.origin + r, s.step(i), rows.left + (first + r) * row, rows.d_gates + (first + r) * wide,
-             rows.d_hidden + r * hp, rows.d_cell + r * hp, from, to);
+      of_row(rows.origin + r, i, rows.left + (first + r) * row, rows.d_gates + (first + r) * wide, rows.d_hidden + r * hp, rows.d_cell + r * hp, from, to);
+  }
+
+  // Where the i-th step began with a zero state, nothing reaches the one before.
+  void forget(const Rows& rows, int64_t i, int64_t from, int64_t to) const {
+    for (int r = 0; s.resets && r < rows.count; ++r)
+      if (s.resets_at(rows.origin + r, i)) {
+        clear(rows.d_hidden + r * hp + from, to - from);
+        clear(rows.d_cell + r * hp + from, to - from);
+      }
   }
 
   // Gradients of the inputs of rows that have waited since the i-th step, of one part of these rows.
@@ -116,6 +124,7 @@ struct Backward {
       differentiate(rows, i, waiting, 0, s.h);
       const float* d_recurrent = rows.d_gates + waiting * wide + Cell::kRecurrentFrom * hp;
       add_product(count, hp, columns, d_recurrent, wide, 1, recurrent, kTile, columns * kTile, rows.d_hidden, hp);
+      forget(rows, i, 0, hp);
       waiting += count;
       if (waiting < kDepth && i > 0) continue;
       inputs(rows, i + waiting / count - 1, 0, waiting, 0, 1);
@@ -146,6 +155,7 @@ struct Backward {
       }
       add_product(s.b, to - from, columns, rows.d_gates + place(n) * wide + Cell::kRecurrentFrom * hp, wide, 1,
                   recurrent + part * recurrent_floats(parts), kTile, columns * kTile, rows.d_hidden + from, hp);
+      forget(rows, s.t - 1 - n, from, to);
       const int64_t waiting = n % steps + 1, earliest = n - waiting + 1;
       if (waiting == steps || n == s.t - 1) {
         inputs(rows, s.t - 1 - earliest, place(earliest), waiting * s.b, part, parts);
@@ -156,9 +166,10 @@ struct Backward {
     end(rows);
   }
 
-  // The left side that a sequence had at a step, and the gradient of its gates; past its length both are zero.
-  void of_row(int64_t sequence, int64_t step, float* left, float* d_gates, float* d_hidden, float* d_cell, int64_t from,
+  // The left side that a sequence had at the i-th step, and the gradient of its gates; past its length both are zero.
+  void of_row(int64_t sequence, int64_t i, float* left, float* d_gates, float* d_hidden, float* d_cell, int64_t from,
               int64_t to) const {
+    const int64_t step = s.step(i);
     const int64_t valid = s.valid(sequence), at = s.at(sequence, step), saved = s.saved(sequence, step);
     if (step >= valid) {
       if (from == 0) clear(left, row);
@@ -166,23 +177,25 @@ struct Backward {
       return;
     }
     const int64_t before = s.reverse ? step + 1 : step - 1;
-    const bool first = before < 0 || before >= valid;
+    const bool first = before < 0 || before >= valid, keeps = !s.resets_at(sequence, i);
     const float* hidden = first ? s.hidden + sequence * s.h : s.outputs + s.at(sequence, before) * s.h;
     const float* state = !Cell::kCell ? hidden : first ? s.cell + sequence * s.h : s.cells + s.saved(sequence, before);
     if (from == 0) {
       copy(left, s.x + at * s.d, s.d);
       left[s.d] = 1.0f;
-      copy(left + s.d + 1, hidden, s.h);
+      if (keeps) copy(left + s.d + 1, hidden, s.h);
+      else clear(left + s.d + 1, s.h);
     }
     for (int64_t j = from; j < to; j += kLanes) {
       const int n = std::min<int64_t>(kLanes, s.h - j);
       Vector gate[4], d_gate[4], d_c = load(d_cell + j);
-      for (int g = 0; g < 4; ++g) gate[g] = load(s.gates[g] + saved + j, n);
-      const Vector cell = Cell::kCell ? load(s.cells + saved + j, n) : Vector{};
+      for (int g = 0; g < Cell::kSaved; ++g) gate[g] = load(s.gates[g] + saved + j, n);
+      const Vector after = Cell::kCell ? load(s.cells + saved + j, n) : load(s.outputs + at * s.h + j, n);
       const Vector d_h = load(d_hidden + j) + load(s.d_outputs + at * s.h + j, n);
-      store(d_hidden + j, Cell::gradient(gate, load(state + j, n), cell, d_h, d_c, d_gate));
+      if (s.d_cells) d_c += load(s.d_cells + saved + j, n);
+      store(d_hidden + j, Cell::gradient(gate, keeps ? load(state + j, n) : Vector{}, after, d_h, d_c, d_gate));
       store(d_cell + j, d_c);
-      for (int g = 0; g < 4; ++g) store(d_gates + g * hp + j, d_gate[g]);
+      for (int g = 0; g < Cell::kGates + Cell::kRecurrentBias; ++g) store(d_gates + g * hp + j, d_gate[g]);
     }
   }
 

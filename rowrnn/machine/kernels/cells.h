@@ -1,4 +1,4 @@
-// What a call is given, and what its cell is: LSTM and GRU by the equations of rowrnn/recurrence/fused.py.
+// What a call is given, and what its cell is: Elman, LSTM and GRU by the equations of rowrnn/recurrence/fused.py.
 #pragma once
 
 #include "tile.h"
@@ -9,12 +9,12 @@ namespace {
 struct Call {
   int64_t b, t, d, h;
   bool reverse;
-  const int32_t* lengths;                                        // [b]
+  const int32_t *lengths, *resets;                               // [b], [b, t]
   const float *x, *input, *bias, *recurrent, *recurrent_bias;    // [b, t, d], [d, gates h], [gates h], [h, gates h], [h]
   const float *hidden, *cell;                                    // [b, h], before the first step
   float *outputs, *last_hidden, *last_cell;                      // [b, t, h], [b, h]
   float *gates[4], *cells;                                       // [t, b, h]
-  const float *d_outputs, *d_last_hidden, *d_last_cell;
+  const float *d_outputs, *d_last_hidden, *d_last_cell, *d_cells;
   float *d_x, *d_input, *d_bias, *d_recurrent, *d_recurrent_bias, *d_hidden, *d_cell;
 
   int64_t hp() const { return padded(h); }
@@ -27,16 +27,42 @@ struct Call {
   bool few() const { return b > 0 && b <= 4 && h % kLanes == 0; }
   // Where one of the parts of the units begins, in whole vectors.
   int64_t part(int part, int parts) const { return h / kLanes * part / parts * kLanes; }
+  // Whether the state before the i-th step is zero. Only valid steps reset.
+  bool resets_at(int64_t sequence, int64_t i) const { return resets && i < t && resets[at(sequence, step(i))]; }
   int64_t valid(int64_t sequence) const { return lengths ? std::clamp<int64_t>(lengths[sequence], 0, t) : t; }
 };
 
-// What a cell is. `kRecurrentBias`: whether the 1 belongs to the recurrent product too. The gate gradients lie side by
-// side in four columns of hp; those of the input product begin with column 0, in the order `kInputGates` of the weights'
-// gates, those of the recurrent product with column `kRecurrentFrom`.
+// What a cell is. `kRecurrentBias`: whether the 1 belongs to the recurrent product too. `kSaved`: how many arrays of gates
+// are kept for the backward pass. The gate gradients lie side by side in four columns of hp; those of the input product
+// begin with column 0, in the order `kInputGates` of the weights' gates, those of the recurrent product with column
+// `kRecurrentFrom`.
+
+// h' = tanh(a).
+struct Elman {
+  static constexpr int kGates = 1, kSaved = 0, kRecurrentFrom = 0, kInputGates[] = {0};
+  static constexpr bool kRecurrentBias = false, kCell = false;
+
+  template <int M>
+  static inline __attribute__((always_inline)) void products(const Call& s, const float* left, const float* recurrent,
+                                                             const Vector (&of_x)[M][1], Vector (&sum)[M][4]) {
+    Vector part[M][1];
+    for (int m = 0; m < M; ++m) part[m][0] = of_x[m][0];
+    product<M, 1>(s.h, left + 1, s.state_row(), 1, recurrent, kLanes, part);
+    for (int m = 0; m < M; ++m) sum[m][0] = part[m][0];
+  }
+
+  static inline Vector apply(Vector (&gate)[4], Vector, Vector&) { return tanh(gate[0]); }
+
+  // δa = δh (1 − h'²).
+  static inline Vector gradient(const Vector (&)[4], Vector, Vector after, Vector d_hidden, Vector&, Vector (&d_gate)[4]) {
+    d_gate[0] = d_hidden * (1.0f - after * after);
+    return Vector{};
+  }
+};
 
 // i f g o: c' = f c + i g, h' = o tanh(c').
 struct Lstm {
-  static constexpr int kGates = 4, kRecurrentFrom = 0, kInputGates[] = {0, 1, 2, 3};
+  static constexpr int kGates = 4, kSaved = 4, kRecurrentFrom = 0, kInputGates[] = {0, 1, 2, 3};
   static constexpr bool kRecurrentBias = false, kCell = true;
 
   // Adds the recurrent products to those of the inputs, `of_x`: the gates before they are activated.
@@ -72,7 +98,7 @@ struct Lstm {
 
 // r z n, and q = U_n h + b_hn: n = tanh(x_n + r q), h' = n + z (h − n).
 struct Gru {
-  static constexpr int kGates = 3, kRecurrentFrom = 1, kInputGates[] = {2, 0, 1};
+  static constexpr int kGates = 3, kSaved = 4, kRecurrentFrom = 1, kInputGates[] = {2, 0, 1};
   static constexpr bool kRecurrentBias = true, kCell = false;
 
   template <int M>

@@ -91,8 +91,9 @@ struct Forward {
         clear(l + r * row, row);
         l[r * row] = 1.0f;
       }
-      copy(rows.left[0] + r * row + 1, s.hidden + (origin + r) * s.h, s.h);
       clear(rows.cells + r * hp, hp);
+      if (s.resets_at(origin + r, 0)) continue;
+      copy(rows.left[0] + r * row + 1, s.hidden + (origin + r) * s.h, s.h);
       if (Cell::kCell) copy(rows.cells + r * hp, s.cell + (origin + r) * s.h, s.h);
     }
     clear(rows.inputs, waiting * (s.d + 1));
@@ -146,12 +147,13 @@ struct Forward {
         const bool valid = step < s.valid(rows.origin + r);
         Vector cell = load(rows.cells + r * hp + j);
         const Vector hidden = valid ? Cell::apply(gate[m], before, cell) : before;
-        store(next + r * row + 1 + j, hidden);
+        const bool keeps = !s.resets_at(rows.origin + r, i + 1);
+        store(next + r * row + 1 + j, keeps ? hidden : Vector{});
         store(s.outputs + at * s.h + j, valid ? hidden : Vector{}, n);
-        if (Cell::kCell) store(rows.cells + r * hp + j, cell);
+        if (Cell::kCell) store(rows.cells + r * hp + j, keeps ? cell : Vector{});
         if (!s.gates[0]) continue;
         const int64_t saved = s.saved(rows.origin + r, step) + j;
-        for (int g = 0; g < 4; ++g) store(s.gates[g] + saved, valid ? gate[m][g] : Vector{}, n);
+        for (int g = 0; g < Cell::kSaved; ++g) store(s.gates[g] + saved, valid ? gate[m][g] : Vector{}, n);
         if (Cell::kCell) store(s.cells + saved, cell, n);
       }
     });
