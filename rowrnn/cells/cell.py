@@ -26,6 +26,8 @@ class Cell(nnx.Module):
     gate_names: ClassVar[tuple[str, ...]]
     any_state: ClassVar[bool] = True
     """Whether any values are a state, each unit apart; false where arrays of the state share a factor."""
+    takes_dropout: bool = False
+    """Whether `step` takes a mask by which the hidden state is multiplied where it enters a product."""
     num_feature_axes: ClassVar[int] = 1
     """Number of feature axes of an input and of an output: 1 for vectors, 3 for images."""
 

@@ -19,12 +19,14 @@ class Weights(NamedTuple):
         bias: `[gates·h]`.
         recurrent_kernel: `[outputs, gates·h]`.
         recurrent_bias: bias of the last gate's recurrent product, `[h]`, for a GRU; None for other cells.
+        peephole: weights by which the cell state enters input, forget and output gate, `[3, h]`; None without.
     """
 
     input_kernel: Array
     bias: Array
     recurrent_kernel: Array
-    recurrent_bias: Array | None
+    recurrent_bias: Array | None = None
+    peephole: Array | None = None
 
 
 class GatedCell(Cell):
@@ -34,6 +36,7 @@ class GatedCell(Cell):
     where that enters a product, and only there (variational dropout, Gal & Ghahramani 2016).
     """
 
+    takes_dropout = True
     recurrence: ClassVar[str]
     """Name of the recurrence in `rowrnn.recurrence.fused` with the equations of exactly this class, if there is one."""
 
@@ -43,7 +46,7 @@ class GatedCell(Cell):
 
     def as_arrays(self) -> Weights:
         """Returns the parameters as arrays."""
-        return Weights(self.input_kernel[...], self.bias[...], self.recurrent_kernel[...], None)
+        return Weights(self.input_kernel[...], self.bias[...], self.recurrent_kernel[...])
 
     def split_state(self, state: State) -> tuple[Array, Array | None]:
         """Splits a state into the hidden state, which enters the recurrent product, and the cell state or None."""

@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, DTypeLike, Float
 
 from rowrnn.cells.cell import expand_leading
-from rowrnn.cells.gated import GRU, LSTM, GatedCell, LSTMState, apply_dropout, lerp, orthogonal_blocks
+from rowrnn.cells.gated import GRU, LSTM, GatedCell, LSTMState, Weights, apply_dropout, lerp, orthogonal_blocks
 from rowrnn.typing import Hidden, Output, Projected, State
 
 
@@ -20,9 +20,14 @@ class PeepholeLSTM(LSTM):
     and otherwise as `LSTM`. The weights p are `peephole`, `[3, hidden]`: input, forget, output.
     """
 
+    recurrence = "peephole_lstm"
+
     def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs, **options: Any) -> None:
         super().__init__(features, hidden, rngs=rngs, **options)
         self.peephole = nnx.Param(nnx.initializers.normal(hidden**-0.5)(rngs.params(), (3, hidden), self.bias.dtype))
+
+    def as_arrays(self) -> Weights:
+        return super().as_arrays()._replace(peephole=self.peephole[...])
 
     def gates(self, state: LSTMState, projected: Projected, dropout_mask: Output | None = None) -> dict[str, Hidden]:
         i, f, g, o = jnp.split(projected + self.recur(state.hidden, dropout_mask), 4, axis=-1)

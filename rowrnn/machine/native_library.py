@@ -22,7 +22,7 @@ import jax
 KERNELS = Path(__file__).with_name("kernels")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
 TARGETS = (
-    *("elman_forward", "elman_backward", "lstm_forward", "lstm_backward", "gru_forward", "gru_backward"),
+    *(f"{cell}_{way}" for cell in ("elman", "lstm", "peephole_lstm", "gru") for way in ("forward", "backward")),
     *("lstm_maps_forward", "lstm_maps_backward", "gru_maps_forward", "gru_maps_backward"),
     *("convolution_forward", "convolution_input_gradient", "convolution_kernel_gradient"),
 )

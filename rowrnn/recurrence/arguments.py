@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, DTypeLike, PyTree
+from jaxtyping import Array, Bool, DTypeLike, Float, PyTree
 
 from rowrnn.cells import Cell
 from rowrnn.machine.sharding import place_examples
@@ -136,6 +136,21 @@ def as_step_mask(name: str, marks: Booleans, x: Array) -> Bool[Array, "b t"]:
     if jnp.result_type(array) != jnp.bool_:
         raise TypeError(f"scan expected {name} of booleans and was given {jnp.result_type(array)}.")
     return place_examples(jnp.asarray(array), x)
+
+
+def check_dropout_mask(cell: Cell, x: Array, mask: Array) -> Float[Array, "b outputs"]:
+    """Returns a mask of dropout as a constant, which has no gradient.
+
+    Raises:
+        ValueError: if the cell has no recurrent product of vectors, or the shape is not `[b, outputs]`.
+    """
+    if not cell.takes_dropout or cell.num_feature_axes != 1:
+        raise ValueError(f"scan takes a dropout_mask for gated cells over vectors, not for {type(cell).__name__}.")
+    if jnp.shape(mask) != (x.shape[0], cell.outputs):
+        raise ValueError(
+            f"scan expected a dropout_mask of shape [b, outputs] = {[x.shape[0], cell.outputs]}, not {shape(mask)}."
+        )
+    return place_examples(jax.lax.stop_gradient(jnp.asarray(mask)), x)
 
 
 def valid_steps(

@@ -32,10 +32,12 @@ class Steps(NamedTuple):
     Args:
         lengths: number of valid steps, int32 `[b]`; all if None.
         resets: int32 `[b, t]`, 1 at valid steps before which the state is set to zero, else 0; none if None.
+        dropout: `[b, h]`, multiplied with the hidden state where that enters the recurrent product; none if None.
     """
 
     lengths: Array | None
     resets: Array | None
+    dropout: Array | None
 
 
 class Saved(NamedTuple):
@@ -110,7 +112,9 @@ def _recur_backward(passes: Passes, show_cells: bool, residuals: Any, gradients:
         (saved.outputs, saved.state, saved.residuals[-1] if show_cells else None),
         is_leaf=lambda leaf: isinstance(leaf, SymbolicZero),
     )
-    return *passes.backward(saved, d_outputs, d_state, d_cells, input_gradient=asked is not None), None
+    # A mask of dropout is drawn, not learned: zeros are its gradient.
+    d_steps = Steps(None, None, jax.tree.map(jnp.zeros_like, saved.steps.dropout))
+    return *passes.backward(saved, d_outputs, d_state, d_cells, input_gradient=asked is not None), d_steps
 
 
 recur.defvjp(_recur_forward, _recur_backward, symbolic_zeros=True)
@@ -127,9 +131,11 @@ def no_recurrence_reason(cell: Cell) -> str:
 
 
 def outputs_only_reason(call: ScanCall) -> str:
-    """Returns which requested feature computations without resets and states do not support; "" if there is none."""
+    """Returns what is asked that computations of outputs alone do not have; "" if nothing is."""
     if call.resets is not None:
         return "it has no resets"
+    if call.dropout_mask is not None:
+        return "it has no dropout"
     return "it has no states to return but the last" if call.return_states else ""
 
 
@@ -145,9 +151,9 @@ def run_on_arrays(cell: Cell, call: ScanCall, compute: Callable[..., tuple[Array
     """
     assert isinstance(cell, GatedCell)
     lengths = None if call.valid is None else call.valid.sum(axis=1, dtype=jnp.int32)
-    steps = Steps(lengths, None if call.resets is None else call.resets.astype(jnp.int32))
-    arrays = call.x, cell.as_arrays(), cell.split_state(call.state)
-    x, weights, state = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), arrays)
+    arrays = call.x, cell.as_arrays(), cell.split_state(call.state), call.dropout_mask
+    x, weights, state, dropout = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), arrays)
+    steps = Steps(lengths, None if call.resets is None else call.resets.astype(jnp.int32), dropout)
     show_cells = call.return_states and state[1] is not None
     outputs, last, cells = compute(show_cells, x, weights, state, steps)
     if not call.return_states:

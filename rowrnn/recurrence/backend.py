@@ -18,7 +18,7 @@ Result = tuple[State, Array, State | None]
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["x", "state", "valid", "resets"],
+    data_fields=["x", "state", "valid", "resets", "dropout_mask"],
     meta_fields=["gaps", "reverse", "return_states", "compute_dtype"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,8 @@ class ScanCall:
         gaps: whether an invalid step may precede a valid one.
         resets: mask of the steps before which, in the order of computation, the state is set to zero, `[b, t]`; none if
             None.
+        dropout_mask: `[b, outputs]`, multiplied with the hidden state of a gated cell where that enters a product; no
+            dropout if None.
         reverse: whether to run from the last valid step to the first.
         return_states: whether to return the state after every step.
         compute_dtype: dtype to which the factors of products are rounded; not rounded if None.
@@ -41,6 +43,7 @@ class ScanCall:
     state: Any = None
     valid: Bool[Array, "b t"] | None = None
     resets: Bool[Array, "b t"] | None = None
+    dropout_mask: Array | None = None
     gaps: bool = False
     reverse: bool = False
     return_states: bool = False

@@ -76,7 +76,7 @@ def lstm(x: Array, weights: Weights, state: Halves, lengths: Array | None, *, re
 
 def flat_weights(weights: Weights) -> Array:
     """Flattens weights in cuDNN's order: both kernels `[4h, …]`, then a bias for each product, gates i f g o."""
-    input_kernel, bias, recurrent_kernel, _ = weights
+    input_kernel, bias, recurrent_kernel = weights[:3]
     return jnp.concatenate([input_kernel.T.ravel(), recurrent_kernel.T.ravel(), bias, jnp.zeros_like(bias)])
 
 

@@ -7,6 +7,8 @@ gradient in every step. Here, with δ the gradient of the loss and `a = W x + b 
     LSTM    c' = f c + i g, h' = o tanh(c')  δc' += δh' o (1 − tanh² c'), δc = δc' f,
                                              δa_i = δc' g i (1 − i),   δa_f = δc' c f (1 − f),
                                              δa_g = δc' i (1 − g²),    δa_o = δh' tanh(c') o (1 − o)
+    peepholes: i and f also of p_i c and p_f c, o of p_o c'; then δc' has δa_o p_o too, δc also δa_i p_i + δa_f p_f, and
+            δp_i = δa_i c, δp_f = δa_f c, δp_o = δa_o c'
     GRU     h' = n + z (h − n),              δa_z = δh' (h − n) z (1 − z),   δa_n = δh' (1 − z) (1 − n²),
             n = tanh(W x + b + r q),         δa_r = δa_n q r (1 − r),        δq = δa_n r,
             q = U h + b_hn                   δh = δh' z + …
@@ -52,7 +54,7 @@ class FusedPasses:
     """Both passes of a recurrence as JAX loops.
 
     Args:
-        recurrence: "elman", "lstm" or "gru".
+        recurrence: "elman", "lstm", "peephole_lstm" or "gru".
         reverse: whether to run from the last valid step to the first.
         compute_dtype: dtype to which the factors of products are rounded; not rounded if None. Sums, gates and states
             keep the dtype of the arrays.
@@ -71,13 +73,13 @@ class FusedPasses:
         """
         x, valid = _valid(x, steps.lengths)
         projected = self._product(x, weights.input_kernel)
-        activate = _CELLS[self.recurrence].activate
+        activate, own = _CELLS[self.recurrence].activate, _own(weights)
 
         def step(state: Halves, inputs: Any) -> tuple[Halves, tuple[Array, Residuals]]:
             projected, valid, keeps = inputs
             state = jax.tree.map(lambda a: _kept(a, keeps), state)
-            recurrent = self._product(state[0], weights.recurrent_kernel)
-            hidden, cell, gates = activate(projected, recurrent, weights.recurrent_bias, *state)
+            recurrent = self._product(_dropped(state[0], steps.dropout), weights.recurrent_kernel)
+            hidden, cell, gates = activate(projected, recurrent, own, *state)
             output, after = hidden, (hidden, cell)
             if valid is not None:
                 output = jnp.where(valid, hidden, jnp.zeros_like(hidden))
@@ -92,36 +94,36 @@ class FusedPasses:
         self, saved: Saved, d_outputs: Array, d_state: Halves, d_cells: Array | None, *, input_gradient: bool
     ) -> tuple[Array | None, Weights, Halves]:
         """Runs the backward pass, see `Passes.backward`."""
-        x, weights, state, (lengths, resets), outputs, residuals = saved
+        x, weights, state, (lengths, resets, dropout), outputs, residuals = saved
         (masked, valid), keeps = _valid(x, lengths), _keeps(resets)
         outputs, d_outputs = jnp.swapaxes(outputs, 0, 1), jnp.swapaxes(d_outputs, 0, 1)
         gates, cells = residuals[:-1], residuals[-1]
         hidden_before, cells_before = jax.tree.map(
             lambda after, initial: _kept(_before(after, initial, lengths, self.reverse), keeps), (outputs, cells), state
         )
-        differentiate = _CELLS[self.recurrence].differentiate
+        kind, own = _CELLS[self.recurrence], _own(weights)
 
         def step(d_state: Halves, inputs: Any) -> tuple[Halves, tuple[Array, Array]]:
             gates, output, hidden, cell, cell_before, d_output, d_shown, valid, keeps = inputs
             d_hidden, d_cell = d_state[0] + d_output, d_state[1] if d_shown is None else d_state[1] + d_shown
-            d_input, d_recurrent, direct, d_cell = differentiate(
-                gates, output, hidden, cell, cell_before, d_hidden, d_cell
+            d_input, d_recurrent, direct, d_cell = kind.differentiate(
+                gates, output, hidden, cell, cell_before, d_hidden, d_cell, own
             )
             if valid is not None:
                 d_input, d_recurrent = (jnp.where(valid, d, jnp.zeros_like(d)) for d in (d_input, d_recurrent))
-            d_before = direct + self._product(d_recurrent, weights.recurrent_kernel.T), d_cell
+            d_before = direct + _dropped(self._product(d_recurrent, weights.recurrent_kernel.T), dropout), d_cell
             if valid is not None:
                 d_before = jax.tree.map(lambda new, old: jnp.where(valid, new, old), d_before, d_state)
             return jax.tree.map(lambda a: _kept(a, keeps), d_before), (d_input, d_recurrent)
 
         inputs = (gates, outputs, hidden_before, cells, cells_before, d_outputs, d_cells, valid, keeps)
         d_initial, (d_input, d_recurrent) = loop.steps(step, d_state, inputs, reverse=not self.reverse)
-        has_recurrent_bias, hidden = weights.recurrent_bias is not None, state[0].shape[-1]
+        d_own = kind.own_gradient(d_recurrent, cells_before, cells)
         d_weights = Weights(
             self._outer(masked, d_input),
             d_input.sum(axis=(0, 1)),
-            self._outer(hidden_before, d_recurrent),
-            d_recurrent[..., -hidden:].sum(axis=(0, 1)) if has_recurrent_bias else None,
+            self._outer(_dropped(hidden_before, dropout), d_recurrent),
+            *(None if a is None else d_own for a in weights[3:]),
         )
         if not input_gradient:
             return None, d_weights, d_initial
@@ -161,26 +163,31 @@ FUSED = Backend(
 )
 
 
-# One step of each cell, forward and backward:
-# `activate(projected, recurrent, recurrent bias, hidden, cell) → (hidden, cell, gates)` and
-# `differentiate(gates, output, hidden before, cell, cell before, δ hidden, δ cell) → (δ projected, δ recurrent,
-# δ hidden before other than through the recurrent product, δ cell before)`.
+# One step of each cell, forward and backward, and what is added up of all steps:
+# `activate(projected, recurrent, own weights of the units, hidden, cell) → (hidden, cell, gates)`,
+# `differentiate(gates, output, hidden before, cell, cell before, δ hidden, δ cell, own weights) → (δ projected,
+# δ recurrent, δ hidden before other than through the recurrent product, δ cell before)` and
+# `own_gradient(δ recurrent, cells before, cells) → δ own weights`, of all steps and sequences.
 
 
 class _Elman:
+    @staticmethod
+    def own_gradient(_recurrent: Array, _cells_before: Any, _cells: Any) -> Array | None:
+        return None
+
     @staticmethod
     def activate(projected: Array, recurrent: Array, _: Any, hidden: Array, cell: Any) -> Activated:
         return jnp.tanh(projected + recurrent), cell, ()
 
     @staticmethod
     def differentiate(
-        _gates: Arrays, output: Array, _hidden: Array, _cell: Any, _cell_before: Any, d_hidden: Array, d_cell: Any
+        _gates: Arrays, output: Array, _hidden: Any, _cell: Any, _before: Any, d_hidden: Array, d_cell: Any, _own: Any
     ) -> Differentiated:
         d = d_hidden * (1 - output * output)
         return d, d, jnp.zeros_like(d), d_cell
 
 
-class _LSTM:
+class _LSTM(_Elman):
     @staticmethod
     def activate(projected: Array, recurrent: Array, _: Any, hidden: Array, cell: Any) -> Activated:
         i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
@@ -190,29 +197,58 @@ class _LSTM:
 
     @staticmethod
     def differentiate(
-        gates: Arrays, _output: Array, _hidden: Array, cell: Array, cell_before: Array, d_hidden: Array, d_cell: Any
+        gates: Arrays, _output: Any, _hidden: Any, cell: Array, before: Array, d_hidden: Array, d_cell: Any, _own: Any
     ) -> Differentiated:
         i, f, g, o = gates
         shown = jnp.tanh(cell)
         d_cell = d_cell + d_hidden * o * (1 - shown * shown)
-        d_i, d_f = d_cell * g * i * (1 - i), d_cell * cell_before * f * (1 - f)
+        d_i, d_f = d_cell * g * i * (1 - i), d_cell * before * f * (1 - f)
         d_g, d_o = d_cell * i * (1 - g * g), d_hidden * shown * o * (1 - o)
         d = jnp.concatenate([d_i, d_f, d_g, d_o], axis=-1)
         return d, d, jnp.zeros_like(d_hidden), d_cell * f
 
 
-class _GRU:
+class _PeepholeLSTM(_LSTM):
     @staticmethod
-    def activate(projected: Array, recurrent: Array, bias: Any, hidden: Array, cell: Any) -> Activated:
+    def activate(projected: Array, recurrent: Array, own: Any, hidden: Array, cell: Any) -> Activated:
+        i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
+        i, f, g = jax.nn.sigmoid(i + own[0] * cell), jax.nn.sigmoid(f + own[1] * cell), jnp.tanh(g)
+        cell = f * cell + i * g
+        o = jax.nn.sigmoid(o + own[2] * cell)
+        return o * jnp.tanh(cell), cell, (i, f, g, o)
+
+    @staticmethod
+    def differentiate(
+        gates: Arrays, _output: Any, _hidden: Any, cell: Array, before: Array, d_hidden: Array, d_cell: Any, own: Any
+    ) -> Differentiated:
+        i, f, g, o = gates
+        shown = jnp.tanh(cell)
+        d_o = d_hidden * shown * o * (1 - o)
+        d_cell = d_cell + d_hidden * o * (1 - shown * shown) + d_o * own[2]
+        d_i, d_f, d_g = d_cell * g * i * (1 - i), d_cell * before * f * (1 - f), d_cell * i * (1 - g * g)
+        d = jnp.concatenate([d_i, d_f, d_g, d_o], axis=-1)
+        return d, d, jnp.zeros_like(d_hidden), d_cell * f + d_i * own[0] + d_f * own[1]
+
+    @staticmethod
+    def own_gradient(d_recurrent: Array, cells_before: Any, cells: Any) -> Array | None:
+        d_i, d_f, _, d_o = jnp.split(d_recurrent, 4, axis=-1)
+        return jnp.stack(
+            [(d * c).sum(axis=(0, 1)) for d, c in ((d_i, cells_before), (d_f, cells_before), (d_o, cells))]
+        )
+
+
+class _GRU(_Elman):
+    @staticmethod
+    def activate(projected: Array, recurrent: Array, own: Any, hidden: Array, cell: Any) -> Activated:
         x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)
         h_r, h_z, h_n = jnp.split(recurrent, 3, axis=-1)
-        r, z, q = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z), h_n + bias[None]
+        r, z, q = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z), h_n + own
         n = jnp.tanh(x_n + r * q)
         return n + z * (hidden - n), cell, (r, z, n, q)
 
     @staticmethod
     def differentiate(
-        gates: Arrays, _output: Array, hidden: Array, _cell: Any, _cell_before: Any, d_hidden: Array, d_cell: Any
+        gates: Arrays, _output: Any, hidden: Array, _cell: Any, _before: Any, d_hidden: Array, d_cell: Any, _own: Any
     ) -> Differentiated:
         r, z, n, q = gates
         d_z, d_n = d_hidden * (hidden - n) * z * (1 - z), d_hidden * (1 - z) * (1 - n * n)
@@ -220,8 +256,23 @@ class _GRU:
         d_input, d_recurrent = (jnp.concatenate([d_r, d_z, d], axis=-1) for d in (d_n, d_q))
         return d_input, d_recurrent, d_hidden * z, d_cell
 
+    @staticmethod
+    def own_gradient(d_recurrent: Array, _cells_before: Any, _cells: Any) -> Array | None:
+        return jnp.split(d_recurrent, 3, axis=-1)[2].sum(axis=(0, 1))
 
-_CELLS: dict[str, type[_Elman | _LSTM | _GRU]] = {"elman": _Elman, "lstm": _LSTM, "gru": _GRU}
+
+_CELLS: dict[str, type[_Elman]] = {"elman": _Elman, "lstm": _LSTM, "peephole_lstm": _PeepholeLSTM, "gru": _GRU}
+
+
+def _own(weights: Weights) -> Any:
+    """Returns the weights that each unit has for itself, with an axis for the batch, or None."""
+    if weights.peephole is not None:
+        return weights.peephole[:, None, :]
+    return None if weights.recurrent_bias is None else weights.recurrent_bias[None]
+
+
+def _dropped(hidden: Array, dropout: Array | None) -> Array:
+    return hidden if dropout is None else hidden * jnp.broadcast_to(dropout, hidden.shape)
 
 
 def _valid(x: Array, lengths: Array | None) -> tuple[Array, Array | None]:

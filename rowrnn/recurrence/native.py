@@ -32,7 +32,7 @@ from rowrnn.recurrence.array_form import (
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtype_of
 from rowrnn.recurrence.fused import FusedPasses
 
-GATES_KEPT = {"elman": 0, "lstm": 4, "gru": 4}
+GATES_KEPT = {"elman": 0, "lstm": 4, "peephole_lstm": 4, "gru": 4}
 """How many arrays each recurrence keeps for its backward pass, beside outputs and cells."""
 
 
@@ -41,7 +41,7 @@ class NativePasses:
     """Both passes of a recurrence, compiled for this CPU; on other platforms those of `FusedPasses`.
 
     Args:
-        recurrence: "elman", "lstm" or "gru".
+        recurrence: name of the recurrence, one of `GATES_KEPT`.
         reverse: whether to run from the last valid step to the first.
     """
 
@@ -103,12 +103,13 @@ def _backward(
         d_after = d_outputs, d_state[0], or_empty(d_state[1], x, len(x)), or_empty(d_cells, x)
         gates = (*gates, *(or_empty(None, x),) * (4 - len(gates)))
         arguments = (x, *arrays, outputs, *gates, or_empty(cells, x, x.shape[1], len(x)), *d_after)
-        shapes = (x.shape if input_gradient else (0,), *(a.shape for a in arrays[:-2]))
-        d_x, *d_weights, d_hidden, d_cell = call_compiled(f"{recurrence}_backward", shapes, *arguments, reverse=reverse)
-        if weights.recurrent_bias is None:
-            d_weights[-1] = None
+        shapes = (x.shape if input_gradient else (0,), *(a.shape for a in arrays[:6]))
+        d_x, *d_kernels, d_own, d_hidden, d_cell = call_compiled(
+            f"{recurrence}_backward", shapes, *arguments, reverse=reverse
+        )
+        d_bias, d_peephole = (None if a is None else d_own for a in weights[3:])
         d_initial = d_hidden, None if state[1] is None else d_cell
-        return (d_x if input_gradient else None, d_initial), (), Weights(*d_weights)
+        return (d_x if input_gradient else None, d_initial), (), Weights(*d_kernels, d_bias, d_peephole)
 
     of_batch = (x, state, steps, outputs, d_outputs, d_state)
     (d_x, d_initial), _, d_weights = over_batch(call, of_batch, (residuals, d_cells), weights)
@@ -116,11 +117,12 @@ def _backward(
 
 
 def _all_arrays(x: Array, weights: Weights, state: Halves, steps: Steps) -> tuple[Array, ...]:
-    """Returns weights, state, lengths and resets with empty arrays for None, as the kernels expect."""
-    *kernels, recurrent_bias = weights
+    """Returns weights, state and what the steps are, with empty arrays for None, as the kernels expect."""
+    *kernels, recurrent_bias, peephole = weights
+    own = peephole if recurrent_bias is None else recurrent_bias
     hidden, cell = state
-    marks = (jnp.zeros((0,), jnp.int32) if a is None else a for a in steps)
-    return *kernels, or_empty(recurrent_bias, x), hidden, or_empty(cell, x, len(x)), *marks
+    marks = (jnp.zeros((0,), jnp.int32) if a is None else a for a in steps[:2])
+    return *kernels, or_empty(own, x), hidden, or_empty(cell, x, len(x)), *marks, or_empty(steps.dropout, x)
 
 
 def _run(cell: Cell, call: ScanCall) -> Result:

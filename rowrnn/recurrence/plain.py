@@ -18,11 +18,13 @@ def run(cell: Cell, call: ScanCall) -> Result:
     # Zeroed before the product, whose gradient multiplies the padding by zero, and 0 · NaN is NaN.
     x = zero_where_invalid(x, valid)
 
+    dropping = () if call.dropout_mask is None else (call.dropout_mask,)
+
     def step(state: State, inputs: Any) -> tuple[State, Any]:
         projected, valid, reset = inputs
         if reset is not None:
             state = jax.tree.map(lambda a: zero_where_invalid(a, ~reset), state)
-        stepped, output = cell.step(state, projected)
+        stepped, output = cell.step(state, projected, *dropping)
         if valid is not None:
             stepped = jax.tree.map(lambda new, old: jnp.where(expand_to(valid, new), new, old), stepped, state)
             output = zero_where_invalid(output, valid)

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import ArrayLike, DTypeLike
+from jaxtyping import Array, ArrayLike, DTypeLike
 
 from rowrnn.cells import Cell
 from rowrnn.machine.sharding import place_examples, vary_alike
@@ -15,6 +15,7 @@ from rowrnn.recurrence.arguments import (
     as_step_mask,
     check_cell,
     check_compute_dtype,
+    check_dropout_mask,
     check_sequence,
     valid_steps,
 )
@@ -52,6 +53,7 @@ def scan(
     lengths: Integers | None = None,
     mask: Booleans | None = None,
     resets: Booleans | None = None,
+    dropout_mask: Array | None = None,
     reverse: bool = False,
     hold_outputs: bool = False,
     return_states: bool = False,
@@ -70,6 +72,9 @@ def scan(
             state does not change and the output is zero, whatever the input.
         resets: booleans `[b, t]`, true at the first step of an episode: the state is zero before such a step (with
             `reverse`, after it); default: no resets.
+        dropout_mask: `[b, outputs]`, multiplied with the hidden state of a gated cell where that enters a product, and
+            only there (variational dropout, Gal & Ghahramani 2016); `Recurrent` draws one. It has no gradient. Default:
+            no dropout.
         reverse: whether to run from the last valid step to the first; outputs stay aligned with their inputs.
         hold_outputs: whether to repeat the output of the last valid step at invalid steps; zeros remain before the
             first valid step.
@@ -106,6 +111,7 @@ def scan(
         x,
         valid=valid,
         resets=resets,
+        dropout_mask=None if dropout_mask is None else check_dropout_mask(cell, x, dropout_mask),
         gaps=mask is not None,
         reverse=reverse,
         return_states=return_states,

@@ -1,4 +1,4 @@
-"""Dropout and zoneout of recurrent layers."""
+"""Noise of recurrent layers: the keys that it is drawn with, and zoneout."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,21 +13,20 @@ from rowrnn.cells.gated import lerp
 from rowrnn.typing import Output, State
 
 
-class NoisyCell(Cell):
-    """Cell with recurrent dropout and zoneout, used by `Recurrent`.
+class ZoneoutCell(Cell):
+    """Cell with zoneout, used by `Recurrent`.
 
-    With zoneout a step's features are followed by the zoneout rates or masks of all state arrays. An output that is one
-    of the state's arrays, as in every cell of `rowrnn.cells` that takes zoneout, is subject to zoneout too; any other
-    output is that of the cell.
+    A step's features are followed by the zoneout rates or masks of all state arrays. An output that is one of the
+    state's arrays, as in every cell of `rowrnn.cells` that takes zoneout, is subject to zoneout too; any other output
+    is that of the cell.
 
     Args:
         cell: the cell.
-        dropout_mask: `[b, outputs]`, multiplied with the hidden state where that enters a product; None for no dropout.
-        sizes: sizes of the state's arrays; empty for no zoneout.
+        sizes: sizes of the state's arrays.
     """
 
-    def __init__(self, cell: Cell, dropout_mask: Array | None, sizes: Sequence[int]) -> None:
-        self.cell, self.dropout_mask, self.sizes = cell, dropout_mask, tuple(sizes)
+    def __init__(self, cell: Cell, sizes: Sequence[int]) -> None:
+        self.cell, self.sizes, self.takes_dropout = cell, tuple(sizes), cell.takes_dropout
         self.features = cell.features + sum(sizes)
         self.bias = cell.bias
 
@@ -40,12 +39,9 @@ class NoisyCell(Cell):
         x, *holds, _ = jnp.split(x, edges, axis=-1)
         return self.cell.project(x), holds
 
-    def step(self, state: State, projected: Any) -> tuple[State, Output]:
+    def step(self, state: State, projected: Any, *dropout_mask: Array) -> tuple[State, Output]:
         projected, holds = projected
-        dropping = () if self.dropout_mask is None else (self.dropout_mask,)
-        stepped, output = self.cell.step(state, projected, *dropping)
-        if not holds:
-            return stepped, output
+        stepped, output = self.cell.step(state, projected, *dropout_mask)
         old, structure = jax.tree.flatten(state)
         stepped = jax.tree.leaves(stepped)
         # A unit held with mask 1 keeps exactly its value; a rate below 1, used without a key, gives the expected value.

@@ -12,14 +12,14 @@ from rowrnn.machine.sharding import place_examples
 from rowrnn.recurrence.arguments import check_cell, check_rate, check_sequence
 from rowrnn.recurrence.backend import ScanCall
 from rowrnn.recurrence.scan import ScanOptions, scan, zero_state
-from rowrnn.sequence.noise import NoisyCell, split_key
+from rowrnn.sequence.noise import ZoneoutCell, split_key
 from rowrnn.typing import Outputs, State
 
 
 class Recurrent(nnx.Module):
     """Layer that runs a cell over sequences in one direction.
 
-    Recurrent dropout and zoneout act inside the loop, which then needs the backend "plain".
+    Zoneout acts on the state after each step, for which the loop needs the backend "plain".
 
     Args:
         cell: any of `rowrnn.cells`.
@@ -110,7 +110,7 @@ class Recurrent(nnx.Module):
             Outputs `[b, t, outputs]` and the last state.
 
         Raises:
-            ValueError: if a shape does not fit, an option cannot be used, or noise is used with a backend other than
+            ValueError: if a shape does not fit, an option cannot be used, or zoneout is used with a backend other than
                 "plain" or with `compute_dtype`.
             TypeError: if the dtype of `x` or of an option is wrong.
         """
@@ -121,30 +121,26 @@ class Recurrent(nnx.Module):
                 self.initial_state,
                 is_leaf=lambda leaf: isinstance(leaf, nnx.Param),
             )
+        hold_key, keep_key = split_key(key, 2)
+        mask = None
         if self.zoneout or (self.recurrent_dropout and key is not None):
             check_sequence(x, cell.features, cell.num_feature_axes)
-            if options.get("backend") not in (None, "auto", "plain") or options.get("compute_dtype") is not None:
-                raise ValueError(
-                    "zoneout and recurrent_dropout act inside the loop: they need the backend 'plain', without "
-                    "compute_dtype."
-                )
-            x, cell = self._noisy(x, key)
-            options["backend"] = "plain"
-        return scan(cell, x, initial_state=initial_state, reverse=self.reverse, **options)
-
-    def _noisy(self, x: Array, key: Array | None) -> tuple[Array, NoisyCell]:
-        """Returns sequences with zoneout masks or rates appended to the features, and the `NoisyCell` for them."""
-        hold_key, keep_key = split_key(key, 2)
-        keep, holds = None, []
-        if keep_key is not None and self.recurrent_dropout:
+        if self.recurrent_dropout and keep_key is not None:
             kept = 1 - self.recurrent_dropout
-            keep = jax.random.bernoulli(keep_key, kept, (x.shape[0], self.cell.outputs)).astype(x.dtype) / kept
+            mask = jax.random.bernoulli(keep_key, kept, (x.shape[0], cell.outputs)).astype(x.dtype) / kept
         if self.zoneout:
-            state = jax.eval_shape(zero_state, self.cell, ScanCall(x))
-            for number, leaf in enumerate(jax.tree.leaves(state)):
-                hold = jnp.full((*x.shape[:2], leaf.shape[-1]), self.zoneout, jnp.float32)
-                if hold_key is not None:
-                    hold = jax.random.bernoulli(jax.random.fold_in(hold_key, number), hold)
-                holds.append(hold.astype(x.dtype))
-        keep, holds = place_examples((keep, holds), x)
-        return jnp.concatenate([x, *holds], axis=-1), NoisyCell(self.cell, keep, [hold.shape[-1] for hold in holds])
+            if options.get("backend") not in (None, "auto", "plain") or options.get("compute_dtype") is not None:
+                raise ValueError("zoneout acts inside the loop: it needs the backend 'plain', without compute_dtype.")
+            x, cell = self._with_zoneout(x, hold_key)
+            options["backend"] = "plain"
+        return scan(cell, x, initial_state=initial_state, dropout_mask=mask, reverse=self.reverse, **options)
+
+    def _with_zoneout(self, x: Array, key: Array | None) -> tuple[Array, ZoneoutCell]:
+        """Returns sequences with zoneout masks or rates appended to the features, and the `ZoneoutCell` for them."""
+        state, holds = jax.eval_shape(zero_state, self.cell, ScanCall(x)), []
+        for number, leaf in enumerate(jax.tree.leaves(state)):
+            hold = jnp.full((*x.shape[:2], leaf.shape[-1]), self.zoneout, jnp.float32)
+            if key is not None:
+                hold = jax.random.bernoulli(jax.random.fold_in(key, number), hold)
+            holds.append(place_examples(hold.astype(x.dtype), x))
+        return jnp.concatenate([x, *holds], axis=-1), ZoneoutCell(self.cell, [hold.shape[-1] for hold in holds])

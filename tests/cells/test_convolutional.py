@@ -143,7 +143,10 @@ def test_layers_take_maps():
     assert not np.asarray(outputs)[1, 1:].any()
     assert isinstance(last[0][0], LSTMState)
     assert {leaf.shape for leaf in jax.tree.leaves(last)} == {(2, 4, 5, 2)}
-    assert explain(make_cell("lstm"), x, resets=True) == "plain: fused is out, ConvLSTM is none of Elman, LSTM, GRU"
+    assert (
+        explain(make_cell("lstm"), x, resets=True)
+        == "plain: fused is out, ConvLSTM is none of Elman, LSTM, GRU, PeepholeLSTM"
+    )
 
 
 @pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 2), (3, 0))], ids=str)

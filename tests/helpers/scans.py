@@ -13,7 +13,7 @@ from rowrnn.recurrence.scan import scan
 from tests.helpers.cases import thinned
 from tests.helpers.problem import EPISODES, GAPS, KINDS, RAGGED
 
-FUSED = ("elman", "gru", "lstm")
+FUSED = ("elman", "gru", "lstm", "peephole_lstm")
 LINEAR = ("lru", "min_gru", "min_lstm", "rg_lru")
 # A state of two arrays, a state of one, and a state of complex numbers: what a loop can meet.
 REPRESENTATIVES = ("lstm", "gru", "lru")

@@ -33,7 +33,7 @@ class Bounded(MinGRU):
 def test_a_cell_that_steps_otherwise_is_run_by_its_step():
     cell = Bounded(FEATURES, HIDDEN, rngs=nnx.Rngs(0))
     x = jnp.asarray(oracle.draw(np.random.default_rng(6), BATCH, STEPS, FEATURES), jnp.float32)
-    assert explain(cell, x) == "plain: fused is out, Bounded is none of Elman, LSTM, GRU"
+    assert explain(cell, x) == "plain: fused is out, Bounded is none of Elman, LSTM, GRU, PeepholeLSTM"
     outputs, _ = scan(cell, x)
     expected, _ = oracle.run("min_gru", oracle.parameters_of(cell), np.asarray(x))
     np.testing.assert_allclose(outputs, np.tanh(expected), rtol=0, atol=1e-5)
@@ -47,7 +47,7 @@ def test_explain_says_what_auto_takes_and_why():
         "fused: native is out, it runs cells in float32, not"
     )
     assert explain(cells["lstm"], x, compute_dtype=jnp.bfloat16).startswith("fused: ")
-    assert explain(cells["subclass"], x) == "plain: fused is out, Subclass is none of Elman, LSTM, GRU"
+    assert explain(cells["subclass"], x) == "plain: fused is out, Subclass is none of Elman, LSTM, GRU, PeepholeLSTM"
     assert explain(cells["lstm"], x, backend="plain") == "plain: asked for"
     with default_backend("fused"):
         assert explain(cells["lstm"], x) == "fused: asked for"
@@ -57,7 +57,10 @@ def test_explain_knows_what_is_asked():
     cell, x = make_cell("gru"), jnp.zeros((BATCH, STEPS, FEATURES))
     with default_backend("fused"):
         assert explain(cell, x, resets=True, return_states=True) == "fused: asked for"
-    assert explain(make_cell("rg_lru"), x, resets=True) == "fused: native is out, RGLRU is none of Elman, LSTM, GRU"
+    assert (
+        explain(make_cell("rg_lru"), x, resets=True)
+        == "fused: native is out, RGLRU is none of Elman, LSTM, GRU, PeepholeLSTM"
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,10 +122,10 @@ def test_backends_that_cannot_be_taken(backend, options, message):
             "mgu",
             "auto",
             {"compute_dtype": jnp.bfloat16},
-            "round the products of MGU to bfloat16, which Elman, LSTM, GRU can",
+            "round the products of MGU to bfloat16, which Elman, LSTM, GRU, PeepholeLSTM can",
         ),
-        ("mgu", "fused", {}, "'fused': MGU is none of Elman, LSTM, GRU"),
-        ("min_gru", "native", {}, "'native': MinGRU is none of Elman, LSTM, GRU"),
+        ("mgu", "fused", {}, "'fused': MGU is none of Elman, LSTM, GRU, PeepholeLSTM"),
+        ("min_gru", "native", {}, "'native': MinGRU is none of Elman, LSTM, GRU, PeepholeLSTM"),
     ],
 )
 def test_backends_that_lack_what_is_asked(kind, backend, options, message):

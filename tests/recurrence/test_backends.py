@@ -130,11 +130,11 @@ def test_native_is_as_exact_as_autodiff_and_bitwise_repeatable(kind, sizes):
     assert np.exp(np.log(error(native) / error(autodiff)).mean()) < 1.2
 
 
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout, reverse"])
 @pytest.mark.parametrize("sizes", [(37, 6, 21, 37), (3, 9, 21, 32)], ids=["many", "few"])
 @pytest.mark.parametrize("kind", FUSED)
 @needs_compiler
-def test_native_shows_every_state_of_episodes(kind, sizes, reverse):
+def test_every_state_of_episodes_with_and_without_dropout(kind, sizes, dropout):
     cell, rng = make_cell(kind, features=sizes[2], hidden=sizes[3]), np.random.default_rng(9)
     x, lengths, resets = (
         rng.normal(size=sizes[:3]),
@@ -142,8 +142,12 @@ def test_native_shows_every_state_of_episodes(kind, sizes, reverse):
         rng.random(sizes[:2]) < 0.3,
     )
 
+    mask = (rng.random((sizes[0], sizes[3])) < 0.7) / 0.7 if dropout else None
+
     def loss(cell, x, backend):
-        steps = {"lengths": lengths, "resets": resets, "reverse": reverse}
+        steps = {"lengths": lengths, "resets": resets, "reverse": dropout}
+        if mask is not None:
+            steps["dropout_mask"] = jnp.asarray(mask, x.dtype)
         shown = scan(cell, x, **steps, return_states=True, backend=backend)
         return sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(shown)), shown
 

@@ -29,7 +29,8 @@ struct Backward {
   const int64_t wide = 4 * hp + kLanes;  // a row of gate gradients, out of step with the cache's ways
   float *input = nullptr, *recurrent = nullptr, *sums = nullptr;
 
-  int64_t lane_floats() const { return (s.d + 1 + kBias + s.h) * columns; }
+  int64_t lines() const { return s.d + 1 + kBias + s.h; }
+  int64_t lane_floats() const { return lines() * columns + Cell::kPeepholes * hp; }
   int64_t input_floats() const { return s.d_x ? tiles(s.d) * columns * kTile : 0; }
   int64_t recurrent_floats(int parts) const { return tiles((s.h / parts + kLanes)) * columns * kTile; }  // of a part
 
@@ -54,14 +55,16 @@ struct Backward {
   struct Rows {
     int64_t origin;
     int count;
-    float *d_hidden, *d_cell, *d_x, *left, *d_gates;
+    float *d_hidden, *d_cell, *d_x, *left, *d_gates, *through, *d_own;
   };
 
-  // Room for `waiting` rows of gate gradients.
-  Rows begin(int64_t origin, int count, int64_t waiting) const {
-    lane_arena.begin(waiting * (row + wide + dp) + count * 2 * hp);
+  // Room for `waiting` rows of gate gradients; with dropout also for what passes through the recurrent product.
+  Rows begin(int lane, int64_t origin, int count, int64_t waiting) const {
+    lane_arena.begin(waiting * (row + wide + dp) + count * 3 * hp);
     Rows rows{origin, count, lane_arena.take(count * hp), lane_arena.take(count * hp), lane_arena.take(waiting * dp)};
     rows.left = lane_arena.take(waiting * row), rows.d_gates = lane_arena.take(waiting * wide);
+    rows.through = s.dropout ? lane_arena.take(count * hp) : rows.d_hidden;
+    rows.d_own = sums + lane * lane_floats() + lines() * columns;
     clear(rows.d_hidden, count * hp);
     clear(rows.d_cell, count * hp);
     for (int r = 0; r < count; ++r) {
@@ -81,16 +84,26 @@ struct Backward {
   // Gradients of the gates of the units [from, to) at the i-th step, as rows from `first` of those that wait.
   void differentiate(const Rows& rows, int64_t i, int64_t first, int64_t from, int64_t to) const {
     for (int r = 0; r < rows.count; ++r)
-      of_row(rows.origin + r, i, rows.left + (first + r) * row, rows.d_gates + (first + r) * wide, rows.d_hidden + r * hp, rows.d_cell + r * hp, from, to);
+      of_row(rows.origin + r, i, rows.left + (first + r) * row, rows.d_gates + (first + r) * wide,
+             rows.d_hidden + r * hp, rows.d_cell + r * hp, rows.d_own, from, to);
   }
 
-  // Where the i-th step began with a zero state, nothing reaches the one before.
-  void forget(const Rows& rows, int64_t i, int64_t from, int64_t to) const {
-    for (int r = 0; s.resets && r < rows.count; ++r)
-      if (s.resets_at(rows.origin + r, i)) {
-        clear(rows.d_hidden + r * hp + from, to - from);
-        clear(rows.d_cell + r * hp + from, to - from);
+  // From the gate gradients of the i-th step, which wait as rows from `first`, to the state before it, of the units
+  // [from, to), whose weights are `packed`. Where the step began with a zero state, nothing reaches the one before.
+  void recur(const Rows& rows, int64_t i, int64_t first, const float* packed, int64_t from, int64_t to) const {
+    for (int r = 0; s.dropout && r < rows.count; ++r) clear(rows.through + r * hp + from, to - from);
+    add_product(rows.count, to - from, columns, rows.d_gates + first * wide + Cell::kRecurrentFrom * hp, wide, 1, packed,
+                kTile, columns * kTile, rows.through + from, hp);
+    for (int r = 0; (s.dropout || s.resets) && r < rows.count; ++r) {
+      float *d_hidden = rows.d_hidden + r * hp, *d_cell = rows.d_cell + r * hp;
+      for (int64_t j = from; s.dropout && j < to; j += kLanes) {
+        const Vector left = load(s.dropout + (rows.origin + r) * s.h + j, std::min<int64_t>(kLanes, s.h - j));
+        store(d_hidden + j, load(d_hidden + j) + left * load(rows.through + r * hp + j));
       }
+      if (!s.resets_at(rows.origin + r, i)) continue;
+      clear(d_hidden + from, to - from);
+      clear(d_cell + from, to - from);
+    }
   }
 
   // Gradients of the inputs of rows that have waited since the i-th step, of one part of these rows.
@@ -118,13 +131,11 @@ struct Backward {
 
   void walk(int lane, int64_t origin, int count) const {
     const AtEnd at_end{lane_arena};
-    const Rows rows = begin(origin, count, kGroup + kDepth);
+    const Rows rows = begin(lane, origin, count, kGroup + kDepth);
     int waiting = 0;
     for (int64_t i = s.t - 1; i >= 0; --i) {
       differentiate(rows, i, waiting, 0, s.h);
-      const float* d_recurrent = rows.d_gates + waiting * wide + Cell::kRecurrentFrom * hp;
-      add_product(count, hp, columns, d_recurrent, wide, 1, recurrent, kTile, columns * kTile, rows.d_hidden, hp);
-      forget(rows, i, 0, hp);
+      recur(rows, i, waiting, recurrent, 0, hp);
       waiting += count;
       if (waiting < kDepth && i > 0) continue;
       inputs(rows, i + waiting / count - 1, 0, waiting, 0, 1);
@@ -139,13 +150,14 @@ struct Backward {
   void share(xla::ffi::ThreadPool& pool, int parts) const {
     const int64_t steps = (kDepth + s.b - 1) / s.b;
     const AtEnd at_end{lane_arena};
-    const Rows rows = begin(0, s.b, 2 * steps * s.b);
+    const Rows rows = begin(0, 0, s.b, 2 * steps * s.b);
     const auto place = [&](int64_t n) { return n % (2 * steps) * s.b; };
     in_stages(pool, s.t + 2, parts, [&](int64_t stage, int part) {
       const int64_t from = s.part(part, parts), to = s.part(part + 1, parts), n = stage - 1;
       if (stage == 0) {
-        const int64_t lines = s.d + 1 + kBias + s.h;
-        clear(sums + lines * part / parts * columns, (lines * (part + 1) / parts - lines * part / parts) * columns);
+        const int64_t first = lines() * part / parts, end = lines() * (part + 1) / parts;
+        clear(sums + first * columns, (end - first) * columns);
+        for (int k = 0; k < Cell::kPeepholes; ++k) clear(rows.d_own + k * hp + from, to - from);
         pack_transposed<Cell>(s, s.recurrent, from, to, kInOrder, recurrent + part * recurrent_floats(parts));
         return differentiate(rows, s.t - 1, 0, from, to);
       }
@@ -153,9 +165,7 @@ struct Backward {
         for (int g = part; g < Cell::kGates; g += parts) sum(1, g);
         return;
       }
-      add_product(s.b, to - from, columns, rows.d_gates + place(n) * wide + Cell::kRecurrentFrom * hp, wide, 1,
-                  recurrent + part * recurrent_floats(parts), kTile, columns * kTile, rows.d_hidden + from, hp);
-      forget(rows, s.t - 1 - n, from, to);
+      recur(rows, s.t - 1 - n, place(n), recurrent + part * recurrent_floats(parts), from, to);
       const int64_t waiting = n % steps + 1, earliest = n - waiting + 1;
       if (waiting == steps || n == s.t - 1) {
         inputs(rows, s.t - 1 - earliest, place(earliest), waiting * s.b, part, parts);
@@ -167,8 +177,8 @@ struct Backward {
   }
 
   // The left side that a sequence had at the i-th step, and the gradient of its gates; past its length both are zero.
-  void of_row(int64_t sequence, int64_t i, float* left, float* d_gates, float* d_hidden, float* d_cell, int64_t from,
-              int64_t to) const {
+  void of_row(int64_t sequence, int64_t i, float* left, float* d_gates, float* d_hidden, float* d_cell, float* d_own,
+              int64_t from, int64_t to) const {
     const int64_t step = s.step(i);
     const int64_t valid = s.valid(sequence), at = s.at(sequence, step), saved = s.saved(sequence, step);
     if (step >= valid) {
@@ -185,6 +195,7 @@ struct Backward {
       left[s.d] = 1.0f;
       if (keeps) copy(left + s.d + 1, hidden, s.h);
       else clear(left + s.d + 1, s.h);
+      for (int64_t k = 0; s.dropout && k < s.h; ++k) left[s.d + 1 + k] *= s.dropout[sequence * s.h + k];
     }
     for (int64_t j = from; j < to; j += kLanes) {
       const int n = std::min<int64_t>(kLanes, s.h - j);
@@ -193,8 +204,13 @@ struct Backward {
       const Vector after = Cell::kCell ? load(s.cells + saved + j, n) : load(s.outputs + at * s.h + j, n);
       const Vector d_h = load(d_hidden + j) + load(s.d_outputs + at * s.h + j, n);
       if (s.d_cells) d_c += load(s.d_cells + saved + j, n);
-      store(d_hidden + j, Cell::gradient(gate, keeps ? load(state + j, n) : Vector{}, after, d_h, d_c, d_gate));
+      Vector own[Cell::kPeepholes + 1], d_own_j[Cell::kPeepholes + 1];
+      for (int k = 0; k < Cell::kPeepholes; ++k)
+        own[k] = load(s.own + k * s.h + j, n), d_own_j[k] = load(d_own + k * hp + j);
+      const Vector state_before = keeps ? load(state + j, n) : Vector{};
+      store(d_hidden + j, Cell::gradient(gate, state_before, after, d_h, d_c, d_gate, own, d_own_j));
       store(d_cell + j, d_c);
+      for (int k = 0; k < Cell::kPeepholes; ++k) store(d_own + k * hp + j, d_own_j[k]);
       for (int g = 0; g < Cell::kGates + Cell::kRecurrentBias; ++g) store(d_gates + g * hp + j, d_gate[g]);
     }
   }
@@ -212,7 +228,14 @@ struct Backward {
     for (int64_t k = 0; k < s.d; ++k) line(k, s.d_input + k * Cell::kGates * s.h + to);
     line(s.d, s.d_bias + to);
     for (int64_t k = 0; k < s.h; ++k) line(s.d + 1 + kBias + k, s.d_recurrent + (k * Cell::kGates + g) * s.h);
-    if (kBias && g == Cell::kGates - 1) line(s.d + 1, s.d_recurrent_bias);
+    if (kBias && g == Cell::kGates - 1) line(s.d + 1, s.d_own);
+    for (int k = g; k < Cell::kPeepholes; k += Cell::kGates)
+      for (int64_t j = 0; j < s.h; j += kLanes) {
+        Vector total{};
+        for (int lane = 0; lane < lanes; ++lane)
+          total += load(sums + lane * lane_floats() + lines() * columns + k * hp + j);
+        store(s.d_own + k * s.h + j, total, std::min<int64_t>(kLanes, s.h - j));
+      }
   }
 };
 

@@ -9,13 +9,15 @@ namespace {
 struct Call {
   int64_t b, t, d, h;
   bool reverse;
-  const int32_t *lengths, *resets;                               // [b], [b, t]
-  const float *x, *input, *bias, *recurrent, *recurrent_bias;    // [b, t, d], [d, gates h], [gates h], [h, gates h], [h]
-  const float *hidden, *cell;                                    // [b, h], before the first step
+  const int32_t *lengths, *resets;              // [b], [b, t]
+  const float* dropout;                         // [b, h], times the hidden state in the recurrent product
+  const float *x, *input, *bias, *recurrent;    // [b, t, d], [d, gates h], [gates h], [h, gates h]
+  const float* own;                             // a unit's own weights: a recurrent bias, [h], or peepholes, [3, h]
+  const float *hidden, *cell;                   // [b, h], before the first step
   float *outputs, *last_hidden, *last_cell;                      // [b, t, h], [b, h]
   float *gates[4], *cells;                                       // [t, b, h]
   const float *d_outputs, *d_last_hidden, *d_last_cell, *d_cells;
-  float *d_x, *d_input, *d_bias, *d_recurrent, *d_recurrent_bias, *d_hidden, *d_cell;
+  float *d_x, *d_input, *d_bias, *d_recurrent, *d_own, *d_hidden, *d_cell;
 
   int64_t hp() const { return padded(h); }
   int64_t state_row() const { return 1 + hp(); }     // [1, hidden state], padded
@@ -32,14 +34,15 @@ struct Call {
   int64_t valid(int64_t sequence) const { return lengths ? std::clamp<int64_t>(lengths[sequence], 0, t) : t; }
 };
 
-// What a cell is. `kRecurrentBias`: whether the 1 belongs to the recurrent product too. `kSaved`: how many arrays of gates
+// What a cell is. `kRecurrentBias`: whether the 1 belongs to the recurrent product too. `kPeepholes`: how many vectors of
+// weights meet the cell, `own` in the functions, whose gradients are added up in `d_own`. `kSaved`: how many arrays of gates
 // are kept for the backward pass. The gate gradients lie side by side in four columns of hp; those of the input product
 // begin with column 0, in the order `kInputGates` of the weights' gates, those of the recurrent product with column
 // `kRecurrentFrom`.
 
 // h' = tanh(a).
 struct Elman {
-  static constexpr int kGates = 1, kSaved = 0, kRecurrentFrom = 0, kInputGates[] = {0};
+  static constexpr int kGates = 1, kPeepholes = 0, kSaved = 0, kRecurrentFrom = 0, kInputGates[] = {0};
   static constexpr bool kRecurrentBias = false, kCell = false;
 
   template <int M>
@@ -51,10 +54,11 @@ struct Elman {
     for (int m = 0; m < M; ++m) sum[m][0] = part[m][0];
   }
 
-  static inline Vector apply(Vector (&gate)[4], Vector, Vector&) { return tanh(gate[0]); }
+  static inline Vector apply(Vector (&gate)[4], Vector, Vector&, const Vector*) { return tanh(gate[0]); }
 
   // δa = δh (1 − h'²).
-  static inline Vector gradient(const Vector (&)[4], Vector, Vector after, Vector d_hidden, Vector&, Vector (&d_gate)[4]) {
+  static inline Vector gradient(const Vector (&)[4], Vector, Vector after, Vector d_hidden, Vector&, Vector (&d_gate)[4],
+                                const Vector*, Vector*) {
     d_gate[0] = d_hidden * (1.0f - after * after);
     return Vector{};
   }
@@ -62,7 +66,7 @@ struct Elman {
 
 // i f g o: c' = f c + i g, h' = o tanh(c').
 struct Lstm {
-  static constexpr int kGates = 4, kSaved = 4, kRecurrentFrom = 0, kInputGates[] = {0, 1, 2, 3};
+  static constexpr int kGates = 4, kPeepholes = 0, kSaved = 4, kRecurrentFrom = 0, kInputGates[] = {0, 1, 2, 3};
   static constexpr bool kRecurrentBias = false, kCell = true;
 
   // Adds the recurrent products to those of the inputs, `of_x`: the gates before they are activated.
@@ -75,7 +79,7 @@ struct Lstm {
   }
 
   // Activates the gates in place and returns the new hidden state.
-  static inline Vector apply(Vector (&gate)[4], Vector, Vector& cell) {
+  static inline Vector apply(Vector (&gate)[4], Vector, Vector& cell, const Vector*) {
     gate[0] = sigmoid(gate[0]), gate[1] = sigmoid(gate[1]), gate[2] = tanh(gate[2]), gate[3] = sigmoid(gate[3]);
     cell = gate[1] * cell + gate[0] * gate[2];
     return gate[3] * tanh(cell);
@@ -84,7 +88,7 @@ struct Lstm {
   // δc += δh o (1 − tanh² c'); δi = δc g i(1−i), δf = δc c f(1−f), δg = δc i (1−g²), δo = δh tanh(c') o(1−o); δc ← δc f.
   // Returns what of δh reaches the state before without the recurrent product: nothing.
   static inline Vector gradient(const Vector (&gate)[4], Vector before, Vector cell, Vector d_hidden, Vector& d_cell,
-                                Vector (&d_gate)[4]) {
+                                Vector (&d_gate)[4], const Vector*, Vector*) {
     const Vector shown = tanh(cell);
     d_cell += d_hidden * gate[3] * (1.0f - shown * shown);
     d_gate[0] = d_cell * gate[2] * gate[0] * (1.0f - gate[0]);
@@ -96,9 +100,35 @@ struct Lstm {
   }
 };
 
+// As an LSTM, but i and f also see p_i c and p_f c, and o sees p_o c'.
+struct PeepholeLstm : Lstm {
+  static constexpr int kPeepholes = 3;
+
+  static inline Vector apply(Vector (&gate)[4], Vector, Vector& cell, const Vector* own) {
+    gate[0] = sigmoid(gate[0] + own[0] * cell), gate[1] = sigmoid(gate[1] + own[1] * cell), gate[2] = tanh(gate[2]);
+    cell = gate[1] * cell + gate[0] * gate[2];
+    gate[3] = sigmoid(gate[3] + own[2] * cell);
+    return gate[3] * tanh(cell);
+  }
+
+  // δc also has δo p_o, and what reaches the cell before δi p_i + δf p_f; δp_i = δi c, δp_f = δf c, δp_o = δo c'.
+  static inline Vector gradient(const Vector (&gate)[4], Vector before, Vector cell, Vector d_hidden, Vector& d_cell,
+                                Vector (&d_gate)[4], const Vector* own, Vector* d_own) {
+    const Vector shown = tanh(cell);
+    d_gate[3] = d_hidden * shown * gate[3] * (1.0f - gate[3]);
+    d_cell += d_hidden * gate[3] * (1.0f - shown * shown) + d_gate[3] * own[2];
+    d_gate[0] = d_cell * gate[2] * gate[0] * (1.0f - gate[0]);
+    d_gate[1] = d_cell * before * gate[1] * (1.0f - gate[1]);
+    d_gate[2] = d_cell * gate[0] * (1.0f - gate[2] * gate[2]);
+    d_cell = d_cell * gate[1] + d_gate[0] * own[0] + d_gate[1] * own[1];
+    d_own[0] += d_gate[0] * before, d_own[1] += d_gate[1] * before, d_own[2] += d_gate[3] * cell;
+    return Vector{};
+  }
+};
+
 // r z n, and q = U_n h + b_hn: n = tanh(x_n + r q), h' = n + z (h − n).
 struct Gru {
-  static constexpr int kGates = 3, kSaved = 4, kRecurrentFrom = 1, kInputGates[] = {2, 0, 1};
+  static constexpr int kGates = 3, kPeepholes = 0, kSaved = 4, kRecurrentFrom = 1, kInputGates[] = {2, 0, 1};
   static constexpr bool kRecurrentBias = true, kCell = false;
 
   template <int M>
@@ -111,7 +141,7 @@ struct Gru {
       sum[m][0] = part[m][0], sum[m][1] = part[m][1], sum[m][2] = of_x[m][2], sum[m][3] = part[m][2];
   }
 
-  static inline Vector apply(Vector (&gate)[4], Vector hidden, Vector&) {
+  static inline Vector apply(Vector (&gate)[4], Vector hidden, Vector&, const Vector*) {
     gate[0] = sigmoid(gate[0]), gate[1] = sigmoid(gate[1]), gate[2] = tanh(gate[2] + gate[0] * gate[3]);
     return gate[2] + gate[1] * (hidden - gate[2]);
   }
@@ -119,7 +149,7 @@ struct Gru {
   // δz = δh (h − n) z(1−z), δn = δh (1−z)(1−n²), δr = δn q r(1−r), δq = δn r; δh z reaches the state before.
   // Order of the gradients: n r z q.
   static inline Vector gradient(const Vector (&gate)[4], Vector before, Vector, Vector d_hidden, Vector&,
-                                Vector (&d_gate)[4]) {
+                                Vector (&d_gate)[4], const Vector*, Vector*) {
     d_gate[0] = d_hidden * (1.0f - gate[1]) * (1.0f - gate[2] * gate[2]);
     d_gate[1] = d_gate[0] * gate[3] * gate[0] * (1.0f - gate[0]);
     d_gate[2] = d_hidden * (before - gate[2]) * gate[1] * (1.0f - gate[1]);

@@ -58,19 +58,19 @@ struct Forward {
     if constexpr (Cell::kRecurrentBias) {
       clear(to, (Cell::kGates - 1) * kLanes);
       to += (Cell::kGates - 1) * kLanes;
-      store(to, load(s.recurrent_bias + j, s.h - j));
+      store(to, load(s.own + j, s.h - j));
       to += kLanes;
     }
     for (int64_t k = 0; k < s.h; ++k) line(s.recurrent + k * columns);
   }
 
-  // Rows that walk together: the left sides [1, hidden state] of this step and the next, by turns, and the cells. Where
-  // there are at most kDepth / 2, the inputs of several steps, `ahead`, meet the weights together, which are then read
+  // Rows that walk together: the left sides [1, hidden state] of this step and the next, by turns, and the cells. With
+  // dropout the left sides have what is left of the hidden state, which is then kept beside them. Where there are at most kDepth / 2, the inputs of several steps, `ahead`, meet the weights together, which are then read
   // once for all of them: the left sides [x, 1] of these steps, and by units and gates the products.
   struct Rows {
     int64_t origin, ahead;
     int count;
-    float *left[2], *cells, *inputs, *of_inputs;
+    float *left[2], *cells, *inputs, *of_inputs, *hidden;
   };
 
   // In blocks of nearly equal length: a short last one would multiply rows of the one before again.
@@ -82,18 +82,25 @@ struct Forward {
   Rows begin(int64_t origin, int count) const {
     const int64_t row = s.state_row(), hp = s.hp(), ahead = steps_ahead(count);
     const int64_t waiting = ahead * count, products = ahead > 1 ? waiting * Cell::kGates * hp : 0;
-    lane_arena.begin(count * (2 * row + hp) + waiting * (s.d + 1) + products);
+    lane_arena.begin(count * (2 * row + 2 * hp) + waiting * (s.d + 1) + products);
     Rows rows{origin, ahead, count, {lane_arena.take(count * row), lane_arena.take(count * row)}};
     rows.cells = lane_arena.take(count * hp);
     rows.inputs = lane_arena.take(waiting * (s.d + 1)), rows.of_inputs = lane_arena.take(products);
+    rows.hidden = s.dropout ? lane_arena.take(count * hp) : nullptr;
     for (int r = 0; r < count; ++r) {
       for (float* l : rows.left) {
         clear(l + r * row, row);
         l[r * row] = 1.0f;
       }
       clear(rows.cells + r * hp, hp);
+      if (s.dropout) clear(rows.hidden + r * hp, hp);
       if (s.resets_at(origin + r, 0)) continue;
-      copy(rows.left[0] + r * row + 1, s.hidden + (origin + r) * s.h, s.h);
+      float* hidden = rows.left[0] + r * row + 1;
+      copy(hidden, s.hidden + (origin + r) * s.h, s.h);
+      if (s.dropout) {
+        copy(rows.hidden + r * hp, hidden, s.h);
+        for (int64_t k = 0; k < s.h; ++k) hidden[k] *= s.dropout[(origin + r) * s.h + k];
+      }
       if (Cell::kCell) copy(rows.cells + r * hp, s.cell + (origin + r) * s.h, s.h);
     }
     clear(rows.inputs, waiting * (s.d + 1));
@@ -131,6 +138,8 @@ struct Forward {
     const float* weights = packed + j / kLanes * tile_floats();
     const float* products_of_x = rows.of_inputs + (j / kLanes * rows.ahead + i % rows.ahead) * rows.count * kRow;
     float *now = rows.left[i % 2], *next = rows.left[(i + 1) % 2];
+    Vector own[Cell::kPeepholes + 1];
+    for (int k = 0; k < Cell::kPeepholes; ++k) own[k] = load(s.own + k * s.h + j, n);
     blocks(rows.count, [&](int top, auto height) {
       constexpr int M = decltype(height)::value;
       Vector of_x[M][Cell::kGates] = {}, gate[M][4];
@@ -143,12 +152,14 @@ struct Forward {
       for (int m = 0; m < M; ++m) {
         const int r = top + m;
         const int64_t at = s.at(rows.origin + r, step);
-        const Vector before = load(now + r * row + 1 + j);
+        const Vector before = s.dropout ? load(rows.hidden + r * hp + j) : load(now + r * row + 1 + j);
         const bool valid = step < s.valid(rows.origin + r);
         Vector cell = load(rows.cells + r * hp + j);
-        const Vector hidden = valid ? Cell::apply(gate[m], before, cell) : before;
+        const Vector hidden = valid ? Cell::apply(gate[m], before, cell, own) : before;
         const bool keeps = !s.resets_at(rows.origin + r, i + 1);
-        store(next + r * row + 1 + j, keeps ? hidden : Vector{});
+        const Vector kept = keeps ? hidden : Vector{};
+        store(next + r * row + 1 + j, s.dropout ? kept * load(s.dropout + (rows.origin + r) * s.h + j, n) : kept);
+        if (s.dropout) store(rows.hidden + r * hp + j, kept);
         store(s.outputs + at * s.h + j, valid ? hidden : Vector{}, n);
         if (Cell::kCell) store(rows.cells + r * hp + j, keeps ? cell : Vector{});
         if (!s.gates[0]) continue;
@@ -161,7 +172,8 @@ struct Forward {
 
   void end(const Rows& rows) const {
     for (int r = 0; r < rows.count; ++r) {
-      copy(s.last_hidden + (rows.origin + r) * s.h, rows.left[s.t % 2] + r * s.state_row() + 1, s.h);
+      const float* hidden = s.dropout ? rows.hidden + r * s.hp() : rows.left[s.t % 2] + r * s.state_row() + 1;
+      copy(s.last_hidden + (rows.origin + r) * s.h, hidden, s.h);
       if (Cell::kCell) copy(s.last_cell + (rows.origin + r) * s.h, rows.cells + r * s.hp(), s.h);
     }
   }

@@ -111,7 +111,7 @@ struct MapForward {
         }
         float* to = cells + (row * s.x + left + m) * hp + j;
         Vector cell = load(to);
-        const Vector hidden = Cell::apply(gate[m], load(now + (first + left + m) * hp + j), cell);
+        const Vector hidden = Cell::apply(gate[m], load(now + (first + left + m) * hp + j), cell, nullptr);
         store(next + (first + left + m) * hp + j, hidden);
         store(s.outputs + place * s.h + j, hidden, n);
         if (Cell::kCell) store(to, cell);
@@ -210,7 +210,8 @@ struct MapBackward {
       for (int g = 0; g < 4; ++g) gate[g] = load(s.gates + (place * 4 + g) * s.h + j, n);
       const Vector after = Cell::kCell ? load(s.cells + place * s.h + j, n) : Vector{};
       const Vector d_h = load(d_hidden + p * hp + j) + load(s.d_outputs + place * s.h + j, n);
-      store(d_hidden + p * hp + j, Cell::gradient(gate, load(state + p * s.h + j, n), after, d_h, d_c, d_gate));
+      const Vector before = load(state + p * s.h + j, n);
+      store(d_hidden + p * hp + j, Cell::gradient(gate, before, after, d_h, d_c, d_gate, nullptr, nullptr));
       store(d_cell + p * hp + j, d_c);
       for (int g = 0; g < 4; ++g) store(d_gates + ((s.inside(p / s.x) + p % s.x) * 4 + g) * hp + j, d_gate[g]);
       for (int g = 0; g < Cell::kGates; ++g)
