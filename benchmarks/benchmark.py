@@ -10,9 +10,10 @@ from rich.progress import Progress
 
 from rowrnn.errors import InputError
 from rowrnn.lab.experiment.options import check_options
-from rowrnn.lab.report.tables import plain_table, rows_of
+from rowrnn.lab.report.tables import table
 from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.directory import Run
+from rowrnn.lab.runs.process_usage import OthersLoad
 from rowrnn.lab.runs.record import Record
 
 T = TypeVar("T")
@@ -64,15 +65,16 @@ def open_benchmark(
         StorageError: if the results cannot be written.
     """
     check_options(options)
-    console = terminal()
+    console, others = terminal(), OthersLoad()
     with Run(options.output) as run:
         protocol = {**protocol, **asdict(options), **chosen}
         record = Record.of({"experiment": name, **run.environment(), **entries, "protocol": protocol})
         with Progress(console=console) as progress:
             benchmark = Benchmark(run, progress, record)
             yield benchmark
+        benchmark.save(others_load=others.share())
         run.finish(benchmark.record)
-        console.print(plain_table(rows_of(benchmark.record)))
+        console.print(table(benchmark.record))
         console.print(f"In {run.directory}: {', '.join(run.contents())}.")
 
 

@@ -235,6 +235,7 @@ def publish(
     name: str | None = None,
     pages: tuple[Path, ...] = (),
     folder: Path = Path("results"),
+    busy: bool = False,
 ) -> None:
     """Copies a finished run to the committed results and renews its table on the pages that show it.
 
@@ -243,8 +244,9 @@ def publish(
         name: name of the copies and of the table on the pages; the experiment's where not given.
         pages: files whose tables are renewed; README.md and all of docs/ where not given.
         folder: where the committed results lie.
+        busy: publish times although other processes kept the machine busy; the page says so.
     """
-    publish_run(run, pages or pages_of(Path()), folder, name)
+    publish_run(run, pages or pages_of(Path()), folder, name, busy=busy)
 
 
 @app.command(name="native")

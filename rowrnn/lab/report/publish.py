@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError, reason
+from rowrnn.lab.report.machine_load import TOO_MUCH, load_noticed
 from rowrnn.lab.report.tables import markdown, rows_of
 from rowrnn.lab.runs.record import ARRAYS, RESULTS, Record, load_run, read_results
 
@@ -19,7 +20,9 @@ def pages_of(root: Path) -> list[Path]:
     return [path for path in (root / "README.md", *sorted((root / "docs").rglob("*.md"))) if path.is_file()]
 
 
-def publish(directory: Path, pages: Sequence[Path], folder: Path, name: str | None = None) -> None:
+def publish(
+    directory: Path, pages: Sequence[Path], folder: Path, name: str | None = None, *, busy: bool = False
+) -> None:
     """Copies a finished run to `folder`, with the figures that a page shows, and renews its table on every page.
 
     The table stands between `<!-- NAME -->` and `<!-- /NAME -->`; a figure is shown as `FOLDER/NAME-PICTURE.png`.
@@ -30,15 +33,22 @@ def publish(directory: Path, pages: Sequence[Path], folder: Path, name: str | No
         pages: files whose tables are renewed.
         folder: folder of the committed results.
         name: name of the copies and of the table's marks; the experiment's where not given.
+        busy: whether to publish times that were measured while other processes kept the machine busy; it is said below
+            the table.
 
     Raises:
-        InputError: if there is no such run, it is not finished, a page cannot be read, no page has marks for its table,
+        InputError: if there is no such run, it is not finished or was measured beside other work, a page cannot be read, no page has marks for its table,
             or another result in the table is of another experiment, has other columns or cannot be read.
     """
     record, arrays = load_run(directory)
     name = name or record.experiment
     if not record.finished:
         raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
+    if not busy and (noticed := load_noticed(record, least=TOO_MUCH)):
+        raise InputError(
+            f"The table of {directory} has times. {noticed} Measure it on a quiet one, or publish it with --busy, which "
+            "says so below the table."
+        )
     texts = {page: _text(page) for page in pages}
     if not any(name in names for text in texts.values() for names in results_shown(text)):
         raise InputError(

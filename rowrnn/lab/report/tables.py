@@ -7,16 +7,19 @@ from rich.table import Table
 from rich.text import Text
 
 from rowrnn.errors import InputError
+from rowrnn.lab.report.machine_load import TOO_MUCH, load_noticed
 from rowrnn.lab.runs.record import Record
 
 
 def table(record: Record) -> Table:
     """Returns the table of a record for the terminal, with how many seeds its intervals are over.
 
+    Below it is said, too, how busy other processes were while its times were measured.
+
     Raises:
         InputError: if the record has no table.
     """
-    return plain_table(rows_of(record), intervals(record) or None)
+    return plain_table(rows_of(record), "\n".join(filter(None, (intervals(record), load_noticed(record)))) or None)
 
 
 def intervals(record: Record) -> str:
@@ -52,6 +55,8 @@ def plain_table(
 def markdown(first: Record, *others: Record) -> str:
     """Returns the table of a record in Markdown, followed by the rows of other records.
 
+    If other processes took too much of the machine while its times were measured, the table is followed by that.
+
     Args:
         first: the record that gives the header.
         others: records with the same columns.
@@ -63,7 +68,9 @@ def markdown(first: Record, *others: Record) -> str:
     body += [row for record in others for row in rows_of(record)[1:]]
     header = [name.replace("-\n", "").replace("\n", " ") for name in header]
     rule = ("---", *["---:"] * (len(header) - 1))
-    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *body))
+    lines = ["| " + " | ".join(row) + " |" for row in (header, rule, *body)]
+    noticed = load_noticed(first, *others, least=TOO_MUCH)
+    return "\n".join([*lines, "", noticed] if noticed else lines)
 
 
 def rows_of(record: Record) -> Sequence[Sequence[str]]:

@@ -31,9 +31,12 @@ class OthersLoad:
 
 
 def _processor_seconds() -> tuple[float, float, float]:
-    """Returns the seconds of all cores since the start, those that were not idle, and those of this process."""
+    """Returns the seconds of all cores since the start, those that were not idle, and those of this process.
+
+    Children of this process that have ended, as those of a benchmark, belong to it.
+    """
     machine, process = psutil.cpu_times(), psutil.Process().cpu_times()
     idle = machine.idle + getattr(machine, "iowait", 0.0)
     guests = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)  # counted as user's time, too
     total = sum(machine) - guests
-    return total, total - idle, process.user + process.system
+    return total, total - idle, sum(process[:4])

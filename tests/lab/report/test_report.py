@@ -15,6 +15,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.draw import draw
 from rowrnn.lab.report.columns import model_table
 from rowrnn.lab.report.learning_curves import learning_curves
+from rowrnn.lab.report.machine_load import load_noticed
 from rowrnn.lab.report.overview import find_runs, overview
 from rowrnn.lab.report.publish import pages_of, publish
 from rowrnn.lab.report.statistics import interval
@@ -265,6 +266,27 @@ def test_tables_of_two_kinds_are_not_mixed(run, tmp_path, other, reason):
             publish(run, [readme], folder)
     assert readme.read_text() == page
     assert not (folder / "toy.json").exists()
+
+
+def test_times_of_a_busy_machine_are_published_only_with_that_said(tmp_path):
+    readme, folder = tmp_path / "README.md", tmp_path / "results"
+    readme.write_text(PAGE.format(table="old"))
+    loads = (0.04, 0.23, None)
+    rows = [{**row, "others_load": load} for row, load in zip([*results().summary, {}], loads, strict=True)]
+    with Run(tmp_path / "busy") as run:
+        run.finish(results("toy").replace(summary=rows), arrays())
+    said = "Other processes used up to 23 % of the processor meanwhile"
+    with pytest.raises(InputError, match=rf"The table of .*busy has times\. {said}.* or publish it with --busy"):
+        publish(run.directory, [readme], folder)
+    assert not folder.exists()
+    publish(run.directory, [readme], folder, busy=True)
+    assert said in readme.read_text().split("<!-- toy -->")[1].split("<!-- /toy -->")[0]
+    quiet = results().replace(summary=[{**rows[0]}])
+    assert not load_noticed(quiet)
+    assert not load_noticed(
+        results().replace(summary=rows, table=[["model", "at validation's threshold %"], ["CNN", "99.1"]])
+    )
+    assert load_noticed(Record("speed", table=[["", "ms"], ["LSTM", "3.1"]], entries={"others_load": 0.06}))
 
 
 def test_what_cannot_be_published_changes_nothing(run, tmp_path):
