@@ -37,8 +37,9 @@ def publish(
             the table.
 
     Raises:
-        InputError: if there is no such run, it is not finished or was measured beside other work, a page cannot be read, no page has marks for its table,
-            or another result in the table is of another experiment, has other columns or cannot be read.
+        InputError: if there is no such run, it is not finished or was measured beside other work, a page cannot be
+            read, no page has marks for its table, or another result in the table is of another experiment, has other
+            columns or cannot be read.
     """
     record, arrays = load_run(directory)
     name = name or record.experiment
@@ -46,8 +47,8 @@ def publish(
         raise InputError(f"The run in {directory} was interrupted: publish a finished one.")
     if not busy and (noticed := load_noticed(record, least=TOO_MUCH)):
         raise InputError(
-            f"The table of {directory} has times. {noticed} Measure it on a quiet one, or publish it with --busy, which "
-            "says so below the table."
+            f"The table of {directory} has times. {noticed} Measure it on a quiet one, or publish it with --busy, "
+            "which says so below the table."
         )
     texts = {page: _text(page) for page in pages}
     if not any(name in names for text in texts.values() for names in results_shown(text)):
