@@ -21,7 +21,7 @@ class ElmanStep:
 
     @staticmethod
     def own_gradient(_recurrent: Array, _cells_before: Any, _cells: Any) -> Array | None:
-        """Returns the gradient of the units' own weights, given gradients and cell states of all steps `[t, b, ...]`."""
+        """Returns the gradient of the units' own weights, given those and cell states of all steps `[t, b, ...]`."""
         return None
 
     @staticmethod
