@@ -24,7 +24,7 @@ from flax import nnx
 from rowrnn import GRU, Stack, Transformer, lab
 from rowrnn.errors import InputError
 from rowrnn.generation import GatedPixelCNN, PixelModel, PixelRNN, PixelScan, causality, first_peek, sample
-from rowrnn.generation.value_prediction import BINARY
+from rowrnn.generation.value_distribution import BINARY
 from rowrnn.lab.data.listing import evenly
 from rowrnn.lab.tasks.generation.examples import WAYS, levels_of, prepared
 from rowrnn.lab.tasks.generation.likelihood import Nats

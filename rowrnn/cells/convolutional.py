@@ -66,13 +66,15 @@ class ConvCell(Cell):
         return _around(self.kernel)
 
     def _input_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "kh kw c gates"]:
-        return self._kernel_init(self.features, rngs, dtype)
+        return self._kernel_init(self.kernel, self.features, rngs, dtype)
 
     def _recurrent_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "kh kw c gates"]:
-        return self._kernel_init(self.hidden, rngs, dtype)
+        return self._kernel_init(self.kernel, self.hidden, rngs, dtype)
 
-    def _kernel_init(self, channels: int, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "kh kw c gates"]:
-        shape = (*self.kernel, channels, len(self.gate_names) * self.hidden)
+    def _kernel_init(
+        self, size: tuple[int, int], channels: int, rngs: nnx.Rngs, dtype: DTypeLike
+    ) -> Float[Array, "kh kw c gates"]:
+        shape = (*size, channels, len(self.gate_names) * self.hidden)
         return nnx.initializers.lecun_normal()(rngs.params(), shape, dtype)
 
 

@@ -7,8 +7,9 @@ pixels.
 
 from rowrnn.generation.certificate import Certificate, causality, first_peek
 from rowrnn.generation.class_models import ClassModels
+from rowrnn.generation.gated_pixel_cnn import GatedPixelCNN
 from rowrnn.generation.pixel_model import PixelModel
-from rowrnn.generation.pixel_rnn import GatedPixelCNN, PixelRNN
+from rowrnn.generation.pixel_rnn import PixelRNN
 from rowrnn.generation.pixel_scan import PixelScan
 from rowrnn.generation.sampling import sample
 

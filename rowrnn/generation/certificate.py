@@ -12,8 +12,11 @@ from jaxtyping import Array, ArrayLike, Bool
 from rowrnn.generation.pixel_model import PixelModel
 
 Place = tuple[int, int, int]
+Size = tuple[int, int, int]
 
 BIAS_DEVIATION = 0.3
+AT_ONCE = 56
+"""Number of changed images that are predicted together."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Certificate:
         blind: number of pairs of a prediction and an earlier value that it never sees.
     """
 
-    shape: Place
+    shape: Size
     seeds: int
     peeks: tuple[Place, Place] | None
     sees: Bool[np.ndarray, "h w c h w c"]
@@ -54,7 +57,7 @@ class Certificate:
         )
 
 
-def causality(model: PixelModel, shape: Place, *, seeds: int = 3) -> Certificate:
+def causality(model: PixelModel, shape: Size, *, seeds: int = 3) -> Certificate:
     """Computes which values each prediction of a model depends on, and compares them with its order.
 
     The derivatives of all predictions by all values are computed in float64, with all weights and values drawn at
@@ -94,7 +97,7 @@ def causality(model: PixelModel, shape: Place, *, seeds: int = 3) -> Certificate
     return Certificate(shape, seeds, pair, sees.reshape(*shape, *shape), blind)
 
 
-def first_peek(model: PixelModel, image: ArrayLike, *, at_once: int = 56) -> tuple[Place, Place] | None:
+def first_peek(model: PixelModel, image: ArrayLike) -> tuple[Place, Place] | None:
     """Changes each value of an image in turn, and looks for a prediction that changes and may not.
 
     It is the check of a model as it is used: with its own weights, in its dtype and at its size, through everything
@@ -103,7 +106,6 @@ def first_peek(model: PixelModel, image: ArrayLike, *, at_once: int = 56) -> tup
     Args:
         model: the model.
         image: an image of levels, `[h, w, c]`.
-        at_once: number of changed images that are predicted together.
 
     Returns:
         The first prediction that changes and may not, and the value that was changed, as row, column and colour; None
@@ -113,13 +115,13 @@ def first_peek(model: PixelModel, image: ArrayLike, *, at_once: int = 56) -> tup
     shape, count = values.shape, values.size
     rank = model.rank(*shape[:2]).ravel()
     predict = jax.jit(lambda model, images: model.predictions(model.scaled(images)))
-    same = np.asarray(predict(model, np.broadcast_to(values, (at_once, *shape))))
-    for start in range(0, count, at_once):
-        changed = np.broadcast_to(values.ravel(), (at_once, count)).copy()
-        numbers = np.arange(start, min(start + at_once, count))
+    same = np.asarray(predict(model, np.broadcast_to(values, (AT_ONCE, *shape))))
+    for start in range(0, count, AT_ONCE):
+        changed = np.broadcast_to(values.ravel(), (AT_ONCE, count)).copy()
+        numbers = np.arange(start, min(start + AT_ONCE, count))
         changed[np.arange(len(numbers)), numbers] = (values.ravel()[numbers] + 1) % model.levels
-        found = np.asarray(predict(model, changed.reshape(at_once, *shape)))
-        moved = (found != same).any(axis=-1).reshape(at_once, count)
+        found = np.asarray(predict(model, changed.reshape(AT_ONCE, *shape)))
+        moved = (found != same).any(axis=-1).reshape(AT_ONCE, count)
         for place, number in enumerate(numbers):
             wrong = np.flatnonzero(moved[place] & (rank <= rank[number]))
             if len(wrong):

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Integer
 
 from rowrnn.generation.pixel_model import PixelModel
 
@@ -37,7 +37,7 @@ class ClassModels(nnx.Module):
         """
         return jax.vmap(lambda model: model(images), out_axes=1)(self.each)
 
-    def of_each(self, images: Int[Array, "b classes h w c"]) -> Float[Array, "b classes"]:
+    def of_each(self, images: Integer[Array, "b classes h w c"]) -> Float[Array, "b classes"]:
         """Returns the log-likelihood in each class of an image of its own, in nats."""
         return jax.vmap(lambda model, own: model(own), in_axes=(0, 1), out_axes=1)(self.each, images)
 

@@ -5,17 +5,17 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Shaped
 
-from rowrnn.cells import ConvLSTM, LSTMState
+from rowrnn.cells import LSTMState
 from rowrnn.cells.convolutional import Padding
-from rowrnn.generation.masked_convolution import Found, Maps
-from rowrnn.generation.row_layer import masked_projection
+from rowrnn.generation.masked_cell import MaskedConvLSTM
+from rowrnn.generation.masked_convolution import Found, Maps, moved_down
 from rowrnn.recurrence.scan import scan
 
 FIRMLY = 1e9
 """Size of a gate's argument at which the gate is 0 or 1."""
 
 
-class DiagonalCell(ConvLSTM):
+class DiagonalCell(MaskedConvLSTM):
     """Cell of a Diagonal BiLSTM (van den Oord et al. 2016, section 3.2), of diagonals, maps `[b, h, 1, gates]`.
 
     A place of a diagonal is a pixel of one row; its state follows from those of the pixel beside it, in the same row of
@@ -32,8 +32,7 @@ class DiagonalCell(ConvLSTM):
     map_recurrence = "lstm"
 
     def __init__(self, features: int, hidden: int, *, colours: int = 1, rngs: nnx.Rngs) -> None:
-        self.colours = colours
-        super().__init__(features, hidden, (1, 1), rngs=rngs)
+        super().__init__(features, hidden, 1, colours=colours, rngs=rngs)
         self.features = len(self.gate_names) * hidden
         self.first_cell = nnx.Param(jnp.zeros((hidden,), jnp.float32))
 
@@ -47,7 +46,7 @@ class DiagonalCell(ConvLSTM):
     def diagonals(self, x: Maps) -> Float[Array, "b t h one gates"]:
         """Computes what the cell reads of an image, `[b, h, w, features]`, diagonal by diagonal."""
         height, width = x.shape[1:3]
-        of_pixels = masked_projection(self, x)
+        of_pixels = super().project(x)
         above = (self._first().hidden @ self.recurrent_kernel[0, 0])[None, None]
         of_pixels = of_pixels.at[:, 0].add(above.astype(of_pixels.dtype))
         # Outside, the state that was there stays, and shows itself: what is before the first pixel of a row is learned.
@@ -57,7 +56,7 @@ class DiagonalCell(ConvLSTM):
         gates = jnp.where(inside, skewed(of_pixels), jnp.asarray(closed, of_pixels.dtype))
         return jnp.swapaxes(gates, 1, 2)[:, :, :, None]
 
-    def before_the_first(self, batch: int, height: int) -> LSTMState:
+    def first_state(self, batch: int, height: int) -> LSTMState:
         """Returns the state before the first diagonal, maps `[b, h, 1, hidden]`."""
         shape = (batch, height, 1, self.hidden)
         return LSTMState(*(jnp.broadcast_to(part[None, None, None], shape) for part in self._first()))
@@ -67,8 +66,7 @@ class DiagonalCell(ConvLSTM):
         return LSTMState(jnp.tanh(cell), cell)
 
     def _recurrent_init(self, rngs: nnx.Rngs, dtype: DTypeLike) -> Float[Array, "kh kw c gates"]:
-        shape = (2, 1, self.hidden, len(self.gate_names) * self.hidden)
-        return nnx.initializers.lecun_normal()(rngs.params(), shape, dtype)
+        return self._kernel_init((2, 1), self.hidden, rngs, dtype)
 
 
 class DiagonalLSTMLayer(nnx.Module):
@@ -89,20 +87,15 @@ class DiagonalLSTMLayer(nnx.Module):
         self.left = DiagonalCell(features, hidden, colours=colours, rngs=rngs)
         self.right = DiagonalCell(features, hidden, colours=colours, rngs=rngs)
 
-    @property
-    def outputs(self) -> int:
-        """Number of output features."""
-        return self.left.hidden
-
     def __call__(self, x: Maps) -> Found:
         """Computes the outputs of all pixels in h + w - 1 steps."""
         from_left = _along_diagonals(self.left, x)
         from_right = _along_diagonals(self.right, x[:, :, ::-1])[:, :, ::-1]
-        return from_left + jnp.pad(from_right, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1]
+        return from_left + moved_down(from_right)
 
 
 def _along_diagonals(cell: DiagonalCell, x: Maps) -> Found:
-    outputs, _ = scan(cell, cell.diagonals(x), initial_state=cell.before_the_first(*x.shape[:2]))
+    outputs, _ = scan(cell, cell.diagonals(x), initial_state=cell.first_state(*x.shape[:2]))
     return straight(jnp.swapaxes(outputs[:, :, :, 0], 1, 2))
 
 

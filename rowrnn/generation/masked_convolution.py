@@ -7,11 +7,14 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from rowrnn.cells.convolution import convolve
+from rowrnn.cells.convolution import conv, convolve
 
 Kind = Literal["A", "B"]
 Maps = Float[Array, "b h w k"]
 Found = Float[Array, "b h w found"]
+
+FIRST_KERNEL = (7, 7)
+"""Kernel of the first convolution of a model, which sees values and not the pixel's own (mask A)."""
 
 
 def colours_of(features: int, colours: int) -> np.ndarray:
@@ -41,7 +44,7 @@ def kernel_mask(
 ) -> Bool[np.ndarray, "kh kw inputs outputs"]:
     """Returns which weights of a kernel of odd sides may differ from zero.
 
-    It has no rows below the pixel's own, and for a kernel of one row no columns to the right of the pixel: none may.
+    Rows below the pixel, and for one-row kernels columns to its right, are left out: all their weights would be zero.
     """
     (high, wide), own = kernel, own_mask(inputs, outputs, kind, colours)
     mask = np.zeros((high // 2 + 1, wide if high > 1 else wide // 2 + 1, inputs, outputs), bool)
@@ -78,9 +81,9 @@ class MaskedConv(nnx.Module):
         if min(kernel) < 1 or not all(side % 2 for side in kernel):
             raise ValueError(f"A masked convolution needs a kernel of odd sides, not {kernel}.")
         self.kind: Kind = kind
-        self.colours, self.outputs, self.size = colours, outputs, kernel
+        self.colours, self.size = colours, kernel
         mask = kernel_mask(kernel, inputs, outputs, kind, colours)
-        # As many weights as remain decide how large they are.
+        # Scale by the number of inputs that the mask keeps.
         seen = max(1, int(mask.sum() / outputs))
         drawn = nnx.initializers.normal((1 / seen) ** 0.5)(rngs.params(), mask.shape, jnp.float32)
         self.kernel = nnx.Param(jnp.where(mask, drawn, 0.0))
@@ -96,3 +99,20 @@ class MaskedConv(nnx.Module):
         *_, inputs, outputs = self.kernel.shape
         mask = kernel_mask(self.size, inputs, outputs, self.kind, self.colours)
         return jnp.where(mask, self.kernel[...], jnp.zeros_like(self.kernel[...]))
+
+
+def conv_above(inputs: int, outputs: int, kernel: tuple[int, int], *, rngs: nnx.Rngs) -> nnx.Conv:
+    """Returns a convolution of the rows up to a pixel's own, `[b, h, w, inputs] → [b, h, w, outputs]`.
+
+    Args:
+        inputs: number of input features of a pixel.
+        outputs: number of output features.
+        kernel: height and width, odd, of which the rows below the pixel are left out.
+        rngs: random streams; the initial kernel uses "params".
+    """
+    return conv(inputs, outputs, (kernel[0] // 2 + 1, kernel[1]), padding=zeros_around(kernel), rngs=rngs)
+
+
+def moved_down(x: Maps) -> Maps:
+    """Moves maps down by one row, zeros above."""
+    return jnp.pad(x, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1]

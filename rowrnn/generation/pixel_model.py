@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from rowrnn.generation.value_prediction import prediction_of
+from rowrnn.generation.value_distribution import distribution_of, scaled
 
 Values = Int[Array, "b h w c"]
 Predictions = Float[Array, "b h w c outputs"]
@@ -32,12 +32,17 @@ class PixelModel(nnx.Module):
     def __init__(self, colours: int, levels: int, mixture: int = 0) -> None:
         if colours < 1:
             raise ValueError(f"A pixel has at least one colour, not {colours}.")
-        self.colours, self.levels = colours, levels
-        self.values = prediction_of(levels, mixture)
+        self.colours = colours
+        self.distribution = distribution_of(levels, mixture)
+
+    @property
+    def levels(self) -> int:
+        """Number of different values."""
+        return self.distribution.levels
 
     @abstractmethod
     def predictions(self, x: Float[Array, "b h w c"]) -> Predictions:
-        """Computes what predicts every value (`values`) from those before it; values are in [-1, 1]."""
+        """Computes the parameters of every value's distribution from the values before it, scaled to [-1, 1]."""
 
     def rank(self, height: int, width: int) -> Int[np.ndarray, "h w c"]:
         """Returns the place of each value in the order in which they are predicted."""
@@ -59,13 +64,13 @@ class PixelModel(nnx.Module):
             ValueError: as a call.
         """
         values = self.checked(images)
-        found = self.values.log_probabilities(self.predictions(self.scaled(values)), values)
+        found = self.distribution.log_probabilities(self.predictions(self.scaled(values)), values)
         # NaN for what is no level, which a compiled program cannot refuse.
         return jnp.where((values >= 0) & (values < self.levels), found, jnp.nan)
 
     def scaled(self, images: Int[Array, "*n"]) -> Float[Array, "*n"]:
         """Returns levels as numbers from -1 to 1, in the dtype of the parameters."""
-        return 2 * images.astype(jnp.result_type(*jax.tree.leaves(self))) / (self.levels - 1) - 1
+        return scaled(images, self.levels, jnp.result_type(*jax.tree.leaves(self)))
 
     def checked(self, images: ArrayLike) -> Values:
         """Checks images.
@@ -87,3 +92,16 @@ class PixelModel(nnx.Module):
                 f"{images.max()}. Draw binary images from grey ones at random, or make a model of 256 levels."
             )
         return images.astype(jnp.int32)
+
+
+def check_sizes(model: str, width: int, blocks: int, colours: int) -> None:
+    """Checks the sizes of a model.
+
+    Raises:
+        ValueError: if one is not positive, or each colour cannot have as many features.
+    """
+    if min(width, blocks) < 1 or width % colours:
+        raise ValueError(
+            f"A {model} has at least one block, and a width that is a multiple of its {colours} colours, not {blocks} "
+            f"and {width}."
+        )

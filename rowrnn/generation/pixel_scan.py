@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, DTypeLike, Float, Int
+from jaxtyping import Array, Float, Int
 
 from rowrnn.cells import Cell
 from rowrnn.generation.pixel_model import PixelModel, Predictions
@@ -56,7 +56,7 @@ class PixelScan(PixelModel):
         self.order, self.options = order_function(order), tuple(options.items())
         self.layer = layer
         self.norm = nnx.LayerNorm(layer.outputs, rngs=rngs)
-        self.head = nnx.Linear(layer.outputs, self.values.outputs, rngs=rngs)
+        self.head = nnx.Linear(layer.outputs, self.distribution.outputs, rngs=rngs)
 
     def rank(self, height: int, width: int) -> Int[np.ndarray, "h w c"]:
         step = self.order_of(height, width).when()
@@ -66,17 +66,22 @@ class PixelScan(PixelModel):
         b, h, w, c = x.shape
         order = self.order_of(h, w)
         values = order.sequences(x).reshape(b, h * w * c)
-        before = jnp.pad(values, ((0, 0), (1, 0)))[:, :-1, None]
-        coming = jnp.tile(jnp.eye(c, dtype=x.dtype), (h * w, 1))
-        read = jnp.concatenate([before, jnp.broadcast_to(coming[None], (b, *coming.shape))], axis=-1)
-        outputs, _ = self.layer(read)
-        found = self.head(self.norm(outputs)).reshape(b, h * w, c * self.values.outputs)
-        return order.images(found).reshape(b, h, w, c, self.values.outputs)
+        before = jnp.pad(values, ((0, 0), (1, 0)))[:, :-1]
+        outputs, _ = self.layer(self.steps(before, jnp.arange(h * w * c)))
+        found = self.head(self.norm(outputs)).reshape(b, h * w, c * self.distribution.outputs)
+        return order.images(found).reshape(b, h, w, c, self.distribution.outputs)
 
-    def coming(self, number: Array, batch: int, dtype: DTypeLike) -> Float[Array, "b c"]:
-        """Returns which colour the value of a number in the order has, as the layer is told it, `[batch, colours]`."""
-        one = jax.nn.one_hot(number % self.colours, self.colours, dtype=dtype)
-        return jnp.broadcast_to(one[None], (batch, self.colours))
+    def steps(self, before: Float[Array, "b t"], numbers: Int[Array, "t"]) -> Float[Array, "b t features"]:
+        """Returns what the layer reads: the value before, and which colour comes next.
+
+        Args:
+            before: the values before those that come next, scaled.
+            numbers: places of those that come next in the order.
+        """
+        coming = jax.nn.one_hot(numbers % self.colours, self.colours, dtype=before.dtype)
+        return jnp.concatenate(
+            [before[..., None], jnp.broadcast_to(coming[None], (*before.shape, self.colours))], axis=-1
+        )
 
     def order_of(self, height: int, width: int) -> Order:
         """Returns the order of the pixels of an image of a size.

@@ -1,7 +1,7 @@
 """Sampling from a PixelRNN of Row LSTMs: row by row, with what was computed of the row above and of this one kept."""
 
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +10,14 @@ from jaxtyping import Array, ArrayLike, Float
 
 from rowrnn.cells import LSTMState
 from rowrnn.generation.masked_convolution import MaskedConv, zeros_around
-from rowrnn.generation.pixel_model import Values
+from rowrnn.generation.pixel_model import PixelModel, Values
 from rowrnn.generation.pixel_rnn import PixelRNN
-from rowrnn.generation.row_layer import RowCell, RowLSTMLayer, masked_input_kernel
-from rowrnn.generation.value_prediction import drawn
+from rowrnn.generation.row_layer import RowCell, RowLSTMLayer
+from rowrnn.generation.value_distribution import draw
 from rowrnn.recurrence.scan import scan
 
 
-def reads_rows(model: PixelRNN) -> bool:
+def is_row_lstm(model: PixelModel) -> TypeGuard[PixelRNN]:
     """Returns whether a model is a `PixelRNN`, and none of a subclass, of Row LSTMs."""
     return type(model) is PixelRNN and all(isinstance(block.layer, RowLSTMLayer) for block in model.blocks)
 
@@ -35,13 +35,14 @@ def sampled_by_rows(
         rows: number of these rows.
         temperature: of the draws.
     """
-    b, height, width, colours = images.shape
+    b, height, width, _ = images.shape
     # States after the rows that are given.
-    x = model.scaled(images[:, :rows]) if rows else jnp.zeros((b, 0, width, colours), model.scaled(images).dtype)
-    states, features = [], model.first(x)
-    for block in model.blocks:
-        states.append(_state_after(block.layer, features))
-        features = block(features)[0] if rows else features[..., :0]
+    states = [block.layer.first_state(b, width) for block in model.blocks]
+    if rows:
+        x = model.first(model.scaled(images[:, :rows]))
+        for number, block in enumerate(model.blocks):
+            outputs, states[number] = scan(block.layer.cell, x[:, :, None], initial_state=states[number])
+            x = x + block.added(outputs[:, :, 0])
 
     def row(carry: tuple[Values, list[LSTMState]], number: Array) -> tuple[tuple[Values, list[LSTMState]], None]:
         images, states = carry
@@ -50,14 +51,6 @@ def sampled_by_rows(
 
     (images, _), _ = jax.lax.scan(row, (images, states), rows + jnp.arange(height - rows))
     return images
-
-
-def _state_after(layer: RowLSTMLayer, x: Float[Array, "b h w k"]) -> LSTMState:
-    """Returns the state of a layer after the rows of a map, `[b, 1, w, hidden]`; its first one where there are none."""
-    first = layer.initial_state(x.shape[0], x.shape[2])
-    if not x.shape[1]:
-        return first
-    return scan(layer.cell, x[:, :, None], initial_state=first)[1]
 
 
 def _row(
@@ -75,7 +68,7 @@ def _row(
     def value(carry: Any, number: Array) -> tuple[Any, None]:
         images, read, new = carry
         column, colour = jnp.divmod(number, colours)
-        x = shown = _first(model.first, model.scaled(images), row, column)
+        x = shown = _at_place(model.first, model.scaled(images), row, column)
         read, new = list(read), list(new)
         for place, block in enumerate(model.blocks):
             cell = block.layer.cell
@@ -93,16 +86,16 @@ def _row(
             x = x + block.added(pixel)[:, 0, 0]
             shown = shown + block.shown(pixel)[:, 0, 0]
         found = model.head(shown[:, None, None])[:, 0, 0]
-        logits = model.values.logits(jax.lax.dynamic_index_in_dim(found, colour, 1, keepdims=False))
+        logits = model.distribution.logits(jax.lax.dynamic_index_in_dim(found, colour, 1, keepdims=False))
         rank = row * width * colours + number
-        drawn_value = drawn(logits, jax.random.fold_in(key, rank), temperature)
-        return (images.at[:, row, column, colour].set(drawn_value), tuple(read), tuple(new)), None
+        drawn = draw(logits, jax.random.fold_in(key, rank), temperature)
+        return (images.at[:, row, column, colour].set(drawn), tuple(read), tuple(new)), None
 
     (images, _, new), _ = jax.lax.scan(value, (images, tuple(read), tuple(new)), jnp.arange(width * colours))
     return images, [LSTMState(hidden[:, None], cell[:, None]) for hidden, cell in new]
 
 
-def _first(convolution: MaskedConv, x: Float[Array, "b h w c"], row: Array, column: Array) -> Float[Array, "b k"]:
+def _at_place(convolution: MaskedConv, x: Float[Array, "b h w c"], row: Array, column: Array) -> Float[Array, "b k"]:
     """Computes a masked convolution at one place."""
     kernel = convolution.masked_kernel()
     high, wide, inputs, _ = kernel.shape
@@ -114,7 +107,7 @@ def _first(convolution: MaskedConv, x: Float[Array, "b h w c"], row: Array, colu
 
 def _projected(cell: RowCell, window: Float[Array, "b span k"]) -> Float[Array, "b gates"]:
     """Computes the input half of the gates at the end of a window of a row."""
-    kernel = masked_input_kernel(cell)[0].astype(window.dtype)
+    kernel = cell.masked_input_kernel()[0].astype(window.dtype)
     return jnp.einsum("bsk,skg->bg", window, kernel) + cell.bias[...][None]
 
 

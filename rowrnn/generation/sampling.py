@@ -8,11 +8,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key
 
 from rowrnn.generation.pixel_model import PixelModel, Values
-from rowrnn.generation.pixel_rnn import PixelRNN
 from rowrnn.generation.pixel_scan import PixelScan
-from rowrnn.generation.row_sampling import reads_rows, sampled_by_rows
+from rowrnn.generation.row_sampling import is_row_lstm, sampled_by_rows
 from rowrnn.generation.scan_sampling import sampled_by_steps
-from rowrnn.generation.value_prediction import drawn
+from rowrnn.generation.value_distribution import draw
 
 
 def sample(
@@ -62,22 +61,24 @@ def sample(
         rank = model.rank(height, width)
         if rank[:rows].max() > rank[rows:].min():
             raise ValueError("This model predicts values in an order in which the given rows do not come first.")
-    first = rows * width * model.colours
-    if isinstance(model, PixelRNN) and reads_rows(model):
+    known_values = rows * width * model.colours
+    if is_row_lstm(model):
         return sampled_by_rows(model, key, jnp.asarray(start), rows, temperature)
     if type(model) is PixelScan:
-        return sampled_by_steps(model, key, jnp.asarray(start), first, temperature)
+        return sampled_by_steps(model, key, jnp.asarray(start), known_values, temperature)
     places = np.stack(np.unravel_index(np.argsort(model.rank(height, width), axis=None), shape[1:]), axis=1)
-    return _by_whole_passes(model, key, jnp.asarray(start), jnp.asarray(places[first:]), first, temperature)
+    return _by_whole_passes(
+        model, key, jnp.asarray(start), jnp.asarray(places[known_values:]), known_values, temperature
+    )
 
 
-@partial(jax.jit, static_argnames="first")
+@partial(jax.jit, static_argnames="known_values")
 def _by_whole_passes(
     model: PixelModel,
     key: Array,
     images: Values,
     places: Int[Array, "n 3"],
-    first: int,
+    known_values: int,
     temperature: Float[ArrayLike, ""],
 ) -> Values:
     """Draws the values at some places, in their order, each after a whole pass."""
@@ -86,8 +87,8 @@ def _by_whole_passes(
         place, number = given
         row, column, colour = place
         predictions = model.predictions(model.scaled(images))[:, row, column, colour]
-        value = drawn(model.values.logits(predictions), jax.random.fold_in(key, number), temperature)
+        value = draw(model.distribution.logits(predictions), jax.random.fold_in(key, number), temperature)
         return images.at[:, row, column, colour].set(value), None
 
-    images, _ = jax.lax.scan(step, images, (places, first + jnp.arange(len(places))))
+    images, _ = jax.lax.scan(step, images, (places, known_values + jnp.arange(len(places))))
     return images

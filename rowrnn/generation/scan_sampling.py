@@ -9,13 +9,13 @@ from jaxtyping import Array, ArrayLike, Float
 
 from rowrnn.generation.pixel_model import Values
 from rowrnn.generation.pixel_scan import PixelScan
-from rowrnn.generation.value_prediction import drawn
+from rowrnn.generation.value_distribution import draw
 from rowrnn.sequence import Transformer
 
 
-@partial(jax.jit, static_argnames="first")
+@partial(jax.jit, static_argnames="known_values")
 def sampled_by_steps(
-    model: PixelScan, key: Array, images: Values, first: int, temperature: Float[ArrayLike, ""]
+    model: PixelScan, key: Array, images: Values, known_values: int, temperature: Float[ArrayLike, ""]
 ) -> Values:
     """Draws the values of images after the first ones of the model's order, which are given.
 
@@ -23,7 +23,7 @@ def sampled_by_steps(
         model: the model.
         key: random key.
         images: images, of which the first values are read.
-        first: number of these values.
+        known_values: number of these values.
         temperature: of the draws.
     """
     b, height, width, colours = images.shape
@@ -35,10 +35,10 @@ def sampled_by_steps(
     def step(carry: tuple[Any, Array], given: tuple[Array, Array]) -> tuple[tuple[Any, Array], Array]:
         state, before = carry
         number, value = given
-        read = jnp.concatenate([before[:, None], model.coming(number, b, before.dtype)], axis=1)
-        outputs, state = model.layer(read[:, None], initial_state=state)
-        logits = model.values.logits(model.head(model.norm(outputs[:, 0])))
-        chosen = jnp.where(number < first, value, drawn(logits, jax.random.fold_in(key, number), temperature))
+        outputs, state = model.layer(model.steps(before[:, None], number[None]), initial_state=state)
+        logits = model.distribution.logits(model.head(model.norm(outputs[:, 0])))
+        drawn = draw(logits, jax.random.fold_in(key, number), temperature)
+        chosen = jnp.where(number < known_values, value, drawn)
         return (state, scaled[chosen]), chosen
 
     numbers, start = jnp.arange(count, dtype=jnp.int32), jnp.zeros((b,), scaled.dtype)

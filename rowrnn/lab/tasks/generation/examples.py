@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from rowrnn.errors import InputError
-from rowrnn.generation.value_prediction import BINARY
+from rowrnn.generation.value_distribution import BINARY
 
 Binarization = Literal["static", "dynamic", "none"]
 WAYS = {

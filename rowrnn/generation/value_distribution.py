@@ -1,24 +1,23 @@
-"""What a model says of one value before it sees it: some numbers, and the probabilities that follow from them.
+"""What a model says of one value before it sees it: a distribution of levels, with parameters that it predicts.
 
-Each kind has `levels`, the number of different values, and `outputs`, that of the numbers; `log_probabilities` of given
-values, and `logits`, the log-probabilities of all levels, up to a constant.
+Each kind has `levels`, the number of different values, and `outputs`, that of the parameters; `log_probabilities` of
+given values, and `logits`, the log-probabilities of all levels, up to a constant.
 """
 
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, Key
+from jaxtyping import Array, ArrayLike, DTypeLike, Float, Int, Integer, Key
 
 BINARY = 2
 LOG_SCALES = (-7.0, 20.0)
-"""Least and largest logarithm of the scale of a logistic distribution: at the least one level of 256 has nearly all of
-it; at the largest none has anything, but slopes are numbers still."""
+"""Bounds of a log scale; within them probabilities and slopes stay finite."""
 
 
 @dataclass(frozen=True)
-class Coin:
-    """Prediction of a binary value by one number, the logit of a 1."""
+class Bernoulli:
+    """Distribution of a binary value, by the logit of a 1."""
 
     levels = BINARY
     outputs = 1
@@ -32,8 +31,8 @@ class Coin:
 
 
 @dataclass(frozen=True)
-class Softmax:
-    """Prediction of a value by the logits of all levels, which knows nothing of their order."""
+class Categorical:
+    """Distribution of a value by the logits of all levels, which knows nothing of their order."""
 
     levels: int
 
@@ -51,11 +50,11 @@ class Softmax:
 
 @dataclass(frozen=True)
 class LogisticMixture:
-    """Prediction of a value by a mixture of logistic distributions, discretized (Salimans et al. 2017, section 2.1).
+    """Mixture of logistic distributions, discretized (Salimans et al. 2017, section 2.1).
 
-    A level has the probability of the numbers that are rounded to it, the lowest and the highest one of all that lie
-    beyond too. What predicts a value are the logits of the components, their means, where levels lie between -1 and 1,
-    and the logarithms of their scales.
+    A level has the probability mass of the interval that rounds to it; the lowest and the highest one also have the
+    tails. The parameters are the logits of the components, their means, where levels lie between -1 and 1, and the
+    logarithms of their scales.
 
     Args:
         levels: number of different values.
@@ -70,16 +69,9 @@ class LogisticMixture:
         return 3 * self.components
 
     def log_probabilities(self, predictions: Float[Array, "*n k"], values: Int[Array, "*n"]) -> Float[Array, "*n"]:
-        return self._of(predictions, values)
-
-    def logits(self, predictions: Float[Array, "*n k"]) -> Float[Array, "*n levels"]:
-        levels = jnp.expand_dims(jnp.arange(self.levels), tuple(range(predictions.ndim - 1)))
-        return self._of(predictions[..., None, :], levels)
-
-    def _of(self, predictions: Array, values: Array) -> Array:
         weights, means, log_scales = jnp.split(predictions, 3, axis=-1)
         last, values = self.levels - 1, values[..., None]
-        centre = 2 * values.astype(predictions.dtype) / last - 1
+        centre = scaled(values, self.levels, predictions.dtype)
         per_scale = jnp.exp(-jnp.clip(log_scales, *LOG_SCALES))
         above, below = ((centre + side / last - means) * per_scale for side in (1, -1))
         # σ(a) - σ(b) = σ(a) σ(-b) (1 - exp(b - a)), of which no part is lost to rounding.
@@ -89,12 +81,18 @@ class LogisticMixture:
         log_between = jnp.where(inside, jnp.log(-jnp.expm1(-2 / last * per_scale)), 0.0)
         return jax.nn.logsumexp(jax.nn.log_softmax(weights) + log_upper + log_lower + log_between, axis=-1)
 
+    def logits(self, predictions: Float[Array, "*n k"]) -> Float[Array, "*n levels"]:
+        def of(level: Int[Array, ""]) -> Float[Array, "*n"]:
+            return self.log_probabilities(predictions, jnp.broadcast_to(level, predictions.shape[:-1]))
 
-ValuePrediction = Coin | Softmax | LogisticMixture
+        return jax.vmap(of, out_axes=-1)(jnp.arange(self.levels))
 
 
-def prediction_of(levels: int, mixture: int = 0) -> ValuePrediction:
-    """Returns how a value of so many levels is predicted.
+ValueDistribution = Bernoulli | Categorical | LogisticMixture
+
+
+def distribution_of(levels: int, mixture: int = 0) -> ValueDistribution:
+    """Returns the distribution of a value of so many levels.
 
     Args:
         levels: number of different values.
@@ -110,10 +108,15 @@ def prediction_of(levels: int, mixture: int = 0) -> ValuePrediction:
         )
     if mixture:
         return LogisticMixture(levels, mixture)
-    return Coin() if levels == BINARY else Softmax(levels)
+    return Bernoulli() if levels == BINARY else Categorical(levels)
 
 
-def drawn(logits: Float[Array, "b levels"], key: Key[Array, ""], temperature: Float[ArrayLike, ""]) -> Int[Array, "b"]:
+def scaled(values: Integer[Array, "*n"], levels: int, dtype: DTypeLike) -> Float[Array, "*n"]:
+    """Returns levels as numbers from -1 to 1."""
+    return 2 * values.astype(dtype) / (levels - 1) - 1
+
+
+def draw(logits: Float[Array, "b levels"], key: Key[Array, ""], temperature: Float[ArrayLike, ""]) -> Int[Array, "b"]:
     """Draws a value of each image.
 
     Args:

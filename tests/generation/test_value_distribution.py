@@ -1,4 +1,4 @@
-"""What predicts a value: probabilities against scipy's distributions, sums of 1, slopes, and draws."""
+"""Distributions of a value: probabilities against scipy's distributions, sums of 1, slopes, and draws."""
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rowrnn.generation.value_prediction import Coin, LogisticMixture, Softmax, drawn, prediction_of
+from rowrnn.generation.value_distribution import Bernoulli, Categorical, LogisticMixture, distribution_of, draw
 
-KINDS = {"coin": Coin(), "softmax": Softmax(5), "mixture": LogisticMixture(5, 3)}
+KINDS = {"bernoulli": Bernoulli(), "categorical": Categorical(5), "mixture": LogisticMixture(5, 3)}
 
 
 def numbers(outputs, count=7, size=2.0):
@@ -27,29 +27,31 @@ def by_scipy(predictions, levels):
 @pytest.mark.parametrize("levels", [3, 256])
 def test_a_mixture_is_that_of_scipy(levels):
     with jax.enable_x64(True):
-        prediction = LogisticMixture(levels, 4)
+        distribution = LogisticMixture(levels, 4)
         given = numbers(12, size=1.0)
-        found = np.exp(prediction.logits(jnp.asarray(given)))
+        found = np.exp(distribution.logits(jnp.asarray(given)))
         np.testing.assert_allclose(found, by_scipy(given, levels), rtol=1e-9, atol=1e-15)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_of_all_levels_sum_to_one_and_are_those_of_the_logits(kind):
     with jax.enable_x64(True):
-        prediction = KINDS[kind]
-        given = jnp.asarray(numbers(prediction.outputs))
-        each = [prediction.log_probabilities(given, jnp.full(len(given), level)) for level in range(prediction.levels)]
+        distribution = KINDS[kind]
+        given = jnp.asarray(numbers(distribution.outputs))
+        each = [
+            distribution.log_probabilities(given, jnp.full(len(given), level)) for level in range(distribution.levels)
+        ]
         np.testing.assert_allclose(np.exp(each).sum(axis=0), 1, rtol=1e-12)
         np.testing.assert_allclose(
-            jax.nn.log_softmax(prediction.logits(given)), np.stack(each, axis=1), rtol=1e-12, atol=1e-12
+            jax.nn.log_softmax(distribution.logits(given)), np.stack(each, axis=1), rtol=1e-12, atol=1e-12
         )
 
 
 def test_slopes_of_a_mixture_are_differences():
     with jax.enable_x64(True):
-        prediction, given = LogisticMixture(256, 3), numbers(9, size=1.0)
+        distribution, given = LogisticMixture(256, 3), numbers(9, size=1.0)
         values = jnp.asarray([0, 1, 40, 128, 200, 254, 255])
-        total = jax.jit(lambda x: prediction.log_probabilities(x, values).sum())
+        total = jax.jit(lambda x: distribution.log_probabilities(x, values).sum())
         slopes = np.asarray(jax.grad(total)(jnp.asarray(given)))
         for place in np.ndindex(given.shape):
             step = np.zeros_like(given)
@@ -59,10 +61,10 @@ def test_slopes_of_a_mixture_are_differences():
 
 
 def test_a_narrow_or_distant_mixture_has_finite_slopes():
-    prediction = LogisticMixture(256, 2)
+    distribution = LogisticMixture(256, 2)
     given = jnp.asarray([[0, 0, -30, 30, -40, -40], [0, 0, 50, 50, 100, 5]], jnp.float32)
     for value in (0, 128, 255):
-        found, slopes = jax.value_and_grad(lambda x, v=value: prediction.log_probabilities(x, jnp.full(2, v)).sum())(
+        found, slopes = jax.value_and_grad(lambda x, v=value: distribution.log_probabilities(x, jnp.full(2, v)).sum())(
             given
         )
         assert np.isfinite(found)
@@ -71,23 +73,23 @@ def test_a_narrow_or_distant_mixture_has_finite_slopes():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_draws_are_as_frequent_as_probable(kind):
-    prediction = KINDS[kind]
-    given = jnp.broadcast_to(jnp.asarray(numbers(prediction.outputs, 1), jnp.float32), (20_000, prediction.outputs))
-    logits = prediction.logits(given)
-    values = np.asarray(drawn(logits, jax.random.key(0), 1.0))
+    distribution = KINDS[kind]
+    given = jnp.broadcast_to(jnp.asarray(numbers(distribution.outputs, 1), jnp.float32), (20_000, distribution.outputs))
+    logits = distribution.logits(given)
+    values = np.asarray(draw(logits, jax.random.key(0), 1.0))
     said = np.asarray(jax.nn.softmax(logits[0]))
-    counted = np.bincount(values, minlength=prediction.levels) / len(values)
+    counted = np.bincount(values, minlength=distribution.levels) / len(values)
     assert (np.abs(counted - said) < 4.5 * np.sqrt(said * (1 - said) / len(values)) + 1e-4).all()
-    assert (np.asarray(drawn(logits, jax.random.key(0), 0.0)) == said.argmax()).all()
+    assert (np.asarray(draw(logits, jax.random.key(0), 0.0)) == said.argmax()).all()
 
 
-def test_which_prediction():
-    assert prediction_of(2) == Coin()
-    assert prediction_of(256) == Softmax(256)
-    assert prediction_of(256, 10) == LogisticMixture(256, 10)
-    assert [prediction_of(*how).outputs for how in ((2,), (256,), (256, 10))] == [1, 256, 30]
+def test_which_distribution():
+    assert distribution_of(2) == Bernoulli()
+    assert distribution_of(256) == Categorical(256)
+    assert distribution_of(256, 10) == LogisticMixture(256, 10)
+    assert [distribution_of(*how).outputs for how in ((2,), (256,), (256, 10))] == [1, 256, 30]
     for levels, mixture in ((1, 0), (2, 5), (256, -1)):
         with pytest.raises(
             ValueError, match="A value has at least two levels, and a mixture predicts one of more than two"
         ):
-            prediction_of(levels, mixture)
+            distribution_of(levels, mixture)
