@@ -50,11 +50,12 @@ class NativePasses:
 
     def forward(self, *arguments: Any, train: bool) -> tuple[Array, Halves, Residuals]:
         """Runs the forward pass, see `Passes.forward`; it cannot be differentiated itself."""
-        return differentiable_once(partial(self._on_platform, "forward", train=train))(*arguments)
+        return differentiable_once(partial(self._on_platform, "forward", train=train), instead="fused")(*arguments)
 
     def backward(self, *arguments: Any, input_gradient: bool) -> tuple[Array | None, Weights, Halves]:
         """Runs the backward pass, see `Passes.backward`; it cannot be differentiated itself."""
-        return differentiable_once(partial(self._on_platform, "backward", input_gradient=input_gradient))(*arguments)
+        backward = partial(self._on_platform, "backward", input_gradient=input_gradient)
+        return differentiable_once(backward, instead="fused")(*arguments)
 
     def _on_platform(self, name: str, *arguments: Any, **options: bool) -> Any:
         of_platform = {"forward": _forward, "backward": _backward}[name]

@@ -18,8 +18,8 @@ from rowrnn.recurrence.array_form import outputs_only_reason
 from rowrnn.recurrence.backend import Result, ScanCall, dtype_of
 
 
-class Form(NamedTuple):
-    """What of a recurrence over maps is no array.
+class MapRecurrence(NamedTuple):
+    """Static arguments of a recurrence over maps.
 
     Args:
         recurrence: "lstm" or "gru".
@@ -70,8 +70,8 @@ def _compiled(cell: Cell, call: ScanCall) -> Result:
         top, left = left, top
         projected, hidden, memory = jax.tree.map(_turned, (projected, hidden, memory))
         kernel = jnp.swapaxes(kernel, 0, 1)
-    form = Form(map_recurrence_of(cell), top, left, call.reverse)
-    outputs, last, last_memory = _recur(form, projected, kernel, bias, hidden, memory)
+    recurrence = MapRecurrence(map_recurrence_of(cell), top, left, call.reverse)
+    outputs, last, last_memory = _recur(recurrence, projected, kernel, bias, hidden, memory)
     if column:
         outputs, last, last_memory = jax.tree.map(_turned, (outputs, last, last_memory))
     return cell.merge_state(last, last_memory), outputs, None
@@ -85,18 +85,18 @@ def _turned(maps: Array) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _recur(
-    form: Form, projected: Array, kernel: Array, bias: Array | None, hidden: Array, memory: Array | None
+    recurrence: MapRecurrence, projected: Array, kernel: Array, bias: Array | None, hidden: Array, memory: Array | None
 ) -> tuple[Array, Array, Array | None]:
     """Computes outputs `[b, t, h, w, k]`, the last hidden state and the last cell state."""
-    return _passed(form, projected, kernel, bias, hidden, memory, train=False)[0]
+    return _passed(recurrence, projected, kernel, bias, hidden, memory, train=False)[0]
 
 
-def _passed(form: Form, *arrays: Array | None, train: bool) -> Any:
-    return differentiable_once(partial(_forward, form, train=train))(*arrays)
+def _passed(recurrence: MapRecurrence, *arrays: Array | None, train: bool) -> Any:
+    return differentiable_once(partial(_forward, recurrence, train=train), instead="plain")(*arrays)
 
 
 def _forward(
-    form: Form,
+    recurrence: MapRecurrence,
     projected: Array,
     kernel: Array,
     bias: Array | None,
@@ -115,24 +115,24 @@ def _forward(
         of_gates = ((*places, 4 * units), (*places, before.shape[-1])) if train else ((0,), (0,))
         shapes = ((*places, units), hidden.shape, before.shape, *of_gates)
         arguments = projected, kernel, or_empty(bias, kernel), hidden, before
-        outputs, last, last_memory, gates, memories = form.call("forward", shapes, *arguments)
+        outputs, last, last_memory, gates, memories = recurrence.call("forward", shapes, *arguments)
         results = outputs, last, None if memory is None else last_memory
         return (results, (gates, None if memory is None else memories) if train else None), (), ()
 
     return over_batch(call, (projected, hidden, memory), (), (kernel, bias))[0]
 
 
-def _recur_forward(form: Form, *arrays: Array | None) -> tuple[Any, Any]:
-    results, saved = _passed(form, *arrays, train=True)
+def _recur_forward(recurrence: MapRecurrence, *arrays: Array | None) -> tuple[Any, Any]:
+    results, saved = _passed(recurrence, *arrays, train=True)
     return results, (*arrays[1:], results[0], *saved)
 
 
-def _recur_backward(form: Form, saved: Any, gradients: Any) -> tuple[Array | None, ...]:
-    return differentiable_once(partial(_backward, form))(*saved, *gradients)
+def _recur_backward(recurrence: MapRecurrence, saved: Any, gradients: Any) -> tuple[Array | None, ...]:
+    return differentiable_once(partial(_backward, recurrence), instead="plain")(*saved, *gradients)
 
 
 def _backward(
-    form: Form,
+    recurrence: MapRecurrence,
     kernel: Array,
     bias: Array | None,
     hidden: Array,
@@ -154,7 +154,7 @@ def _backward(
         )
         of_steps = (*outputs.shape[:4], kernel.shape[-1])
         shapes = of_steps, kernel.shape, no_bias.shape, hidden.shape, before.shape
-        d_projected, d_kernel, d_bias, d_hidden, d_memory = form.call("backward", shapes, *arguments)
+        d_projected, d_kernel, d_bias, d_hidden, d_memory = recurrence.call("backward", shapes, *arguments)
         of_state = d_hidden, None if memory is None else d_memory
         return (d_projected, *of_state), (), (d_kernel, None if bias is None else d_bias)
 
