@@ -30,6 +30,7 @@ struct MapCall {
   int64_t wide() const { return x + 2 * beside(); }
   int64_t around() const { return (y + 2 * above()) * wide(); }
   int64_t inside(int64_t row) const { return (row + above()) * wide() + beside(); }
+  int64_t surrounded(int64_t p) const { return inside(p / x) + p % x; }  // of the p-th place of the map
   int64_t distance(int64_t tap) const { return (tap / kernel_x - top) * wide() + tap % kernel_x - left; }
 };
 
@@ -40,10 +41,9 @@ int map_lanes(const xla::ffi::ThreadPool& pool, const MapCall& s) {
   return std::max<int64_t>(1, std::min({pool.num_threads(), work / kMapWork, s.b}));
 }
 
-// Places of a map, row by row, into the map with zeros around, or the state before the first step.
+// Copies the places of a map into the map with zeros around.
 void surround(const MapCall& s, const float* from, float* to) {
-  for (int64_t row = 0; row < s.y; ++row)
-    for (int64_t x = 0; x < s.x; ++x) copy(to + (s.inside(row) + x) * s.hp(), from + (row * s.x + x) * s.h, s.h);
+  for (int64_t p = 0; p < s.map(); ++p) copy(to + s.surrounded(p) * s.hp(), from + p * s.h, s.h);
 }
 
 template <class Cell>
@@ -84,24 +84,24 @@ struct MapForward {
         for (int64_t row = 0; row < s.y; ++row) advance(image, i, j, row, states[i % 2], states[(i + 1) % 2], cells);
     for (int64_t p = 0; p < map; ++p) {
       const int64_t to = (image * map + p) * s.h;
-      copy(s.last_hidden + to, states[s.t % 2] + (s.inside(p / s.x) + p % s.x) * hp, s.h);
+      copy(s.last_hidden + to, states[s.t % 2] + s.surrounded(p) * hp, s.h);
       if (Cell::kCell) copy(s.last_cell + to, cells + p * hp, s.h);
     }
   }
 
   // The i-th step of a row of the map, of the units that begin with j.
   void advance(int64_t image, int64_t i, int64_t j, int64_t row, const float* now, float* next, float* cells) const {
-    const int64_t hp = s.hp(), first = s.inside(row), at = s.at(image, i) + row * s.x;
+    const int64_t hp = s.hp(), first = s.inside(row), first_place = s.at(image, i) + row * s.x;
     const int n = std::min<int64_t>(kLanes, s.h - j);
     const float* weights = packed + j / kLanes * tile_floats();
-    blocks(s.x, [&](int left, auto width) {
+    blocks(s.x, [&](int column, auto width) {
       constexpr int M = decltype(width)::value;
       Vector sum[M][Cell::kGates] = {}, gate[M][4];
       for (int64_t tap = 0; tap < s.taps(); ++tap)
-        product<M, Cell::kGates>(s.h, now + (first + left + s.distance(tap)) * hp, hp, 1, weights + tap * s.h * kRow,
+        product<M, Cell::kGates>(s.h, now + (first + column + s.distance(tap)) * hp, hp, 1, weights + tap * s.h * kRow,
                                  kRow, sum);
       for (int m = 0; m < M; ++m) {
-        const int64_t place = at + left + m;
+        const int64_t place = first_place + column + m;
         for (int g = 0; g < Cell::kGates; ++g) {
           const Vector of_x = load(s.projected + (place * Cell::kGates + g) * s.h + j, n);
           if (Cell::kRecurrentBias && g == Cell::kGates - 1)
@@ -109,10 +109,10 @@ struct MapForward {
           else
             gate[m][g] = sum[m][g] + of_x;
         }
-        float* to = cells + (row * s.x + left + m) * hp + j;
+        float* to = cells + (row * s.x + column + m) * hp + j;
         Vector cell = load(to);
-        const Vector hidden = Cell::apply(gate[m], load(now + (first + left + m) * hp + j), cell, nullptr);
-        store(next + (first + left + m) * hp + j, hidden);
+        const Vector hidden = Cell::apply(gate[m], load(now + (first + column + m) * hp + j), cell, nullptr);
+        store(next + (first + column + m) * hp + j, hidden);
         store(s.outputs + place * s.h + j, hidden, n);
         if (Cell::kCell) store(to, cell);
         if (!s.gates) continue;
@@ -191,7 +191,7 @@ struct MapBackward {
         for (int64_t p = 0; p < map; ++p)
           for (int64_t j = 0; j < hp; j += kLanes) {
             float* to = sum + s.taps() * s.h * columns + j;
-            store(to, load(to) + load(d_gates + (s.inside(p / s.x) + p % s.x) * 4 * hp + 3 * hp + j));
+            store(to, load(to) + load(d_gates + s.surrounded(p) * 4 * hp + 3 * hp + j));
           }
     }
     for (int64_t p = 0; p < map; ++p) {
@@ -213,7 +213,7 @@ struct MapBackward {
       const Vector before = load(state + p * s.h + j, n);
       store(d_hidden + p * hp + j, Cell::gradient(gate, before, after, d_h, d_c, d_gate, nullptr, nullptr));
       store(d_cell + p * hp + j, d_c);
-      for (int g = 0; g < 4; ++g) store(d_gates + ((s.inside(p / s.x) + p % s.x) * 4 + g) * hp + j, d_gate[g]);
+      for (int g = 0; g < 4; ++g) store(d_gates + (s.surrounded(p) * 4 + g) * hp + j, d_gate[g]);
       for (int g = 0; g < Cell::kGates; ++g)
         store(s.d_projected + (place * Cell::kGates + Cell::kInputGates[g]) * s.h + j, d_gate[g], n);
     }
