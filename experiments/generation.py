@@ -17,7 +17,6 @@ from functools import partial
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -26,8 +25,9 @@ from rowrnn.errors import InputError
 from rowrnn.generation import GatedPixelCNN, PixelModel, PixelRNN, PixelScan, causality, first_peek, sample
 from rowrnn.generation.value_distribution import BINARY
 from rowrnn.lab.data.listing import evenly
-from rowrnn.lab.tasks.generation.examples import WAYS, levels_of, prepared
+from rowrnn.lab.tasks.generation.examples import BINARIZATIONS, LEVELS, check_bytes, in_bytes, levels_of, prepared
 from rowrnn.lab.tasks.generation.likelihood import Nats
+from rowrnn.lab.tasks.generation.measures import context, nearest
 from rowrnn.lab.tasks.generation.task import log_likelihood, loss, surprise
 from rowrnn.sequence import Recurrent
 
@@ -39,8 +39,7 @@ TITLES = {
     "transformer": "Transformer, pixel by pixel",
 }
 CHECKED, NARROW = (7, 9), 6  # height and width of the images of the certificates, and features of the models
-SAMPLES, ENDINGS, HALVES = 64, 5, 4
-BLOCK = 4_000  # training images that are compared at a time
+SAMPLES, GIVEN, ENDINGS = 64, 4, 5  # images that are written, half-given ones, and endings of each
 PROTOCOL = {
     "nll": "negative log-likelihood, mean over the test images, in its unit: nats an image of binary images, bits for "
     "each value of images of 256 levels",
@@ -63,7 +62,7 @@ class Options:
     """Parameter budget of each model, met as nearly as whole widths allow."""
     blocks: lab.Count = 7
     """Blocks of row, diagonal and gated; gru has two layers and a transformer four blocks."""
-    binarization: Annotated[str, lab.KnownNames({**WAYS, "threshold": "refused"})] = "static"
+    binarization: Annotated[str, lab.KnownNames({**BINARIZATIONS, "threshold": "refused"})] = "static"
     """How pixels become binary: static, drawn once; dynamic, drawn anew in every step; none, 256 levels."""
     mixture: Annotated[int, lab.AtLeast(0)] = 0
     """Logistic distributions that predict one of 256 levels, such as 10; 0 for the logits of all levels."""
@@ -95,13 +94,14 @@ class Generation(lab.Study[Options]):
 
     def __init__(self, options: Options, data: lab.Dataset) -> None:
         super().__init__(options, data)
-        if not isinstance(data.train, lab.Split) or data.train.images.dtype != np.uint8:
-            raise InputError(f"The images of {data.name} are not bytes in memory: expected uint8 arrays or pictures.")
+        check_bytes(data)
         self.levels = levels_of(options.binarization)
         self.images = {
             name: prepared(np.asarray(getattr(data, name).images), name, options.binarization)
             for name in ("train", "validation", "test")
         }
+        test = self.images["test"]
+        self.given = test[evenly(len(test), GIVEN)]
 
     @classmethod
     def check(cls, options: Options) -> None:
@@ -145,9 +145,7 @@ class Generation(lab.Study[Options]):
             if not found.passed:
                 raise InputError(f"{TITLES[name]}: {found.in_words()} Its likelihood would mean nothing.")
             certificates[TITLES[name]] = found.in_words()
-        test = self.images["test"]
-        self.given = test[evenly(len(test), HALVES)]
-        return lab.Setting({"certificates": certificates}, {"given": self.given})
+        return lab.Setting({"certificates": certificates}, {"given": in_bytes(self.given, self.levels)})
 
     def examine(self, trial: lab.Trial) -> lab.Examined:
         height, width, _ = shape = self.data.shape
@@ -161,13 +159,13 @@ class Generation(lab.Study[Options]):
         nats = Nats(tuple((-trial.evaluate(log_likelihood, test).mean(axis=1, dtype=np.float64)).tolist()))
         first, again, others = jax.random.split(jax.random.key(0), 3)
         started = time.perf_counter()
-        drawn = np.asarray(jax.block_until_ready(sample(model, first, SAMPLES, (height, width))))
+        drawn = jax.block_until_ready(sample(model, first, SAMPLES, (height, width)))
         compiled = time.perf_counter()
         jax.block_until_ready(sample(model, again, SAMPLES, (height, width)))
         seconds = time.perf_counter() - compiled
         how = {"count": ENDINGS, "size": (height, width), "rows": height // 2}
         ends = [
-            np.asarray(sample(model, jax.random.fold_in(others, n), given=one[None].astype(np.int32), **how))
+            np.asarray(sample(model, jax.random.fold_in(others, n), given=one[None], **how))
             for n, one in enumerate(self.given)
         ]
         by_pixel = trial.evaluate(surprise, test[evenly(len(test), 1_000)]).mean(axis=(0, 1)).sum(axis=-1)
@@ -176,12 +174,15 @@ class Generation(lab.Study[Options]):
             "samples_per_second": SAMPLES / seconds,
             "seconds_of_first_samples": compiled - started,
         }
+        samples = in_bytes(np.asarray(drawn), self.levels)
+        # Those that are drawn anew in every step are grey still.
+        train = in_bytes(self.images["train"], LEVELS if self.options.binarization == "dynamic" else self.levels)
         arrays = {
-            "samples": drawn.astype(np.uint8),
-            "nearest": nearest(drawn, self.images["train"], self.levels),
-            "endings": np.stack(ends).astype(np.uint8),
+            "samples": samples,
+            "nearest": nearest(samples, train),
+            "endings": in_bytes(np.stack(ends), self.levels),
             "surprise": by_pixel,
-            "context": context(model, test[:1], shape),
+            "context": context(model, test[:1]),
         }
         return lab.Examined(scores, arrays, (test[:1].astype(np.int32),))
 
@@ -191,31 +192,6 @@ class Generation(lab.Study[Options]):
         title, digits = ("nats an\nimage", 2) if binary else ("bits a\ndimension", 4)
         likelihood = lab.score_column(title, "nll", digits, 1.0)
         return lab.model_table(self.heading, record.summary, (likelihood, *self.columns))
-
-
-def nearest(images: np.ndarray, known: np.ndarray, levels: int) -> np.ndarray:
-    """Returns the known image nearest to each of some images; grey ones are brought to the range of the others."""
-    wanted = images.reshape(len(images), -1).astype(np.float32)
-    scale = (levels - 1) / max(1, known.max())
-    best, chosen = np.full(len(images), np.inf), np.zeros(len(images), int)
-    for start in range(0, len(known), BLOCK):  # All of them as floats would take gigabytes.
-        some = known[start : start + BLOCK].reshape(-1, wanted.shape[1]).astype(np.float32) * scale
-        away = np.einsum("nk,nk->n", some, some)[None] - 2 * wanted @ some.T
-        closer = away.min(axis=1) < best
-        chosen[closer] = start + away.argmin(axis=1)[closer]
-        best = np.minimum(best, away.min(axis=1))
-    return known[chosen]
-
-
-def context(model: PixelModel, images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Returns the size of the derivative of the prediction of the middle pixel by each value, `[h, w]`."""
-    row, column = shape[0] // 2, shape[1] // 2
-
-    def middle(x: Any) -> Any:
-        return model.predictions(x)[0, row, column].sum()
-
-    slopes = jax.jit(jax.grad(middle))(model.scaled(jnp.asarray(images, jnp.int32)))
-    return np.abs(np.asarray(slopes))[0].sum(axis=-1)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ which say how plain it is (Serrà et al. 2020).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -25,7 +24,7 @@ from rowrnn.errors import InputError
 from rowrnn.generation import ClassModels, PixelRNN, sample
 from rowrnn.lab.data.load import is_own, load
 from rowrnn.lab.report.statistics import interval
-from rowrnn.lab.tasks.generation.examples import LEVELS
+from rowrnn.lab.tasks.generation.examples import LEVELS, check_bytes
 from rowrnn.lab.tasks.generation.likelihood import Nats
 from rowrnn.lab.tasks.likelihoods.task import (
     compressed_bits,
@@ -94,8 +93,7 @@ class Likelihoods(lab.Study[Options]):
 
     def __init__(self, options: Options, data: lab.Dataset) -> None:
         super().__init__(options, data)
-        if not isinstance(data.train, lab.Split) or data.train.images.dtype != np.uint8:
-            raise InputError(f"The images of {data.name} are not bytes in memory: expected uint8 arrays or pictures.")
+        check_bytes(data)
         self.test = np.asarray(data.test.images)
         self.others = self.test[:, :, ::-1]
         if options.others != MIRRORED:
@@ -120,8 +118,11 @@ class Likelihoods(lab.Study[Options]):
     def build(self, width: int, rngs: nnx.Rngs) -> ClassModels:
         """Builds models of `width` features for each colour."""
         colours, how = self.data.shape[2], {"blocks": self.options.blocks, "mixture": self.options.mixture}
-        one = partial(PixelRNN, "row", colours * width, colours=colours, levels=LEVELS, **how)
-        return ClassModels(lambda rngs: one(rngs=rngs), self.data.classes, rngs=rngs)
+
+        def one(rngs: nnx.Rngs) -> PixelRNN:
+            return PixelRNN("row", colours * width, colours=colours, levels=LEVELS, **how, rngs=rngs)
+
+        return ClassModels(one, self.data.classes, rngs=rngs)
 
     def examine(self, trial: lab.Trial) -> lab.Examined:
         own, others = (trial.evaluate(in_each, images) for images in (self.test, self.others))

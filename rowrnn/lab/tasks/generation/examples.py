@@ -1,17 +1,15 @@
 """Images as models of pixels learn them: binary by a draw, once or anew in every step, or in 256 levels."""
 
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Int, Integer, Key, UInt8
 
 from rowrnn.errors import InputError
 from rowrnn.generation.value_distribution import BINARY
+from rowrnn.lab.data.dataset import Dataset, Split
 
-Binarization = Literal["static", "dynamic", "none"]
-WAYS = {
+BINARIZATIONS = {
     "static": "each pixel drawn once, with its grey value as the probability of a 1; binary images as they are",
     "dynamic": "training pixels drawn anew in every step, others once",
     "none": "256 levels as they are",
@@ -20,8 +18,18 @@ SEEDS = {"train": 0, "validation": 1, "test": 2}
 LEVELS = 256
 
 
-def levels_of(binarization: str) -> int:
-    """Returns the number of levels of images that are binarized in a way.
+def check_bytes(data: Dataset) -> None:
+    """Checks that the images of a data set are bytes in memory.
+
+    Raises:
+        InputError: if they are not.
+    """
+    if not isinstance(data.train, Split) or data.train.images.dtype != np.uint8:
+        raise InputError(f"The images of {data.name} are not bytes in memory: expected uint8 arrays or pictures.")
+
+
+def check_binarization(binarization: str) -> None:
+    """Checks the way in which images are binarized.
 
     Raises:
         InputError: for a threshold, with the reason, and for what is unknown.
@@ -31,8 +39,17 @@ def levels_of(binarization: str) -> int:
             "Images are not binarized by a threshold: the smooth shapes that remain are far more probable than drawn "
             "ones, so that their likelihoods compare with none that is published. Take static or dynamic."
         )
-    if binarization not in WAYS:
-        raise InputError(f"Images are binarized in one of the ways {', '.join(WAYS)}, not {binarization!r}.")
+    if binarization not in BINARIZATIONS:
+        raise InputError(f"Images are binarized in one of the ways {', '.join(BINARIZATIONS)}, not {binarization!r}.")
+
+
+def levels_of(binarization: str) -> int:
+    """Returns the number of levels of images that are binarized in a way.
+
+    Raises:
+        InputError: as `check_binarization`.
+    """
+    check_binarization(binarization)
     return LEVELS if binarization == "none" else BINARY
 
 
@@ -42,12 +59,12 @@ def prepared(images: UInt8[np.ndarray, "n h w c"], split: str, binarization: str
     Args:
         images: grey values or colours; or zeros and ones.
         split: "train", "validation" or "test", each with a seed of its own.
-        binarization: of `WAYS`.
+        binarization: of `BINARIZATIONS`.
 
     Raises:
         InputError: if the way is unknown, images are blank, or those of zeros and ones are not to stay so.
     """
-    levels_of(binarization)
+    check_binarization(binarization)
     highest = images.max(initial=0)
     if highest == 0 or (highest == 1 and binarization != "static"):
         found = "are all black" if highest == 0 else "have no value above 1: they are binary already"
@@ -68,3 +85,8 @@ def drawn_anew(images: UInt8[Array, "b h w c"], key: Key[Array, ""]) -> Int[Arra
     """Draws binary images from grey ones, each pixel 1 with its grey value as the probability."""
     chance: Float[Array, "b h w c"] = images.astype(jnp.float32) / 255
     return jax.random.bernoulli(key, chance).astype(jnp.int32)
+
+
+def in_bytes(images: Integer[np.ndarray, "*n"], levels: int) -> UInt8[np.ndarray, "*n"]:
+    """Returns images of 2 or 256 levels as grey values or colours, 0 to 255."""
+    return (images * (255 // (levels - 1))).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Likelihoods with their units, which cannot be mixed."""
+"""Likelihoods with their units: a type each, so that they are not mixed."""
 
 from dataclasses import dataclass
 from math import log, prod
@@ -11,7 +11,7 @@ from rowrnn.lab.report.statistics import interval
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Negative log-likelihood in a unit, that of a subclass; those of different units are not compared.
+    """Negative log-likelihood in a unit, that of a subclass; those of different units are never equal.
 
     Args:
         values: mean over images, one for each seed.
@@ -23,11 +23,6 @@ class Likelihood:
     def to_json(self) -> dict[str, Any]:
         """Returns mean and interval, with the unit."""
         return {**interval(np.array(self.values)), "unit": self.unit}
-
-    def __lt__(self, other: "Likelihood") -> bool:
-        if type(other) is not type(self):
-            raise TypeError(f"{self.unit} are not compared with {getattr(other, 'unit', 'numbers without a unit')}.")
-        return float(np.mean(self.values)) < float(np.mean(other.values))
 
 
 class BitsPerDimension(Likelihood):

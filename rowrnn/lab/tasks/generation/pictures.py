@@ -1,9 +1,9 @@
 """Figures and the animation of models that write images: samples, endings of half-seen images, and where their nats go.
 
-Arrays: `MODEL/samples` `[n, h, w, c]` levels, `MODEL/nearest` `[n, h, w, c]` the training image nearest to each;
-`given` `[m, h, w, c]` images of which the first rows were given, `MODEL/endings` `[m, k, h, w, c]`; `MODEL/surprise`
-`[h, w]` mean nats of each pixel, and `MODEL/context` `[h, w]`, by how much the prediction of the middle pixel depends
-on each value before it.
+Arrays: `MODEL/samples` `[n, h, w, c]`, `MODEL/nearest` `[n, h, w, c]` the training image nearest to each; `given`
+`[m, h, w, c]` images of which the first rows were given, `MODEL/endings` `[m, k, h, w, c]`; `MODEL/surprise` `[h, w]`
+mean nats of each pixel, and `MODEL/context` `[h, w]`, by how much the prediction of the middle pixel depends on each
+value before it. Images are grey values or colours from 0 to 255, binary ones too.
 """
 
 from typing import Any
@@ -35,8 +35,7 @@ def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
     for row in record.summary:
         title, name = row["model"], file_name(row["model"])
         figures[f"samples_{name}"] = samples(title, arrays)
-        if f"{title}/endings" in arrays:
-            figures[f"endings_{name}"] = endings(title, arrays)
+        figures[f"endings_{name}"] = endings(title, arrays)
     return figures | {"surprise": surprise([row["model"] for row in record.summary], arrays)}
 
 
@@ -50,8 +49,8 @@ def samples(title: str, arrays: Arrays) -> Figure:
     drawn, nearest = (arrays[f"{title}/{name}"][:SHOWN] for name in ("samples", "nearest"))
     figure, panels = plt.subplots(2, len(drawn), figsize=(1.1 * len(drawn), 2.7), squeeze=False)
     for column, (one, other) in enumerate(zip(drawn, nearest, strict=True)):
-        _show(panels[0, column], one, float(drawn.max()))
-        _show(panels[1, column], other, float(nearest.max()))
+        _show(panels[0, column], one)
+        _show(panels[1, column], other)
     figure.suptitle(f"{title}: above what it wrote, below the nearest training image", fontsize=10)
     return figure
 
@@ -59,13 +58,12 @@ def samples(title: str, arrays: Arrays) -> Figure:
 def endings(title: str, arrays: Arrays) -> Figure:
     """Draws half-seen images, the true one first, and the endings that a model drew."""
     given, drawn = arrays["given"], arrays[f"{title}/endings"]
-    most = float(given.max())
     lines, across = len(drawn), 1 + drawn.shape[1]
     figure, panels = plt.subplots(lines, across, figsize=(1.1 * across, 1.1 * lines + 0.5), squeeze=False)
     for line, (image, ends) in enumerate(zip(given, drawn, strict=True)):
-        _show(panels[line, 0], image, most)
+        _show(panels[line, 0], image)
         for column, end in enumerate(ends, 1):
-            _show(panels[line, column], end, most)
+            _show(panels[line, column], end)
             panels[line, column].axhline(image.shape[0] / 2 - 0.5, color="tab:orange", linewidth=0.8)
     figure.suptitle(f"{title}: left the true image, then endings of its upper half", fontsize=10)
     return figure
@@ -88,6 +86,6 @@ def surprise(titles: list[str], arrays: Arrays) -> Figure:
     return figure
 
 
-def _show(axes: Axes, image: np.ndarray, most: float) -> None:
-    axes.imshow(image / max(1, most) if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=max(1, most))
+def _show(axes: Axes, image: np.ndarray) -> None:
+    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
     frame_only(axes)

@@ -1,6 +1,5 @@
 """Learning to write images: the negative log-likelihood as a loss, and the log-likelihood as a score."""
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from rowrnn.generation.pixel_model import PixelModel
@@ -16,18 +15,18 @@ def loss(
         model: the model.
         images: training images `[b, h, w, c]`, levels; grey values where they are drawn anew.
         key: source of the draws.
-        binarization: of `rowrnn.lab.tasks.generation.examples.WAYS`.
+        binarization: of `rowrnn.lab.tasks.generation.examples.BINARIZATIONS`.
     """
-    values = drawn_anew(images, key) if binarization == "dynamic" else images.astype(jnp.int32)
+    values = drawn_anew(images, key) if binarization == "dynamic" else images
     of_values = -model.log_likelihoods(values)
     return of_values.mean(), {"nats": of_values.sum(axis=(1, 2, 3)).mean()}
 
 
 def log_likelihood(model: PixelModel, images: Array) -> Float[Array, "b"]:
     """Returns the log-likelihood of each image, in nats."""
-    return model(images.astype(jnp.int32))
+    return model(images)
 
 
 def surprise(model: PixelModel, images: Array) -> Float[Array, "b h w c"]:
     """Returns the negative log-likelihood of each value, in nats."""
-    return -model.log_likelihoods(images.astype(jnp.int32))
+    return -model.log_likelihoods(images)

@@ -1,6 +1,6 @@
 """Animation of models that write images: all at once, row by row.
 
-Arrays: `MODEL/samples` `[n, h, w, c]` levels, in the order of their rows.
+Arrays: `MODEL/samples` `[n, h, w, c]`, grey values or colours from 0 to 255.
 """
 
 from collections.abc import Sequence
@@ -36,8 +36,7 @@ def writing(titles: Sequence[str], arrays: Arrays) -> np.ndarray:
 def _enlarged(images: np.ndarray) -> np.ndarray:
     """Returns images beside each other, a row more of them in each frame, `[h + HELD, height, width, 3]`, uint8."""
     count, height, width, _ = images.shape
-    levels = 255 if images.max() > 1 else 1
-    shown = np.broadcast_to(np.round(images * (255 / levels)).astype(np.uint8), (count, height, width, 3))
+    shown = np.broadcast_to(images, (count, height, width, 3))
     known = np.arange(height)[None] < np.minimum(np.arange(1, height + HELD + 1), height)[:, None]
     frames = np.where(known[:, None, :, None, None], shown[None], np.array(BLANK, np.uint8))
     large = frames.repeat(SCALE, axis=2).repeat(SCALE, axis=3)

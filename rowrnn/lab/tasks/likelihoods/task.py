@@ -34,17 +34,17 @@ def loss(
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Returns the mean negative log-likelihood of a value, in nats."""
     del key
-    return -model.of_each(images.astype("int32")).mean() / float(prod(images.shape[2:])), {}
+    return -model.of_each(images).mean() / float(prod(images.shape[2:])), {}
 
 
 def log_likelihood(model: ClassModels, images: UInt8[Array, "b classes h w c"]) -> Float[Array, "b"]:
     """Returns the mean log-likelihood over classes of images in their own class, in nats."""
-    return model.of_each(images.astype("int32")).mean(axis=1)
+    return model.of_each(images).mean(axis=1)
 
 
 def in_each(model: ClassModels, images: UInt8[Array, "b h w c"]) -> Float[Array, "b classes"]:
     """Returns the log-likelihood of images in every class, in nats."""
-    return model(images.astype("int32"))
+    return model(images)
 
 
 def of_all(log_likelihoods: Float[np.ndarray, "*n classes"]) -> Float[np.ndarray, "*n"]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import operator
 from math import log
 from typing import Any
 
@@ -16,8 +17,9 @@ from rowrnn.errors import InputError
 from rowrnn.generation import PixelRNN
 from rowrnn.lab.experiment.command_line import parse
 from rowrnn.lab.experiment.study import run_study
-from rowrnn.lab.tasks.generation.examples import drawn_anew, levels_of, prepared
+from rowrnn.lab.tasks.generation.examples import drawn_anew, in_bytes, levels_of, prepared
 from rowrnn.lab.tasks.generation.likelihood import BitsPerDimension, Nats
+from rowrnn.lab.tasks.generation.measures import context, nearest
 from rowrnn.lab.tasks.generation.task import log_likelihood, loss, surprise
 from rowrnn.lab.tasks.generation.writing import BLANK, GAP, HELD, SCALE, writing
 
@@ -70,12 +72,12 @@ def test_units_are_not_mixed():
     np.testing.assert_allclose(bits.values, np.array([80, 82]) / log(2) / 784)
     assert nats.to_json()["unit"] == "nats an image"
     assert nats.to_json()["mean"] == 81
-    assert Nats((79.0,)) < nats
-    assert BitsPerDimension((0.1,)) < bits
-    pairs: list[tuple[Any, Any]] = [(nats, bits), (bits, nats), (nats, 3.0)]
-    for one, other in pairs:
-        with pytest.raises(TypeError, match="are not compared with"):
-            one < other  # noqa: B015 (the comparison itself fails)
+    others: tuple[Any, ...] = (BitsPerDimension(nats.values), 80.0)
+    for other in others:
+        assert nats != other
+        for mix in (operator.lt, operator.add, operator.sub):
+            with pytest.raises(TypeError, match=r"not supported between|unsupported operand"):
+                mix(nats, other)
 
 
 def test_loss_and_scores_are_those_of_single_values():
@@ -91,13 +93,25 @@ def test_loss_and_scores_are_those_of_single_values():
 
 def test_the_nearest_image():
     known = np.array([[0, 0, 255, 255], [255, 255, 0, 0]], np.uint8).reshape(2, 2, 2, 1)
-    drawn = np.array([[1, 1, 0, 1], [0, 0, 0, 1]]).reshape(2, 2, 2, 1)
-    np.testing.assert_array_equal(script.nearest(drawn, known, 2), known[[1, 0]])
+    drawn = in_bytes(np.array([[1, 1, 0, 1], [0, 0, 0, 1]]), 2).reshape(2, 2, 2, 1)
+    np.testing.assert_array_equal(nearest(drawn, known), known[[1, 0]])
+
+
+def test_levels_in_bytes():
+    np.testing.assert_array_equal(in_bytes(np.array([0, 1]), 2), [0, 255])
+    np.testing.assert_array_equal(in_bytes(np.array([0, 7, 255]), 256), [0, 7, 255])
+
+
+def test_the_prediction_of_the_middle_pixel_sees_no_later_one():
+    model = PixelRNN("row", 2, blocks=1, rngs=nnx.Rngs(0))
+    seen = context(model, np.zeros((1, 5, 5, 1), np.uint8)).ravel()
+    assert seen[:12].max() > 0
+    assert (seen[12:] == 0).all()
 
 
 def test_images_are_written_row_by_row():
     levels = np.array([[1, 0], [1, 1], [0, 1]]).reshape(1, 3, 2, 1)
-    film = writing(["one"], {"one/samples": np.concatenate([levels] * 2)})
+    film = writing(["one"], {"one/samples": in_bytes(np.concatenate([levels] * 2), 2)})
     assert len(film) == 3 + HELD
     left = film.shape[2] - 2 * (2 * SCALE + GAP) - GAP
     for frame, number in ((0, 1), (1, 2), (2, 3), (len(film) - 1, 3)):
