@@ -22,7 +22,7 @@ from layers import Case, jax_variants
 from rowrnn import CELLS, Rows
 from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.option_checks import Count
-from rowrnn.recurrence.array_form import Weights, recur
+from rowrnn.recurrence.array_form import Steps, Weights, recur
 from rowrnn.recurrence.fused import FusedPasses
 from rowrnn.recurrence.native import NativePasses, unavailable
 
@@ -91,7 +91,8 @@ def bare_layer(case: Case) -> tuple[Any, Any]:
 
     def outputs(weights: Any, x: Any) -> Any:
         zeros = jnp.zeros((len(x), case.hidden))
-        return recur(passes, x, weights, (zeros, zeros if case.cell == "lstm" else None), None)[0]
+        state = zeros, zeros if case.cell == "lstm" else None
+        return recur(passes, False, x, weights, state, Steps(None, None, None))[0]
 
     return Weights(*cell.as_arrays()), outputs
 

@@ -251,7 +251,7 @@ def publish(
 
 @app.command(name="native")
 def compile_native() -> None:
-    """Compiles LSTM and GRU for this CPU, if that is not done yet; otherwise the first scan does it."""
+    """Compiles gated cells and convolutions for this CPU, if that is not done yet; otherwise the first scan does it."""
     print(native_library.status())
 
 

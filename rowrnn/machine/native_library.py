@@ -58,7 +58,7 @@ def unavailable() -> str:
 def status() -> str:
     """Returns in a sentence whether the compiled code is used; compiles it if that is not done yet."""
     reason = unavailable()
-    return f"All runs through XLA: {reason}." if reason else "LSTM, GRU and convolutions are compiled for this CPU."
+    return f"All runs through XLA: {reason}." if reason else "Gated cells and convolutions are compiled for this CPU."
 
 
 def library_path() -> Path:
@@ -101,7 +101,7 @@ def _intact(directory: Path, stem: str) -> Path | None:
 def _compiled(compiler: Sequence[str], include: Path, directory: Path, stem: str) -> Path:
     """Compiles the library and returns its path; the file gets its final name only when it is completely on disk."""
     directory.mkdir(parents=True, exist_ok=True)
-    LOG.warning("rowrnn: LSTM, GRU and convolutions are compiled for this CPU, once; this takes half a minute.")
+    LOG.warning("rowrnn: gated cells and convolutions are compiled for this CPU, once; this takes half a minute.")
     with tempfile.TemporaryDirectory(dir=directory) as partial:
         built = Path(partial) / "kernels.so"
         _run(compiler, *FLAGS, "-I", str(include), *map(str, sorted(KERNELS.glob("*.cc"))), "-o", str(built))

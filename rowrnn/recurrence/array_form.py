@@ -141,7 +141,7 @@ def outputs_only_reason(call: ScanCall) -> str:
 
 def gaps_reason(call: ScanCall) -> str:
     """Returns the reason why a recurrence over steps without gaps cannot compute a call; "" if it can."""
-    return "it has no states to return beside gaps" if call.gaps and call.return_states else ""
+    return "it has no states to return beside a mask" if call.gaps and call.return_states else ""
 
 
 def run_on_arrays(cell: Cell, call: ScanCall, compute: Callable[..., tuple[Array, Halves, Array | None]]) -> Result:
@@ -151,9 +151,9 @@ def run_on_arrays(cell: Cell, call: ScanCall, compute: Callable[..., tuple[Array
     """
     assert isinstance(cell, GatedCell)
     lengths = None if call.valid is None else call.valid.sum(axis=1, dtype=jnp.int32)
-    arrays = call.x, cell.as_arrays(), cell.split_state(call.state), call.dropout_mask
-    x, weights, state, dropout = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), arrays)
-    steps = Steps(lengths, None if call.resets is None else call.resets.astype(jnp.int32), dropout)
+    arrays = call.x, cell.as_arrays(), cell.split_state(call.state)
+    x, weights, state = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), arrays)
+    steps = Steps(lengths, None if call.resets is None else call.resets.astype(jnp.int32), call.dropout_mask)
     show_cells = call.return_states and state[1] is not None
     outputs, last, cells = compute(show_cells, x, weights, state, steps)
     if not call.return_states:

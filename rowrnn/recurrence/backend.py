@@ -32,8 +32,8 @@ class ScanCall:
         gaps: whether an invalid step may precede a valid one.
         resets: mask of the steps before which, in the order of computation, the state is set to zero, `[b, t]`; none if
             None.
-        dropout_mask: `[b, outputs]`, multiplied with the hidden state of a gated cell where that enters a product; no
-            dropout if None.
+        dropout_mask: `[b, outputs]`, in the dtype of the computation, multiplied with the hidden state of a gated cell
+            where that enters a product; no dropout if None.
         reverse: whether to run from the last valid step to the first.
         return_states: whether to return the state after every step.
         compute_dtype: dtype to which the factors of products are rounded; not rounded if None.

@@ -44,6 +44,8 @@ def explain(
 ) -> str:
     """Returns which backend `scan` selects for these arguments, and why, such as "native: a float32 LSTM on cpu".
 
+    A mask or dropout may leave a call to another one, see the page on scan.
+
     Args:
         cell: any of `rowrnn.cells`.
         x: sequences `[b, t, d]`, for a `ConvCell` `[b, t, h, w, d]`.

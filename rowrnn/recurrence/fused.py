@@ -16,7 +16,7 @@ gradient in every step. Here, with δ the gradient of the loss and `a = W x + b 
 and `δh = Uᵀ δa` (for the candidate of a GRU `Uᵀ δq`); beyond a sequence's end δh' and δc' are passed on unchanged. The
 weights' gradients are one product each after the loop, over all steps and sequences: `δW = xᵀ δa`, `δU = hᵀ δa`.
 Residuals are the activated gates, the outputs and the cell states. On a CPU, in float32, `rowrnn.recurrence.native`
-computes both passes of LSTM and GRU by the same equations.
+computes both passes by the same equations.
 """
 
 import dataclasses

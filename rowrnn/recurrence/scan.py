@@ -111,12 +111,14 @@ def scan(
         x,
         valid=valid,
         resets=resets,
-        dropout_mask=None if dropout_mask is None else check_dropout_mask(cell, x, dropout_mask),
         gaps=mask is not None,
         reverse=reverse,
         return_states=return_states,
         compute_dtype=compute_dtype,
     )
+    if dropout_mask is not None:
+        mask = check_dropout_mask(cell, x, dropout_mask).astype(dtype_of(cell, call))
+        call = dataclasses.replace(call, dropout_mask=mask)
     if initial_state is not None:
         zeros = jax.eval_shape(zero_state, cell, call)
         call = dataclasses.replace(call, state=as_state(initial_state, like=zeros))

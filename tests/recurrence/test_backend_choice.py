@@ -115,8 +115,8 @@ def test_backends_that_cannot_be_taken(backend, options, message):
 @pytest.mark.parametrize(
     ("kind", "backend", "options", "message"),
     [
-        ("gru", "native", {"return_states": True, "mask": GAPS}, "'native': it has no states to return beside gaps"),
-        ("lstm", "fused", {"return_states": True, "mask": GAPS}, "'fused': it has no states to return beside gaps"),
+        ("gru", "native", {"return_states": True, "mask": GAPS}, "'native': it has no states to return beside a mask"),
+        ("lstm", "fused", {"return_states": True, "mask": GAPS}, "'fused': it has no states to return beside a mask"),
         ("gru", "parallel", {}, "'parallel': GRU is no linear cell"),
         (
             "mgu",

@@ -59,12 +59,13 @@ struct Backward {
   };
 
   // Room for `waiting` rows of gate gradients; with dropout also for what passes through the recurrent product.
-  Rows begin(int lane, int64_t origin, int count, int64_t waiting) const {
-    lane_arena.begin(waiting * (row + wide + dp) + count * 3 * hp);
+  Rows begin(int64_t origin, int count, int64_t waiting) const {
+    lane_arena.begin(waiting * (row + wide + dp) + (count * 3 + Cell::kPeepholes) * hp);
     Rows rows{origin, count, lane_arena.take(count * hp), lane_arena.take(count * hp), lane_arena.take(waiting * dp)};
     rows.left = lane_arena.take(waiting * row), rows.d_gates = lane_arena.take(waiting * wide);
     rows.through = s.dropout ? lane_arena.take(count * hp) : rows.d_hidden;
-    rows.d_own = sums + lane * lane_floats() + lines() * columns;
+    rows.d_own = lane_arena.take(Cell::kPeepholes * hp);
+    clear(rows.d_own, Cell::kPeepholes * hp);
     clear(rows.d_hidden, count * hp);
     clear(rows.d_cell, count * hp);
     for (int r = 0; r < count; ++r) {
@@ -129,9 +130,21 @@ struct Backward {
     lines(kBias + s.h, left + s.d + 1 - kBias, d_gates + Cell::kRecurrentFrom * hp, to + (s.d + 1) * columns);
   }
 
+  float* own_sums(int lane) const { return sums + lane * lane_floats() + lines() * columns; }
+
+  // Adds what the peepholes' gradient has become since the last time, of the units [from, to): in one sum of all rows and
+  // steps each term would be rounded to the size of the whole.
+  void add_own(const Rows& rows, int lane, int64_t from, int64_t to) const {
+    for (int k = 0; k < Cell::kPeepholes; ++k)
+      for (int64_t j = k * hp + from; j < k * hp + to; j += kLanes) {
+        store(own_sums(lane) + j, load(own_sums(lane) + j) + load(rows.d_own + j));
+        store(rows.d_own + j, Vector{});
+      }
+  }
+
   void walk(int lane, int64_t origin, int count) const {
     const AtEnd at_end{lane_arena};
-    const Rows rows = begin(lane, origin, count, kGroup + kDepth);
+    const Rows rows = begin(origin, count, kGroup + kDepth);
     int waiting = 0;
     for (int64_t i = s.t - 1; i >= 0; --i) {
       differentiate(rows, i, waiting, 0, s.h);
@@ -140,6 +153,7 @@ struct Backward {
       if (waiting < kDepth && i > 0) continue;
       inputs(rows, i + waiting / count - 1, 0, waiting, 0, 1);
       weights(rows, lane, 0, waiting, 0, 1);
+      add_own(rows, lane, 0, hp);
       waiting = 0;
     }
     end(rows);
@@ -150,14 +164,14 @@ struct Backward {
   void share(xla::ffi::ThreadPool& pool, int parts) const {
     const int64_t steps = (kDepth + s.b - 1) / s.b;
     const AtEnd at_end{lane_arena};
-    const Rows rows = begin(0, 0, s.b, 2 * steps * s.b);
+    const Rows rows = begin(0, s.b, 2 * steps * s.b);
     const auto place = [&](int64_t n) { return n % (2 * steps) * s.b; };
     in_stages(pool, s.t + 2, parts, [&](int64_t stage, int part) {
       const int64_t from = s.part(part, parts), to = s.part(part + 1, parts), n = stage - 1;
       if (stage == 0) {
         const int64_t first = lines() * part / parts, end = lines() * (part + 1) / parts;
         clear(sums + first * columns, (end - first) * columns);
-        for (int k = 0; k < Cell::kPeepholes; ++k) clear(rows.d_own + k * hp + from, to - from);
+        for (int k = 0; k < Cell::kPeepholes; ++k) clear(own_sums(0) + k * hp + from, to - from);
         pack_transposed<Cell>(s, s.recurrent, from, to, kInOrder, recurrent + part * recurrent_floats(parts));
         return differentiate(rows, s.t - 1, 0, from, to);
       }
@@ -170,6 +184,7 @@ struct Backward {
       if (waiting == steps || n == s.t - 1) {
         inputs(rows, s.t - 1 - earliest, place(earliest), waiting * s.b, part, parts);
         weights(rows, 0, place(earliest), waiting * s.b, part, parts);
+        add_own(rows, 0, from, to);
       }
       if (n < s.t - 1) differentiate(rows, s.t - 2 - n, place(n + 1), from, to);
     });
@@ -233,7 +248,7 @@ struct Backward {
       for (int64_t j = 0; j < s.h; j += kLanes) {
         Vector total{};
         for (int lane = 0; lane < lanes; ++lane)
-          total += load(sums + lane * lane_floats() + lines() * columns + k * hp + j);
+          total += load(own_sums(lane) + k * hp + j);
         store(s.d_own + k * s.h + j, total, std::min<int64_t>(kLanes, s.h - j));
       }
   }
