@@ -73,9 +73,10 @@ def test_units_are_not_mixed():
     assert nats.to_json()["unit"] == "nats an image"
     assert nats.to_json()["mean"] == 81
     others: tuple[Any, ...] = (BitsPerDimension(nats.values), 80.0)
+    mixes: tuple[Any, ...] = (operator.lt, operator.add, operator.sub)
     for other in others:
         assert nats != other
-        for mix in (operator.lt, operator.add, operator.sub):
+        for mix in mixes:
             with pytest.raises(TypeError, match=r"not supported between|unsupported operand"):
                 mix(nats, other)
 
