@@ -57,6 +57,7 @@ docs: $(VENV)/.installed-docs
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/scan_speed.py $(ARGS)
+	$(BIN)/python benchmarks/form_speed.py $(ARGS)
 	$(BIN)/python benchmarks/time_to_accuracy.py $(ARGS)
 	$(BIN)/python benchmarks/seeds_together.py $(ARGS)
 	$(BIN)/python benchmarks/module_cost.py

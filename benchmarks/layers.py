@@ -1,24 +1,25 @@
-"""An LSTM or GRU layer with a linear head in every library on JAX, compiled and ready to be timed."""
+"""A recurrent layer with a linear head in every library on JAX, compiled and ready to be timed."""
 
 import time
 from collections.abc import Callable, Iterator
 from math import isqrt
 from typing import Any, NamedTuple
 
-CLASSES, LEARNING_RATE = 10, 1e-3
+CLASSES, LEARNING_RATE, DROPPED = 10, 1e-3, 0.2
 
 
 class Case(NamedTuple):
     """A computation to be timed.
 
     Args:
-        cell: "lstm" or "gru".
+        cell: name in `rowrnn.CELLS`.
         batch: number of sequences.
         hidden: hidden size.
         t: number of steps.
         d: number of features of a step.
         mode: "forward" for the outputs of the layer, "train" for a training step with Adam.
         dtype: "float32"; or "bfloat16" for products of rounded factors, each library in its own way.
+        form: what the layer has beyond one cell in one direction, a name in `form_speed.FORMS`; "" for nothing.
     """
 
     cell: str
@@ -28,6 +29,13 @@ class Case(NamedTuple):
     d: int
     mode: str
     dtype: str = "float32"
+    form: str = ""
+
+    def lengths(self) -> Any:
+        """Returns the number of valid steps of each sequence, `[batch]`, of the form "lengths"."""
+        import numpy as np
+
+        return np.random.default_rng(0).integers(1, self.t + 1, self.batch).astype(np.int32)
 
 
 class Variant(NamedTuple):
@@ -64,9 +72,10 @@ def jax_variants(case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: t
         return
     parameters, apply = layer(case)
     key = jax.random.key(0)
-    head = jax.random.normal(key, (case.hidden, CLASSES)) / case.hidden**0.5, jnp.zeros(CLASSES)
     x, labels = jax.random.normal(key, (case.batch, case.t, case.d)), jnp.arange(case.batch) % CLASSES
     out = jax.eval_shape(apply, parameters, x)
+    wide = out.shape[-1]
+    head = jax.random.normal(key, (wide, CLASSES)) / wide**0.5, jnp.zeros(CLASSES)
     optimizer = optax.adam(LEARNING_RATE)
 
     def loss(model: Any, x: Any, labels: Any) -> Any:
@@ -142,14 +151,42 @@ def _stepwise(compiled: Any, state: Any, inputs: Any) -> Callable[[int], None]:
 
 
 def rowrnn_layer(case: Case, **options: Any) -> tuple[Any, Any]:
-    """Returns a cell and `rowrnn.scan`, by default with the backend "auto"."""
+    """Returns a cell and `rowrnn.scan`, or a layer of another form, by default with the backend "auto"."""
+    import jax.numpy as jnp
+    import numpy as np
     from flax import nnx
 
-    from rowrnn import CELLS, scan
+    from rowrnn import CELLS, ProjectedLSTM, Recurrent, scan, stack
 
     if case.dtype != "float32":
         options["compute_dtype"] = case.dtype
-    return CELLS[case.cell](case.d, case.hidden, rngs=nnx.Rngs(0)), lambda cell, x: scan(cell, x, **options)[0]
+    rngs = nnx.Rngs(0)
+    if case.form in ("both directions", "two layers"):
+        made = {"bidirectional": True} if case.form == "both directions" else {"layers": 2, "dropout": DROPPED}
+        layer = stack(CELLS[case.cell], case.d, case.hidden, **made, rngs=rngs)
+        return layer, lambda layer, x: layer(x, key=varying_key(case, layer), **options)[0]
+    if case.form == "projection":
+        cell: Any = ProjectedLSTM(case.d, case.hidden, case.hidden // 2, rngs=rngs)
+    else:
+        cell = CELLS[case.cell](case.d, case.hidden, rngs=rngs)
+    if case.form == "dropout of the recurrence":
+        layer = Recurrent(cell, recurrent_dropout=DROPPED)
+        return layer, lambda layer, x: layer(x, key=varying_key(case, layer), **options)[0]
+    if case.form == "lengths":
+        options["lengths"] = case.lengths()
+    if case.form == "episodes":
+        options["resets"] = jnp.asarray(np.random.default_rng(0).random((case.batch, case.t)) < 0.1)
+    return cell, lambda cell, x: scan(cell, x, **options)[0]
+
+
+def varying_key(case: Case, parameters: Any) -> Any:
+    """Returns a key that differs in every training step, or XLA would draw once for all; None for a forward pass."""
+    import jax
+
+    if case.mode == "forward":
+        return None
+    first = jax.tree.leaves(parameters)[0].ravel()[0]
+    return jax.random.key(jax.lax.bitcast_convert_type(first, "uint32"))
 
 
 def checkpointed_layer(case: Case) -> tuple[Any, Any]:
@@ -169,16 +206,38 @@ def cudnn_layer(case: Case) -> tuple[Any, Any]:
 
 def nnx_layer(case: Case) -> tuple[Any, Any]:
     """Returns the parameters and the call of a `flax.nnx.RNN`."""
+    import jax
     import jax.numpy as jnp
     from flax import nnx
 
-    cell = {"lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell}[case.cell]
-    layer = nnx.RNN(cell(case.d, case.hidden, dtype=case.dtype, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))
-    graph, parameters, rest = nnx.split(layer, nnx.Param, ...)
+    kind = {"lstm": nnx.OptimizedLSTMCell, "gru": nnx.GRUCell, "elman": nnx.SimpleCell}[case.cell]
     zeros = jnp.zeros((case.batch, case.hidden), case.dtype)
     # Given, since the default draws from a random stream stored in the module, which a jitted loop does not allow.
     carry = (zeros, zeros) if case.cell == "lstm" else zeros
-    return parameters, lambda parameters, x: nnx.merge(graph, parameters, rest)(x, initial_carry=carry)
+
+    def rnn(width: int, **options: Any) -> Any:
+        return nnx.RNN(kind(width, case.hidden, dtype=case.dtype, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0), **options)
+
+    twice = {"both directions": {"reverse": True, "keep_order": True}, "two layers": {}}.get(case.form)
+    width = case.hidden if case.form == "two layers" else case.d
+    layers = nnx.List([rnn(case.d), *([] if twice is None else [rnn(width, **twice)])])
+    graph, parameters, rest = nnx.split(layers, nnx.Param, ...)
+    lengths = case.lengths() if case.form == "lengths" else None
+
+    def apply(parameters: Any, x: Any) -> Any:
+        layers = nnx.merge(graph, parameters, rest)
+        first = layers[0](x, initial_carry=carry, seq_lengths=lengths)
+        if case.form == "both directions":
+            return jnp.concatenate([first, layers[1](x, initial_carry=carry)], axis=-1)
+        if case.form != "two layers":
+            return first
+        key = varying_key(case, parameters)
+        if key is not None:
+            kept = jax.random.bernoulli(key, 1 - DROPPED, first.shape)
+            first = jnp.where(kept, first / (1 - DROPPED), 0.0)
+        return layers[1](first, initial_carry=carry)
+
+    return parameters, apply
 
 
 def linen_layer(case: Case) -> tuple[Any, Any]:
@@ -192,14 +251,35 @@ def linen_layer(case: Case) -> tuple[Any, Any]:
 
 
 def keras_layer(case: Case) -> tuple[Any, Any]:
-    """Returns the parameters and the call of a `keras.layers.LSTM` or `GRU` on JAX."""
+    """Returns the parameters and the call of a `keras.layers.LSTM`, `GRU` or `SimpleRNN` on JAX."""
+    import jax
+    import jax.numpy as jnp
     import keras
 
-    layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[case.cell](case.hidden, return_sequences=True)
+    kind = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "elman": keras.layers.SimpleRNN}[case.cell]
+    dropping = {"recurrent_dropout": DROPPED} if case.form == "dropout of the recurrence" else {}
+    layer = kind(case.hidden, return_sequences=True, **dropping)
+    if case.form == "both directions":
+        layer = keras.layers.Bidirectional(layer)
+    if case.form == "two layers":
+        between = keras.layers.Dropout(DROPPED)
+        layer = keras.Sequential([layer, between, kind(case.hidden, return_sequences=True)])
     layer.build((case.batch, case.t, case.d))
     fixed = [variable.value for variable in layer.non_trainable_variables]
     trainable = [variable.value for variable in layer.trainable_variables]
-    return trainable, lambda parameters, x: layer.stateless_call(parameters, fixed, x)[0]
+    mask = {"mask": jnp.arange(case.t)[None] < case.lengths()[:, None]} if case.form == "lengths" else {}
+
+    def apply(parameters: Any, x: Any) -> Any:
+        key = varying_key(case, parameters) if case.form in ("two layers", "dropout of the recurrence") else None
+        if key is None:
+            return layer.stateless_call(parameters, fixed, x, **mask)[0]
+        # The state of the layer's random stream, which must differ in every step as that of the others does.
+        streams = [
+            jax.random.bits(key, value.shape, value.dtype) if value.dtype == jnp.uint32 else value for value in fixed
+        ]
+        return layer.stateless_call(parameters, streams, x, training=True)[0]
+
+    return trainable, apply
 
 
 def floor_variants(case: Case, meshes: tuple[int, ...]) -> Iterator[Variant]:

@@ -152,7 +152,7 @@ def measure(
     return {
         **case._asdict(),
         "rowrnn_ms": median["rowrnn"],
-        "floor_ms": median["floor"],
+        "floor_ms": median.get("floor"),
         "checkpoints_ms": median.get("checkpoints"),
         "peers": {name: median[name] for name in median if name not in OURS},
         "spreads": {name: np.percentile(times, [25, 75]).tolist() for name, times in milliseconds.items()},

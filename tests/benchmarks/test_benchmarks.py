@@ -125,6 +125,37 @@ def test_scan_speed_runs(monkeypatch, tmp_path):
     assert (tmp_path / "run" / "ratios.png").is_file()
 
 
+def test_forms_are_compared_with_those_who_have_them():
+    from form_speed import summary, table
+
+    episodes = {**row("lstm", "train", 32, 2.0, 0.0, 0.0, None), "form": "episodes", "peers": {"lax.scan": 5.0}}
+    elman = {**row("elman", "train", 32, 1.0, 4.0, 10.0, None), "form": ""}
+    assert table([episodes, elman]) == [
+        ["layer, batch x hidden", "rowrnn ms", "torch ms", "flax nnx ms", "lax.scan ms", "times the fastest"],
+        ["lstm episodes, 32 x 32, train", "2", "-", "-", "5", "2.50"],
+        ["elman, 32 x 32, train", "1", "4", "10", "-", "4.00"],
+    ]
+    (found,) = summary([episodes, elman])
+    assert found["times_faster"] == pytest.approx(10**0.5)
+    assert found["least_times_faster"] == 2.5
+
+
+@pytest.mark.slow
+def test_form_speed_runs(monkeypatch, tmp_path):
+    import form_speed
+    from layers import Case
+
+    forms = ("both directions", "two layers", "lengths", "")
+    cases = [Case("elman" if not form else "gru", 4, 8, 5, 3, "train", form=form) for form in forms]
+    monkeypatch.setattr(form_speed, "cases", lambda quick: cases)
+    how = {"rounds": 1, "round_seconds": 1e-4, "least_steps": 1, "peers": ("flax nnx", "lax.scan")}
+    form_speed.main(form_speed.Options(**how, output=tmp_path / "run"), {"quick": False})
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["finished"]
+    assert [set(found["peers"]) for found in results["cells"]] == [{"flax nnx", "lax.scan"}] * len(forms)
+    assert min(found["rowrnn_ms"] for found in results["cells"]) > 0
+
+
 @pytest.mark.slow
 def test_accelerator_runs(monkeypatch, tmp_path):
     import accelerator

@@ -1,0 +1,125 @@
+"""How fast are layers that have more than one cell in one direction, compared with other libraries?
+
+Both directions, two layers with dropout between, lengths, episodes, peepholes, a projected output, layer normalization,
+Elman's cell and dropout of the recurrence: each a layer of 28 steps of 28 features, timed as in `scan_speed.py` against
+those libraries that have it; a loop of `jax.lax.scan` over the cell's step, differentiated by JAX, has all.
+
+    python benchmarks/form_speed.py            an hour
+    python benchmarks/form_speed.py --quick    a minute: one case
+    rowrnn publish runs/form_speed   renews results/ and the pages from a finished run
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from benchmark import check_installed, open_benchmark
+from layers import Case
+from peers import Contender
+from scan_speed import PROTOCOL, against_best, measure, versions
+
+from rowrnn.lab.devices.mesh import cores
+from rowrnn.lab.experiment.command_line import run_experiment
+from rowrnn.lab.experiment.option_checks import Count, KnownNames, Positive
+
+LIBRARIES = ("torch", "flax nnx", "keras", "lax.scan")
+BOTH = ("lstm", "gru")
+FORMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "both directions": (BOTH, LIBRARIES),
+    "two layers": (BOTH, LIBRARIES),
+    "lengths": (BOTH, LIBRARIES),
+    "episodes": (BOTH, ("lax.scan",)),
+    "dropout of the recurrence": (BOTH, ("keras", "lax.scan")),
+    "projection": (("lstm",), ("torch", "lax.scan")),
+    "": (("elman",), LIBRARIES),
+    "peepholes": (("peephole_lstm",), ("lax.scan",)),
+    "layer normalization": (("layer_norm_lstm", "layer_norm_gru"), ("lax.scan",)),
+}
+"""Forms of a layer: its cells, and who has them beside rowrnn."""
+SIZES = ((32, 128), (128, 128), (128, 32))
+"""Batch and hidden size."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Times layers of several forms, and compares them with other libraries."""
+
+    rounds: Count = 7
+    """Rounds; every contender is timed once in each."""
+    round_seconds: Annotated[float, Positive()] = 0.15
+    """Minimum seconds of a contender per round."""
+    least_steps: Count = 8
+    """Minimum steps of a contender per round."""
+    threads: Count = field(default_factory=cores)
+    """Threads of each contender."""
+    peers: Annotated[tuple[str, ...], KnownNames(LIBRARIES)] = LIBRARIES
+    """Libraries to compare with."""
+    output: Path = Path("runs/form_speed")
+    """Directory for results; if it is taken, the next free name is used."""
+
+
+PRESETS = {"quick": {"rounds": 3, "round_seconds": 0.05, "peers": ("lax.scan",)}}
+
+
+def cases(quick: bool) -> list[Case]:
+    """Returns all cases, or one if `quick`: dropout is trained with, and everything else also answers."""
+    if quick:
+        return [Case("lstm", 32, 32, 28, 28, "train", form="episodes")]
+    return [
+        Case(cell, batch, hidden, 28, 28, mode, form=form)
+        for form, (cells, _) in FORMS.items()
+        for cell in cells
+        for batch, hidden in SIZES
+        for mode in (("train",) if form in ("two layers", "dropout of the recurrence") else ("train", "forward"))
+    ]
+
+
+def main(options: Options, chosen: Mapping[str, bool]) -> None:
+    """Times all cases, saves the results after each, and prints the table."""
+    check_installed("peers", options.peers)
+    entries = {"peer_versions": versions(), "threads": options.threads}
+    rows: list[dict[str, Any]] = []
+    with ExitStack() as processes, open_benchmark("form_speed", PROTOCOL, options, chosen, **entries) as benchmark:
+        names = ("rowrnn", *options.peers)
+        contenders = {name: processes.enter_context(closing(Contender(name, options.threads))) for name in names}
+        for case in benchmark.track(cases(chosen["quick"])):
+            with_it = [name for name in options.peers if name in FORMS[case.form][1]]
+            if not with_it:
+                continue
+            rows.append(measure(case, [contenders[name] for name in ("rowrnn", *with_it)], options))
+            benchmark.save(cells=rows, summary=summary(rows), table=table(rows))
+    for row in summary(rows):
+        print(f"{row['mode']}: geometric mean {row['times_faster']:.2f}, least {row['least_times_faster']:.2f}.")
+
+
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns for each mode how many times faster rowrnn is than the fastest peer: geometric mean, and least."""
+    found = []
+    for mode in ("train", "forward"):
+        ratios = [against_best(row) for row in rows if row["mode"] == mode]
+        if ratios:
+            mean = float(np.exp(np.mean(np.log(ratios))))
+            found.append({"mode": mode, "times_faster": mean, "least_times_faster": min(ratios)})
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Returns a header and rows: our time, each peer's, and how many times faster than the fastest."""
+    names = [name for name in LIBRARIES if any(name in row["peers"] for row in rows)]
+    body = [
+        [
+            " ".join(filter(None, (row["cell"], row["form"]))) + f", {row['batch']} x {row['hidden']}, {row['mode']}",
+            f"{row['rowrnn_ms']:.3g}",
+            *(f"{row['peers'][name]:.3g}" if name in row["peers"] else "-" for name in names),
+            f"{against_best(row):.2f}",
+        ]
+        for row in rows
+    ]
+    return [["layer, batch x hidden", "rowrnn ms", *(f"{name} ms" for name in names), "times the fastest"], *body]
+
+
+if __name__ == "__main__":
+    run_experiment(Options, main, PRESETS)
