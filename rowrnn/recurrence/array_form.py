@@ -158,7 +158,7 @@ def run_on_arrays(cell: Cell, call: ScanCall, compute: Callable[..., tuple[Array
     outputs, last, cells = compute(show_cells, x, weights, state, steps)
     if not call.return_states:
         return cell.merge_state(*last), outputs, None
-    shown = outputs, None if cells is None else jnp.swapaxes(cells, 0, 1)
+    shown: Any = outputs, None if cells is None else jnp.swapaxes(cells, 0, 1)
     if call.valid is not None:
         # The steps beyond the end come last, or first in reverse: the state does not change there.
         beyond, valid = state if call.reverse else last, call.valid[:, :, None]

@@ -20,18 +20,26 @@ class ElmanStep:
     """Step of `rowrnn.cells.Elman`; the other cells' have the same functions."""
 
     @staticmethod
-    def own_gradient(_recurrent: Array, _cells_before: Any, _cells: Any) -> Array | None:
+    def own_gradient(_recurrent: Array, _cells_before: Any, _cells: Any, /) -> Array | None:
         """Returns the gradient of the units' own weights, given those and cell states of all steps `[t, b, ...]`."""
         return None
 
     @staticmethod
-    def activate(projected: Array, recurrent: Array, _: Any, hidden: Array, cell: Any) -> Activated:
+    def activate(projected: Array, recurrent: Array, _: Any, hidden: Array, cell: Any, /) -> Activated:
         """Computes the state after a step, given both halves of its gates, own weights and the state before."""
         return jnp.tanh(projected + recurrent), cell, ()
 
     @staticmethod
     def differentiate(
-        _gates: Arrays, output: Array, _hidden: Any, _cell: Any, _before: Any, d_hidden: Array, d_cell: Any, _own: Any
+        _gates: Arrays,
+        output: Array,
+        _hidden: Any,
+        _cell: Any,
+        _before: Any,
+        d_hidden: Array,
+        d_cell: Any,
+        _own: Any,
+        /,
     ) -> Differentiated:
         """Computes the gradients of a step, given its gates and output, states before it and gradients after it."""
         d = d_hidden * (1 - output * output)
@@ -42,7 +50,7 @@ class LSTMStep(ElmanStep):
     """Step of `rowrnn.cells.LSTM`."""
 
     @staticmethod
-    def activate(projected: Array, recurrent: Array, _: Any, hidden: Array, cell: Any) -> Activated:
+    def activate(projected: Array, recurrent: Array, _: Any, hidden: Array, cell: Any, /) -> Activated:
         i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
         i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
         cell = f * cell + i * g
@@ -50,7 +58,15 @@ class LSTMStep(ElmanStep):
 
     @staticmethod
     def differentiate(
-        gates: Arrays, _output: Any, _hidden: Any, cell: Array, before: Array, d_hidden: Array, d_cell: Any, _own: Any
+        gates: Arrays,
+        _output: Any,
+        _hidden: Any,
+        cell: Array,
+        before: Array,
+        d_hidden: Array,
+        d_cell: Any,
+        _own: Any,
+        /,
     ) -> Differentiated:
         i, f, g, o = gates
         shown = jnp.tanh(cell)
@@ -65,7 +81,7 @@ class PeepholeLSTMStep(LSTMStep):
     """Step of `rowrnn.cells.PeepholeLSTM`."""
 
     @staticmethod
-    def activate(projected: Array, recurrent: Array, own: Any, hidden: Array, cell: Any) -> Activated:
+    def activate(projected: Array, recurrent: Array, own: Any, hidden: Array, cell: Any, /) -> Activated:
         i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
         i, f, g = jax.nn.sigmoid(i + own[0] * cell), jax.nn.sigmoid(f + own[1] * cell), jnp.tanh(g)
         cell = f * cell + i * g
@@ -74,7 +90,7 @@ class PeepholeLSTMStep(LSTMStep):
 
     @staticmethod
     def differentiate(
-        gates: Arrays, _output: Any, _hidden: Any, cell: Array, before: Array, d_hidden: Array, d_cell: Any, own: Any
+        gates: Arrays, _output: Any, _hidden: Any, cell: Array, before: Array, d_hidden: Array, d_cell: Any, own: Any, /
     ) -> Differentiated:
         i, f, g, o = gates
         shown = jnp.tanh(cell)
@@ -85,7 +101,7 @@ class PeepholeLSTMStep(LSTMStep):
         return d, d, jnp.zeros_like(d_hidden), d_cell * f + d_i * own[0] + d_f * own[1]
 
     @staticmethod
-    def own_gradient(d_recurrent: Array, cells_before: Any, cells: Any) -> Array | None:
+    def own_gradient(d_recurrent: Array, cells_before: Any, cells: Any, /) -> Array | None:
         d_i, d_f, _, d_o = jnp.split(d_recurrent, 4, axis=-1)
         return jnp.stack(
             [(d * c).sum(axis=(0, 1)) for d, c in ((d_i, cells_before), (d_f, cells_before), (d_o, cells))]
@@ -96,7 +112,7 @@ class GRUStep(ElmanStep):
     """Step of `rowrnn.cells.GRU`."""
 
     @staticmethod
-    def activate(projected: Array, recurrent: Array, own: Any, hidden: Array, cell: Any) -> Activated:
+    def activate(projected: Array, recurrent: Array, own: Any, hidden: Array, cell: Any, /) -> Activated:
         x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)
         h_r, h_z, h_n = jnp.split(recurrent, 3, axis=-1)
         r, z, q = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z), h_n + own
@@ -105,7 +121,7 @@ class GRUStep(ElmanStep):
 
     @staticmethod
     def differentiate(
-        gates: Arrays, _output: Any, hidden: Array, _cell: Any, _before: Any, d_hidden: Array, d_cell: Any, _own: Any
+        gates: Arrays, _output: Any, hidden: Array, _cell: Any, _before: Any, d_hidden: Array, d_cell: Any, _own: Any, /
     ) -> Differentiated:
         r, z, n, q = gates
         d_z, d_n = d_hidden * (hidden - n) * z * (1 - z), d_hidden * (1 - z) * (1 - n * n)
@@ -114,7 +130,7 @@ class GRUStep(ElmanStep):
         return d_input, d_recurrent, d_hidden * z, d_cell
 
     @staticmethod
-    def own_gradient(d_recurrent: Array, _cells_before: Any, _cells: Any) -> Array | None:
+    def own_gradient(d_recurrent: Array, _cells_before: Any, _cells: Any, /) -> Array | None:
         return jnp.split(d_recurrent, 3, axis=-1)[2].sum(axis=(0, 1))
 
 

@@ -105,12 +105,11 @@ def _backward(
         gates = (*gates, *(or_empty(None, x),) * (4 - len(gates)))
         arguments = (x, *arrays, outputs, *gates, or_empty(cells, x, x.shape[1], len(x)), *d_after)
         shapes = (x.shape if input_gradient else (0,), *(a.shape for a in arrays[:6]))
-        d_x, *d_kernels, d_own, d_hidden, d_cell = call_compiled(
-            f"{recurrence}_backward", shapes, *arguments, reverse=reverse
-        )
-        d_bias, d_peephole = (None if a is None else d_own for a in weights[3:])
+        found = call_compiled(f"{recurrence}_backward", shapes, *arguments, reverse=reverse)
+        d_x, d_input, d_bias, d_recurrent, d_own, d_hidden, d_cell = found
+        of_units = (None if a is None else d_own for a in (weights.recurrent_bias, weights.peephole))
         d_initial = d_hidden, None if state[1] is None else d_cell
-        return (d_x if input_gradient else None, d_initial), (), Weights(*d_kernels, d_bias, d_peephole)
+        return (d_x if input_gradient else None, d_initial), (), Weights(d_input, d_bias, d_recurrent, *of_units)
 
     of_batch = (x, state, steps, outputs, d_outputs, d_state)
     (d_x, d_initial), _, d_weights = over_batch(call, of_batch, (residuals, d_cells), weights)
