@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import floors
 import layers
 from layers import Case, Variant
 
@@ -130,7 +131,7 @@ def main(name: str, threads: int) -> None:
     devices = min(threads, jax.device_count())
     meshes = (1, devices) if devices > 1 else (1,)
     if name == "floor":
-        return serve(lambda case: layers.floor_variants(case, meshes), answers)
+        return serve(lambda case: floors.floor_variants(case, meshes), answers)
     layer = {
         "rowrnn": layers.rowrnn_layer,
         "checkpoints": layers.checkpointed_layer,
