@@ -5,7 +5,7 @@ the test rows `MODEL/past` `[n, targets, lookback]`, `MODEL/truth` `[n, targets,
 `MODEL/answers` `[n, targets, horizon, 3]`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,21 +26,23 @@ WINDOWS, PAST = 3, 3  # windows that are drawn, and how many times the coming ro
 
 def pictures(record: Record, arrays: Arrays) -> dict[str, Figure]:
     """Draws the errors by distance, and for each model what it said of some windows."""
-    figures = {"errors_ahead": errors_ahead(record, arrays)}
+    # Of several horizons the farthest, whose curves have all distances.
     farthest = max(row.get("horizon", 0) for row in record.summary)
-    for title in [row["model"] for row in record.summary if row.get("horizon", 0) == farthest]:
+    titles = [row["model"] for row in record.summary if row.get("horizon", 0) == farthest]
+    figures = {"errors_ahead": errors_ahead(titles, arrays)}
+    for title in titles:
         name = "forecast_" + "".join(letter if letter.isalnum() else "_" for letter in title.lower())
         figures[name] = forecast_of_test(title, record.data["targets"], arrays)
     return figures
 
 
-def errors_ahead(record: Record, arrays: Arrays) -> Figure:
+def errors_ahead(titles: Sequence[str], arrays: Arrays) -> Figure:
     """Draws the mean squared error by the number of rows ahead."""
     figure, axes = plt.subplots(figsize=(8, 4.5))
-    for style, row in zip(line_styles(), record.summary, strict=False):
-        squared = arrays[f"{row['model']}/errors"][:, 0]
+    for style, title in zip(line_styles(), titles, strict=False):
+        squared = arrays[f"{title}/errors"][:, 0]
         ahead = np.arange(1, squared.shape[1] + 1)
-        band(axes, ahead, squared.T, style["color"], row["model"], limits=(0.0, np.inf), linestyle=style["linestyle"])
+        band(axes, ahead, squared.T, style["color"], title, limits=(0.0, np.inf), linestyle=style["linestyle"])
     axes.set(title="How far ahead?", xlabel="rows ahead", ylabel="mean squared error of the test rows")
     axes.set_ylim(bottom=0)
     legend(axes, fontsize=8)
@@ -57,7 +59,7 @@ def forecast_of_test(title: str, targets: list[str], arrays: Arrays) -> Figure:
         axes.plot(np.arange(1, truth.shape[2] + 1), truth[number, -1], color="black", linewidth=1, label="what came")
     panels[0, 0].set_title(f"{title}: {targets[-1]}, in standard deviations")
     panels[-1, 0].set_xlabel("rows ahead")
-    legend(panels[0, 0], fontsize=8, loc="upper left")
+    _legend(figure, panels[0, 0])
     return figure
 
 
@@ -74,8 +76,13 @@ def draw_forecast(
         _draw_one(axes, past, answers)
         axes.set_ylabel(target)
     panels[-1, 0].set_xlabel("rows ahead")
-    legend(panels[0, 0], fontsize=8, loc="upper left")
+    _legend(figure, panels[0, 0])
     return figure
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Names the curves of a panel beside all of them; the band is an interval of values, not over seeds."""
+    figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc="outside right upper")
 
 
 def _draw_one(axes: Axes, past: Float[np.ndarray, "lookback"], answers: Float[np.ndarray, "horizon 3"]) -> None:
