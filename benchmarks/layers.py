@@ -19,7 +19,7 @@ class Case(NamedTuple):
         d: number of features of a step.
         mode: "forward" for the outputs of the layer, "train" for a training step with Adam.
         dtype: "float32"; or "bfloat16" for products of rounded factors, each library in its own way.
-        form: what the layer has beyond one cell in one direction, a name in `form_speed.FORMS`; "" for nothing.
+        form: what the layer has beyond one cell in one direction, of `form_speed.FORMS`; "" for nothing.
     """
 
     cell: str

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, DTypeLike, Float, PyTree
+from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float, PyTree
 
 from rowrnn.cells import Cell
 from rowrnn.machine.sharding import place_examples
@@ -138,7 +138,7 @@ def as_step_mask(name: str, marks: Booleans, x: Array) -> Bool[Array, "b t"]:
     return place_examples(jnp.asarray(array), x)
 
 
-def check_dropout_mask(cell: Cell, x: Array, mask: Array) -> Float[Array, "b outputs"]:
+def check_dropout_mask(cell: Cell, x: Array, mask: ArrayLike) -> Float[Array, "b outputs"]:
     """Returns a mask of dropout as a constant, which has no gradient.
 
     Raises:

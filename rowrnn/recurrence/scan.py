@@ -6,7 +6,7 @@ from typing import TypedDict
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, DTypeLike
+from jaxtyping import ArrayLike, DTypeLike
 
 from rowrnn.cells import Cell
 from rowrnn.machine.sharding import place_examples, vary_alike
@@ -53,7 +53,7 @@ def scan(
     lengths: Integers | None = None,
     mask: Booleans | None = None,
     resets: Booleans | None = None,
-    dropout_mask: Array | None = None,
+    dropout_mask: ArrayLike | None = None,
     reverse: bool = False,
     hold_outputs: bool = False,
     return_states: bool = False,
