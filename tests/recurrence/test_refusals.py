@@ -63,6 +63,14 @@ def test_marks_that_do_not_fit(options, error, message):
         scan(make_cell("gru"), zeros(BATCH, STEPS, FEATURES), **options)
 
 
+def test_dropout_that_does_not_fit():
+    x = zeros(BATCH, STEPS, FEATURES)
+    with pytest.raises(ValueError, match=r"dropout_mask of shape \[b, outputs\] = \[3, 5\], not \[3, 4\]"):
+        scan(make_cell("gru"), x, dropout_mask=np.ones((BATCH, STEPS), np.float32))
+    with pytest.raises(ValueError, match="dropout_mask for gated cells over vectors, not for MinGRU"):
+        scan(make_cell("min_gru"), x, dropout_mask=np.ones((BATCH, HIDDEN), np.float32))
+
+
 def test_shapes_are_checked_inside_jit_too():
     run = jax.jit(partial(scan, make_cell("gru")))
     with pytest.raises(ValueError, match=r"d = 3 features, and was given \[3, 4, 2\]"):
