@@ -52,7 +52,7 @@ FASHION = (
     *("--batch", "128", "--shift", "1", "--rotation", "5", "--shear", "0.05"),
 )
 HANDWRITING = (
-    *("--epochs", "28", "--batch", "12", "--optimizer", "muon", "--learning-rate", "8e-3", "--dropout", "0.2"),
+    *("--epochs", "36", "--batch", "12", "--optimizer", "muon", "--learning-rate", "8e-3", "--dropout", "0.2"),
     *("--slant", "0.15", "--elastic", "0.7", "--language-weight", "0.5", "--length-bonus", "1.25"),
 )
 MNIST = {
