@@ -21,9 +21,12 @@ import jax
 
 KERNELS = Path(__file__).with_name("kernels")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
+RECURRENCES = (
+    *("elman", "lstm", "peephole_lstm", "gru", "lstm_maps", "gru_maps"),
+    *("mgu", "reset_first_gru", "projected_lstm", "layer_norm_lstm", "layer_norm_gru"),
+)
 TARGETS = (
-    *(f"{cell}_{way}" for cell in ("elman", "lstm", "peephole_lstm", "gru") for way in ("forward", "backward")),
-    *("lstm_maps_forward", "lstm_maps_backward", "gru_maps_forward", "gru_maps_backward"),
+    *(f"{recurrence}_{way}" for recurrence in RECURRENCES for way in ("forward", "backward")),
     *("convolution_forward", "convolution_input_gradient", "convolution_kernel_gradient"),
 )
 PROCESSOR = Path("/proc/cpuinfo")

@@ -150,15 +150,30 @@ def run_on_arrays(cell: Cell, call: ScanCall, compute: Callable[..., tuple[Array
     The arrays are cast to the dtype of the computation.
     """
     assert isinstance(cell, GatedCell)
-    lengths = None if call.valid is None else call.valid.sum(axis=1, dtype=jnp.int32)
     arrays = call.x, cell.as_arrays(), cell.split_state(call.state)
     x, weights, state = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), arrays)
-    steps = Steps(lengths, None if call.resets is None else call.resets.astype(jnp.int32), call.dropout_mask)
-    show_cells = call.return_states and state[1] is not None
-    outputs, last, cells = compute(show_cells, x, weights, state, steps)
+    outputs, last, cells = compute(shows_cells(call, state), x, weights, state, steps_of(call))
+    return outcome(cell, call, state, outputs, last, None if cells is None else jnp.swapaxes(cells, 0, 1))
+
+
+def shows_cells(call: ScanCall, state: Halves) -> bool:
+    """Returns whether a call asks for the cell states of every step."""
+    return call.return_states and state[1] is not None
+
+
+def steps_of(call: ScanCall) -> Steps:
+    """Returns what the steps of a call without gaps are."""
+    lengths = None if call.valid is None else call.valid.sum(axis=1, dtype=jnp.int32)
+    return Steps(lengths, None if call.resets is None else call.resets.astype(jnp.int32), call.dropout_mask)
+
+
+def outcome(
+    cell: GatedCell, call: ScanCall, state: Halves, outputs: Array, last: Halves, cells: Array | None
+) -> Result:
+    """Returns the result of a call without gaps, given the state before it and the cell states shown, `[b, t, h]`."""
     if not call.return_states:
         return cell.merge_state(*last), outputs, None
-    shown: Any = outputs, None if cells is None else jnp.swapaxes(cells, 0, 1)
+    shown: Any = outputs, cells
     if call.valid is not None:
         # The steps beyond the end come last, or first in reverse: the state does not change there.
         beyond, valid = state if call.reverse else last, call.valid[:, :, None]

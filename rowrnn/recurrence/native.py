@@ -1,6 +1,6 @@
 """The backend "native": Elman, LSTM and GRU over sequences, in C++ (`rowrnn/machine/kernels/`) compiled for this CPU.
 
-Those over maps are in `native_maps`.
+Those over maps are in `native_maps`, and cells with a second product or layer normalization in `native_rows`.
 
 Without the compiled library (`rowrnn.machine.native_library`), "auto" selects another backend.
 """
@@ -16,7 +16,7 @@ from jaxtyping import Array
 from rowrnn.cells import Cell
 from rowrnn.machine.compiled_call import call_compiled, differentiable_once, or_empty, over_batch
 from rowrnn.machine.native_library import unavailable
-from rowrnn.recurrence import native_maps
+from rowrnn.recurrence import native_maps, native_rows
 from rowrnn.recurrence.array_form import (
     Halves,
     Residuals,
@@ -128,12 +128,17 @@ def _all_arrays(x: Array, weights: Weights, state: Halves, steps: Steps) -> tupl
 def _run(cell: Cell, call: ScanCall) -> Result:
     if native_maps.map_recurrence_of(cell):
         return native_maps.run(cell, call)
+    if native_rows.has_rows(cell):
+        return native_rows.run(cell, call)
     return run_on_arrays(cell, call, partial(recur, NativePasses(recurrence_of(cell), call.reverse)))
 
 
 def _unfit(cell: Cell, call: ScanCall) -> str:
-    of_maps = native_maps.map_recurrence_of(cell)
-    if reason := native_maps.unfit(call) if of_maps else no_recurrence_reason(cell) or gaps_reason(call):
+    if native_maps.map_recurrence_of(cell):
+        reason = native_maps.unfit(call)
+    else:
+        reason = ("" if native_rows.has_rows(cell) else no_recurrence_reason(cell)) or gaps_reason(call)
+    if reason:
         return reason
     if dtype_of(cell, call) != jnp.float32 or call.compute_dtype is not None:
         return f"it runs cells in float32, not {described(cell, call)}"

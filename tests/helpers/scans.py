@@ -14,6 +14,8 @@ from tests.helpers.cases import thinned
 from tests.helpers.problem import EPISODES, GAPS, KINDS, RAGGED
 
 FUSED = ("elman", "gru", "lstm", "peephole_lstm")
+# Those with a second product in each step, or layer normalization.
+ROWS = ("layer_norm_gru", "layer_norm_lstm", "mgu", "projected_lstm", "reset_first_gru")
 LINEAR = ("lru", "min_gru", "min_lstm", "rg_lru")
 # A state of two arrays, a state of one, and a state of complex numbers: what a loop can meet.
 REPRESENTATIVES = ("lstm", "gru", "lru")
@@ -30,7 +32,7 @@ representative_cell = pytest.mark.parametrize("kind", REPRESENTATIVES)
 LOOPS = [
     *((kind, "plain") for kind in REPRESENTATIVES),
     *((kind, "fused") for kind in REPRESENTATIVES),
-    *(pytest.param(kind, "native", marks=needs_compiler) for kind in ("lstm", "gru")),
+    *(pytest.param(kind, "native", marks=needs_compiler) for kind in ("lstm", "gru", "projected_lstm")),
     ("lru", "parallel"),
     ("min_gru", "fused"),
     ("min_gru", "parallel"),

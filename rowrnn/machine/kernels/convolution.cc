@@ -1,15 +1,11 @@
 // Convolutions on a CPU, called by XLA through its foreign function interface.
 
+#include "buffers.h"
 #include "convolution.h"
-
-#include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
 
 namespace {
-
-using Array = ffi::Buffer<ffi::F32>;
-using Result = ffi::Result<Array>;
 
 template <class Images, class Kernel, class Maps>
 Convolution convolution(const Images& images, const Kernel& kernel, const Maps& maps, int64_t stride_y,

@@ -1,17 +1,11 @@
 // LSTM and GRU over maps on a CPU, forward and backward, called by XLA through its foreign function interface.
 
+#include "buffers.h"
 #include "maps.h"
-
-#include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
 
 namespace {
-
-using Array = ffi::Buffer<ffi::F32>;
-using Result = ffi::Result<Array>;
-
-float* data(Result& array) { return array->element_count() ? array->typed_data() : nullptr; }
 
 template <class State, class Steps>
 MapCall call_of(const Array& recurrent, const State& state, const Steps& steps, int64_t top, int64_t left,
@@ -29,8 +23,8 @@ ffi::Error forward(ffi::ThreadPool pool, Array projected, Array recurrent, Array
   MapCall s = call_of(recurrent, hidden, projected, top, left, reverse);
   s.projected = projected.typed_data(), s.recurrent_bias = recurrent_bias.typed_data();
   s.hidden = hidden.typed_data(), s.cell = cell.typed_data();
-  s.outputs = data(outputs), s.last_hidden = data(last_hidden), s.last_cell = data(last_cell);
-  s.gates = data(gates), s.cells = data(cells);
+  s.outputs = given(outputs), s.last_hidden = given(last_hidden), s.last_cell = given(last_cell);
+  s.gates = given(gates), s.cells = given(cells);
   MapForward<Cell>{s}.run(pool);
   return ffi::Error::Success();
 }
@@ -45,8 +39,8 @@ ffi::Error backward(ffi::ThreadPool pool, Array recurrent, Array hidden, Array c
   s.outputs = outputs.typed_data(), s.gates = gates.typed_data(), s.cells = cells.typed_data();
   s.d_outputs = d_outputs.typed_data(), s.d_last_hidden = d_last_hidden.typed_data();
   s.d_last_cell = d_last_cell.typed_data();
-  s.d_projected = data(d_projected), s.d_recurrent = data(d_recurrent), s.d_recurrent_bias = data(d_recurrent_bias);
-  s.d_hidden = data(d_hidden), s.d_cell = data(d_cell);
+  s.d_projected = given(d_projected), s.d_recurrent = given(d_recurrent), s.d_recurrent_bias = given(d_recurrent_bias);
+  s.d_hidden = given(d_hidden), s.d_cell = given(d_cell);
   MapBackward<Cell>{s}.run(pool);
   return ffi::Error::Success();
 }

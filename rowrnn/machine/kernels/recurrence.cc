@@ -10,26 +10,18 @@
 // [x, 1, h]: the biases are the weights of the 1.
 
 #include "backward.h"
-#include "xla/ffi/api/ffi.h"
+#include "buffers.h"
 
 namespace ffi = xla::ffi;
 
 namespace {
 
-using Input = ffi::Buffer<ffi::F32>;
-using Marks = ffi::Buffer<ffi::S32>;
-using Output = ffi::Result<ffi::Buffer<ffi::F32>>;
-
-float* data(Output& array) { return array->element_count() ? array->typed_data() : nullptr; }
-
-Call call_of(Input x, Input input, Input bias, Input recurrent, Input own, Input hidden, Input cell, Marks lengths,
-             Marks resets, Input dropout, bool reverse) {
+Call call_of(Array x, Array input, Array bias, Array recurrent, Array own, Array hidden, Array cell, Marks lengths,
+             Marks resets, Array dropout, bool reverse) {
   Call s{};
   s.b = x.dimensions()[0], s.t = x.dimensions()[1], s.d = x.dimensions()[2], s.h = hidden.dimensions()[1];
   s.reverse = reverse;
-  s.lengths = lengths.element_count() ? lengths.typed_data() : nullptr;
-  s.resets = resets.element_count() ? resets.typed_data() : nullptr;
-  s.dropout = dropout.element_count() ? dropout.typed_data() : nullptr;
+  s.lengths = given(lengths), s.resets = given(resets), s.dropout = given(dropout);
   s.x = x.typed_data(), s.input = input.typed_data(), s.bias = bias.typed_data();
   s.recurrent = recurrent.typed_data(), s.own = own.typed_data();
   s.hidden = hidden.typed_data(), s.cell = cell.typed_data();
@@ -37,37 +29,35 @@ Call call_of(Input x, Input input, Input bias, Input recurrent, Input own, Input
 }
 
 template <class Cell>
-ffi::Error forward(ffi::ThreadPool pool, Input x, Input input, Input bias, Input recurrent, Input own, Input hidden,
-                   Input cell, Marks lengths, Marks resets, Input dropout, Output outputs, Output last_hidden,
-                   Output last_cell, Output gate0, Output gate1, Output gate2, Output gate3, Output cells,
+ffi::Error forward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array recurrent, Array own, Array hidden,
+                   Array cell, Marks lengths, Marks resets, Array dropout, Result outputs, Result last_hidden,
+                   Result last_cell, Result gate0, Result gate1, Result gate2, Result gate3, Result cells,
                    bool reverse) {
   Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, reverse);
-  s.outputs = data(outputs), s.last_hidden = data(last_hidden), s.last_cell = data(last_cell);
-  s.gates[0] = data(gate0), s.gates[1] = data(gate1), s.gates[2] = data(gate2), s.gates[3] = data(gate3);
-  s.cells = data(cells);
+  s.outputs = given(outputs), s.last_hidden = given(last_hidden), s.last_cell = given(last_cell);
+  s.gates[0] = given(gate0), s.gates[1] = given(gate1), s.gates[2] = given(gate2), s.gates[3] = given(gate3);
+  s.cells = given(cells);
   Forward<Cell>{s}.run(pool);
   return ffi::Error::Success();
 }
 
 template <class Cell>
-ffi::Error backward(ffi::ThreadPool pool, Input x, Input input, Input bias, Input recurrent, Input own, Input hidden,
-                    Input cell, Marks lengths, Marks resets, Input dropout, Input outputs, Input gate0, Input gate1,
-                    Input gate2, Input gate3, Input cells, Input d_outputs, Input d_last_hidden, Input d_last_cell,
-                    Input d_cells, Output d_x, Output d_input, Output d_bias, Output d_recurrent, Output d_own,
-                    Output d_hidden, Output d_cell, bool reverse) {
+ffi::Error backward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array recurrent, Array own, Array hidden,
+                    Array cell, Marks lengths, Marks resets, Array dropout, Array outputs, Array gate0, Array gate1,
+                    Array gate2, Array gate3, Array cells, Array d_outputs, Array d_last_hidden, Array d_last_cell,
+                    Array d_cells, Result d_x, Result d_input, Result d_bias, Result d_recurrent, Result d_own,
+                    Result d_hidden, Result d_cell, bool reverse) {
   Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, reverse);
   s.outputs = outputs.typed_data(), s.cells = cells.typed_data();
   s.gates[0] = gate0.typed_data(), s.gates[1] = gate1.typed_data();
   s.gates[2] = gate2.typed_data(), s.gates[3] = gate3.typed_data();
   s.d_outputs = d_outputs.typed_data(), s.d_last_hidden = d_last_hidden.typed_data();
-  s.d_last_cell = d_last_cell.typed_data(), s.d_cells = d_cells.element_count() ? d_cells.typed_data() : nullptr;
-  s.d_x = data(d_x), s.d_input = data(d_input), s.d_bias = data(d_bias), s.d_recurrent = data(d_recurrent);
-  s.d_own = data(d_own), s.d_hidden = data(d_hidden), s.d_cell = data(d_cell);
+  s.d_last_cell = d_last_cell.typed_data(), s.d_cells = given(d_cells);
+  s.d_x = given(d_x), s.d_input = given(d_input), s.d_bias = given(d_bias), s.d_recurrent = given(d_recurrent);
+  s.d_own = given(d_own), s.d_hidden = given(d_hidden), s.d_cell = given(d_cell);
   Backward<Cell>{s}.run(pool);
   return ffi::Error::Success();
 }
-
-using Array = ffi::Buffer<ffi::F32>;
 
 // x, weights and state.
 auto inputs() {

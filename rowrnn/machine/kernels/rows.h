@@ -1,0 +1,229 @@
+// Sequences of the cells in row_cells.h, forward and backward. The gradients of their kernels are products over all steps,
+// which are left to XLA.
+#pragma once
+
+#include "forward.h"
+#include "row_cells.h"
+
+namespace {
+
+struct RowCall {
+  int64_t b, t, o, h, others;  // o: size of the hidden state, h: units, others: of `d_other` at a step
+  bool reverse;
+  const int32_t *lengths, *resets;                 // [b], [b, t]
+  const float* dropout;                            // [b, o]
+  const float *projected, *first, *second, *own;   // [b, t, gates, h], [o, first gates, h], [h, outputs], [kOwn, h]
+  const float *hidden, *cell;                      // [b, o], [b, h], before the first step
+  float *outputs, *last_hidden, *last_cell;        // [b, t, o], [b, o], [b, h]
+  float *kept, *cells;                             // [b, t, kKept, h], [b, t, h]
+  const float *d_outputs, *d_last_hidden, *d_last_cell, *d_cells;
+  float *d_projected, *d_other, *d_own, *d_hidden, *d_cell;  // [b, t, others], [b, kOwn, h]
+  float *left, *left_of_second;                              // sides of the products, [b, t, o], [b, t, h]
+
+  int64_t hp() const { return padded(h); }
+  int64_t op() const { return padded(o); }
+  int64_t step(int64_t i) const { return reverse ? t - 1 - i : i; }
+  int64_t at(int64_t sequence, int64_t step) const { return sequence * t + step; }
+  bool valid(int64_t sequence, int64_t step) const { return step >= 0 && step < t && (!lengths || step < lengths[sequence]); }
+  bool resets_at(int64_t sequence, int64_t i) const { return resets && resets[at(sequence, step(i))]; }
+  int64_t earlier(int64_t i) const { return reverse ? step(i) + 1 : step(i) - 1; }
+
+  // What of a hidden state enters products.
+  void see(int64_t sequence, const float* state, float* seen) const {
+    for (int64_t k = 0; k < o; ++k) seen[k] = dropout ? state[k] * dropout[sequence * o + k] : state[k];
+  }
+
+  // f(origin, rows) for groups of sequences, of which each thread takes some.
+  template <class F>
+  void in_groups(xla::ffi::ThreadPool& pool, int64_t columns, F&& f) const {
+    const int lanes = std::max<int64_t>(1, std::min({pool.num_threads(), b * t * o * columns / kWork, b / 2}));
+    in_lanes(pool, lanes, b, [&](int, int64_t begin, int64_t end) { groups(begin, end, f); });
+  }
+};
+
+// A matrix as `add_product` takes it from the right: [tiles of kTile columns][depth][kTile].
+struct Right {
+  int64_t depth, columns;
+  float* packed;
+
+  static int64_t floats(int64_t depth, int64_t columns) { return tiles(columns) * depth * kTile; }
+
+  // Of the values at(k, column), which are 0 where it pads.
+  template <class At>
+  static Right of(int64_t depth, int64_t columns, At&& at) {
+    Right right{depth, columns, call_arena.take(floats(depth, columns))};
+    float* to = right.packed;
+    for (int64_t first = 0; first < columns; first += kTile)
+      for (int64_t k = 0; k < depth; ++k)
+        for (int64_t n = first; n < first + kTile; ++n) *to++ = n < columns ? at(k, n) : 0.0f;
+    return right;
+  }
+
+  void add_times(int rows, const float* left, int64_t left_row, float* to) const {
+    add_product(rows, columns, depth, left, left_row, 1, packed, kTile, depth * kTile, to, columns);
+  }
+};
+
+// Zeroed arrays of the rows that walk together, each `width` a row.
+struct RowArrays {
+  const AtEnd at_end{lane_arena};
+  const int64_t count;
+  RowArrays(int64_t count, int64_t width) : count(count) { lane_arena.begin(count * width); }
+  float* take(int64_t width) const {
+    float* piece = lane_arena.take(count * width);
+    clear(piece, count * width);
+    return piece;
+  }
+};
+
+template <class Cell>
+struct RowForward {
+  const RowCall& s;
+  const int64_t hp = s.hp(), op = s.op(), gates = Cell::kFirst, products = gates * hp;
+  Right first{}, second{};
+
+  void run(xla::ffi::ThreadPool& pool) {
+    const AtEnd at_end{call_arena};
+    call_arena.begin(Right::floats(s.o, products) + Right::floats(s.h, op));
+    first = Right::of(s.o, products, [&](int64_t k, int64_t n) {
+      return n % hp < s.h ? s.first[(k * gates + n / hp) * s.h + n % hp] : 0.0f;
+    });
+    if (Cell::kSecond)
+      second = Right::of(s.h, op, [&](int64_t k, int64_t n) { return n < s.o ? s.second[k * s.o + n] : 0.0f; });
+    s.in_groups(pool, (gates + Cell::kSecond) * s.h, [&](int64_t origin, int rows) { walk(origin, rows); });
+  }
+
+  void walk(int64_t origin, int count) const {
+    const RowArrays arrays(count, 3 * op + 2 * hp + products);
+    float *hidden = arrays.take(op), *seen = arrays.take(op), *of_middle = arrays.take(op);
+    float *cells = arrays.take(hp), *middle = arrays.take(hp), *product = arrays.take(products);
+    for (int r = 0; r < count; ++r) {
+      copy(hidden + r * op, s.hidden + (origin + r) * s.o, s.o);
+      if (Cell::kCell) copy(cells + r * hp, s.cell + (origin + r) * s.h, s.h);
+    }
+    for (int64_t i = 0; i < s.t; ++i) {
+      const auto row = [&](int r) {
+        const int64_t at = s.at(origin + r, s.step(i));
+        return RowStep{s.o, s.h, hp, s.projected + at * Cell::kGates * s.h, s.own, seen + r * op, of_middle + r * op,
+                       hidden + r * op, cells + r * hp, middle + r * hp, product + r * products,
+                       s.kept ? s.kept + at * Cell::kKept * s.h : nullptr};
+      };
+      for (int r = 0; r < count; ++r) {
+        if (s.resets_at(origin + r, i)) clear(hidden + r * op, op), clear(cells + r * hp, hp);
+        s.see(origin + r, hidden + r * op, seen + r * op);
+      }
+      clear(product, count * products);
+      first.add_times(count, seen, op, product);
+      for (int r = 0; r < count; ++r)
+        if (s.valid(origin + r, s.step(i))) Cell::enter(row(r));
+      if (Cell::kSecond) {
+        clear(of_middle, count * op);
+        second.add_times(count, middle, hp, of_middle);
+      }
+      for (int r = 0; r < count; ++r) {
+        const int64_t at = s.at(origin + r, s.step(i));
+        if (s.valid(origin + r, s.step(i))) {
+          Cell::leave(row(r));
+          copy(s.outputs + at * s.o, hidden + r * op, s.o);
+        } else {
+          clear(s.outputs + at * s.o, s.o);
+          if (s.kept) clear(s.kept + at * Cell::kKept * s.h, Cell::kKept * s.h);
+        }
+        if (Cell::kCell && s.kept) copy(s.cells + at * s.h, cells + r * hp, s.h);
+      }
+    }
+    for (int r = 0; r < count; ++r) {
+      copy(s.last_hidden + (origin + r) * s.o, hidden + r * op, s.o);
+      if (Cell::kCell) copy(s.last_cell + (origin + r) * s.h, cells + r * hp, s.h);
+    }
+  }
+};
+
+template <class Cell>
+struct RowBackward {
+  const RowCall& s;
+  const int64_t hp = s.hp(), op = s.op(), gates = Cell::kFirst, products = gates * hp;
+  Right first{}, second{};
+
+  void run(xla::ffi::ThreadPool& pool) {
+    const AtEnd at_end{call_arena};
+    call_arena.begin(Right::floats(products, op) + Right::floats(s.o, hp));
+    first = Right::of(products, op, [&](int64_t k, int64_t n) {
+      return n < s.o && k % hp < s.h ? s.first[(n * gates + k / hp) * s.h + k % hp] : 0.0f;
+    });
+    if (Cell::kSecond)
+      second = Right::of(s.o, hp, [&](int64_t k, int64_t n) { return n < s.h ? s.second[n * s.o + k] : 0.0f; });
+    s.in_groups(pool, (gates + Cell::kSecond) * s.h, [&](int64_t origin, int rows) { walk(origin, rows); });
+  }
+
+  void walk(int64_t origin, int count) const {
+    const RowArrays arrays(count, 5 * op + 3 * hp + products);
+    float *before = arrays.take(op), *seen = arrays.take(op), *d_hidden = arrays.take(op), *d_second = arrays.take(op);
+    float *through = arrays.take(op), *d_cells = arrays.take(hp), *d_middle = arrays.take(hp), *scratch = arrays.take(hp);
+    float* d_product = arrays.take(products);
+    const std::vector<float> zero(s.h);
+    for (int r = 0; r < count; ++r) {
+      copy(d_hidden + r * op, s.d_last_hidden + (origin + r) * s.o, s.o);
+      if (Cell::kCell) copy(d_cells + r * hp, s.d_last_cell + (origin + r) * s.h, s.h);
+      clear(s.d_own + (origin + r) * Cell::kOwn * s.h, Cell::kOwn * s.h);
+    }
+    for (int64_t i = s.t - 1; i >= 0; --i) {
+      const auto row = [&](int r) {
+        const int64_t sequence = origin + r, at = s.at(sequence, s.step(i));
+        const bool starts = !s.valid(sequence, s.earlier(i));
+        const float* cell = !Cell::kCell || s.resets_at(sequence, i) ? zero.data()
+                            : starts ? s.cell + sequence * s.h : s.cells + s.at(sequence, s.earlier(i)) * s.h;
+        return RowGradient{s.o, s.h, hp, s.own, s.kept + at * Cell::kKept * s.h, cell, s.cells + at * s.h,
+                           before + r * op, seen + r * op, d_hidden + r * op, d_cells + r * hp, d_second + r * op,
+                           d_middle + r * hp, through + r * op, scratch + r * hp, d_product + r * products,
+                           s.d_projected + at * Cell::kGates * s.h, s.d_own + sequence * Cell::kOwn * s.h,
+                           s.d_other + at * s.others, s.left_of_second + at * s.h};
+      };
+      // Rows beyond their ends take part in the products as zeros.
+      clear(d_product, count * products), clear(d_second, count * op), clear(through, count * op);
+      for (int r = 0; r < count; ++r)
+        if (s.valid(origin + r, s.step(i))) enter(row(r), origin + r, i);
+      if (Cell::kSecond) {
+        clear(d_middle, count * hp);
+        second.add_times(count, d_second, op, d_middle);
+      }
+      for (int r = 0; r < count; ++r)
+        if (s.valid(origin + r, s.step(i))) Cell::enter_gradient(row(r));
+      first.add_times(count, d_product, products, through);
+      for (int r = 0; r < count; ++r) leave(row(r), origin + r, i);
+    }
+    for (int r = 0; r < count; ++r) {
+      copy(s.d_hidden + (origin + r) * s.o, d_hidden + r * op, s.o);
+      if (Cell::kCell) copy(s.d_cell + (origin + r) * s.h, d_cells + r * hp, s.h);
+    }
+  }
+
+  // From the gradient of the state after a step to that of its second product.
+  void enter(const RowGradient& row, int64_t sequence, int64_t i) const {
+    const int64_t at = s.at(sequence, s.step(i)), earlier = s.earlier(i);
+    const float* state = s.valid(sequence, earlier) ? s.outputs + s.at(sequence, earlier) * s.o : s.hidden + sequence * s.o;
+    if (s.resets_at(sequence, i)) clear(row.before, s.o);
+    else copy(row.before, state, s.o);
+    s.see(sequence, row.before, row.seen);
+    copy(s.left + at * s.o, row.seen, s.o);
+    for (int64_t k = 0; k < s.o; ++k) row.d_hidden[k] += s.d_outputs[at * s.o + k];
+    for (int64_t k = 0; s.d_cells && k < s.h; ++k) row.d_cell[k] += s.d_cells[at * s.h + k];
+    Cell::leave_gradient(row);
+  }
+
+  // Ends a step with the gradient of the state before it.
+  void leave(const RowGradient& row, int64_t sequence, int64_t i) const {
+    if (!s.valid(sequence, s.step(i))) {
+      clear(row.d_projected, Cell::kGates * s.h);
+      clear(row.d_other, s.others);
+      clear(s.left + s.at(sequence, s.step(i)) * s.o, s.o);
+      if (Cell::kSecond) clear(row.left_of_second, s.h);
+      return;
+    }
+    for (int64_t k = 0; k < s.o; ++k)
+      row.d_hidden[k] += s.dropout ? s.dropout[sequence * s.o + k] * row.through[k] : row.through[k];
+    if (s.resets_at(sequence, i)) clear(row.d_hidden, s.o), clear(row.d_cell, s.h);
+  }
+};
+
+}  // namespace
