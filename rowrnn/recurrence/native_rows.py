@@ -5,7 +5,7 @@ with layer normalization. What a step reads of its input is projected for all st
 recurrence and its gradient, and the gradients of its kernels are one product each over all steps, by XLA.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -43,13 +43,16 @@ class RowKind(NamedTuple):
         name: name of its functions.
         weights: returns the weights of its cell.
         kept: number of arrays, each of all units, that a step keeps for its gradient.
+        project: computes what steps read of the input, given the cell and sequences.
         other: which gradient the backward pass returns beside that of the projected inputs: "first", that of the first
-            product where it differs, "second", that of the second product where it does, or "".
+            product where that differs, "second", that of the second product, or "". Where "first" differs, the gradient
+            needs what was projected too.
     """
 
     name: str
     weights: Callable[[Any], RowWeights]
     kept: int
+    project: Callable[[Any, Array], Array] = lambda cell, x: cell.project(x)
     other: str = ""
 
 
@@ -59,9 +62,21 @@ def _split(cell: MGU | ResetFirstGRU) -> RowWeights:
     return RowWeights(kernel[:, : -cell.hidden], kernel[:, -cell.hidden :])
 
 
-def _of_layer_norm(cell: LayerNormLSTM | LayerNormGRU, *further: Any) -> RowWeights:
-    scales = cell.recurrent_scale[...].reshape(-1, cell.hidden)
-    return RowWeights(cell.recurrent_kernel[...], own=jnp.concatenate([scales, jnp.stack([a[...] for a in further])]))
+def _normalized(name: str, kept: int, further: Callable[[Any], Sequence[Any]]) -> RowKind:
+    """Returns the kind of a cell with layer normalization, of both halves of its gates in the compiled code.
+
+    Args:
+        name: see `RowKind`.
+        kept: see `RowKind`.
+        further: returns own weights of the cell beside those of the normalized gates.
+    """
+
+    def weights(cell: Any) -> RowWeights:
+        of_gates = (cell.recurrent_scale, cell.input_scale, cell.bias)
+        own = jnp.concatenate([*(a[...] for a in (*of_gates, *further(cell)))])
+        return RowWeights(cell.recurrent_kernel[...], own=own.reshape(-1, cell.hidden))
+
+    return RowKind(name, weights, kept, lambda cell, x: x @ cell.input_kernel[...], other="first")
 
 
 KINDS: dict[type[Cell], RowKind] = {
@@ -73,10 +88,8 @@ KINDS: dict[type[Cell], RowKind] = {
         4,
         other="second",
     ),
-    LayerNormLSTM: RowKind(
-        "layer_norm_lstm", lambda cell: _of_layer_norm(cell, cell.cell_scale, cell.cell_bias), 8, other="first"
-    ),
-    LayerNormGRU: RowKind("layer_norm_gru", lambda cell: _of_layer_norm(cell, cell.candidate_bias), 7, other="first"),
+    LayerNormLSTM: _normalized("layer_norm_lstm", 4, lambda cell: (cell.cell_scale, cell.cell_bias)),
+    LayerNormGRU: _normalized("layer_norm_gru", 3, lambda cell: (cell.candidate_bias,)),
 }
 
 
@@ -109,7 +122,9 @@ def _compiled(cell: Any, call: ScanCall) -> Result:
         (zero_where_invalid(call.x, call.valid), KINDS[type(cell)].weights(cell), cell.split_state(call.state)),
     )
     recurrence = RowRecurrence(type(cell), cell.hidden, call.reverse)
-    outputs, last, cells = _recur(recurrence, shows_cells(call, state), cell.project(x), weights, state, steps_of(call))
+    outputs, last, cells = _recur(
+        recurrence, shows_cells(call, state), KINDS[type(cell)].project(cell, x), weights, state, steps_of(call)
+    )
     return outcome(cell, call, state, outputs, last, cells)
 
 
@@ -149,7 +164,8 @@ def _forward(
 
 def _recur_forward(recurrence: RowRecurrence, show_cells: bool, *arguments: Any) -> tuple[Any, Any]:
     outputs, last, kept, cells = _passed(recurrence, *arguments, train=True)
-    return (outputs, last, cells if show_cells else None), (*arguments[1:], outputs, kept, cells)
+    projected = arguments[0] if KINDS[recurrence.cell].other == "first" else None
+    return (outputs, last, cells if show_cells else None), (projected, *arguments[1:], outputs, kept, cells)
 
 
 def _recur_backward(recurrence: RowRecurrence, _show_cells: bool, saved: Any, gradients: Any) -> tuple[Any, ...]:
@@ -158,11 +174,11 @@ def _recur_backward(recurrence: RowRecurrence, _show_cells: bool, saved: Any, gr
 
 def _backward(recurrence: RowRecurrence, saved: Any, gradients: Any) -> tuple[Any, ...]:
     """Computes the gradients of what is projected, the weights and the initial state."""
-    weights, state, steps, outputs, kept, cells = saved
+    projected, weights, state, steps, outputs, kept, cells = saved
     kind, units = KINDS[recurrence.cell], recurrence.units
 
     def call(of_batch: Any, _: Any, weights: RowWeights) -> tuple[Any, Any, Any]:
-        state, steps, outputs, kept, cells, d_outputs, d_state, d_cells = of_batch
+        projected, state, steps, outputs, kept, cells, d_outputs, d_state, d_cells = of_batch
         (hidden, cell), (b, t, o) = state, outputs.shape
         before, first = or_empty(cell, hidden, b), weights.first.shape[1]
         others = {"first": first, "second": o, "": 0}[kind.other]
@@ -171,7 +187,8 @@ def _backward(recurrence: RowRecurrence, saved: Any, gradients: Any) -> tuple[An
         lefts = (b, t, o), (b, t, 0 if weights.second is None else units)
         shapes = of_gates, (b, t, others), (b, *own), hidden.shape, before.shape, *lefts
         arguments = (
-            *(*_inputs(weights, state, steps), outputs, kept, or_empty(cells, outputs, b, t)),
+            *(*_inputs(weights, state, steps), or_empty(projected, outputs, b, t), outputs, kept),
+            or_empty(cells, outputs, b, t),
             *(d_outputs, d_state[0], or_empty(d_state[1], hidden, b), or_empty(d_cells, hidden, b, t)),
         )
         found = recurrence.call("backward", shapes, *arguments)
@@ -185,7 +202,7 @@ def _backward(recurrence: RowRecurrence, saved: Any, gradients: Any) -> tuple[An
         )
         return (d_projected, (d_hidden, None if cell is None else d_cell)), (), d_weights
 
-    of_batch = (state, steps, outputs, kept, cells, *gradients)
+    of_batch = (projected, state, steps, outputs, kept, cells, *gradients)
     (d_projected, d_state), _, d_weights = over_batch(call, of_batch, (), weights)
     d_dropout = jax.tree.map(jnp.zeros_like, steps.dropout)  # drawn, not learned
     return d_projected, d_weights, d_state, Steps(None, None, d_dropout)

@@ -23,7 +23,7 @@ struct RowStep {
   const float *projected, *own;   // [gates, h], [kOwn, h]
   const float *seen, *second;     // what of the hidden state enters products, and the second product, padded
   float *hidden, *cell, *middle;  // the state, to be replaced, and the left side of the second product, padded
-  float* product;                 // [first gates, hp]
+  float *product, *scratch;       // [first gates, hp] each
   float* kept;                    // [kKept, h], null where no gradient is asked for
 
   void keep(int k, int64_t j, Vector v, int n) const {
@@ -36,12 +36,14 @@ struct RowStep {
 // than through `seen`; `through` is what reaches that, without the first product.
 struct RowGradient {
   int64_t o, h, hp;
-  const float *own, *kept, *cell_before, *cell;  // [kOwn, h], [kKept, h], [h]
+  const float *projected, *own, *kept;           // [gates, h], [kOwn, h], [kKept, h]
+  const float *cell_before, *cell;               // [h]
   float *before, *seen;                          // the hidden state before the step, padded
-  float *d_hidden, *d_cell, *d_second, *d_middle, *through, *scratch;  // padded
-  float* d_product;                                                    // [first gates, hp]
-  float *d_projected, *d_own, *d_other;                                // [gates, h], [kOwn, h], as the cell has it
-  float* left_of_second;                                               // [h], where there is a second product
+  float *d_hidden, *d_cell, *d_second, *d_middle, *through;  // padded
+  float *d_product, *scratch;                                // [first gates, hp], three times as much
+  float *d_projected, *d_other;                              // [gates, h], as the cell has it
+  float* d_own;                                              // [kOwn, hp], summed over sequences
+  float* left_of_second;                                     // [h], where there is a second product
 
   Vector saved(int k, int64_t j, int n) const { return load(kept + k * h + j, n); }
   // The gradient of a gate whose input half and recurrent half are added.
@@ -50,9 +52,9 @@ struct RowGradient {
     of_input(gate, j, d, n);
   }
   void of_input(int gate, int64_t j, Vector d, int n) const { store(d_projected + gate * h + j, d, n); }
-  void add_own(int k, int64_t j, Vector d, int n) const {
-    float* to = d_own + k * h + j;
-    store(to, load(to, n) + d, n);
+  void add_own(int k, int64_t j, Vector d) const {
+    float* to = d_own + k * hp + j;
+    store(to, load(to) + d);
   }
 };
 
@@ -221,56 +223,88 @@ inline void normalize_gradient(const float* row, float scale, float* d, int64_t 
   units(h, [&](int64_t j, int n) { store(d + j, only(scale * (load(d + j) - mean - slope * load(row + j)), n)); });
 }
 
-// Normalizes the products of all gates, of which the cell keeps what they were as its last.
-template <int kGates, int kKept>
-void normalize_gates(const RowStep& s) {
-  for (int g = 0; g < kGates; ++g) {
-    float* row = s.product + g * s.hp;
-    if (s.kept) copy(s.kept + (kKept - kGates + g) * s.h, row, s.h);
-    normalize(row, s.h);
-  }
-}
+// What gates see of input and state, each normalized on its own: scale LN(U h) + input scale LN(W x) + bias, the first of
+// the own weights. Its gradients need both products.
+template <int kGates>
+struct NormalizedGates {
+  int64_t h, hp;
+  const float* own;
+  float *of_state, *of_input;  // normalized, [kGates, hp]
+  float state_scale[kGates], input_scale[kGates];
 
-// From the gradients of gates, in `d_product`, whose normalized products were multiplied by the first of the own weights,
-// to those of these weights and of the products, which are the other ones that are returned.
-template <int kGates, int kKept>
-void normalize_gates_gradient(const RowGradient& s) {
-  for (int g = 0; g < kGates; ++g) {
-    float *row = s.scratch, *d = s.d_product + g * s.hp;
-    copy(row, s.kept + (kKept - kGates + g) * s.h, s.h);
-    clear(row + s.h, s.hp - s.h);
-    const float scale = normalize(row, s.h);
-    units(s.h, [&](int64_t j, int n) {
-      s.add_own(g, j, load(d + j) * load(row + j), n);
-      store(d + j, load(d + j) * load(s.own + g * s.h + j, n));
-    });
-    normalize_gradient(row, scale, d, s.h);
-    copy(s.d_other + g * s.h, d, s.h);
+  NormalizedGates(int64_t h, int64_t hp, const float* own, float* of_state, float* of_input, const float* projected)
+      : h(h), hp(hp), own(own), of_state(of_state), of_input(of_input) {
+    for (int g = 0; g < kGates; ++g) {
+      copy(of_input + g * hp, projected + g * h, h);
+      clear(of_input + g * hp + h, hp - h);
+      input_scale[g] = normalize(of_input + g * hp, h);
+      state_scale[g] = normalize(of_state + g * hp, h);
+    }
   }
-}
 
-// Own weights: the scales of i f g o, and scale and shift of the cell. a = x + scale LN(U h), h' = o tanh(LN(c')).
+  Vector weight(int k, int64_t j, int n) const { return load(own + k * h + j, n); }
+  Vector state(int g, int64_t j, int n) const { return weight(g, j, n) * load(of_state + g * hp + j); }
+  Vector input(int g, int64_t j, int n) const {
+    return weight(kGates + g, j, n) * load(of_input + g * hp + j) + weight(2 * kGates + g, j, n);
+  }
+
+  // From the gradients of both halves of the gates, [kGates, hp] each and the same array where they are added, which is
+  // overwritten.
+  void gradient(const RowGradient& s, float* d_state, float* d_input) const {
+    for (int g = 0; g < kGates; ++g) {
+      float *by_state = d_state + g * hp, *by_input = d_input + g * hp, *d = s.scratch + 2 * kGates * hp;
+      units(h, [&](int64_t j, int n) {
+        const Vector of = load(by_input + j);
+        s.add_own(kGates + g, j, of * load(of_input + g * hp + j)), s.add_own(2 * kGates + g, j, of);
+        store(d + j, of * weight(kGates + g, j, n));
+      });
+      normalize_gradient(of_input + g * hp, input_scale[g], d, h);
+      copy(s.d_projected + g * h, d, h);
+      units(h, [&](int64_t j, int n) {
+        s.add_own(g, j, load(by_state + j) * load(of_state + g * hp + j));
+        store(by_state + j, load(by_state + j) * weight(g, j, n));
+      });
+      normalize_gradient(of_state + g * hp, state_scale[g], by_state, h);
+      copy(s.d_other + g * h, by_state, h);
+    }
+  }
+
+  static NormalizedGates of(const RowStep& s) {
+    for (int g = 0; s.kept && g < kGates; ++g) copy(s.kept + g * s.h, s.product + g * s.hp, s.h);
+    return {s.h, s.hp, s.own, s.product, s.scratch, s.projected};
+  }
+
+  static NormalizedGates of(const RowGradient& s) {
+    float* of_state = s.scratch + kGates * s.hp;
+    for (int g = 0; g < kGates; ++g) {
+      copy(of_state + g * s.hp, s.kept + g * s.h, s.h);
+      clear(of_state + g * s.hp + s.h, s.hp - s.h);
+    }
+    return {s.h, s.hp, s.own, of_state, s.scratch, s.projected};
+  }
+};
+
+// Gates i f g o from normalized halves, h' = o tanh(LN(c')). Own weights, after those of the gates: scale and shift of the
+// cell.
 struct LayerNormLstm {
-  static constexpr int kGates = 4, kFirst = 4, kOwn = 6, kKept = 8;
+  static constexpr int kGates = 4, kFirst = 4, kOwn = 14, kKept = 4, kScale = 12, kShift = 13;
   static constexpr bool kCell = true, kSecond = false;
 
   static void enter(const RowStep& s) {
-    normalize_gates<kGates, kKept>(s);
+    const auto gates = NormalizedGates<4>::of(s);
     float* normal = s.middle;
     units(s.h, [&](int64_t j, int n) {
       Vector gate[4], cell = load(s.cell + j);
-      for (int g = 0; g < 4; ++g)
-        gate[g] = s.input(g, j, n) + load(s.own + g * s.h + j, n) * load(s.product + g * s.hp + j);
+      for (int g = 0; g < 4; ++g) gate[g] = gates.input(g, j, n) + gates.state(g, j, n);
       Lstm::apply(gate, Vector{}, cell, nullptr);
       store(s.cell + j, cell);
       store(normal + j, cell);
-      store(s.product + 3 * s.hp + j, gate[3]);
-      for (int g = 0; g < 4; ++g) s.keep(g, j, gate[g], n);
+      store(s.hidden + j, gate[3]);
     });
     normalize(normal, s.h);
     units(s.h, [&](int64_t j, int n) {
-      const Vector shown = load(s.own + 4 * s.h + j, n) * load(normal + j) + load(s.own + 5 * s.h + j, n);
-      store(s.hidden + j, load(s.product + 3 * s.hp + j) * tanh(shown));
+      const Vector shown = gates.weight(kScale, j, n) * load(normal + j) + gates.weight(kShift, j, n);
+      store(s.hidden + j, only(load(s.hidden + j) * tanh(shown), n));
     });
   }
 
@@ -278,46 +312,55 @@ struct LayerNormLstm {
 
   static void leave_gradient(const RowGradient&) {}
 
+  // Gradients of o and of the normalized cell, then those of the cell and the other gates.
   static void enter_gradient(const RowGradient& s) {
-    float *normal = s.scratch, *d_normal = s.d_middle;
+    const auto gates = NormalizedGates<4>::of(s);
+    float *normal = s.scratch + 2 * 4 * s.hp, *d_normal = s.d_middle;
     copy(normal, s.cell, s.h);
     clear(normal + s.h, s.hp - s.h);
     const float scale = normalize(normal, s.h);
     units(s.h, [&](int64_t j, int n) {
-      const Vector o = s.saved(3, j, n), d_hidden = load(s.d_hidden + j), weight = load(s.own + 4 * s.h + j, n);
-      const Vector shown = tanh(weight * load(normal + j) + load(s.own + 5 * s.h + j, n));
+      const Vector o = sigmoid(gates.input(3, j, n) + gates.state(3, j, n)), weight = gates.weight(kScale, j, n);
+      const Vector d_hidden = load(s.d_hidden + j), shown = tanh(weight * load(normal + j) + gates.weight(kShift, j, n));
       const Vector d = d_hidden * o * (1.0f - shown * shown);
-      s.add_own(4, j, d * load(normal + j), n), s.add_own(5, j, d, n);
+      s.add_own(kScale, j, d * load(normal + j)), s.add_own(kShift, j, d);
       store(d_normal + j, d * weight);
-      s.of_gate(3, j, d_hidden * shown * o * (1.0f - o), n);
+      store(s.d_product + 3 * s.hp + j, d_hidden * shown * o * (1.0f - o));
       store(s.d_hidden + j, Vector{});
     });
     normalize_gradient(normal, scale, d_normal, s.h);
     units(s.h, [&](int64_t j, int n) {
-      const Vector i = s.saved(0, j, n), f = s.saved(1, j, n), g = s.saved(2, j, n);
-      const Vector d = load(s.d_cell + j) + load(d_normal + j);
-      s.of_gate(0, j, d * g * i * (1.0f - i), n);
-      s.of_gate(1, j, d * load(s.cell_before + j, n) * f * (1.0f - f), n);
-      s.of_gate(2, j, d * i * (1.0f - g * g), n);
+      const Vector i = sigmoid(gates.input(0, j, n) + gates.state(0, j, n));
+      const Vector f = sigmoid(gates.input(1, j, n) + gates.state(1, j, n));
+      const Vector g = tanh(gates.input(2, j, n) + gates.state(2, j, n)), d = load(s.d_cell + j) + load(d_normal + j);
+      store(s.d_product + j, d * g * i * (1.0f - i));
+      store(s.d_product + s.hp + j, d * load(s.cell_before + j, n) * f * (1.0f - f));
+      store(s.d_product + 2 * s.hp + j, d * i * (1.0f - g * g));
       store(s.d_cell + j, d * f);
     });
-    normalize_gates_gradient<kGates, kKept>(s);
+    gates.gradient(s, s.d_product, s.d_product);
   }
 };
 
-// Own weights: the scales of r z n, and the bias of the candidate's product. q = scale LN(U_n h) + b, n = tanh(x_n + r q).
+// r z n from normalized halves, of which the candidate's stay apart: n = tanh(x_n + r q). Own weights, after those of the
+// gates: the bias of q.
 struct LayerNormGru {
-  static constexpr int kGates = 3, kFirst = 3, kOwn = 4, kKept = 7;
+  static constexpr int kGates = 3, kFirst = 3, kOwn = 10, kKept = 3, kBias = 9;
   static constexpr bool kCell = false, kSecond = false;
 
+  static void activate(const NormalizedGates<3>& gates, int64_t j, int n, Vector before, Vector (&gate)[4], Vector& hidden) {
+    Vector none{};
+    gate[0] = gates.input(0, j, n) + gates.state(0, j, n), gate[1] = gates.input(1, j, n) + gates.state(1, j, n);
+    gate[2] = gates.input(2, j, n), gate[3] = gates.state(2, j, n) + gates.weight(kBias, j, n);
+    hidden = Gru::apply(gate, before, none, nullptr);
+  }
+
   static void enter(const RowStep& s) {
-    normalize_gates<kGates, kKept>(s);
+    const auto gates = NormalizedGates<3>::of(s);
     units(s.h, [&](int64_t j, int n) {
-      const auto scaled = [&](int g) { return load(s.own + g * s.h + j, n) * load(s.product + g * s.hp + j); };
-      Vector none{}, gate[4] = {s.input(0, j, n) + scaled(0), s.input(1, j, n) + scaled(1), s.input(2, j, n),
-                                scaled(2) + load(s.own + 3 * s.h + j, n)};
-      store(s.hidden + j, Gru::apply(gate, load(s.hidden + j), none, nullptr));
-      for (int g = 0; g < 4; ++g) s.keep(g, j, gate[g], n);
+      Vector gate[4], hidden;
+      activate(gates, j, n, load(s.hidden + j), gate, hidden);
+      store(s.hidden + j, hidden);
     });
   }
 
@@ -326,16 +369,18 @@ struct LayerNormGru {
   static void leave_gradient(const RowGradient&) {}
 
   static void enter_gradient(const RowGradient& s) {
+    const auto gates = NormalizedGates<3>::of(s);
+    float* d_input = s.scratch + 6 * s.hp;
     units(s.h, [&](int64_t j, int n) {
-      Vector none{}, gate[4], d[4];
-      for (int g = 0; g < 4; ++g) gate[g] = s.saved(g, j, n);
+      Vector none{}, gate[4], d[4], hidden;
+      activate(gates, j, n, load(s.before + j), gate, hidden);
       const Vector direct = Gru::gradient(gate, load(s.before + j), none, load(s.d_hidden + j), none, d, nullptr, nullptr);
       store(s.d_hidden + j, direct);
-      s.of_gate(0, j, d[1], n), s.of_gate(1, j, d[2], n), s.of_input(2, j, d[0], n);
-      store(s.d_product + 2 * s.hp + j, d[3]);
-      s.add_own(3, j, d[3], n);
+      for (int g = 0; g < 2; ++g) store(s.d_product + g * s.hp + j, d[1 + g]), store(d_input + g * s.hp + j, d[1 + g]);
+      store(s.d_product + 2 * s.hp + j, d[3]), store(d_input + 2 * s.hp + j, d[0]);
+      s.add_own(kBias, j, d[3]);
     });
-    normalize_gates_gradient<kGates, kKept>(s);
+    gates.gradient(s, s.d_product, d_input);
   }
 };
 

@@ -30,12 +30,12 @@ ffi::Error forward(ffi::ThreadPool pool, Array first, Array second, Array own, A
 
 template <class Cell>
 ffi::Error backward(ffi::ThreadPool pool, Array first, Array second, Array own, Array hidden, Array cell, Marks lengths,
-                    Marks resets, Array dropout, Array outputs, Array kept, Array cells, Array d_outputs,
+                    Marks resets, Array dropout, Array projected, Array outputs, Array kept, Array cells, Array d_outputs,
                     Array d_last_hidden, Array d_last_cell, Array d_cells, Result d_projected, Result d_other,
                     Result d_own, Result d_hidden, Result d_cell, Result left, Result left_of_second, int64_t units,
                     bool reverse) {
   RowCall s = call_of(first, second, own, hidden, cell, lengths, resets, dropout, units, reverse);
-  s.t = outputs.dimensions()[1], s.others = d_other->dimensions()[2];
+  s.t = outputs.dimensions()[1], s.others = d_other->dimensions()[2], s.projected = given(projected);
   s.outputs = given(outputs), s.kept = given(kept), s.cells = given(cells);
   s.d_outputs = given(d_outputs), s.d_last_hidden = given(d_last_hidden), s.d_last_cell = given(d_last_cell);
   s.d_cells = given(d_cells), s.d_projected = given(d_projected), s.d_other = given(d_other), s.d_own = given(d_own);
@@ -49,12 +49,11 @@ auto inputs() {
   return ffi::Ffi::Bind()
       .Ctx<ffi::ThreadPool>()
       .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>()
-      .Arg<Marks>().Arg<Marks>().Arg<Array>();
+      .Arg<Marks>().Arg<Marks>().Arg<Array>().Arg<Array>();
 }
 
 auto forward_binding() {
   return inputs()
-      .Arg<Array>()
       .Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>()
       .Attr<int64_t>("units").Attr<bool>("reverse");
 }

@@ -94,9 +94,10 @@ struct RowForward {
   }
 
   void walk(int64_t origin, int count) const {
-    const RowArrays arrays(count, 3 * op + 2 * hp + products);
+    const RowArrays arrays(count, 3 * op + 2 * hp + 2 * products);
     float *hidden = arrays.take(op), *seen = arrays.take(op), *of_middle = arrays.take(op);
     float *cells = arrays.take(hp), *middle = arrays.take(hp), *product = arrays.take(products);
+    float* scratch = arrays.take(products);
     for (int r = 0; r < count; ++r) {
       copy(hidden + r * op, s.hidden + (origin + r) * s.o, s.o);
       if (Cell::kCell) copy(cells + r * hp, s.cell + (origin + r) * s.h, s.h);
@@ -106,7 +107,7 @@ struct RowForward {
         const int64_t at = s.at(origin + r, s.step(i));
         return RowStep{s.o, s.h, hp, s.projected + at * Cell::kGates * s.h, s.own, seen + r * op, of_middle + r * op,
                        hidden + r * op, cells + r * hp, middle + r * hp, product + r * products,
-                       s.kept ? s.kept + at * Cell::kKept * s.h : nullptr};
+                       scratch + r * products, s.kept ? s.kept + at * Cell::kKept * s.h : nullptr};
       };
       for (int r = 0; r < count; ++r) {
         if (s.resets_at(origin + r, i)) clear(hidden + r * op, op), clear(cells + r * hp, hp);
@@ -157,15 +158,15 @@ struct RowBackward {
   }
 
   void walk(int64_t origin, int count) const {
-    const RowArrays arrays(count, 5 * op + 3 * hp + products);
+    const RowArrays arrays(count, 5 * op + 2 * hp + 4 * products + Cell::kOwn * hp);
     float *before = arrays.take(op), *seen = arrays.take(op), *d_hidden = arrays.take(op), *d_second = arrays.take(op);
-    float *through = arrays.take(op), *d_cells = arrays.take(hp), *d_middle = arrays.take(hp), *scratch = arrays.take(hp);
-    float* d_product = arrays.take(products);
+    float *through = arrays.take(op), *d_cells = arrays.take(hp), *d_middle = arrays.take(hp);
+    float *d_product = arrays.take(products), *scratch = arrays.take(3 * products), *d_own = arrays.take(Cell::kOwn * hp);
     const std::vector<float> zero(s.h);
     for (int r = 0; r < count; ++r) {
       copy(d_hidden + r * op, s.d_last_hidden + (origin + r) * s.o, s.o);
       if (Cell::kCell) copy(d_cells + r * hp, s.d_last_cell + (origin + r) * s.h, s.h);
-      clear(s.d_own + (origin + r) * Cell::kOwn * s.h, Cell::kOwn * s.h);
+      clear(of_own(origin + r), Cell::kOwn * s.h);
     }
     for (int64_t i = s.t - 1; i >= 0; --i) {
       const auto row = [&](int r) {
@@ -173,11 +174,12 @@ struct RowBackward {
         const bool starts = !s.valid(sequence, s.earlier(i));
         const float* cell = !Cell::kCell || s.resets_at(sequence, i) ? zero.data()
                             : starts ? s.cell + sequence * s.h : s.cells + s.at(sequence, s.earlier(i)) * s.h;
-        return RowGradient{s.o, s.h, hp, s.own, s.kept + at * Cell::kKept * s.h, cell, s.cells + at * s.h,
+        const float* projected = s.projected ? s.projected + at * Cell::kGates * s.h : nullptr;
+        return RowGradient{s.o, s.h, hp, projected, s.own, s.kept + at * Cell::kKept * s.h, cell, s.cells + at * s.h,
                            before + r * op, seen + r * op, d_hidden + r * op, d_cells + r * hp, d_second + r * op,
-                           d_middle + r * hp, through + r * op, scratch + r * hp, d_product + r * products,
-                           s.d_projected + at * Cell::kGates * s.h, s.d_own + sequence * Cell::kOwn * s.h,
-                           s.d_other + at * s.others, s.left_of_second + at * s.h};
+                           d_middle + r * hp, through + r * op, d_product + r * products, scratch + r * 3 * products,
+                           s.d_projected + at * Cell::kGates * s.h, s.d_other + at * s.others, d_own,
+                           s.left_of_second + at * s.h};
       };
       // Rows beyond their ends take part in the products as zeros.
       clear(d_product, count * products), clear(d_second, count * op), clear(through, count * op);
@@ -191,11 +193,22 @@ struct RowBackward {
         if (s.valid(origin + r, s.step(i))) Cell::enter_gradient(row(r));
       first.add_times(count, d_product, products, through);
       for (int r = 0; r < count; ++r) leave(row(r), origin + r, i);
+      add_own(d_own, of_own(origin));
     }
     for (int r = 0; r < count; ++r) {
       copy(s.d_hidden + (origin + r) * s.o, d_hidden + r * op, s.o);
       if (Cell::kCell) copy(s.d_cell + (origin + r) * s.h, d_cells + r * hp, s.h);
     }
+  }
+
+  // Of the sequences that walk together only the first has the gradient of the own weights, of all of them.
+  float* of_own(int64_t sequence) const { return s.d_own + sequence * Cell::kOwn * s.h; }
+
+  // Adds what a step has summed, so that no sum has more terms than sequences, or steps.
+  void add_own(float* of_step, float* to) const {
+    for (int k = 0; k < Cell::kOwn; ++k)
+      for (int64_t j = 0; j < s.h; ++j) to[k * s.h + j] += of_step[k * hp + j];
+    clear(of_step, Cell::kOwn * hp);
   }
 
   // From the gradient of the state after a step to that of its second product.
