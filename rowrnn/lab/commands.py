@@ -173,10 +173,12 @@ def list_models() -> None:
     """Lists the models that come with rowrnn: task, data, score, licence and use."""
     rows = [["name", "task", "trained on", "scores", "parameters", "licence", "for"]]
     for name, card in bundled().items():
-        scores = ", ".join(f"{score} {value:.4g}" for score, value in card.scores.items() if isinstance(value, float))
+        scores = ", ".join(
+            f"{score.replace('_', ' ')} {value:.4g}" for score, value in card.scores.items() if isinstance(value, float)
+        )
         parameters = f"{card.parameters:,}" if card.parameters else ""
         rows.append([name, card.task, card.data, scores, parameters, card.licence, card.intended_use])
-    terminal().print(plain_table(rows, words=rows[0]))
+    terminal().print(plain_table(rows, words=("trained on", "scores", "for")))
 
 
 @app.command(name="export")

@@ -91,7 +91,7 @@ def load(path: Path | str, model: str | None = None, seed: int = 0, classes: Seq
         card = _card(file, described)
         seeds = described.get("seeds")
         if not 0 <= seed < (seeds or 1):
-            kept = f"the seeds 0 to {seeds - 1}" if seeds else "one model, seed 0"
+            kept = f"the seeds 0 to {seeds - 1}" if seeds and seeds > 1 else "one model, seed 0"
             raise InputError(f"{file} has {kept}, not {seed}.")
         if _checksum(arrays) != described.get("sha256"):
             raise InputError(f"{file} is damaged: its weights are not those that were saved. Copy or make it again.")

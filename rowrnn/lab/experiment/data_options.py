@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from tyro.constructors import PrimitiveConstructorSpec
+
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Dataset
 from rowrnn.lab.data.listing import Listing
@@ -11,6 +13,18 @@ from rowrnn.lab.data.load import Columns, load, load_listing
 from rowrnn.lab.data.memory_budget import memory_budget
 from rowrnn.lab.data.shaping import Shaping
 from rowrnn.lab.experiment.option_checks import AtLeast
+
+Size = Annotated[
+    tuple[int, int] | None,
+    PrimitiveConstructorSpec(
+        nargs=2,
+        metavar="HEIGHT WIDTH",
+        instance_from_str=lambda words: (int(words[0]), int(words[1])),
+        is_instance=lambda size: size is None or isinstance(size, tuple),
+        str_from_instance=lambda size: ["None"] if size is None else [*map(str, size)],
+    ),
+]
+"""Height and width in pixels, or None where none is given."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +39,8 @@ class DataOptions:
     data_memory: Annotated[float | None, AtLeast(0, "MiB of ")] = None
     """Most MiB that training images may take in memory; those of a larger set are read from disk meanwhile. Half of a
     device's memory where not given, on a CPU an eighth of what is free."""
-    size: tuple[int, int] | None = None
-    """Height and width that pictures are brought to, in pixels; 0 leaves the width of lines free. Where not given, that
+    size: Size = None
+    """Height and width that pictures are brought to, in pixels. Where not given, that
     of the pictures if all have the same, at most 96, else one that keeps their usual shape."""
     fit: Literal["pad", "stretch", "crop"] = "pad"
     """How a picture of another shape is brought to that size: padded, stretched, or cropped at the longer side."""

@@ -16,12 +16,13 @@ class LiveTable:
 
     Args:
         console: where to draw.
-        epochs: number of epochs of each model.
+        epochs: most epochs of each model.
+        patience: epochs without a better score, after which a training ends; None if it never ends early.
     """
 
-    def __init__(self, console: Console, epochs: int) -> None:
+    def __init__(self, console: Console, epochs: int, patience: int | None = None) -> None:
         self._console = console
-        self._epochs = epochs
+        self._epochs, self._patience = epochs, patience
         self._rows: dict[str, tuple[str, ...]] = {}
         self._live = Live(console=console, auto_refresh=False)
 
@@ -37,7 +38,7 @@ class LiveTable:
 
     def compiling(self, model: str, parameters: int) -> None:
         """Shows a model whose training is being compiled."""
-        self._show(model, f"{parameters:,}", "compiling", "", "", "", "")
+        self._show(model, f"{parameters:,}", "compiling, up to minutes", "", "", "", "")
 
     def epoch(
         self, model: str, parameters: int, number: int, loss: float, validation: str, examples: int, seconds: float
@@ -61,20 +62,19 @@ class LiveTable:
             f"{loss:.4f}",
             validation,
             f"{examples / seconds:,.0f}",
-            f"{int(left // 60)}:{int(left % 60):02}",
+            f"{'at most ' * (self._patience is not None)}{int(left // 60)}:{int(left % 60):02}",
         )
 
-    def ended(self, model: str, number: int, patience: int | None) -> None:
+    def ended(self, model: str, number: int) -> None:
         """Says that a training ended early, since no later epoch was better.
 
         Args:
             model: name of the model.
             number: number of its last epoch.
-            patience: epochs in which no score improved.
         """
         self._console.print(
             f"{model}: ended after epoch {number} of {self._epochs}, since the validation score had not improved for "
-            f"{patience} epochs (--patience).",
+            f"{self._patience} epochs (--patience).",
             markup=False,
             highlight=False,
         )

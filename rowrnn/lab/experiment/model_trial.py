@@ -84,7 +84,7 @@ def train_contender(contender: Contender, width: int, options: TrainingOptions, 
     if not ready:
         show(fitted.epochs[-1])
     if len(fitted.epochs) < options.epochs:
-        live.ended(title, len(fitted.epochs), options.patience)
+        live.ended(title, len(fitted.epochs))
     seconds = np.array([epoch.seconds for epoch in fitted.epochs])
     best = np.stack([epoch.score for epoch in fitted.epochs]).max(axis=0)
     row = ModelRow(

@@ -41,8 +41,8 @@ class TrainingOptions:
     passes: Count = 1
     """Passes over the training set that make an epoch, after which the model is scored."""
     patience: OptionalCount = None
-    """End training after so many epochs in which no seed's validation score became better; where not given, train for
-    all epochs."""
+    """End training after so many epochs in which no seed's validation score became better; None trains for all
+    epochs."""
     averaging: Probability = 0.0
     """Decay, such as 0.999, of a moving average of the weights over the steps, which is scored and kept instead of the
     weights themselves; 0 for no averaging."""

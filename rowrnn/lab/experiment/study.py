@@ -179,7 +179,7 @@ def run_study(
         entries = {**run.environment(), **setting.entries}
         record = Record.of({"experiment": asked.name, "data": asked.data.describe(), "protocol": protocol, **entries})
         record, arrays = run.begin(record, setting.arrays)
-        with LiveTable(console, training.epochs) as live:
+        with LiveTable(console, training.epochs, training.patience) as live:
             for contender, width in contenders:
                 trial = train_contender(contender, width, training, run, live)
                 examined, title = with_generation_share(asked, trial), contender.title

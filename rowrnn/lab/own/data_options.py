@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 import tyro
 
 from rowrnn.lab.data.shaping import Shaping
-from rowrnn.lab.experiment.data_options import DataOptions
+from rowrnn.lab.experiment.data_options import DataOptions, Size
 from rowrnn.lab.experiment.options import TrainingOptions
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class BoxData(CaptionData):
     data: str = ""
     """The data: a folder of pictures with metadata.jsonl beside them, or of parquet tables, with a column objects; or
     hf:NAME of the Hugging Face hub."""
-    size: tuple[int, int] | None = None
+    size: Size = None
     """Height and width that pictures are brought to, in pixels; where not given, the median of their own, the longer
     side at most 320."""
     text_column: Hidden[str | None] = None
@@ -83,7 +83,7 @@ class FilmData(OwnData):
     data: str = ""
     """The films: a folder of clips, or with such folders for each split; or a file of arrays, .npz, of uint8 films
     [n, frames, height, width]."""
-    size: tuple[int, int] | None = None
+    size: Size = None
     """Height and width that frames are brought to, in pixels; where not given, the median of their own, the longer side
     at most 320."""
     levels: tuple[int, int] = (0, 255)

@@ -101,13 +101,13 @@ def rows_of(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> list[list
     rows = [["file", "answer", "sure %", "", "or"]]
     for answer in answers:
         if answer.error:
-            rows.append([shown(answer.file), "", "", "unreadable", ""])
+            rows.append([shown(answer.file), "", "", "no answer", ""])
             continue
         others = "; ".join(f"{name} {100 * probability:.1f}" for name, probability in answer.others)
         mark = "unsure" if answer.unsure(below) else ""
         sure = "" if math.isnan(answer.probability) else f"{100 * answer.probability:.1f}"
         rows.append([shown(answer.file), answer.answer, sure, mark, others])
-    return rows
+    return rows if any(row[-1] for row in rows[1:]) else [row[:-1] for row in rows]
 
 
 def as_json(answers: Sequence[Answer], below: float = UNSURE_BELOW) -> str:

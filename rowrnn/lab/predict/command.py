@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -66,20 +66,22 @@ def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
         raise InputError(f"--unsure-below is {wish.unsure_below}; expected a probability from 0 to 1.")
     if wish.json == wish.csv == STANDARD_OUTPUT:
         raise InputError("--json and --csv both are -, the standard output; expected one of them there.")
+    if wish.draw is not None and wish.draw.exists() and not wish.draw.is_dir():
+        raise InputError(f"--draw is {wish.draw}, a file; expected a folder for the pictures.")
     model, card = load(path, wish.name, wish.seed)
     module, how = _module_of(path, model, card), _of_writing(wish, card)
     items = items_of(files, MEDIA[card.task])
     answers: list[Answer] = module.answer(model, card, items, **how)
     if all(answer.error for answer in answers):
         raise InputError(" ".join(answer.error for answer in answers[:3]))
+    if wish.draw is not None:
+        answers = _drawn(module, model, card, items, answers, wish.draw)
     texts = [(wish.json, as_json), (wish.csv, as_csv)]
     for place, text in texts:
         if place is not None:
             _write(place, text(answers, wish.unsure_below))
     if STANDARD_OUTPUT not in (wish.json, wish.csv):
         _print(answers, wish.unsure_below)
-    if wish.draw is not None:
-        _draw(module, model, card, items, answers, wish.draw)
     return answers
 
 
@@ -149,8 +151,10 @@ def _print(answers: Sequence[Answer], below: float) -> None:
             print(shown(answer.error), file=sys.stderr)
 
 
-def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Sequence[Answer], folder: Path) -> None:
-    """Writes a picture of each answer; those of files of one name are numbered."""
+def _drawn(
+    module: Any, model: Any, card: Card, items: Sequence[Any], answers: Sequence[Answer], folder: Path
+) -> list[Answer]:
+    """Writes a picture of each answer, and returns them with its place; those of files of one name are numbered."""
     import matplotlib.pyplot as plt  # Imported only where used: it takes long.
 
     from rowrnn.lab.report.style import drawing, save_images
@@ -160,17 +164,22 @@ def _draw(module: Any, model: Any, card: Card, items: Sequence[Any], answers: Se
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be made ({error.strerror}).") from None
     taken: dict[str, int] = {}
+    with_pictures = []
     for item, answer in zip(items, answers, strict=True):
         if answer.error:
+            with_pictures.append(answer)
             continue
         name = file_name(Path(item.name).stem)
         taken[name] = taken.get(name, 0) + 1
         number = f"-{taken[name]}" if taken[name] > 1 else ""
         with drawing():
             figure = module.picture_of(model, card, item, answer)
-            figure.savefig(folder / f"{name}{number}.png")
+            picture = folder / f"{name}{number}.png"
+            figure.savefig(picture)
             plt.close(figure)
+        with_pictures.append(replace(answer, details={**answer.details, "drawing": str(picture)}))
         for ending, images in module.images_of(model, card, item).items() if hasattr(module, "images_of") else ():
             save_images(folder / f"{name}{number}{ending}", images)
     drawn = sum(taken.values())
     print(f"{drawn} picture{'s' * (drawn > 1)} in {folder}", file=sys.stderr)
+    return with_pictures

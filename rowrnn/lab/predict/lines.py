@@ -69,7 +69,7 @@ def _line(card: Card, item: Item) -> UInt8[np.ndarray, "h w"]:
 
 
 def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
-    """Draws a line with its text, and below it which character was read where."""
+    """Draws a line with its text, and below it where the model says which character, which may be beside its ink."""
     import matplotlib.pyplot as plt  # Imported only where used: it takes long.
 
     image = _line(card, item)
@@ -87,7 +87,8 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
     for kind, color, name in ((labels != blank, "C0", "a character"), (labels == blank, "lightgrey", "none begins")):
         read.bar(columns[kind], sure[kind], width=4, color=color, label=name)
     for place in places[begins]:
-        read.text(columns[place], 1.05, card.alphabet[labels[place]], ha="center", fontsize=9)
+        character = card.alphabet[labels[place]]
+        read.text(columns[place], 1.05, "␣" if character.isspace() else character, ha="center", fontsize=9)
     read.set(ylim=(0, 1.3), ylabel="probability", xlabel="column")
     read.legend(title="most probable:", loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     figure.suptitle(f"{answer.answer} ({answer.probability:.0%})")

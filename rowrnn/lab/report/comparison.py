@@ -42,10 +42,11 @@ class Entry:
         """Returns why its seeds cannot be paired with another model's; "" if they can."""
         if self.seeds != other.seeds:
             return "other seeds"
-        checksums = [entry.record.data.get("checksum") for entry in (self, other)]
-        if None in checksums:
-            return "data without checksum"
-        return "other data" if checksums[0] != checksums[1] else ""
+        of_data = self.record.data, other.record.data
+        names, checksums = ([data.get(what) for data in of_data] for what in ("name", "checksum"))
+        if any(None not in known and known[0] != known[1] for known in (names, checksums)):
+            return "other data"
+        return "data without checksum" if None in checksums else ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Comparison:
         mean, bounds = difference(reference.score.values, entry.score.values, paired=not reason)
         counts = len(entry.score.values), len(reference.score.values)
         if min(counts) < 2:
-            how = "one seed: no interval"
+            how = f"one seed: no interval{', ' + reason if 'data' in reason else ''}"
         elif reason:
             how = f"unpaired (Welch), {reason}: {counts[0]} and {counts[1]}"
         else:

@@ -10,6 +10,8 @@ from rowrnn.errors import InputError
 from rowrnn.lab.report.machine_load import TOO_MUCH, load_noticed
 from rowrnn.lab.runs.record import Record
 
+FEW = 30  # test examples
+
 
 def table(record: Record) -> Table:
     """Returns the table of a record for the terminal, with how many seeds its intervals are over.
@@ -19,7 +21,8 @@ def table(record: Record) -> Table:
     Raises:
         InputError: if the record has no table.
     """
-    return plain_table(rows_of(record), "\n".join(filter(None, (intervals(record), load_noticed(record)))) or None)
+    notes = intervals(record), few_examples(record), load_noticed(record)
+    return plain_table(rows_of(record), "\n".join(filter(None, notes)) or None)
 
 
 def intervals(record: Record) -> str:
@@ -27,6 +30,14 @@ def intervals(record: Record) -> str:
     seeds = record.protocol.get("seeds", 1)
     few = " Two seeds say little of the others: train three or more." if seeds == 2 else ""
     return f"Mean ± 95 % interval over {seeds} seeds.{few}" if seeds > 1 else ""
+
+
+def few_examples(record: Record) -> str:
+    """Returns a warning where a record's scores are of few test examples; "" where they are not."""
+    count = record.data.get("test")
+    if not isinstance(count, int) or count >= FEW:
+        return ""
+    return f"Scored on {count} test example{'s' * (count > 1)} only: a score of so few says little."
 
 
 def plain_table(

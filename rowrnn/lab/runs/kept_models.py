@@ -15,6 +15,7 @@ from jaxtyping import Array
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+import rowrnn
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
 from rowrnn.lab.errors import StorageError
@@ -68,6 +69,7 @@ def keep_model(
     of_examples = tuple(f"{example.dtype}[{','.join(['b', *map(str, example.shape[1:])])}]" for example in examples)
     card = dataclasses.replace(
         card,
+        rowrnn=rowrnn.__version__,
         inputs=card.inputs or of_examples,
         parameters=sum(leaf.size for leaf in leaves) // len(leaves[0]),
     )
@@ -228,7 +230,7 @@ def _with_weights(stem: Path, program: jax_export.Exported, name: str, seed: int
         raise InputError(f"The weights of {name!r} in {stem.parent} cannot be read ({error}).") from None
     seeds = len(next(iter(weights.values())))
     if not 0 <= seed < seeds:
-        raise InputError(f"The run has the seeds 0 to {seeds - 1} of {name!r}, not {seed}.")
+        raise InputError(f"The run has no seed {seed} of {name!r}: {seeds} were trained, which are counted from 0.")
     of_seed = {name: jnp.asarray(array[seed]) for name, array in weights.items()}
     examples = any_batch(program.in_avals[len(of_seed) :])
     return to_program(lambda *x: program.call(of_seed, *x), examples, program.platforms)

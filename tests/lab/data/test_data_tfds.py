@@ -252,7 +252,7 @@ def test_configs(tmp_path):
     assert joined(large.test) == expected(5, 200)
     assert small.source == default.source == "TFDS sized:1.0.0 config small, test from split 'test'"
     assert large.source == "TFDS sized:1.2.3 config large, test from split 'test'"
-    assert message("sized/lrge", tmp_path).startswith("Unknown data set 'sized/lrge'. Did you mean 'sized/large'")
+    assert "TensorFlow Datasets. Did you mean 'sized/large'" in message("sized/lrge", tmp_path)
 
 
 def test_prepared_version_is_read_where_the_code_is_newer(tmp_path, monkeypatch):
@@ -282,7 +282,8 @@ def test_prepared_version_is_read_where_the_code_is_newer(tmp_path, monkeypatch)
     ],
 )
 def test_unknown_names(name, advice, shapes7_dir, capfd):
-    assert message(name, shapes7_dir).startswith(f"Unknown data set {name!r}. {advice}")
+    expected = f"There is no file or folder {name!r}, and no data set of TensorFlow Datasets. {advice}"
+    assert message(name, shapes7_dir).startswith(expected)
     assert capfd.readouterr() == ("", "")
 
 

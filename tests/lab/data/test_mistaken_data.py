@@ -31,7 +31,7 @@ def test_channels_that_come_last_are_not(shape):
 
 def test_a_path_is_no_name(tmp_path):
     for name in ("./folder", "~/images", str(tmp_path)):
-        with pytest.raises(InputError, match=r"There (is no file or folder|are no pictures or clips in) .*Expected"):
+        with pytest.raises(InputError, match=r"There (is no file or|are no pictures .* in the) folder .*Expected"):
             load(name)
 
 
@@ -39,8 +39,8 @@ def test_a_prepared_set_in_the_working_directory_is_a_name(tmp_path, monkeypatch
     prepared = tmp_path / "mine" / "letters" / "1.0.0"
     prepared.mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"There are no pictures or clips in mine.letters"):
+    with pytest.raises(InputError, match=r"There are no pictures or clips in the folder mine.letters"):
         load("mine/letters")
     (prepared / "features.json").write_text("{}")
-    with pytest.raises(InputError, match=r"Unknown data set 'mine/letters'"):
+    with pytest.raises(InputError, match=r"There is no file or folder 'mine/letters'"):
         load("mine/letters", tmp_path / "elsewhere")

@@ -8,6 +8,7 @@ import pytest
 from rowrnn import lab
 from rowrnn.errors import InputError
 from rowrnn.lab.experiment.command_line import parse
+from rowrnn.lab.experiment.data_options import Size
 from rowrnn.lab.experiment.options import check_options, values_by_name, with_values
 
 
@@ -92,3 +93,18 @@ def test_an_option_beside_a_preset_wins_in_a_group_too(arguments, expected, chos
     options, presets = parse(Options, PRESETS, arguments)
     assert options == expected
     assert presets == {"quick": chosen == "quick", "full": chosen == "full"}
+
+
+@dataclass(frozen=True)
+class Sized:
+    """Options with a size."""
+
+    size: Size = None
+
+
+def test_a_size_is_two_numbers_or_none(capsys):
+    assert parse(Sized, {}, ["--size", "48", "64"])[0].size == (48, 64)
+    assert parse(Sized, {}, [])[0].size is None
+    with pytest.raises(SystemExit):
+        parse(Sized, {}, ["--size", "48"])
+    assert "Missing value for argument '--size'. Expected 2 values." in " ".join(capsys.readouterr().err.split())

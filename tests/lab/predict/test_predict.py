@@ -144,7 +144,7 @@ def test_answers_are_sorted_by_probability_and_marked_as_unsure():
     assert not answer.unsure(0.5)
     _, row, broken = rows_of([answer, Answer("y.png", error="It is broken.")], 0.51)
     assert row == ["x.png", "dög", "50.0", "unsure", "a cat 25.0; =1+1 25.0"]
-    assert broken == ["y.png", "", "", "unreadable", ""]
+    assert broken == ["y.png", "", "", "no answer", ""]
 
 
 def test_an_empty_text_is_unsure_however_probable():
@@ -238,8 +238,17 @@ def test_a_broken_picture_is_named_and_the_others_are_answered(kept, pictures, t
 
 
 def test_pictures_of_answers_are_drawn(kept, pictures, tmp_path):
-    tell(kept, [str(pictures)], Wish(draw=tmp_path / "drawn"))
+    answers = tell(kept, [str(pictures)], Wish(draw=tmp_path / "drawn", json=tmp_path / "out.jsonl"))
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a_b.png", "c.png", "é.png"]
+    told = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert {Path(one["file"]).stem: Path(one["drawing"]).stem for one in told} == {"a b": "a_b", "c": "c", "é": "é"}
+    assert [one["drawing"] for one in told] == [answer.details["drawing"] for answer in answers]
+
+
+def test_a_file_is_no_folder_for_drawings(kept, pictures, tmp_path):
+    (tmp_path / "taken").write_text("here")
+    with pytest.raises(InputError, match=r"taken, a file; expected a folder"):
+        tell(kept, [str(pictures)], Wish(draw=tmp_path / "taken"))
 
 
 def test_what_cannot_be_asked_is_one_error(kept, pictures, tmp_path):
@@ -289,5 +298,5 @@ def test_an_unreadable_file_leaves_the_others_their_answers(capsys):
     shown = capsys.readouterr()
     assert "scans/[/x].png" in shown.out
     assert "90.0" in shown.out
-    assert "unreadable" in shown.out
+    assert "no answer" in shown.out
     assert broken in shown.err

@@ -38,6 +38,7 @@ def test_a_model_is_compared_with_its_namesake_and_a_new_one_with_the_first():
         ({"protocol": {"seed": 3}}, "other seeds"),
         ({"data": {"checksum": "other"}}, "other data"),
         ({"data": {}}, "data without checksum"),
+        ({"data": {"name": "another"}}, "other data"),
     ],
 )
 def test_seeds_that_do_not_pair_are_compared_after_welch(change, reason):
@@ -52,6 +53,9 @@ def test_one_seed_has_no_interval():
     _, first, second = comparison.models()
     assert first[:4] == ["a", "GRU", "50.00", ""]
     assert second[:7] == ["b", "GRU", "75.00", "+25.00", "n/a", "that of a", "one seed: no interval"]
+    of_others = record({"GRU": [0.75]}).replace(data={"name": "another"})
+    (found,) = compare_runs([("a", record({"GRU": [0.5]})), ("b", of_others)]).models()[2:]
+    assert found[6] == "one seed: no interval, other data"
 
 
 def test_what_differs_is_told_and_what_does_not_is_not():

@@ -98,6 +98,13 @@ def test_the_terminal_table_fits_80_columns():
     assert "…" not in captured.get()
 
 
+@pytest.mark.parametrize(("count", "said"), [(29, "Scored on 29 test examples only"), (30, "")])
+def test_few_test_examples_are_said_below_the_table(count, said):
+    caption = str(table(results().replace(data={"test": count})).caption)
+    assert ("test examples only" in caption) == bool(said)
+    assert said in caption
+
+
 @pytest.mark.parametrize("channels", thinned([3, 1, 13], 3))
 def test_every_picture_is_drawn_from_the_files_alone(tmp_path, channels):
     with Run(tmp_path / "run") as run:

@@ -54,8 +54,8 @@ def read_class_folders(place: Path, roots: Mapping[str, Path], *, frames: bool =
     if len(classes) == 1:
         also = f" The folders {some(empty)} are empty." if empty else ""
         raise InputError(
-            f"All pictures or clips of {place} are of one class, {classes.pop()!r}; expected at least two class "
-            f"folders with files.{also}"
+            f"All pictures or clips in the folder {place} are of one class, {classes.pop()!r}; expected at least two "
+            f"class folders with files.{also}"
         )
     notes = left_out(others, place)
     if films:
@@ -95,7 +95,10 @@ def nothing_in(place: Path, others: list[Path] | Tree) -> str:
     found = f"only {some([relative(path, place) for path in others])}" if others else "no files"
     if any(suffix(path) == ".arrow" for path in others):
         return f"{place} is a data set that `datasets` saved to disk; write it by its method to_parquet instead."
+    tables = [relative(path, place) for path in others if suffix(path) in (".csv", ".jsonl")]
+    advice = f" A table beside pictures is found by its name: rename {tables[0]}." if tables else ""
     return (
-        f"There are no pictures or clips in {place}, {found}. Expected class folders (CLASS/*.png or "
+        f"There are no pictures or clips in the folder {place}, {found}. Expected class folders (CLASS/*.png or "
         "SPLIT/CLASS/*.png), a metadata.jsonl or metadata.csv beside pictures, images/ and masks/, or parquet files."
+        f"{advice}"
     )

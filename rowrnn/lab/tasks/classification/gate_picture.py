@@ -6,11 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from rowrnn.lab.report.style import Arrays
+from rowrnn.lab.report.style import Arrays, shortened
 
 NAMES = {"cell": "candidate"}  # LSTM calls its candidate "cell", as torch and Keras do
 KINDS = ("gate", "state")
 HEIGHT = 3.9  # inches
+SHORT = 2  # characters of a class's name that have room beside the next
 
 
 def size(seen: Arrays) -> tuple[float, float]:
@@ -60,10 +61,13 @@ def draw(figure: Figure | SubFigure, image: np.ndarray, seen: Arrays, classes: S
         ticks = [-limit, 0, limit] if signed else [0, 0.5, 1]
         figure.colorbar(shown, ax=axes, location="bottom", shrink=0.8, ticks=ticks, format="{x:.2g}")
     probability = seen["probability"]
-    panels[-1].imshow(probability, aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+    shown = panels[-1].imshow(probability, aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+    figure.colorbar(shown, ax=panels[-1], location="bottom", shrink=0.8, ticks=[0, 0.5, 1], format="{x:.2g}")
     panels[-1].set(title="answer so far", xlabel="class")
     shown_classes = range(0, probability.shape[1], max(1, probability.shape[1] // 10))
-    panels[-1].set_xticks(list(shown_classes), [classes[k] for k in shown_classes], fontsize=7)
+    names_of_classes = [shortened(classes[k]) for k in shown_classes]
+    turn = 90 if max(map(len, names_of_classes)) > SHORT else 0
+    panels[-1].set_xticks(list(shown_classes), names_of_classes, fontsize=7, rotation=turn)
     panels[-1].grid(visible=False)
     return _title(sorted_by)
 

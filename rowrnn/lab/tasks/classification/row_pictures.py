@@ -32,7 +32,9 @@ SENTENCES = {
 def pictures_of_answers(record: Record, arrays: Arrays) -> dict[str, Figure]:
     """Draws confusion matrices and mistakes, calibration and the rows that matter, of any classifier of images."""
     matrices = {row["model"]: arrays[f"{row['model']}/confusion"] for row in record.summary}
-    errors = {"confusion": confusion(matrices, record.data["class_names"]), "mistakes": mistakes(record, arrays)}
+    errors = {"confusion": confusion(matrices, record.data["class_names"])}
+    if any(len(arrays[f"{row['model']}/mistake_label"]) for row in record.summary):
+        errors["mistakes"] = mistakes(record, arrays)
     return errors | trust_pictures.pictures(record, arrays)
 
 

@@ -60,7 +60,7 @@ def film(
         clip: its frames, without padding.
         probability: class probabilities after each frame.
         names: names of the classes.
-        label: the true class, where it is known: the title then says whether the answer is right or wrong.
+        label: the true class, where it is known: the title then has a tick, or an arrow to the wrong answer.
     """
     figure = plt.figure(figsize=(WIDTH, _height(clip) + CURVES))
     _draw(figure, clip, probability, names, label)
@@ -99,7 +99,7 @@ def _draw(
     title, color = f"{names[answer]} ({probability[-1, answer]:.0%})", "black"
     if label is not None:
         right = answer == label
-        title = f"{names[label]}: right ({probability[-1, answer]:.0%})" if right else f"{names[label]}: wrong, {title}"
+        title = f"{names[label]} ✓ ({probability[-1, answer]:.0%})" if right else f"{names[label]} → {title}"
         color = "tab:green" if right else "tab:red"
     strip.set_title(title, fontsize=9, fontweight="bold", color=color)
     likeliest = [int(of) for of in np.argsort(-probability.max(axis=0))[:SHOWN]]

@@ -139,6 +139,8 @@ def lines_of(listing: Listing, *, height: int, groups: int, right_to_left: bool 
                 f"All {len(texts[split]):,} texts of the split {split!r} of {listing.name} are empty; expected what "
                 "the lines say."
             )
+        if empty := texts[split].count(""):
+            words.append(f"WARNING: {empty:,} of {len(texts[split]):,} texts of {split} are empty.")
         readable = ["".join(character for character in text if character in known) for text in texts[split]]
         room = ROOM if split == "train" else 1.0
         words += _wide(split, images[split], names[split])

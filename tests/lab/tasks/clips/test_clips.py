@@ -272,7 +272,7 @@ def test_a_program_answers_bytes_in_batches_of_any_size(tmp_path):
 
 def test_a_film_says_whether_the_answer_is_right():
     probability = np.array([[0.5, 0.4, 0.1], [0.2, 0.7, 0.1], [0.1, 0.8, 0.1]])
-    titles = {1: "two: right (80%)", 0: "one: wrong, two (80%)", None: "two (80%)"}
+    titles = {1: "two ✓ (80%)", 0: "one → two (80%)", None: "two (80%)"}
     for label, title in titles.items():
         figure = pictures.film(clips((3,))[0], probability, ("one", "two", "three"), label)
         strip, curve = figure.axes
@@ -290,5 +290,5 @@ def test_all_films_of_a_run_are_drawn_by_model():
     drawn = pictures.pictures(record, arrays)
     assert list(drawn) == ["film_gru"]
     titles = [axes.get_title() for part in drawn["film_gru"].subfigs for axes in part.axes[:1]]
-    assert titles == ["c: wrong, a (33%)", "a: right (33%)", "b: wrong, a (33%)", "b: wrong, a (33%)"]
+    assert titles == ["c → a (33%)", "a ✓ (33%)", "b → a (33%)", "b → a (33%)"]
     plt.close(drawn["film_gru"])
