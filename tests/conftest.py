@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 
 import jaxlib
 
@@ -14,11 +15,19 @@ if jaxlib.version.__version_info__ < (0, 11, 1):
     QUICK += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
 
+# Kept from one run of the tests to the next, which then takes half the time.
+PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"
+MOST = 2**29  # bytes
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(PROGRAMS))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
 os.environ.pop("COLUMNS", None)  # that of a worker's terminal, which tables would be cut to
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
+
+from rowrnn.lab.devices.compiled_programs import make_room  # noqa: E402
 
 # Traced programs are kept, and are many: to look through them for garbage again and again is a twentieth of the time.
 gc.freeze()
@@ -27,6 +36,11 @@ gc.set_threshold(100_000, 20, 100)
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_sessionstart():
+    if PROGRAMS.exists():
+        make_room(PROGRAMS, MOST)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import jax
 
+from rowrnn.machine.cache_directory import cache_directory
+
 KERNELS = Path(__file__).with_name("kernels")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
 RECURRENCES = (
@@ -72,7 +74,7 @@ def library_path() -> Path:
         OSError: if the cache cannot be written.
         RuntimeError: if there is no home directory for the cache.
     """
-    directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rowrnn"
+    directory = cache_directory()
     include = Path(jax.ffi.include_dir())
     sources = [include / "xla/ffi/api/c_api.h", *sorted([*KERNELS.glob("*.h"), *KERNELS.glob("*.cc")])]
     instructions = _instructions()
@@ -90,6 +92,11 @@ def library_path() -> Path:
         if found is None:
             raise
         return found
+
+
+def processor_name() -> str:
+    """Returns a short name of the machine's kind of processor and its instruction sets, for file names."""
+    return _checksum(platform.machine().encode(), _instructions().encode())
 
 
 def _intact(directory: Path, stem: str) -> Path | None:

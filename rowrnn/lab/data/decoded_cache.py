@@ -20,6 +20,7 @@ from jaxtyping import Int, UInt8
 from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Item, Unreadable
 from rowrnn.lab.data.reading import NAMED, check_unreadable, read_all
+from rowrnn.machine.cache_directory import cache_directory
 
 MAGIC = b"rowrnn decoded 2"
 ABANDONED = 86_400  # seconds
@@ -134,16 +135,11 @@ def decoded(items: Sequence[Item], read: Read, preprocessing: str, doing: str = 
         return Arrays(storage.finish(index), index["shapes"], index["kept"], errors)
 
 
-def cache_folder() -> Path:
-    """Returns the folder of the cache: `$XDG_CACHE_HOME/rowrnn`, else `~/.cache/rowrnn`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rowrnn"
-
-
 def _path(items: Sequence[Item], preprocessing: str) -> Path:
     digest = hashlib.sha256(MAGIC + preprocessing.encode())
     for item in items:
         digest.update(repr((item.name, item.fingerprint())).encode("utf-8", "surrogateescape"))
-    return cache_folder() / f"{digest.hexdigest()[:40]}.decoded"
+    return cache_directory() / f"{digest.hexdigest()[:40]}.decoded"
 
 
 class _Storage:

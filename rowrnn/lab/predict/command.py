@@ -9,6 +9,7 @@ from typing import Any
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
+from rowrnn.lab.devices.compiled_programs import keep_compiled_programs
 from rowrnn.lab.predict.answer import UNSURE_BELOW, Answer, as_csv, as_json, forecast_of, rows_of, shown
 from rowrnn.lab.predict.files import items_of
 from rowrnn.lab.runs.file_names import file_name
@@ -68,6 +69,7 @@ def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
         raise InputError("--json and --csv both are -, the standard output; expected one of them there.")
     if wish.draw is not None and wish.draw.exists() and not wish.draw.is_dir():
         raise InputError(f"--draw is {wish.draw}, a file; expected a folder for the pictures.")
+    keep_compiled_programs()
     model, card = load(path, wish.name, wish.seed)
     module, how = _module_of(path, model, card), _of_writing(wish, card)
     items = items_of(files, MEDIA[card.task])

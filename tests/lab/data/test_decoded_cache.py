@@ -8,9 +8,10 @@ import pytest
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data import decoded_cache
-from rowrnn.lab.data.decoded_cache import cache_folder, decoded, decoded_splits
+from rowrnn.lab.data.decoded_cache import decoded, decoded_splits
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.pictures import read_picture
+from rowrnn.machine.cache_directory import cache_directory
 from tests.helpers.tiny_sets import array_of, save_picture
 
 
@@ -29,7 +30,7 @@ def never(item):
 
 
 def files():
-    return sorted(cache_folder().iterdir())
+    return sorted(cache_directory().iterdir())
 
 
 def test_the_second_start_reads_the_cache(tmp_path):
@@ -171,8 +172,8 @@ def test_two_at_once_both_have_the_arrays(tmp_path):
 
 def test_what_was_abandoned_is_removed(tmp_path):
     _, items = save_items(tmp_path)
-    cache_folder().mkdir(parents=True)
-    old, new = cache_folder() / ".a.partial", cache_folder() / ".b.partial"
+    cache_directory().mkdir(parents=True)
+    old, new = cache_directory() / ".a.partial", cache_directory() / ".b.partial"
     for path, age in ((old, 2 * 86_400), (new, 60)):
         path.write_bytes(b"x")
         os.utime(path, (path.stat().st_mtime - age,) * 2)
