@@ -209,7 +209,7 @@ def write_page(
     model: Model,
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT.html")],
     beside: tuple[str, ...] = (),
-    name: str | None = None,
+    name: tuple[str, ...] = (),
     seed: int = 0,
     examples: tuple[str, ...] = (),
 ) -> None:
@@ -222,13 +222,13 @@ def write_page(
         model: the directory of a run, the file of a model, or the name of a bundled one.
         out: where to write.
         beside: further models that read the same drawing, as a GRU beside an LSTM.
-        name: name of the model, where a run keeps several, as "Row LSTM".
+        name: names of models, where a run keeps several, as "Row LSTM" "Row GRU".
         seed: which of the run's seeds, from 0.
         examples: pictures to choose from; ten digits where not given and the model reads digits.
     """
     from rowrnn.lab.page import writing  # Imported only where used.
 
-    print(writing.write_page(out, (model, *beside), name=name, seed=seed, examples=examples))
+    print(writing.write_page(out, (model, *beside), names=name, seed=seed, examples=examples))
 
 
 @app.command

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 
 def write_page(
-    out: Path, models: Sequence[str], *, name: str | None = None, seed: int = 0, examples: Sequence[str] = ()
+    out: Path, models: Sequence[str], *, names: Sequence[str] = (), seed: int = 0, examples: Sequence[str] = ()
 ) -> str:
     """Writes the page of one or several classifiers, which read the same drawing, or of a reader of lines.
 
@@ -24,7 +24,7 @@ def write_page(
         out: file to write, HTML.
         models: directories of runs, files of models, or names of bundled ones: classifiers that read rows with an LSTM
             or a GRU, and take the same pictures; or one reader of lines.
-        name: name of the models, where runs keep several.
+        names: names of models, where a run keeps several: all of them are on the page.
         seed: which of the runs' seeds, from 0.
         examples: files, folders or patterns of pictures to choose from, for classifiers; where not given and they read
             digits, a digit of MNIST's test images of each class.
@@ -38,9 +38,11 @@ def write_page(
     """
     if out.suffix not in (".html", ".htm"):
         raise InputError(f"{out} is to be a page, and does not end in .html; a second model is given by --beside.")
-    if len(set(models)) < len(models):
-        raise InputError(f"A model is named twice among {', '.join(models)}; expected different ones.")
-    loaded = {model: load(model, name, seed) for model in models}
+    chosen = [(model, name) for model in models for name in (names if names and Path(model).is_dir() else (None,))]
+    called = [model if name is None else f"{name} of {model}" for model, name in chosen]
+    if len(set(called)) < len(called):
+        raise InputError(f"A model is named twice among {', '.join(called)}; expected different ones.")
+    loaded = {call: load(*one, seed) for call, one in zip(called, chosen, strict=True)}
     readers = [model for model, (reader, _) in loaded.items() if isinstance(reader, LineReader)]
     if readers and (len(loaded) > 1 or examples):
         raise InputError(f"{readers[0]} reads lines: its page has one model, and no examples.")

@@ -78,8 +78,13 @@ inline Vector sigmoid(Vector x) {
 
 int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 int64_t tiles(int64_t n) { return (n + kTile - 1) / kTile; }
-void copy(float* to, const float* from, int64_t n) { std::memcpy(to, from, sizeof(float) * n); }
-void clear(float* to, int64_t n) { std::memset(to, 0, sizeof(float) * n); }
+// Of no numbers the pointers may be null.
+void copy(float* to, const float* from, int64_t n) {
+  if (n > 0) std::memcpy(to, from, sizeof(float) * n);
+}
+void clear(float* to, int64_t n) {
+  if (n > 0) std::memset(to, 0, sizeof(float) * n);
+}
 
 // Memory that a thread keeps for its next call: fresh pages would cost a fault each. In huge pages where the system has
 // them: what just fits into the L2 cache would otherwise collide there, or not, as chance has laid its pages.

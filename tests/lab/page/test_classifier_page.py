@@ -9,7 +9,7 @@ from flax import nnx
 from PIL import Image
 
 import rowrnn
-from rowrnn.cells import GRU, MGU
+from rowrnn.cells import GRU, LSTM, MGU
 from rowrnn.errors import InputError
 from rowrnn.lab.data.mnist import load_bundled
 from rowrnn.lab.page.writing import write_page
@@ -50,6 +50,20 @@ def test_the_committed_page_is_what_the_command_writes(tmp_path):
     assert committed.read_bytes() == (tmp_path / "page.html").read_bytes(), "Run make page, and commit what it writes."
     assert committed.stat().st_size < 1.5 * 2**20
     assert set(re.findall(r"https?://[^\s\"'<>]+", committed.read_text())) == {"http://www.w3.org/2000/svg"}
+
+
+def test_two_models_of_one_run_read_the_same_drawing(tmp_path):
+    card = Card("images", classes=("a", "b"), preprocessing=Preprocessing((4, 5), channels=1))
+    (tmp_path / "run" / "models").mkdir(parents=True)
+    for name, kind in {"row_lstm": LSTM, "row_gru": GRU}.items():
+        model = Classifier(kind(5, 3, rngs=nnx.Rngs(0)), 2, rngs=nnx.Rngs(0))
+        rowrnn.save(model, tmp_path / "run" / "models" / f"{name}.safetensors", card)
+    write_page(tmp_path / "page.html", [str(tmp_path / "run")], names=["Row LSTM", "Row GRU"])
+    stored = embedded(tmp_path / "page.html")["models"]
+    assert [model["kind"] for model in stored] == ["lstm", "gru"]
+    assert [model["title"].split(" of ")[0] for model in stored] == ["Row LSTM", "Row GRU"]
+    with pytest.raises(InputError, match="keeps 2 models, one of which must be named"):
+        write_page(tmp_path / "page.html", [str(tmp_path / "run")])
 
 
 def test_own_examples_and_a_model_of_colours(tmp_path):
