@@ -1,9 +1,9 @@
 """Compares what the pages compute with JAX, after `node build.js --tests`: python page/tests/parity.py FOLDER
 
 Of every bundled classifier that reads rows, hidden states and probabilities after every row of 1,000 test images; of
-every bundled reader of lines, with its kernels rounded as on the page, the probabilities at every strip of lines. Exits
-with 1 if they differ by more than 1e-5. Of random pictures, what is done to them before a model sees them: where Python
-rounds a tie in float32, a grey value may be another one.
+every bundled reader of lines, with its kernels rounded as on the page, the probabilities at every strip of lines; and
+of models of other forms, with random weights. Exits with 1 if they differ by more than 1e-5. Of random pictures, what
+is done to them before a model sees them: where Python rounds a tie in float32, a grey value may be another one.
 """
 
 import json
@@ -12,11 +12,16 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
+from rowrnn.cells import GRU, LSTM
 from rowrnn.lab.data.mnist import load_bundled
 from rowrnn.lab.page import classifier_page, lines_page
 from rowrnn.models import Classifier, LineReader
+from rowrnn.models.line_reader import HANDWRITING
+from rowrnn.saving.card import Card
 from rowrnn.saving.model_file import bundled, load
 from rowrnn.saving.preprocessing import Preprocessing
 
@@ -26,19 +31,22 @@ PICTURES = 20  # in which a digit is looked for
 WIDTHS = (1, 4, 83, 640)  # of lines
 
 
-def of_images(name: str, model: Classifier, card: object, folder: Path) -> float:
+def of_images(name: str, model: Classifier, card: Card, folder: Path) -> float:
     """Returns the largest difference of hidden states and of probabilities of a classifier."""
+    how = card.needed_preprocessing()
     images = np.asarray(load_bundled().test.images[:IMAGES])
+    if images.shape[1:] != (*how.size, how.channels):
+        images = np.random.default_rng(2).integers(0, 256, (20, *how.size, how.channels), np.uint8)
     found = _read("reading.mjs", name, classifier_page.stored(name, model, card, 0), images, (), folder)
     hidden, classes = model.rows.cell.hidden, len(card.classes)
     found = found.reshape(len(images), images.shape[1], hidden + classes)
-    floats = card.needed_preprocessing().to_floats(images)
+    floats = how.to_floats(images)
     outputs, _ = model.rows(floats)
     probabilities = jax.nn.softmax(model.logits_by_row(floats))
     return max(np.abs(found[..., :hidden] - outputs).max(), np.abs(found[..., hidden:] - probabilities).max())
 
 
-def of_lines(name: str, model: LineReader, card: object, folder: Path) -> float:
+def of_lines(name: str, model: LineReader, card: Card, folder: Path) -> float:
     """Returns the largest difference of probabilities of a reader of lines."""
     rng = np.random.default_rng(0)
     # Strokes that are smooth: half of a line is paper.
@@ -76,6 +84,25 @@ def of_pictures(folder: Path) -> int:
     return int(np.abs(apart).max())
 
 
+def made() -> dict[str, tuple[Classifier | LineReader, Card]]:
+    """Returns models of forms that no bundled one has, with random weights: pooled over rows, of colours, one way."""
+    rngs, classes = nnx.Rngs(0), tuple("abc")
+    of_rows, of_colours = Preprocessing((28, 28), channels=1), Preprocessing((9, 7), channels=3)
+    of_strips = Preprocessing((24, None), channels=1, invert=True)
+    one_way = {"both_ways": False, "layers": 2, "channels": (4, 6, 8), "rngs": rngs}
+    deep = {**HANDWRITING, "layers": 1, "rngs": rngs}
+    found = {
+        "mean": (Classifier(LSTM(28, 9, rngs=rngs), 3, pooling="mean", rngs=rngs), of_rows),
+        "colours": (Classifier(GRU(21, 5, rngs=rngs), 3, rngs=rngs), of_colours),
+        "one_way": (LineReader(24, 3, 7, cell=GRU, **one_way), of_strips),
+        "deep": (LineReader(24, 3, 7, cell=LSTM, **deep), of_strips),
+    }
+    rng = np.random.default_rng(3)
+    cards = {name: Card(classes=classes, alphabet=classes, preprocessing=how) for name, (_, how) in found.items()}
+    drawn = lambda leaf: jnp.asarray(rng.normal(0, 0.4, leaf.shape), jnp.float32)  # noqa: E731
+    return {name: (jax.tree.map(drawn, model), cards[name]) for name, (model, _) in found.items()}
+
+
 def _read(script: str, name: str, content: object, images: np.ndarray, widths: tuple, folder: Path) -> np.ndarray:
     """Returns the numbers that a script of the page's tests writes."""
     model, images_file, out = (folder / f"{name}.{suffix}" for suffix in ("json", "images", "numbers"))
@@ -89,8 +116,7 @@ def main(folder: Path) -> None:
     """Compares every bundled model that a page can show."""
     folder.mkdir(parents=True, exist_ok=True)
     apart = {}
-    for name in bundled():
-        model, card = load(name)
+    for name, (model, card) in {**{name: load(name) for name in bundled()}, **made()}.items():
         if isinstance(model, Classifier):
             apart[name] = of_images(name, model, card, folder)
         if isinstance(model, LineReader):
