@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -113,8 +114,12 @@ def _compiled(compiler: Sequence[str], include: Path, directory: Path, stem: str
     directory.mkdir(parents=True, exist_ok=True)
     LOG.warning("rowrnn: gated cells and convolutions are compiled for this CPU, once; this takes half a minute.")
     with tempfile.TemporaryDirectory(dir=directory) as partial:
-        built = Path(partial) / "kernels.so"
-        _run(compiler, *FLAGS, "-I", str(include), *map(str, sorted(KERNELS.glob("*.cc"))), "-o", str(built))
+        sources, built = sorted(KERNELS.glob("*.cc")), Path(partial) / "kernels.so"
+        objects = [str(Path(partial) / f"{source.stem}.o") for source in sources]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # a compiler works in one thread
+            how = (compiler, *FLAGS, "-I", str(include), "-c")
+            [*pool.map(lambda source, made: _run(*how, str(source), "-o", made), sources, objects)]
+        _run(compiler, *FLAGS, *objects, "-o", str(built))
         with built.open("rb+") as file:
             os.fsync(file.fileno())
         return built.replace(directory / f"{stem}-{_checksum(built.read_bytes())}.so")
