@@ -9,6 +9,8 @@ from rowrnn.machine.native_library import FLAGS, KERNELS
 from tests.helpers import ROOT
 from tests.helpers.scans import needs_compiler
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = ROOT / "tests" / "slow" / "kernels"
 # Vectors lie where arrays do, at any address of a float; the compiler is told so where it matters.
 SANITIZERS = {
@@ -17,7 +19,6 @@ SANITIZERS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 @needs_compiler
 def test_every_kernel_runs_clean(sanitizer, tmp_path):
