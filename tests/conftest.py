@@ -17,7 +17,6 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
 
 # Kept from one run of the tests to the next, which then takes half the time.
 PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"
-MOST = 2**29  # bytes
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(PROGRAMS))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
@@ -40,7 +39,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 def pytest_sessionstart():
     if PROGRAMS.exists():
-        make_room(PROGRAMS, MOST)
+        make_room(PROGRAMS)
 
 
 @pytest.fixture

@@ -99,7 +99,10 @@ def made() -> dict[str, tuple[Classifier | LineReader, Card]]:
     }
     rng = np.random.default_rng(3)
     cards = {name: Card(classes=classes, alphabet=classes, preprocessing=how) for name, (_, how) in found.items()}
-    drawn = lambda leaf: jnp.asarray(rng.normal(0, 0.4, leaf.shape), jnp.float32)  # noqa: E731
+
+    def drawn(leaf: jax.Array) -> jax.Array:
+        return jnp.asarray(rng.normal(0, 0.4, leaf.shape), jnp.float32)
+
     return {name: (jax.tree.map(drawn, model), cards[name]) for name, (model, _) in found.items()}
 
 
@@ -113,10 +116,10 @@ def _read(script: str, name: str, content: object, images: np.ndarray, widths: t
 
 
 def main(folder: Path) -> None:
-    """Compares every bundled model that a page can show."""
+    """Compares every bundled model that a page can show, and those that are made."""
     folder.mkdir(parents=True, exist_ok=True)
     apart = {}
-    for name, (model, card) in {**{name: load(name) for name in bundled()}, **made()}.items():
+    for name, (model, card) in ({name: load(name) for name in bundled()} | made()).items():
         if isinstance(model, Classifier):
             apart[name] = of_images(name, model, card, folder)
         if isinstance(model, LineReader):

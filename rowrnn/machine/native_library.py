@@ -45,7 +45,7 @@ class NotCompiledError(Exception):
 def unavailable() -> str:
     """Returns the reason why the compiled code cannot be used; "" if it can.
 
-    The first call finds the library in the cache or compiles it, which takes seconds. The environment variable
+    The first call finds the library in the cache or compiles it, which takes half a minute. The environment variable
     `ROWRNN_NATIVE=0` disables it, `CXX` names the compiler.
     """
     if os.environ.get("ROWRNN_NATIVE") == "0":
@@ -97,7 +97,7 @@ def library_path() -> Path:
 
 def processor_name() -> str:
     """Returns a short name of the machine's kind of processor and its instruction sets, for file names."""
-    return _checksum(platform.machine().encode(), _instructions().encode())
+    return _checksum((_instructions() or platform.machine()).encode())
 
 
 def _intact(directory: Path, stem: str) -> Path | None:

@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from rowrnn.cells import CELLS, Cell, GatedCell
 from rowrnn.cells.gated import Weights
+from rowrnn.machine.compiled_call import or_empty
 from rowrnn.recurrence.backend import Result, ScanCall, dtype_of
 
 Halves = tuple[Array, Array | None]
@@ -38,6 +39,15 @@ class Steps(NamedTuple):
     lengths: Array | None
     resets: Array | None
     dropout: Array | None
+
+    def as_given(self, like: Array) -> tuple[Array, ...]:
+        """Returns them as compiled functions expect them, empty arrays for None."""
+        marks = (jnp.zeros((0,), jnp.int32) if marks is None else marks for marks in (self.lengths, self.resets))
+        return *marks, or_empty(self.dropout, like)
+
+    def gradient(self) -> "Steps":
+        """Returns their gradient: a mask of dropout is drawn, not learned, and has zeros."""
+        return Steps(None, None, jax.tree.map(jnp.zeros_like, self.dropout))
 
 
 class Saved(NamedTuple):
@@ -112,9 +122,8 @@ def _recur_backward(passes: Passes, show_cells: bool, residuals: Any, gradients:
         (saved.outputs, saved.state, saved.residuals[-1] if show_cells else None),
         is_leaf=lambda leaf: isinstance(leaf, SymbolicZero),
     )
-    # A mask of dropout is drawn, not learned: zeros are its gradient.
-    d_steps = Steps(None, None, jax.tree.map(jnp.zeros_like, saved.steps.dropout))
-    return *passes.backward(saved, d_outputs, d_state, d_cells, input_gradient=asked is not None), d_steps
+    found = passes.backward(saved, d_outputs, d_state, d_cells, input_gradient=asked is not None)
+    return *found, saved.steps.gradient()
 
 
 recur.defvjp(_recur_forward, _recur_backward, symbolic_zeros=True)

@@ -1,6 +1,6 @@
 """The backend "native": Elman, LSTM and GRU over sequences, in C++ (`rowrnn/machine/kernels/`) compiled for this CPU.
 
-Those over maps are in `native_maps`, and cells with a second product or layer normalization in `native_rows`.
+Those over maps are in `native_maps`, and cells whose step has stages in `native_staged`.
 
 Without the compiled library (`rowrnn.machine.native_library`), "auto" selects another backend.
 """
@@ -16,7 +16,7 @@ from jaxtyping import Array
 from rowrnn.cells import Cell
 from rowrnn.machine.compiled_call import call_compiled, differentiable_once, or_empty, over_batch
 from rowrnn.machine.native_library import unavailable
-from rowrnn.recurrence import native_maps, native_rows
+from rowrnn.recurrence import native_maps, native_staged
 from rowrnn.recurrence.array_form import (
     Halves,
     Residuals,
@@ -24,7 +24,6 @@ from rowrnn.recurrence.array_form import (
     Steps,
     Weights,
     gaps_reason,
-    no_recurrence_reason,
     recur,
     recurrence_of,
     run_on_arrays,
@@ -121,23 +120,24 @@ def _all_arrays(x: Array, weights: Weights, state: Halves, steps: Steps) -> tupl
     *kernels, recurrent_bias, peephole = weights
     own = peephole if recurrent_bias is None else recurrent_bias
     hidden, cell = state
-    marks = (jnp.zeros((0,), jnp.int32) if a is None else a for a in steps[:2])
-    return *kernels, or_empty(own, x), hidden, or_empty(cell, x, len(x)), *marks, or_empty(steps.dropout, x)
+    return *kernels, or_empty(own, x), hidden, or_empty(cell, x, len(x)), *steps.as_given(x)
 
 
 def _run(cell: Cell, call: ScanCall) -> Result:
     if native_maps.map_recurrence_of(cell):
         return native_maps.run(cell, call)
-    if native_rows.has_rows(cell):
-        return native_rows.run(cell, call)
+    if native_staged.is_staged(cell):
+        return native_staged.run(cell, call)
     return run_on_arrays(cell, call, partial(recur, NativePasses(recurrence_of(cell), call.reverse)))
 
 
 def _unfit(cell: Cell, call: ScanCall) -> str:
     if native_maps.map_recurrence_of(cell):
         reason = native_maps.unfit(call)
+    elif native_staged.is_staged(cell) or recurrence_of(cell):
+        reason = gaps_reason(call)
     else:
-        reason = ("" if native_rows.has_rows(cell) else no_recurrence_reason(cell)) or gaps_reason(call)
+        reason = f"it has no compiled code for {type(cell).__name__}"
     if reason:
         return reason
     if dtype_of(cell, call) != jnp.float32 or call.compute_dtype is not None:

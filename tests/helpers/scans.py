@@ -15,7 +15,7 @@ from tests.helpers.problem import EPISODES, GAPS, KINDS, RAGGED
 
 FUSED = ("elman", "gru", "lstm", "peephole_lstm")
 # Those with a second product in each step, or layer normalization.
-ROWS = ("layer_norm_gru", "layer_norm_lstm", "mgu", "projected_lstm", "reset_first_gru")
+STAGED = ("layer_norm_gru", "layer_norm_lstm", "mgu", "projected_lstm", "reset_first_gru")
 LINEAR = ("lru", "min_gru", "min_lstm", "rg_lru")
 # A state of two arrays, a state of one, and a state of complex numbers: what a loop can meet.
 REPRESENTATIVES = ("lstm", "gru", "lru")

@@ -18,7 +18,7 @@ from tests.helpers.scans import (
     LOOPS,
     ON_STEPS,
     REPRESENTATIVES,
-    ROWS,
+    STAGED,
     WITH_EPISODES,
     every_loop,
     fused_cell,
@@ -50,7 +50,7 @@ IN_FLOAT32 = [
     ("lru", "parallel", "full, from zeros"),
     *(
         pytest.param(kind, "native", case, marks=needs_compiler)
-        for kind in (*FUSED, *ROWS)
+        for kind in (*FUSED, *STAGED)
         for case in ("full, from zeros", "gaps, ragged, reverse")
     ),
 ]
@@ -87,7 +87,7 @@ def test_float32(kind, backend, case):
 
 
 @pytest.mark.parametrize("case", ["ragged", "gaps, reverse", *WITH_EPISODES])
-@pytest.mark.parametrize("kind", [*FUSED, *thinned(ROWS, 3)])
+@pytest.mark.parametrize("kind", [*FUSED, *thinned(STAGED, 3)])
 @needs_compiler
 def test_native_runs_over_lengths_gaps_and_episodes(kind, case):
     cases = {"ragged": {"lengths": RAGGED}, "gaps, reverse": {"mask": GAPS, "reverse": True}, **WITH_EPISODES}
@@ -135,7 +135,7 @@ def test_native_is_as_exact_as_autodiff_and_bitwise_repeatable(kind, sizes):
 
 @pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout, reverse"])
 @pytest.mark.parametrize("sizes", [(37, 6, 21, 37), (3, 9, 21, 32)], ids=["many", "few"])
-@pytest.mark.parametrize("kind", [*FUSED, *thinned(ROWS, 3)])
+@pytest.mark.parametrize("kind", [*FUSED, *thinned(STAGED, 3)])
 @needs_compiler
 def test_every_state_of_episodes_with_and_without_dropout(kind, sizes, dropout):
     cell, rng = make_cell(kind, features=sizes[2], hidden=sizes[3]), np.random.default_rng(9)

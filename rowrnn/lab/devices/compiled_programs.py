@@ -1,6 +1,7 @@
 """Where JAX keeps what it compiled, so that the next run of the same model starts without compiling."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import jax
@@ -15,8 +16,8 @@ MOST = 2**29  # bytes of the directory
 def keep_compiled_programs() -> Path | None:
     """Makes JAX keep programs that take long to compile, beside the compiled library in the user's cache directory.
 
-    Does nothing where `JAX_COMPILATION_CACHE_DIR`, or the setting of that name, says where; set to nothing, it says
-    nowhere. Programs are kept for each kind of processor apart; beyond 512 MiB the oldest are removed.
+    Does nothing if the user has set `JAX_COMPILATION_CACHE_DIR`, or the setting of that name; an empty value turns the
+    cache off. Programs are kept for each kind of processor apart, in 512 MiB at most.
 
     Returns:
         The directory; None where nothing was changed, or it cannot be written.
@@ -28,7 +29,7 @@ def keep_compiled_programs() -> Path | None:
         directory.mkdir(parents=True, exist_ok=True)
         if not os.access(directory, os.W_OK):
             return None
-        make_room(directory, MOST)
+        make_room(directory)
     except (OSError, RuntimeError):  # RuntimeError: no home directory
         return None
     jax.config.update("jax_compilation_cache_dir", str(directory))
@@ -36,11 +37,16 @@ def keep_compiled_programs() -> Path | None:
     return directory
 
 
-def make_room(directory: Path, most: int) -> None:
-    """Removes the oldest files of a directory until the others take at most `most` bytes."""
-    files = sorted(((entry.stat().st_mtime, entry) for entry in directory.iterdir()), reverse=True)
+def make_room(directory: Path, most: int = MOST) -> None:
+    """Removes the files of a directory that were written longest ago, until the others take at most `most` bytes."""
+    # JAX's own limit, jax_compilation_cache_max_size, needs the package filelock.
+    found = []
+    for file in directory.iterdir():
+        with suppress(FileNotFoundError):  # another process may make room too
+            known = file.stat()
+            found.append((known.st_mtime, known.st_size, file))
     taken = 0
-    for _, file in files:
-        taken += file.stat().st_size
+    for _, size, file in sorted(found, reverse=True):
+        taken += size
         if taken > most:
             file.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from rowrnn.lab.data.memory_budget import memory_budget
 from rowrnn.lab.data.shaping import Shaping
 from rowrnn.lab.experiment.option_checks import AtLeast
 
+# tyro would make "None" a value of its own, and say so in each help and error.
 Size = Annotated[
     tuple[int, int] | None,
     PrimitiveConstructorSpec(
@@ -40,8 +41,8 @@ class DataOptions:
     """Most MiB that training images may take in memory; those of a larger set are read from disk meanwhile. Half of a
     device's memory where not given, on a CPU an eighth of what is free."""
     size: Size = None
-    """Height and width that pictures are brought to, in pixels. Where not given, that
-    of the pictures if all have the same, at most 96, else one that keeps their usual shape."""
+    """Height and width that pictures are brought to, in pixels. Where not given, that of the pictures if all have the
+    same, at most 96, else one that keeps their usual shape."""
     fit: Literal["pad", "stretch", "crop"] = "pad"
     """How a picture of another shape is brought to that size: padded, stretched, or cropped at the longer side."""
     colour: Literal["auto", "grey", "colour"] = "auto"

@@ -55,6 +55,7 @@ class LiveTable:
             seconds: duration of the epoch.
         """
         left = seconds * (self._epochs - number)
+        most = "" if self._patience is None else "at most "
         self._show(
             model,
             f"{parameters:,}",
@@ -62,7 +63,7 @@ class LiveTable:
             f"{loss:.4f}",
             validation,
             f"{examples / seconds:,.0f}",
-            f"{'at most ' * (self._patience is not None)}{int(left // 60)}:{int(left % 60):02}",
+            f"{most}{int(left // 60)}:{int(left % 60):02}",
         )
 
     def ended(self, model: str, number: int) -> None:

@@ -15,7 +15,6 @@ from jaxtyping import Array, Key
 from rowrnn.errors import InputError
 from rowrnn.lab.data import Augmentation, Dataset, Split
 from rowrnn.lab.data.load import is_own
-from rowrnn.lab.devices.compiled_programs import keep_compiled_programs
 from rowrnn.lab.devices.processes import Machines
 from rowrnn.lab.experiment.data_options import DataOptions
 from rowrnn.lab.experiment.option_checks import AtLeast, Check, Count, KnownNames, OptionalCount, Positive, Probability
@@ -79,7 +78,7 @@ class TrainingOptions:
     """Processes that train together."""
 
     def join(self) -> None:
-        """Joins the other processes, and makes JAX keep what is compiled from here on.
+        """Joins the other processes.
 
         Raises:
             InputError: if the seed is out of range, or the processes do not join.
@@ -87,7 +86,6 @@ class TrainingOptions:
         if not 0 <= self.seed < 2**32 - self.seeds:
             raise InputError(f"--seed {self.seed} is out of range; expected one from 0 to 2^32.")
         self.machines.join()
-        keep_compiled_programs()
 
     def load(self, *, labelled: bool = True) -> Dataset:
         """Loads images with classes, cut to `train_images`; prints what was decided of own data or of its place.

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from jaxtyping import ArrayLike
 
 from rowrnn.errors import InputError
+from rowrnn.lab.devices.compiled_programs import keep_compiled_programs
 from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.generation_cost import generation_share
@@ -167,6 +168,7 @@ def run_study(
     if training.resume is not None:
         check_as_started(training.resume, study.name, options)
     training.join()
+    keep_compiled_programs()
     asked = study(options, study.load(options))
     training = asked.training()
     contenders = [(contender, contender.solve()) for contender in distinct(asked.contenders())]

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError, reason
@@ -38,11 +39,15 @@ def write_page(
     """
     if out.suffix not in (".html", ".htm"):
         raise InputError(f"{out} is to be a page, and does not end in .html; a second model is given by --beside.")
-    chosen = [(model, name) for model in models for name in (names if names and Path(model).is_dir() else (None,))]
-    called = [model if name is None else f"{name} of {model}" for model, name in chosen]
-    if len(set(called)) < len(called):
-        raise InputError(f"A model is named twice among {', '.join(called)}; expected different ones.")
-    loaded = {call: load(*one, seed) for call, one in zip(called, chosen, strict=True)}
+    if names and not any(Path(model).is_dir() for model in models):
+        raise InputError(f"--name chooses models of a run, and {', '.join(models)} is none: leave it out.")
+    loaded: dict[str, tuple[Any, Card]] = {}
+    for model in models:
+        for name in names if names and Path(model).is_dir() else (None,):
+            title = model if name is None else f"{name} of {model}"
+            if title in loaded:
+                raise InputError(f"{title} is named twice; expected different models.")
+            loaded[title] = load(model, name, seed)
     readers = [model for model, (reader, _) in loaded.items() if isinstance(reader, LineReader)]
     if readers and (len(loaded) > 1 or examples):
         raise InputError(f"{readers[0]} reads lines: its page has one model, and no examples.")

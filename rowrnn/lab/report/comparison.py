@@ -42,11 +42,13 @@ class Entry:
         """Returns why its seeds cannot be paired with another model's; "" if they can."""
         if self.seeds != other.seeds:
             return "other seeds"
-        of_data = self.record.data, other.record.data
-        names, checksums = ([data.get(what) for data in of_data] for what in ("name", "checksum"))
-        if any(None not in known and known[0] != known[1] for known in (names, checksums)):
+        differs = {}
+        for what in ("name", "checksum"):
+            ours, theirs = self.record.data.get(what), other.record.data.get(what)
+            differs[what] = None if None in (ours, theirs) else ours != theirs
+        if any(differs.values()):
             return "other data"
-        return "data without checksum" if None in checksums else ""
+        return "data without checksum" if differs["checksum"] is None else ""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Comparison:
         mean, bounds = difference(reference.score.values, entry.score.values, paired=not reason)
         counts = len(entry.score.values), len(reference.score.values)
         if min(counts) < 2:
-            how = f"one seed: no interval{', ' + reason if 'data' in reason else ''}"
+            how = "one seed: no interval" + (f", {reason}" if reason else "")
         elif reason:
             how = f"unpaired (Welch), {reason}: {counts[0]} and {counts[1]}"
         else:

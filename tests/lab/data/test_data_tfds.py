@@ -282,7 +282,7 @@ def test_prepared_version_is_read_where_the_code_is_newer(tmp_path, monkeypatch)
     ],
 )
 def test_unknown_names(name, advice, shapes7_dir, capfd):
-    expected = f"There is no file or folder {name!r}, and no data set of TensorFlow Datasets. {advice}"
+    expected = f"{name!r} is no file, no folder and no data set of TensorFlow Datasets. {advice}"
     assert message(name, shapes7_dir).startswith(expected)
     assert capfd.readouterr() == ("", "")
 

@@ -42,5 +42,5 @@ def test_a_prepared_set_in_the_working_directory_is_a_name(tmp_path, monkeypatch
     with pytest.raises(InputError, match=r"There are no pictures or clips in the folder mine.letters"):
         load("mine/letters")
     (prepared / "features.json").write_text("{}")
-    with pytest.raises(InputError, match=r"There is no file or folder 'mine/letters'"):
+    with pytest.raises(InputError, match=r"'mine/letters' is no file, no folder and no data set"):
         load("mine/letters", tmp_path / "elsewhere")

@@ -62,6 +62,8 @@ def test_two_models_of_one_run_read_the_same_drawing(tmp_path):
     stored = embedded(tmp_path / "page.html")["models"]
     assert [model["kind"] for model in stored] == ["lstm", "gru"]
     assert [model["title"].split(" of ")[0] for model in stored] == ["Row LSTM", "Row GRU"]
+    with pytest.raises(InputError, match="--name chooses models of a run, and mnist_row_gru is none"):
+        write_page(tmp_path / "page.html", ["mnist_row_gru"], names=["Row GRU"])
     with pytest.raises(InputError, match="keeps 2 models, one of which must be named"):
         write_page(tmp_path / "page.html", [str(tmp_path / "run")])
 
@@ -107,6 +109,6 @@ def test_what_a_page_does_not_show(tmp_path):
         write_page(tmp_path / "cnn" / "page.html", ["mnist_row_gru"])
     with pytest.raises(InputError, match=r"does not end in .html; a second model is given by --beside"):
         write_page(tmp_path / "mnist_row_gru", ["mnist_row_lstm"])
-    with pytest.raises(InputError, match="A model is named twice"):
+    with pytest.raises(InputError, match="mnist_row_gru is named twice"):
         write_page(out, ["mnist_row_gru", "mnist_row_gru"])
     assert not out.exists()

@@ -1,5 +1,5 @@
 // Runs every kernel over shapes of all kinds, on pools of one to three threads, under a sanitizer: each array has exactly
-// the numbers that it needs, results are filled with NaN before, and must be finite after. Prints how many calls ran.
+// the numbers that it needs, results are filled with NaN before, and must be finite after.
 
 #include <cmath>
 #include <cstdio>
@@ -11,7 +11,7 @@
 #include "backward.h"
 #include "convolution.h"
 #include "maps.h"
-#include "rows.h"
+#include "staged.h"
 
 namespace {
 
@@ -64,8 +64,6 @@ struct Sizes {
   int64_t b, t, d, h;
 };
 
-int calls = 0;
-
 template <class Cell>
 void sequences(Pool& pool, Sizes z, bool marked) {
   const auto [b, t, d, h] = z;
@@ -90,34 +88,32 @@ void sequences(Pool& pool, Sizes z, bool marked) {
   s.d_hidden = a.result(b * h), s.d_cell = a.result(of_cell);
   Backward<Cell>{s}.run(pool);
   a.check("a sequence");
-  calls += 3;
 }
 
 template <class Cell>
-void rows(Pool& pool, Sizes z, bool marked) {
+void stages(Pool& pool, Sizes z, bool marked) {
   const auto [b, t, _, h] = z;
   const bool projects = std::is_same_v<Cell, ProjectedLstm>, normalizes = Cell::kOwn > 0;
   const int64_t o = projects ? (h + 2) / 3 : h, gates = Cell::kGates, first = Cell::kFirst;
   const int64_t of_cell = Cell::kCell ? b * h : 0;
   Arrays a;
-  RowCall s{};
+  StagedCall s{};
   s.b = b, s.t = t, s.o = o, s.h = h, s.reverse = marked, s.others = projects ? o : normalizes ? first * h : 0;
   if (marked) s.lengths = a.marks(b, t + 1), s.resets = a.marks(b * t, 2), s.dropout = a.drawn(b * o, 0.0f, 2.0f);
   s.projected = a.drawn(b * t * gates * h), s.first = a.drawn(o * first * h, -0.1f, 0.1f);
   s.second = a.drawn(Cell::kSecond * h * o, -0.1f, 0.1f), s.own = a.drawn(Cell::kOwn * h);
   s.hidden = a.drawn(b * o), s.cell = a.drawn(of_cell);
   s.outputs = a.result(b * t * o), s.last_hidden = a.result(b * o), s.last_cell = a.result(of_cell);
-  RowForward<Cell>{s}.run(pool);
-  s.kept = a.result(b * t * Cell::kKept * h), s.cells = a.result(t * of_cell);
-  RowForward<Cell>{s}.run(pool);
+  StagedForward<Cell>{s}.run(pool);
+  s.kept = a.result(b * t * Cell::kGates * h), s.cells = a.result(t * of_cell);
+  StagedForward<Cell>{s}.run(pool);
   s.d_outputs = a.drawn(b * t * o), s.d_last_hidden = a.drawn(b * o), s.d_last_cell = a.drawn(of_cell);
   if (marked && Cell::kCell) s.d_cells = a.drawn(t * of_cell);
   s.d_projected = a.result(b * t * gates * h), s.d_other = a.result(b * t * s.others);
   s.d_own = a.result(b * Cell::kOwn * h), s.d_hidden = a.result(b * o), s.d_cell = a.result(of_cell);
   s.left = a.result(b * t * o), s.left_of_second = a.result(Cell::kSecond * b * t * h);
-  RowBackward<Cell>{s}.run(pool);
-  a.check("a row");
-  calls += 3;
+  StagedBackward<Cell>{s}.run(pool);
+  a.check("a step of stages");
 }
 
 template <class Cell>
@@ -139,7 +135,6 @@ void maps(Pool& pool, MapCall s) {
   s.d_hidden = a.result(places * s.h), s.d_cell = a.result(of_cell);
   MapBackward<Cell>{s}.run(pool);
   a.check("a map");
-  calls += 3;
 }
 
 void convolve(Pool& pool, Convolution s) {
@@ -150,7 +145,6 @@ void convolve(Pool& pool, Convolution s) {
   s.input_gradient(pool, a.result(images));
   s.kernel_gradient(pool, a.result(kernel));
   a.check("a convolution");
-  calls += 3;
 }
 
 }  // namespace
@@ -159,8 +153,11 @@ int main() {
   // Of one and of few sequences, whose units are shared; of many, in lanes and groups; narrower and wider than a vector.
   const Sizes sizes[] = {{0, 3, 2, 16},  {1, 1, 1, 1},     {3, 4, 2, 5},    {2, 40, 21, 64}, {4, 3, 70, 48},
                          {37, 6, 21, 37}, {230, 2, 3, 16}, {9, 3, 70, 129}, {3, 9, 21, 33}};
+  // Images, steps, height, width, units, the kernel's height and width, and where it begins above and to the left.
   const MapCall of_maps[] = {{3, 3, 4, 6, 5, 3, 3, 1, 1},  {2, 3, 2, 9, 37, 1, 5, 0, 2}, {4, 2, 7, 2, 16, 5, 1, 2, 0},
                              {2, 2, 2, 2, 3, 5, 5, 2, 2}, {3, 2, 1, 1, 70, 3, 3, 1, 1}, {33, 4, 5, 5, 8, 3, 3, 1, 1}};
+  // Images, height, width, channels; the kernel's height, width and channels; height and width of the maps; strides; zeros
+  // above and to the left.
   const Convolution convolutions[] = {
       {2, 9, 11, 3, 3, 3, 5, 9, 11, 1, 1, 1, 1},    {3, 8, 10, 16, 5, 3, 33, 4, 5, 2, 2, 2, 1},
       {40, 14, 14, 8, 3, 3, 16, 14, 14, 1, 1, 1, 1}, {1, 1, 40, 1, 1, 7, 70, 1, 20, 1, 2, 0, 3},
@@ -171,8 +168,8 @@ int main() {
       for (bool marked : {false, true}) {
         sequences<Elman>(pool, z, marked), sequences<Lstm>(pool, z, marked);
         sequences<PeepholeLstm>(pool, z, marked), sequences<Gru>(pool, z, marked);
-        rows<Mgu>(pool, z, marked), rows<ResetFirstGru>(pool, z, marked), rows<ProjectedLstm>(pool, z, marked);
-        rows<LayerNormLstm>(pool, z, marked), rows<LayerNormGru>(pool, z, marked);
+        stages<Mgu>(pool, z, marked), stages<ResetFirstGru>(pool, z, marked), stages<ProjectedLstm>(pool, z, marked);
+        stages<LayerNormLstm>(pool, z, marked), stages<LayerNormGru>(pool, z, marked);
       }
     for (MapCall s : of_maps) {
       maps<Lstm>(pool, s), maps<Gru>(pool, s);
@@ -181,5 +178,4 @@ int main() {
     }
     for (const Convolution& s : convolutions) convolve(pool, s);
   }
-  std::printf("%d calls\n", calls);
 }

@@ -151,7 +151,7 @@ def _unknown(name: str, base: str, folder: Path) -> InputError:
         if near
         else f"Expected name[/config][:version] of a set that TensorFlow Datasets has or that is prepared in {folder}."
     )
-    return InputError(f"There is no file or folder {name!r}, and no data set of TensorFlow Datasets. {advice}")
+    return InputError(f"{name!r} is no file, no folder and no data set of TensorFlow Datasets. {advice}")
 
 
 def _keys(name: str, info: tfds.core.DatasetInfo, labelled: bool) -> Keys:

@@ -95,10 +95,7 @@ def nothing_in(place: Path, others: list[Path] | Tree) -> str:
     found = f"only {some([relative(path, place) for path in others])}" if others else "no files"
     if any(suffix(path) == ".arrow" for path in others):
         return f"{place} is a data set that `datasets` saved to disk; write it by its method to_parquet instead."
-    tables = [relative(path, place) for path in others if suffix(path) in (".csv", ".jsonl")]
-    advice = f" A table beside pictures is found by its name: rename {tables[0]}." if tables else ""
     return (
         f"There are no pictures or clips in the folder {place}, {found}. Expected class folders (CLASS/*.png or "
         "SPLIT/CLASS/*.png), a metadata.jsonl or metadata.csv beside pictures, images/ and masks/, or parquet files."
-        f"{advice}"
     )

@@ -158,9 +158,11 @@ def _check_class_folders(root: Path) -> None:
     if archives and not here.folders:
         raise InputError(f"{root} holds archives: {some(archives)}. Unpack them and give the folder.")
     if here.media and not here.folders:
+        tables = [file.name for file in here.files if suffix(file) in (".csv", ".jsonl")]
+        advice = f" {tables[0]} is not looked at: rename it to metadata{Path(tables[0]).suffix}." if tables else ""
         raise InputError(
             f"The {len(here.media):,} pictures or clips of {root} have no labels: there is no metadata.jsonl or "
-            f"metadata.csv, and there are no class folders. {LAYOUTS}"
+            f"metadata.csv, and there are no class folders.{advice} {LAYOUTS}"
         )
     sets = [folder.name for folder in here.folders if _is_set(folder)]
     if sets:

@@ -68,7 +68,7 @@ def rows(models: list[str], arrays: Arrays) -> Figure:
         if of_rows[0]["ci95"] is not None:
             width = np.array([one["ci95"] for one in of_rows])
             right.fill_betweenx(height, mean - width, mean + width, color=color, alpha=0.2, linewidth=0)
-    right.xaxis.set_major_formatter("{x:.1g}")  # no factor beside the axis, where its label is
+    right.xaxis.set_major_formatter("{x:g}")  # no factor beside the axis, where its label is
     right.axvline(0, color="grey", linewidth=1, linestyle=":")
     right.set(title="Which rows matter?", xlabel="loss of log-probability of the right class without the row (nats)")
     legend(right, fontsize=8)

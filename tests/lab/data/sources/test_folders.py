@@ -222,6 +222,8 @@ def test_what_is_no_data_set_is_refused(tmp_path):
     save_picture(tmp_path / "one.png", array_of(0))
     refused(tmp_path / "one.png", "one.png is a single file")
     refused(tmp_path, "have no labels")
+    (tmp_path / "labels.csv").write_text("file_name,label\none.png,one\n", encoding="utf-8")
+    refused(tmp_path, "labels.csv is not looked at: rename it to metadata.csv")
 
 
 def test_one_class_only_is_refused(tmp_path):

@@ -1,13 +1,13 @@
-// Sequences of the cells in row_cells.h, forward and backward. The gradients of their kernels are products over all steps,
+// Sequences of cells whose step has stages, forward and backward. The gradients of their kernels are products over all steps,
 // which are left to XLA.
 #pragma once
 
 #include "forward.h"
-#include "row_cells.h"
+#include "normalized_cells.h"
 
 namespace {
 
-struct RowCall {
+struct StagedCall {
   int64_t b, t, o, h, others;  // o: size of the hidden state, h: units, others: of `d_other` at a step
   bool reverse;
   const int32_t *lengths, *resets;                 // [b], [b, t]
@@ -15,7 +15,7 @@ struct RowCall {
   const float *projected, *first, *second, *own;   // [b, t, gates, h], [o, first gates, h], [h, outputs], [kOwn, h]
   const float *hidden, *cell;                      // [b, o], [b, h], before the first step
   float *outputs, *last_hidden, *last_cell;        // [b, t, o], [b, o], [b, h]
-  float *kept, *cells;                             // [b, t, kKept, h], [b, t, h]
+  float *kept, *cells;                             // [b, t, kGates, h], [b, t, h]
   const float *d_outputs, *d_last_hidden, *d_last_cell, *d_cells;
   float *d_projected, *d_other, *d_own, *d_hidden, *d_cell;  // [b, t, others], [b, kOwn, h]
   float *left, *left_of_second;                              // sides of the products, [b, t, o], [b, t, h]
@@ -24,7 +24,9 @@ struct RowCall {
   int64_t op() const { return padded(o); }
   int64_t step(int64_t i) const { return reverse ? t - 1 - i : i; }
   int64_t at(int64_t sequence, int64_t step) const { return sequence * t + step; }
-  bool valid(int64_t sequence, int64_t step) const { return step >= 0 && step < t && (!lengths || step < lengths[sequence]); }
+  bool is_valid(int64_t sequence, int64_t step) const {
+    return step >= 0 && step < t && (!lengths || step < lengths[sequence]);
+  }
   bool resets_at(int64_t sequence, int64_t i) const { return resets && resets[at(sequence, step(i))]; }
   int64_t earlier(int64_t i) const { return reverse ? step(i) + 1 : step(i) - 1; }
 
@@ -65,10 +67,10 @@ struct Right {
 };
 
 // Zeroed arrays of the rows that walk together, each `width` a row.
-struct RowArrays {
+struct ZeroedArrays {
   const AtEnd at_end{lane_arena};
   const int64_t count;
-  RowArrays(int64_t count, int64_t width) : count(count) { lane_arena.begin(count * width); }
+  ZeroedArrays(int64_t count, int64_t width) : count(count) { lane_arena.begin(count * width); }
   float* take(int64_t width) const {
     float* piece = lane_arena.take(count * width);
     clear(piece, count * width);
@@ -77,37 +79,41 @@ struct RowArrays {
 };
 
 template <class Cell>
-struct RowForward {
-  const RowCall& s;
-  const int64_t hp = s.hp(), op = s.op(), gates = Cell::kFirst, products = gates * hp;
+struct StagedForward {
+  const StagedCall& s;
+  const int64_t hp = s.hp(), op = s.op(), gates = Cell::kGates, firsts = Cell::kFirst, products = firsts * hp;
   Right first{}, second{};
 
   void run(xla::ffi::ThreadPool& pool) {
     const AtEnd at_end{call_arena};
     call_arena.begin(Right::floats(s.o, products) + Right::floats(s.h, op));
     first = Right::of(s.o, products, [&](int64_t k, int64_t n) {
-      return n % hp < s.h ? s.first[(k * gates + n / hp) * s.h + n % hp] : 0.0f;
+      return n % hp < s.h ? s.first[(k * firsts + n / hp) * s.h + n % hp] : 0.0f;
     });
     if (Cell::kSecond)
       second = Right::of(s.h, op, [&](int64_t k, int64_t n) { return n < s.o ? s.second[k * s.o + n] : 0.0f; });
-    s.in_groups(pool, (gates + Cell::kSecond) * s.h, [&](int64_t origin, int rows) { walk(origin, rows); });
+    s.in_groups(pool, (firsts + Cell::kSecond) * s.h, [&](int64_t origin, int rows) { walk(origin, rows); });
   }
 
   void walk(int64_t origin, int count) const {
-    const RowArrays arrays(count, 3 * op + 2 * hp + 2 * products);
+    const ZeroedArrays arrays(count, 3 * op + 2 * hp + products + gates * hp);
     float *hidden = arrays.take(op), *seen = arrays.take(op), *of_middle = arrays.take(op);
     float *cells = arrays.take(hp), *middle = arrays.take(hp), *product = arrays.take(products);
-    float* scratch = arrays.take(products);
+    float* normal = arrays.take(gates * hp);
     for (int r = 0; r < count; ++r) {
       copy(hidden + r * op, s.hidden + (origin + r) * s.o, s.o);
       if (Cell::kCell) copy(cells + r * hp, s.cell + (origin + r) * s.h, s.h);
     }
     for (int64_t i = 0; i < s.t; ++i) {
       const auto row = [&](int r) {
-        const int64_t at = s.at(origin + r, s.step(i));
-        return RowStep{s.o, s.h, hp, s.projected + at * Cell::kGates * s.h, s.own, seen + r * op, of_middle + r * op,
-                       hidden + r * op, cells + r * hp, middle + r * hp, product + r * products,
-                       scratch + r * products, s.kept ? s.kept + at * Cell::kKept * s.h : nullptr};
+        const int64_t of_gates = s.at(origin + r, s.step(i)) * Cell::kGates * s.h;
+        StagedStep step{};
+        step.o = s.o, step.h = s.h, step.hp = hp, step.own = s.own, step.projected = s.projected + of_gates;
+        step.kept = s.kept ? s.kept + of_gates : nullptr;
+        step.seen = seen + r * op, step.second = of_middle + r * op, step.hidden = hidden + r * op;
+        step.cell = cells + r * hp, step.middle = middle + r * hp;
+        step.product = product + r * products, step.normal_input = normal + r * gates * hp;
+        return step;
       };
       for (int r = 0; r < count; ++r) {
         if (s.resets_at(origin + r, i)) clear(hidden + r * op, op), clear(cells + r * hp, hp);
@@ -116,19 +122,19 @@ struct RowForward {
       clear(product, count * products);
       first.add_times(count, seen, op, product);
       for (int r = 0; r < count; ++r)
-        if (s.valid(origin + r, s.step(i))) Cell::enter(row(r));
+        if (s.is_valid(origin + r, s.step(i))) Cell::enter(row(r));
       if (Cell::kSecond) {
         clear(of_middle, count * op);
         second.add_times(count, middle, hp, of_middle);
       }
       for (int r = 0; r < count; ++r) {
         const int64_t at = s.at(origin + r, s.step(i));
-        if (s.valid(origin + r, s.step(i))) {
+        if (s.is_valid(origin + r, s.step(i))) {
           Cell::leave(row(r));
           copy(s.outputs + at * s.o, hidden + r * op, s.o);
         } else {
           clear(s.outputs + at * s.o, s.o);
-          if (s.kept) clear(s.kept + at * Cell::kKept * s.h, Cell::kKept * s.h);
+          if (s.kept) clear(s.kept + at * Cell::kGates * s.h, Cell::kGates * s.h);
         }
         if (Cell::kCell && s.kept) copy(s.cells + at * s.h, cells + r * hp, s.h);
       }
@@ -141,27 +147,28 @@ struct RowForward {
 };
 
 template <class Cell>
-struct RowBackward {
-  const RowCall& s;
-  const int64_t hp = s.hp(), op = s.op(), gates = Cell::kFirst, products = gates * hp;
+struct StagedBackward {
+  const StagedCall& s;
+  const int64_t hp = s.hp(), op = s.op(), gates = Cell::kGates, firsts = Cell::kFirst, products = firsts * hp;
   Right first{}, second{};
 
   void run(xla::ffi::ThreadPool& pool) {
     const AtEnd at_end{call_arena};
     call_arena.begin(Right::floats(products, op) + Right::floats(s.o, hp));
     first = Right::of(products, op, [&](int64_t k, int64_t n) {
-      return n < s.o && k % hp < s.h ? s.first[(n * gates + k / hp) * s.h + k % hp] : 0.0f;
+      return n < s.o && k % hp < s.h ? s.first[(n * firsts + k / hp) * s.h + k % hp] : 0.0f;
     });
     if (Cell::kSecond)
       second = Right::of(s.o, hp, [&](int64_t k, int64_t n) { return n < s.h ? s.second[n * s.o + k] : 0.0f; });
-    s.in_groups(pool, (gates + Cell::kSecond) * s.h, [&](int64_t origin, int rows) { walk(origin, rows); });
+    s.in_groups(pool, (firsts + Cell::kSecond) * s.h, [&](int64_t origin, int rows) { walk(origin, rows); });
   }
 
   void walk(int64_t origin, int count) const {
-    const RowArrays arrays(count, 5 * op + 2 * hp + 4 * products + Cell::kOwn * hp);
+    const ZeroedArrays arrays(count, 5 * op + 2 * hp + products + (3 * gates + Cell::kOwn) * hp);
     float *before = arrays.take(op), *seen = arrays.take(op), *d_hidden = arrays.take(op), *d_second = arrays.take(op);
     float *through = arrays.take(op), *d_cells = arrays.take(hp), *d_middle = arrays.take(hp);
-    float *d_product = arrays.take(products), *scratch = arrays.take(3 * products), *d_own = arrays.take(Cell::kOwn * hp);
+    float *d_product = arrays.take(products), *normals = arrays.take(3 * gates * hp);
+    float* d_own = arrays.take(Cell::kOwn * hp);
     const std::vector<float> zero(s.h);
     for (int r = 0; r < count; ++r) {
       copy(d_hidden + r * op, s.d_last_hidden + (origin + r) * s.o, s.o);
@@ -171,28 +178,36 @@ struct RowBackward {
     for (int64_t i = s.t - 1; i >= 0; --i) {
       const auto row = [&](int r) {
         const int64_t sequence = origin + r, at = s.at(sequence, s.step(i));
-        const bool starts = !s.valid(sequence, s.earlier(i));
+        const bool starts = !s.is_valid(sequence, s.earlier(i));
         const float* cell = !Cell::kCell || s.resets_at(sequence, i) ? zero.data()
                             : starts ? s.cell + sequence * s.h : s.cells + s.at(sequence, s.earlier(i)) * s.h;
-        const float* projected = s.projected ? s.projected + at * Cell::kGates * s.h : nullptr;
-        return RowGradient{s.o, s.h, hp, projected, s.own, s.kept + at * Cell::kKept * s.h, cell, s.cells + at * s.h,
-                           before + r * op, seen + r * op, d_hidden + r * op, d_cells + r * hp, d_second + r * op,
-                           d_middle + r * hp, through + r * op, d_product + r * products, scratch + r * 3 * products,
-                           s.d_projected + at * Cell::kGates * s.h, s.d_other + at * s.others, d_own,
-                           s.left_of_second + at * s.h};
+        StagedGradient step{};
+        step.o = s.o, step.h = s.h, step.hp = hp, step.own = s.own;
+        step.projected = s.projected ? s.projected + at * gates * s.h : nullptr;
+        step.kept = s.kept + at * gates * s.h, step.cell_before = cell;
+        step.cell = Cell::kCell ? s.cells + at * s.h : nullptr;
+        step.before = before + r * op, step.seen = seen + r * op, step.d_hidden = d_hidden + r * op;
+        step.d_cell = d_cells + r * hp, step.d_second = d_second + r * op, step.d_middle = d_middle + r * hp;
+        step.through = through + r * op, step.d_product = d_product + r * products;
+        step.normal_input = normals + r * 3 * gates * hp, step.normal_state = step.normal_input + gates * hp;
+        step.spare = step.normal_state + gates * hp;
+        step.d_projected = s.d_projected + at * gates * s.h, step.d_own = d_own;
+        step.d_other = s.others ? s.d_other + at * s.others : nullptr;
+        step.left_of_second = Cell::kSecond ? s.left_of_second + at * s.h : nullptr;
+        return step;
       };
       // Rows beyond their ends take part in the products as zeros.
       clear(d_product, count * products), clear(d_second, count * op), clear(through, count * op);
       for (int r = 0; r < count; ++r)
-        if (s.valid(origin + r, s.step(i))) enter(row(r), origin + r, i);
+        if (s.is_valid(origin + r, s.step(i))) begin_step(row(r), origin + r, i);
       if (Cell::kSecond) {
         clear(d_middle, count * hp);
         second.add_times(count, d_second, op, d_middle);
       }
       for (int r = 0; r < count; ++r)
-        if (s.valid(origin + r, s.step(i))) Cell::enter_gradient(row(r));
+        if (s.is_valid(origin + r, s.step(i))) Cell::enter_gradient(row(r));
       first.add_times(count, d_product, products, through);
-      for (int r = 0; r < count; ++r) leave(row(r), origin + r, i);
+      for (int r = 0; r < count; ++r) end_step(row(r), origin + r, i);
       add_own(d_own, of_own(origin));
     }
     for (int r = 0; r < count; ++r) {
@@ -212,9 +227,9 @@ struct RowBackward {
   }
 
   // From the gradient of the state after a step to that of its second product.
-  void enter(const RowGradient& row, int64_t sequence, int64_t i) const {
+  void begin_step(const StagedGradient& row, int64_t sequence, int64_t i) const {
     const int64_t at = s.at(sequence, s.step(i)), earlier = s.earlier(i);
-    const float* state = s.valid(sequence, earlier) ? s.outputs + s.at(sequence, earlier) * s.o : s.hidden + sequence * s.o;
+    const float* state = s.is_valid(sequence, earlier) ? s.outputs + s.at(sequence, earlier) * s.o : s.hidden + sequence * s.o;
     if (s.resets_at(sequence, i)) clear(row.before, s.o);
     else copy(row.before, state, s.o);
     s.see(sequence, row.before, row.seen);
@@ -225,8 +240,8 @@ struct RowBackward {
   }
 
   // Ends a step with the gradient of the state before it.
-  void leave(const RowGradient& row, int64_t sequence, int64_t i) const {
-    if (!s.valid(sequence, s.step(i))) {
+  void end_step(const StagedGradient& row, int64_t sequence, int64_t i) const {
+    if (!s.is_valid(sequence, s.step(i))) {
       clear(row.d_projected, Cell::kGates * s.h);
       clear(row.d_other, s.others);
       clear(s.left + s.at(sequence, s.step(i)) * s.o, s.o);

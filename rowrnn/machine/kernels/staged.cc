@@ -1,15 +1,15 @@
 // Cells that need all units of a sequence between their products, called by XLA through its foreign function interface.
 
 #include "buffers.h"
-#include "rows.h"
+#include "staged.h"
 
 namespace ffi = xla::ffi;
 
 namespace {
 
-RowCall call_of(const Array& first, const Array& second, const Array& own, const Array& hidden, const Array& cell,
+StagedCall call_of(const Array& first, const Array& second, const Array& own, const Array& hidden, const Array& cell,
                 const Marks& lengths, const Marks& resets, const Array& dropout, int64_t units, bool reverse) {
-  RowCall s{};
+  StagedCall s{};
   s.b = hidden.dimensions()[0], s.o = hidden.dimensions()[1], s.h = units, s.reverse = reverse;
   s.first = given(first), s.second = given(second), s.own = given(own), s.hidden = given(hidden), s.cell = given(cell);
   s.lengths = given(lengths), s.resets = given(resets), s.dropout = given(dropout);
@@ -20,11 +20,11 @@ template <class Cell>
 ffi::Error forward(ffi::ThreadPool pool, Array first, Array second, Array own, Array hidden, Array cell, Marks lengths,
                    Marks resets, Array dropout, Array projected, Result outputs, Result last_hidden, Result last_cell,
                    Result kept, Result cells, int64_t units, bool reverse) {
-  RowCall s = call_of(first, second, own, hidden, cell, lengths, resets, dropout, units, reverse);
+  StagedCall s = call_of(first, second, own, hidden, cell, lengths, resets, dropout, units, reverse);
   s.t = projected.dimensions()[1], s.projected = given(projected);
   s.outputs = given(outputs), s.last_hidden = given(last_hidden), s.last_cell = given(last_cell);
   s.kept = given(kept), s.cells = given(cells);
-  RowForward<Cell>{s}.run(pool);
+  StagedForward<Cell>{s}.run(pool);
   return ffi::Error::Success();
 }
 
@@ -34,14 +34,14 @@ ffi::Error backward(ffi::ThreadPool pool, Array first, Array second, Array own, 
                     Array d_last_hidden, Array d_last_cell, Array d_cells, Result d_projected, Result d_other,
                     Result d_own, Result d_hidden, Result d_cell, Result left, Result left_of_second, int64_t units,
                     bool reverse) {
-  RowCall s = call_of(first, second, own, hidden, cell, lengths, resets, dropout, units, reverse);
+  StagedCall s = call_of(first, second, own, hidden, cell, lengths, resets, dropout, units, reverse);
   s.t = outputs.dimensions()[1], s.others = d_other->dimensions()[2], s.projected = given(projected);
   s.outputs = given(outputs), s.kept = given(kept), s.cells = given(cells);
   s.d_outputs = given(d_outputs), s.d_last_hidden = given(d_last_hidden), s.d_last_cell = given(d_last_cell);
   s.d_cells = given(d_cells), s.d_projected = given(d_projected), s.d_other = given(d_other), s.d_own = given(d_own);
   s.d_hidden = given(d_hidden), s.d_cell = given(d_cell), s.left = given(left);
   s.left_of_second = given(left_of_second);
-  RowBackward<Cell>{s}.run(pool);
+  StagedBackward<Cell>{s}.run(pool);
   return ffi::Error::Success();
 }
 

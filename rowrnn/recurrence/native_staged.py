@@ -1,4 +1,4 @@
-"""The backend "native" of cells whose step needs all units of a sequence between its products (`kernels/rows.h`).
+"""The backend "native" of cells whose step has stages; each needs all units of the one before (`kernels/staged.h`).
 
 These are cells with a second product in each step (MGU, the GRU with the reset first, the projected LSTM), and those
 with layer normalization. What a step reads of its input is projected for all steps at once; the compiled code runs the
@@ -22,7 +22,7 @@ from rowrnn.recurrence.backend import Result, ScanCall, dtype_of
 from rowrnn.recurrence.masking import zero_where_invalid
 
 
-class RowWeights(NamedTuple):
+class StagedWeights(NamedTuple):
     """Parameters of a recurrence as arrays.
 
     Args:
@@ -36,13 +36,12 @@ class RowWeights(NamedTuple):
     own: Array | None = None
 
 
-class RowKind(NamedTuple):
+class StagedKind(NamedTuple):
     """What the compiled code and the products around it need to know of a recurrence.
 
     Args:
         name: name of its functions.
         weights: returns the weights of its cell.
-        kept: number of arrays, each of all units, that a step keeps for its gradient.
         project: computes what steps read of the input, given the cell and sequences.
         other: which gradient the backward pass returns beside that of the projected inputs: "first", that of the first
             product where that differs, "second", that of the second product, or "". Where "first" differs, the gradient
@@ -50,55 +49,52 @@ class RowKind(NamedTuple):
     """
 
     name: str
-    weights: Callable[[Any], RowWeights]
-    kept: int
+    weights: Callable[[Any], StagedWeights]
     project: Callable[[Any, Array], Array] = lambda cell, x: cell.project(x)
     other: str = ""
 
 
-def _split(cell: MGU | ResetFirstGRU) -> RowWeights:
+def _split(cell: MGU | ResetFirstGRU) -> StagedWeights:
     """Returns the kernel of the gates, and that of the candidate, which is the last."""
     kernel = cell.recurrent_kernel[...]
-    return RowWeights(kernel[:, : -cell.hidden], kernel[:, -cell.hidden :])
+    return StagedWeights(kernel[:, : -cell.hidden], kernel[:, -cell.hidden :])
 
 
-def _normalized(name: str, kept: int, further: Callable[[Any], Sequence[Any]]) -> RowKind:
+def _normalized(name: str, further: Callable[[Any], Sequence[Any]]) -> StagedKind:
     """Returns the kind of a cell with layer normalization, of both halves of its gates in the compiled code.
 
     Args:
-        name: see `RowKind`.
-        kept: see `RowKind`.
+        name: see `StagedKind`.
         further: returns own weights of the cell beside those of the normalized gates.
     """
 
-    def weights(cell: Any) -> RowWeights:
+    def weights(cell: Any) -> StagedWeights:
         of_gates = (cell.recurrent_scale, cell.input_scale, cell.bias)
         own = jnp.concatenate([*(a[...] for a in (*of_gates, *further(cell)))])
-        return RowWeights(cell.recurrent_kernel[...], own=own.reshape(-1, cell.hidden))
+        return StagedWeights(cell.recurrent_kernel[...], own=own.reshape(-1, cell.hidden))
 
-    return RowKind(name, weights, kept, lambda cell, x: x @ cell.input_kernel[...], other="first")
+    return StagedKind(name, weights, lambda cell, x: x @ cell.input_kernel[...], other="first")
 
 
-KINDS: dict[type[Cell], RowKind] = {
-    MGU: RowKind("mgu", _split, 2),
-    ResetFirstGRU: RowKind("reset_first_gru", _split, 3),
-    ProjectedLSTM: RowKind(
+KINDS: dict[type[Cell], StagedKind] = {
+    MGU: StagedKind("mgu", _split),
+    ResetFirstGRU: StagedKind("reset_first_gru", _split),
+    ProjectedLSTM: StagedKind(
         "projected_lstm",
-        lambda cell: RowWeights(cell.recurrent_kernel[...], cell.projection_kernel[...]),
-        4,
+        lambda cell: StagedWeights(cell.recurrent_kernel[...], cell.projection_kernel[...]),
         other="second",
     ),
-    LayerNormLSTM: _normalized("layer_norm_lstm", 4, lambda cell: (cell.cell_scale, cell.cell_bias)),
-    LayerNormGRU: _normalized("layer_norm_gru", 3, lambda cell: (cell.candidate_bias,)),
+    LayerNormLSTM: _normalized("layer_norm_lstm", lambda cell: (cell.cell_scale, cell.cell_bias)),
+    LayerNormGRU: _normalized("layer_norm_gru", lambda cell: (cell.candidate_bias,)),
 }
 
 
-def has_rows(cell: Cell) -> bool:
+def is_staged(cell: Cell) -> bool:
     """Returns whether this is one of the cells here; a subclass, which may have other equations, is not."""
     return type(cell) in KINDS
 
 
-class RowRecurrence(NamedTuple):
+class StagedRecurrence(NamedTuple):
     """Static arguments of a recurrence: its cell, number of units, and direction."""
 
     cell: type[Cell]
@@ -121,7 +117,7 @@ def _compiled(cell: Any, call: ScanCall) -> Result:
         lambda a: a.astype(dtype_of(cell, call)),
         (zero_where_invalid(call.x, call.valid), KINDS[type(cell)].weights(cell), cell.split_state(call.state)),
     )
-    recurrence = RowRecurrence(type(cell), cell.hidden, call.reverse)
+    recurrence = StagedRecurrence(type(cell), cell.hidden, call.reverse)
     outputs, last, cells = _recur(
         recurrence, shows_cells(call, state), KINDS[type(cell)].project(cell, x), weights, state, steps_of(call)
     )
@@ -130,54 +126,59 @@ def _compiled(cell: Any, call: ScanCall) -> Result:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _recur(
-    recurrence: RowRecurrence, show_cells: bool, projected: Array, weights: RowWeights, state: Halves, steps: Steps
+    recurrence: StagedRecurrence,
+    show_cells: bool,
+    projected: Array,
+    weights: StagedWeights,
+    state: Halves,
+    steps: Steps,
 ) -> tuple[Array, Halves, Array | None]:
     """Computes outputs `[b, t, o]`, the last state, and, with `show_cells`, the cell states `[b, t, h]`."""
     outputs, last, _, cells = _passed(recurrence, projected, weights, state, steps, train=show_cells)
     return outputs, last, cells if show_cells else None
 
 
-def _passed(recurrence: RowRecurrence, *arguments: Any, train: bool) -> Any:
+def _passed(recurrence: StagedRecurrence, *arguments: Any, train: bool) -> Any:
     return differentiable_once(partial(_forward, recurrence, train=train), instead="plain")(*arguments)
 
 
 def _forward(
-    recurrence: RowRecurrence, projected: Array, weights: RowWeights, state: Halves, steps: Steps, *, train: bool
+    recurrence: StagedRecurrence, projected: Array, weights: StagedWeights, state: Halves, steps: Steps, *, train: bool
 ) -> tuple[Array, Halves, Array | None, Array | None]:
-    """Computes outputs, the last state and, with `train`, what is kept, `[b, t, kept, h]`, and the cell states."""
+    """Computes outputs, the last state and, with `train`, what is kept, `[b, t, gates, h]`, and the cell states."""
 
-    def call(of_batch: Any, _: Any, weights: RowWeights) -> tuple[Any, Any, Any]:
+    def call(of_batch: Any, _: Any, weights: StagedWeights) -> tuple[Any, Any, Any]:
         projected, state, steps = of_batch
         (hidden, cell), (b, t, _) = state, projected.shape
         before = or_empty(cell, hidden, b)
-        kept = (b, t, KINDS[recurrence.cell].kept, recurrence.units) if train else (0,)
+        of_gates = (b, t, len(recurrence.cell.gate_names), recurrence.units) if train else (0,)
         of_cells = (b, t, before.shape[1]) if train else (0,)
-        shapes = (b, t, hidden.shape[1]), hidden.shape, before.shape, kept, of_cells
-        outputs, last, last_cell, kept, cells = recurrence.call(
-            "forward", shapes, *_inputs(weights, state, steps), projected
-        )
-        results = outputs, (last, None if cell is None else last_cell)
-        return (*results, *((kept, None if cell is None else cells) if train else (None, None))), (), ()
+        shapes = (b, t, hidden.shape[1]), hidden.shape, before.shape, of_gates, of_cells
+        found = recurrence.call("forward", shapes, *_inputs(weights, state, steps), projected)
+        outputs, last, last_cell, kept, cells = found
+        if cell is None:
+            last_cell = cells = None
+        return (outputs, (last, last_cell), *((kept, cells) if train else (None, None))), (), ()
 
     return over_batch(call, (projected, state, steps), (), weights)[0]
 
 
-def _recur_forward(recurrence: RowRecurrence, show_cells: bool, *arguments: Any) -> tuple[Any, Any]:
+def _recur_forward(recurrence: StagedRecurrence, show_cells: bool, *arguments: Any) -> tuple[Any, Any]:
     outputs, last, kept, cells = _passed(recurrence, *arguments, train=True)
     projected = arguments[0] if KINDS[recurrence.cell].other == "first" else None
     return (outputs, last, cells if show_cells else None), (projected, *arguments[1:], outputs, kept, cells)
 
 
-def _recur_backward(recurrence: RowRecurrence, _show_cells: bool, saved: Any, gradients: Any) -> tuple[Any, ...]:
+def _recur_backward(recurrence: StagedRecurrence, _show_cells: bool, saved: Any, gradients: Any) -> tuple[Any, ...]:
     return differentiable_once(partial(_backward, recurrence), instead="plain")(saved, gradients)
 
 
-def _backward(recurrence: RowRecurrence, saved: Any, gradients: Any) -> tuple[Any, ...]:
+def _backward(recurrence: StagedRecurrence, saved: Any, gradients: Any) -> tuple[Any, ...]:
     """Computes the gradients of what is projected, the weights and the initial state."""
     projected, weights, state, steps, outputs, kept, cells = saved
     kind, units = KINDS[recurrence.cell], recurrence.units
 
-    def call(of_batch: Any, _: Any, weights: RowWeights) -> tuple[Any, Any, Any]:
+    def call(of_batch: Any, _: Any, weights: StagedWeights) -> tuple[Any, Any, Any]:
         projected, state, steps, outputs, kept, cells, d_outputs, d_state, d_cells = of_batch
         (hidden, cell), (b, t, o) = state, outputs.shape
         before, first = or_empty(cell, hidden, b), weights.first.shape[1]
@@ -195,7 +196,7 @@ def _backward(recurrence: RowRecurrence, saved: Any, gradients: Any) -> tuple[An
         d_projected, d_other, d_own, d_hidden, d_cell, left, left_of_second = found
         d_first = d_other if kind.other == "first" else d_projected[..., :first]
         d_second = d_other if kind.other == "second" else d_projected[..., first:]
-        d_weights = RowWeights(
+        d_weights = StagedWeights(
             _outer(left, d_first),
             None if weights.second is None else _outer(left_of_second, d_second),
             None if weights.own is None else d_own.sum(axis=0),
@@ -204,24 +205,22 @@ def _backward(recurrence: RowRecurrence, saved: Any, gradients: Any) -> tuple[An
 
     of_batch = (projected, state, steps, outputs, kept, cells, *gradients)
     (d_projected, d_state), _, d_weights = over_batch(call, of_batch, (), weights)
-    d_dropout = jax.tree.map(jnp.zeros_like, steps.dropout)  # drawn, not learned
-    return d_projected, d_weights, d_state, Steps(None, None, d_dropout)
+    return d_projected, d_weights, d_state, steps.gradient()
 
 
 _recur.defvjp(_recur_forward, _recur_backward)
 
 
-def _inputs(weights: RowWeights, state: Halves, steps: Steps) -> tuple[Array, ...]:
+def _inputs(weights: StagedWeights, state: Halves, steps: Steps) -> tuple[Array, ...]:
     """Returns weights, state and what the steps are, with empty arrays for None, as the kernels expect."""
     hidden, cell = state
-    marks = (jnp.zeros((0,), jnp.int32) if a is None else a for a in steps[:2])
     of_cell = (
         or_empty(weights.second, hidden),
         or_empty(weights.own, hidden),
         hidden,
         or_empty(cell, hidden, len(hidden)),
     )
-    return weights.first, *of_cell, *marks, or_empty(steps.dropout, hidden)
+    return weights.first, *of_cell, *steps.as_given(hidden)
 
 
 def _outer(left: Array, right: Array) -> Array:
