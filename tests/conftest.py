@@ -15,11 +15,6 @@ if jaxlib.version.__version_info__ < (0, 11, 1):
     QUICK += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
 
-# Kept from one run of the tests to the next, which then takes half the time.
-PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(PROGRAMS))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-
 os.environ.pop("COLUMNS", None)  # that of a worker's terminal, which tables would be cut to
 
 import jax  # noqa: E402
@@ -27,6 +22,14 @@ import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
 from rowrnn.lab.devices.compiled_programs import make_room  # noqa: E402
+from rowrnn.machine.native_library import processor_name  # noqa: E402
+
+# Kept from one run of the tests to the next, which then takes half the time; also by the processes that they start.
+PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / f"programs-{processor_name()}"
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ.update(JAX_COMPILATION_CACHE_DIR=str(PROGRAMS), JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.1")
+    jax.config.update("jax_compilation_cache_dir", str(PROGRAMS))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 # Traced programs are kept, and are many: to look through them for garbage again and again is a twentieth of the time.
 gc.freeze()

@@ -55,7 +55,8 @@ def unfit(call: ScanCall) -> str:
 
 def run(cell: Cell, call: ScanCall) -> Result:
     """Computes a call of a cell over maps, `[b, t, h, w, features]`; on other platforms than a CPU as "plain" does."""
-    return jax.lax.platform_dependent(cell, call, cpu=_compiled, default=plain.run)
+    # Checkpointed, so that a gradient outside of `jax.jit` has no zeros in place of what the loop would save.
+    return jax.lax.platform_dependent(cell, call, cpu=_compiled, default=jax.checkpoint(plain.run))
 
 
 def _compiled(cell: Cell, call: ScanCall) -> Result:

@@ -63,6 +63,15 @@ def test_the_oldest_are_removed_beyond_a_size(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
 
 
+def test_folders_within_are_counted_and_stay(tmp_path):
+    (tmp_path / "of_xla").mkdir()
+    (tmp_path / "of_xla" / "old").write_bytes(b"1234")
+    os.utime(tmp_path / "of_xla" / "old", (1000, 1000))
+    (tmp_path / "new").write_bytes(b"1234")
+    make_room(tmp_path, 5)
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["new", "of_xla"]
+
+
 @pytest.mark.slow
 def test_another_process_finds_the_program(tmp_path):
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}

@@ -130,3 +130,13 @@ def test_initial_state_takes_the_dtype_of_the_computation():
     x = np.zeros((BATCH, STEPS, FEATURES), np.float32)
     outputs, last = scan(make_cell("gru"), x, initial_state=jnp.zeros((BATCH, HIDDEN), jnp.bfloat16))
     assert outputs.dtype == last.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("kind", ["lstm", "layer_norm_lstm", "mgu"])
+@needs_compiler
+def test_a_gradient_outside_of_jit_keeps_nothing_of_another_platforms_loop(kind):
+    cell, x = make_cell(kind), jnp.ones((BATCH, 16, FEATURES))
+    _, gradient = jax.vjp(lambda cell, x: scan(cell, x, backend="native")[0].sum(), cell, x)
+    of_steps = [leaf for leaf in jax.tree.leaves(gradient) if jnp.size(leaf) >= BATCH * 16]
+    assert of_steps
+    assert not any((np.asarray(leaf) == 0).all() for leaf in of_steps)

@@ -26,7 +26,7 @@ def test_every_kernel_runs_clean(sanitizer, tmp_path):
     built = tmp_path / "every_kernel"
     flags = [flag for flag in FLAGS if flag not in ("-O3", "-fPIC", "-shared")]
     words = [*flags, "-O1", "-g", *shlex.split(SANITIZERS[sanitizer]), "-I", str(PROGRAM), "-I", str(KERNELS)]
-    compiler = shlex.split(os.environ.get("CXX", "c++"))
+    compiler = shlex.split(os.environ.get("CXX", "")) or ["c++"]
     subprocess.run([*compiler, *words, str(PROGRAM / "every_kernel.cc"), "-o", str(built), "-lpthread"], check=True)
     done = subprocess.run([built], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -33,7 +33,8 @@ def keep_compiled_programs() -> Path | None:
     except (OSError, RuntimeError):  # RuntimeError: no home directory
         return None
     jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", SLOW)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", SLOW)
     return directory
 
 
@@ -41,12 +42,14 @@ def make_room(directory: Path, most: int = MOST) -> None:
     """Removes the files of a directory that were written longest ago, until the others take at most `most` bytes."""
     # JAX's own limit, jax_compilation_cache_max_size, needs the package filelock.
     found = []
-    for file in directory.iterdir():
-        with suppress(FileNotFoundError):  # another process may make room too
-            known = file.stat()
-            found.append((known.st_mtime, known.st_size, file))
+    for file in directory.rglob("*"):
+        with suppress(OSError):  # another process may make room too
+            if file.is_file():
+                known = file.stat()
+                found.append((known.st_mtime, known.st_size, file))
     taken = 0
     for _, size, file in sorted(found, reverse=True):
         taken += size
         if taken > most:
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink()

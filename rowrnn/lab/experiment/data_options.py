@@ -1,5 +1,6 @@
 """Options of experiments that say which data is read, and how its pictures are made alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,13 +15,22 @@ from rowrnn.lab.data.memory_budget import memory_budget
 from rowrnn.lab.data.shaping import Shaping
 from rowrnn.lab.experiment.option_checks import AtLeast
 
-# tyro would make "None" a value of its own, and say so in each help and error.
+
+def _size_of(words: Sequence[str]) -> tuple[int, int] | None:
+    if [*words] == ["None"]:
+        return None
+    if len(words) != 2 or not all(word.isdecimal() for word in words):
+        raise ValueError("expected two numbers, a height and a width in pixels, such as 48 64")
+    return int(words[0]), int(words[1])
+
+
+# tyro would offer "None" in every help and error.
 Size = Annotated[
     tuple[int, int] | None,
     PrimitiveConstructorSpec(
-        nargs=2,
+        nargs="*",
         metavar="HEIGHT WIDTH",
-        instance_from_str=lambda words: (int(words[0]), int(words[1])),
+        instance_from_str=_size_of,
         is_instance=lambda size: size is None or isinstance(size, tuple),
         str_from_instance=lambda size: ["None"] if size is None else [*map(str, size)],
     ),

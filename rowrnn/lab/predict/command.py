@@ -67,8 +67,10 @@ def tell(path: str, files: Sequence[str], wish: Wish = Wish()) -> list[Answer]:
         raise InputError(f"--unsure-below is {wish.unsure_below}; expected a probability from 0 to 1.")
     if wish.json == wish.csv == STANDARD_OUTPUT:
         raise InputError("--json and --csv both are -, the standard output; expected one of them there.")
-    if wish.draw is not None and wish.draw.exists() and not wish.draw.is_dir():
-        raise InputError(f"--draw is {wish.draw}, a file; expected a folder for the pictures.")
+    if wish.draw is not None:
+        place = next(place for place in (wish.draw, *wish.draw.absolute().parents) if place.exists())
+        if not place.is_dir():
+            raise InputError(f"--draw is {wish.draw}, and {place} is a file; expected a folder for the pictures.")
     keep_compiled_programs()
     model, card = load(path, wish.name, wish.seed)
     module, how = _module_of(path, model, card), _of_writing(wish, card)
@@ -174,14 +176,19 @@ def _drawn(
         name = file_name(Path(item.name).stem)
         taken[name] = taken.get(name, 0) + 1
         number = f"-{taken[name]}" if taken[name] > 1 else ""
-        with drawing():
-            figure = module.picture_of(model, card, item, answer)
-            picture = folder / f"{name}{number}.png"
-            figure.savefig(picture)
-            plt.close(figure)
+        picture = folder / f"{name}{number}.png"
+        try:
+            with drawing():
+                figure = module.picture_of(model, card, item, answer)
+                figure.savefig(picture)
+                plt.close(figure)
+            for ending, images in module.images_of(model, card, item).items() if hasattr(module, "images_of") else ():
+                save_images(folder / f"{name}{number}{ending}", images)
+        except OSError as error:  # the answers are told all the same
+            print(f"{picture} cannot be written ({error.strerror}).", file=sys.stderr)
+            with_pictures.append(answer)
+            continue
         with_pictures.append(replace(answer, details={**answer.details, "drawing": str(picture)}))
-        for ending, images in module.images_of(model, card, item).items() if hasattr(module, "images_of") else ():
-            save_images(folder / f"{name}{number}{ending}", images)
-    drawn = sum(taken.values())
-    print(f"{drawn} picture{'s' * (drawn > 1)} in {folder}", file=sys.stderr)
+    drawn = sum("drawing" in answer.details for answer in with_pictures)
+    print(f"{drawn} picture{'s' * (drawn != 1)} in {folder}", file=sys.stderr)
     return with_pictures

@@ -43,6 +43,13 @@ struct StagedCall {
   }
 };
 
+// The first n values that lie `step` apart, the others zero.
+inline Vector gather(const float* from, int64_t step, int64_t n) {
+  Vector v{};
+  for (int64_t i = 0; i < std::min<int64_t>(kLanes, n); ++i) v[i] = from[i * step];
+  return v;
+}
+
 // A matrix as `add_product` takes it from the right: [tiles of kTile columns][depth][kTile].
 struct Right {
   int64_t depth, columns;
@@ -50,14 +57,14 @@ struct Right {
 
   static int64_t floats(int64_t depth, int64_t columns) { return tiles(columns) * depth * kTile; }
 
-  // Of the values at(k, column), which are 0 where it pads.
+  // Of vectors at(k, column) of the values from a column on.
   template <class At>
   static Right of(int64_t depth, int64_t columns, At&& at) {
     Right right{depth, columns, call_arena.take(floats(depth, columns))};
     float* to = right.packed;
     for (int64_t first = 0; first < columns; first += kTile)
       for (int64_t k = 0; k < depth; ++k)
-        for (int64_t n = first; n < first + kTile; ++n) *to++ = n < columns ? at(k, n) : 0.0f;
+        for (int64_t n = first; n < first + kTile; n += kLanes, to += kLanes) store(to, n < columns ? at(k, n) : Vector{});
     return right;
   }
 
@@ -88,10 +95,10 @@ struct StagedForward {
     const AtEnd at_end{call_arena};
     call_arena.begin(Right::floats(s.o, products) + Right::floats(s.h, op));
     first = Right::of(s.o, products, [&](int64_t k, int64_t n) {
-      return n % hp < s.h ? s.first[(k * firsts + n / hp) * s.h + n % hp] : 0.0f;
+      return load(s.first + (k * firsts + n / hp) * s.h + n % hp, s.h - n % hp);
     });
     if (Cell::kSecond)
-      second = Right::of(s.h, op, [&](int64_t k, int64_t n) { return n < s.o ? s.second[k * s.o + n] : 0.0f; });
+      second = Right::of(s.h, op, [&](int64_t k, int64_t n) { return load(s.second + k * s.o + n, s.o - n); });
     s.in_groups(pool, (firsts + Cell::kSecond) * s.h, [&](int64_t origin, int rows) { walk(origin, rows); });
   }
 
@@ -156,10 +163,11 @@ struct StagedBackward {
     const AtEnd at_end{call_arena};
     call_arena.begin(Right::floats(products, op) + Right::floats(s.o, hp));
     first = Right::of(products, op, [&](int64_t k, int64_t n) {
-      return n < s.o && k % hp < s.h ? s.first[(n * firsts + k / hp) * s.h + k % hp] : 0.0f;
+      if (k % hp >= s.h) return Vector{};
+      return gather(s.first + (n * firsts + k / hp) * s.h + k % hp, firsts * s.h, s.o - n);
     });
     if (Cell::kSecond)
-      second = Right::of(s.o, hp, [&](int64_t k, int64_t n) { return n < s.h ? s.second[n * s.o + k] : 0.0f; });
+      second = Right::of(s.o, hp, [&](int64_t k, int64_t n) { return gather(s.second + n * s.o + k, s.o, s.h - n); });
     s.in_groups(pool, (firsts + Cell::kSecond) * s.h, [&](int64_t origin, int rows) { walk(origin, rows); });
   }
 

@@ -105,6 +105,9 @@ class Sized:
 def test_a_size_is_two_numbers_or_none(capsys):
     assert parse(Sized, {}, ["--size", "48", "64"])[0].size == (48, 64)
     assert parse(Sized, {}, [])[0].size is None
-    with pytest.raises(SystemExit):
-        parse(Sized, {}, ["--size", "48"])
-    assert "Missing value for argument '--size'. Expected 2 values." in " ".join(capsys.readouterr().err.split())
+    assert parse(Sized, {}, ["--size", "None"])[0].size is None
+    for wrong in (["48"], ["48", "x"], ["1", "2", "3"]):
+        with pytest.raises(SystemExit) as ended:
+            parse(Sized, {}, ["--size", *wrong])
+        assert ended.value.code == 2
+        assert "expected two numbers, a height and a width" in " ".join(capsys.readouterr().err.split())

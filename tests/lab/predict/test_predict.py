@@ -247,8 +247,9 @@ def test_pictures_of_answers_are_drawn(kept, pictures, tmp_path):
 
 def test_a_file_is_no_folder_for_drawings(kept, pictures, tmp_path):
     (tmp_path / "taken").write_text("here")
-    with pytest.raises(InputError, match=r"taken, a file; expected a folder"):
-        tell(kept, [str(pictures)], Wish(draw=tmp_path / "taken"))
+    for place in (tmp_path / "taken", tmp_path / "taken" / "below"):
+        with pytest.raises(InputError, match=r"taken is a file; expected a folder"):
+            tell(kept, [str(pictures)], Wish(draw=place))
 
 
 def test_what_cannot_be_asked_is_one_error(kept, pictures, tmp_path):
