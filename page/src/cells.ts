@@ -82,7 +82,7 @@ export function step(kind: Kind, weights: Weights, before: Step, x: Float32Array
 /** Returns vector · kernel (+ bias); the kernel is [rows, columns]. */
 export function product(vector: Float32Array, kernel: Float32Array, bias?: Float32Array): Float64Array {
   const columns = kernel.length / vector.length;
-  const sums = bias ? Float64Array.from(bias) : new Float64Array(columns);
+  const sums = bias ? new Float64Array(bias) : new Float64Array(columns);
   for (let row = 0, from = 0; row < vector.length; row++, from += columns) {
     const value = vector[row];
     if (value === 0) continue;
