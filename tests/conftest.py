@@ -24,7 +24,7 @@ import pytest  # noqa: E402
 from rowrnn.lab.devices.compiled_programs import make_room  # noqa: E402
 from rowrnn.machine.native_library import processor_name  # noqa: E402
 
-# Kept from one run of the tests to the next, which then takes half the time; also by the processes that they start.
+# Kept from one run of the tests to the next, which is then faster; also by the processes that they start.
 PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / f"programs-{processor_name()}"
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ.update(JAX_COMPILATION_CACHE_DIR=str(PROGRAMS), JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.1")
