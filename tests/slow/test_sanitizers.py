@@ -23,10 +23,15 @@ SANITIZERS = {
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 @needs_compiler
 def test_every_kernel_runs_clean(sanitizer, tmp_path):
-    built = tmp_path / "every_kernel"
-    flags = [flag for flag in FLAGS if flag not in ("-O3", "-fPIC", "-shared")]
-    words = [*flags, "-O1", "-g", *shlex.split(SANITIZERS[sanitizer]), "-I", str(PROGRAM), "-I", str(KERNELS)]
     compiler = shlex.split(os.environ.get("CXX", "")) or ["c++"]
-    subprocess.run([*compiler, *words, str(PROGRAM / "every_kernel.cc"), "-o", str(built), "-lpthread"], check=True)
+    sanitized = [*compiler, "-g", "-O1", *shlex.split(SANITIZERS[sanitizer])]
+    empty, built = tmp_path / "empty.cc", tmp_path / "every_kernel"
+    empty.write_text("int main() {}\n", encoding="utf-8")
+    tried = subprocess.run([*sanitized, str(empty), "-o", str(built)], capture_output=True, check=False)
+    if tried.returncode or subprocess.run([built], capture_output=True, check=False).returncode:
+        pytest.skip(f"no program runs here under the sanitizer of {sanitizer}")
+    flags = [flag for flag in FLAGS if flag not in ("-O3", "-fPIC", "-shared")]
+    words = [*flags, "-I", str(PROGRAM), "-I", str(KERNELS), str(PROGRAM / "every_kernel.cc"), "-o", str(built)]
+    subprocess.run([*sanitized, *words, "-lpthread"], check=True)
     done = subprocess.run([built], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
