@@ -21,12 +21,12 @@ import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
-from rowrnn.lab.devices.compiled_programs import make_room  # noqa: E402
+from rowrnn.lab.devices.compiled_programs import QUIET, make_room  # noqa: E402
 from rowrnn.machine.native_library import processor_name  # noqa: E402
 
 # Kept from one run of the tests to the next, which is then faster; also by the processes that they start.
 PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / f"programs-{processor_name()}"
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ and jax.__version_info__ >= QUIET:
     os.environ.update(JAX_COMPILATION_CACHE_DIR=str(PROGRAMS), JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.1")
     jax.config.update("jax_compilation_cache_dir", str(PROGRAMS))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

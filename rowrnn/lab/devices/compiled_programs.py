@@ -11,17 +11,21 @@ from rowrnn.machine.native_library import processor_name
 
 SLOW = 0.5  # seconds of compilation that are worth a file
 MOST = 2**29  # bytes of the directory
+QUIET = (0, 12, 0)
+"""The JAX from which programs are kept: older ones warn of instruction sets whenever they read one back on a CPU."""
 
 
 def keep_compiled_programs() -> Path | None:
     """Makes JAX keep programs that take long to compile, beside the compiled library in the user's cache directory.
 
-    Does nothing if the user has set `JAX_COMPILATION_CACHE_DIR`, or the setting of that name; an empty value turns the
+    Does nothing before JAX 0.12, and if the user has set `JAX_COMPILATION_CACHE_DIR`, or the setting of that name; an empty value turns the
     cache off. Programs are kept for each kind of processor apart, in 512 MiB at most.
 
     Returns:
         The directory; None where nothing was changed, or it cannot be written.
     """
+    if jax.__version_info__ < QUIET:
+        return None
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.jax_compilation_cache_dir is not None:
         return None
     try:
