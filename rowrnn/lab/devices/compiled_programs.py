@@ -18,8 +18,8 @@ QUIET = (0, 12, 0)
 def keep_compiled_programs() -> Path | None:
     """Makes JAX keep programs that take long to compile, beside the compiled library in the user's cache directory.
 
-    Does nothing before JAX 0.12, and if the user has set `JAX_COMPILATION_CACHE_DIR`, or the setting of that name; an empty value turns the
-    cache off. Programs are kept for each kind of processor apart, in 512 MiB at most.
+    Does nothing before JAX 0.12, and if the user has set `JAX_COMPILATION_CACHE_DIR`, or the setting of that name; an
+    empty value turns the cache off. Programs are kept for each kind of processor apart, in 512 MiB at most.
 
     Returns:
         The directory; None where nothing was changed, or it cannot be written.
