@@ -11,14 +11,17 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import floors
+import jax_layers
 import layers
 from layers import Case, Variant
 
-CONTENDERS = ("rowrnn", "checkpoints", "torch", "flax nnx", "flax linen", "keras", "lax.scan", "cudnn", "floor")
+RIVALS = ("torch", "flax nnx", "flax linen", "keras", "lax.scan", "cudnn")
+CONTENDERS = ("rowrnn", "persistent", "checkpoints", *RIVALS, "floor")
 
 
 class Contender:
@@ -82,7 +85,7 @@ class Contender:
         self.process.wait()
 
 
-def serve(variants_of: Callable[[Case], Iterator[Variant]], answers: Any) -> None:
+def serve(variants_of: Callable[[Case], Iterable[Variant]], answers: Any) -> None:
     """Answers messages from standard input until it ends.
 
     A message `{"prepare": case}` is answered with name, compile time and memory of each variant, and a message
@@ -133,15 +136,21 @@ def main(name: str, threads: int) -> None:
     if name == "floor":
         return serve(lambda case: floors.floor_variants(case, meshes), answers)
     layer = {
-        "rowrnn": layers.rowrnn_layer,
-        "checkpoints": layers.checkpointed_layer,
-        "lax.scan": layers.plain_layer,
-        "cudnn": layers.cudnn_layer,
-        "flax nnx": layers.nnx_layer,
-        "flax linen": layers.linen_layer,
-        "keras": layers.keras_layer,
+        "rowrnn": jax_layers.rowrnn_layer,
+        "checkpoints": jax_layers.checkpointed_layer,
+        "lax.scan": partial(jax_layers.rowrnn_layer, backend="plain"),
+        "cudnn": partial(jax_layers.rowrnn_layer, backend="cudnn"),
+        "persistent": partial(jax_layers.rowrnn_layer, backend="persistent"),
+        "flax nnx": jax_layers.nnx_layer,
+        "flax linen": jax_layers.linen_layer,
+        "keras": jax_layers.keras_layer,
     }[name]
-    return serve(lambda case: layers.jax_variants(case, layer, meshes), answers)
+    takes_all = name not in ("cudnn", "persistent")
+
+    def variants(case: Case) -> Iterable[Variant]:
+        return layers.jax_variants(case, layer, meshes) if takes_all or jax_layers.is_computed(case, name) else ()
+
+    return serve(variants, answers)
 
 
 if __name__ == "__main__":

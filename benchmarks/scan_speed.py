@@ -34,7 +34,7 @@ from rowrnn.lab.runs.record import load_run
 CELLS, BATCHES, HIDDEN = ("lstm", "gru"), (1, 32, 128, 512), (32, 128, 256)
 MODES = ("train", "forward")
 LONG = {"batch": 64, "hidden": 64, "t": 784, "d": 1}
-OURS = ("rowrnn", "checkpoints", "floor")
+OURS = ("rowrnn", "persistent", "checkpoints", "floor")
 PEERS = tuple(name for name in CONTENDERS if name not in (*OURS, "cudnn"))
 
 PROTOCOL = {
@@ -154,6 +154,7 @@ def measure(
         "rowrnn_ms": median["rowrnn"],
         "floor_ms": median.get("floor"),
         "checkpoints_ms": median.get("checkpoints"),
+        "persistent_ms": median.get("persistent"),
         "peers": {name: median[name] for name in median if name not in OURS},
         "spreads": {name: np.percentile(times, [25, 75]).tolist() for name, times in milliseconds.items()},
         "variants": {name: variant for name, (variant, _) in best.items()},
