@@ -10,6 +10,9 @@ from jaxtyping import Array, DTypeLike, Float
 from rowrnn.cells.cell import Cell, expand_leading
 from rowrnn.typing import Hidden, Output, Projected, State
 
+Halves = tuple[Array, Array | None]
+"""A state as arrays: hidden state `[b, h]`, and the cell state `[b, h]` of an LSTM or None."""
+
 
 class Weights(NamedTuple):
     """Parameters of a gated cell as arrays.
@@ -48,7 +51,7 @@ class GatedCell(Cell):
         """Returns the parameters as arrays."""
         return Weights(self.input_kernel[...], self.bias[...], self.recurrent_kernel[...])
 
-    def split_state(self, state: State) -> tuple[Array, Array | None]:
+    def split_state(self, state: State) -> Halves:
         """Splits a state into the hidden state, which enters the recurrent product, and the cell state or None."""
         return state, None
 

@@ -15,12 +15,10 @@ from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jaxtyping import Array
 
 from rowrnn.cells import CELLS, Cell, GatedCell
-from rowrnn.cells.gated import Weights
+from rowrnn.cells.gated import Halves, Weights
 from rowrnn.machine.compiled_call import or_empty
 from rowrnn.recurrence.backend import Result, ScanCall, dtype_of
 
-Halves = tuple[Array, Array | None]
-"""A state as arrays: hidden state `[b, h]`, and the cell state `[b, h]` of an LSTM or None."""
 Residuals = tuple[Array | None, ...]
 
 RECURRENT_CELLS = ", ".join(kind.__name__ for kind in CELLS.values() if "recurrence" in vars(kind))

@@ -16,9 +16,10 @@ from rowrnn.recurrence.cudnn import CUDNN
 from rowrnn.recurrence.fused import FUSED
 from rowrnn.recurrence.linear import PARALLEL
 from rowrnn.recurrence.native import NATIVE
+from rowrnn.recurrence.persistent import PERSISTENT
 from rowrnn.recurrence.plain import PLAIN
 
-BACKENDS: tuple[Backend, ...] = (CUDNN, PARALLEL, CHUNKWISE, NATIVE, FUSED, PLAIN)
+BACKENDS: tuple[Backend, ...] = (CUDNN, PERSISTENT, PARALLEL, CHUNKWISE, NATIVE, FUSED, PLAIN)
 """All backends, fastest first: "auto" selects the first that can compute the call and does not pass it over."""
 
 

@@ -43,7 +43,7 @@ from rowrnn.recurrence.array_form import (
     run_on_arrays,
 )
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, no_rounding_reason
-from rowrnn.recurrence.gated_steps import STEPS, own_weights
+from rowrnn.recurrence.gated_steps import STEPS, Marks, dropped, kept, own_weights, step, step_back
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,22 +69,9 @@ class FusedPasses:
         Residuals are time-major, `[t, b, h]`: the gates and, last, the cell state after every step.
         """
         x, valid = _valid(x, steps.lengths)
-        projected = self._product(x, weights.input_kernel)
-        activate, own = STEPS[self.recurrence].activate, own_weights(weights)
-
-        def step(state: Halves, inputs: Any) -> tuple[Halves, tuple[Array, Residuals]]:
-            projected, valid, keeps = inputs
-            state = jax.tree.map(lambda a: _kept(a, keeps), state)
-            recurrent = self._product(_dropped(state[0], steps.dropout), weights.recurrent_kernel)
-            hidden, cell, gates = activate(projected, recurrent, own, *state)
-            output, after = hidden, (hidden, cell)
-            if valid is not None:
-                output = jnp.where(valid, hidden, jnp.zeros_like(hidden))
-                after = jax.tree.map(lambda new, old: jnp.where(valid, new, old), after, state)
-            return after, (output, (*gates, after[1]) if train else ())
-
-        inputs = projected + weights.bias[None, None], valid, _keeps(steps.resets)
-        last, (outputs, residuals) = loop.steps(step, state, inputs, reverse=self.reverse)
+        projected = self._product(x, weights.input_kernel) + weights.bias[None, None]
+        marks = Marks(valid, _keeps(steps.resets))
+        last, outputs, residuals = self._forward_loop(projected, weights, state, marks, steps.dropout, train=train)
         return jnp.swapaxes(outputs, 0, 1), last, residuals
 
     def backward(
@@ -94,37 +81,58 @@ class FusedPasses:
         x, weights, state, (lengths, resets, dropout), outputs, residuals = saved
         (masked, valid), keeps = _valid(x, lengths), _keeps(resets)
         outputs, d_outputs = jnp.swapaxes(outputs, 0, 1), jnp.swapaxes(d_outputs, 0, 1)
-        gates, cells = residuals[:-1], residuals[-1]
+        cells = residuals[-1]
         hidden_before, cells_before = jax.tree.map(
-            lambda after, initial: _kept(_before(after, initial, lengths, self.reverse), keeps), (outputs, cells), state
+            lambda after, initial: kept(_before(after, initial, lengths, self.reverse), keeps), (outputs, cells), state
         )
-        kind, own = STEPS[self.recurrence], own_weights(weights)
-
-        def step(d_state: Halves, inputs: Any) -> tuple[Halves, tuple[Array, Array]]:
-            gates, output, hidden, cell, cell_before, d_output, d_shown, valid, keeps = inputs
-            d_hidden, d_cell = d_state[0] + d_output, d_state[1] if d_shown is None else d_state[1] + d_shown
-            d_input, d_recurrent, direct, d_cell = kind.differentiate(
-                gates, output, hidden, cell, cell_before, d_hidden, d_cell, own
-            )
-            if valid is not None:
-                d_input, d_recurrent = (jnp.where(valid, d, jnp.zeros_like(d)) for d in (d_input, d_recurrent))
-            d_before = direct + _dropped(self._product(d_recurrent, weights.recurrent_kernel.T), dropout), d_cell
-            if valid is not None:
-                d_before = jax.tree.map(lambda new, old: jnp.where(valid, new, old), d_before, d_state)
-            return jax.tree.map(lambda a: _kept(a, keeps), d_before), (d_input, d_recurrent)
-
-        inputs = (gates, outputs, hidden_before, cells, cells_before, d_outputs, d_cells, valid, keeps)
-        d_initial, (d_input, d_recurrent) = loop.steps(step, d_state, inputs, reverse=not self.reverse)
-        d_own = kind.own_gradient(d_recurrent, cells_before, cells)
+        of_steps = residuals[:-1], outputs, hidden_before, cells, cells_before, d_outputs, d_cells
+        d_initial, d_input, d_recurrent = self._backward_loop(of_steps, weights, d_state, Marks(valid, keeps), dropout)
+        gates = tuple(jnp.split(d_recurrent, _gates(weights), axis=-1))
+        d_own = STEPS[self.recurrence].own_gradient(gates, cells_before, cells)
         d_weights = Weights(
             self._outer(masked, d_input),
             d_input.sum(axis=(0, 1)),
-            self._outer(_dropped(hidden_before, dropout), d_recurrent),
+            self._outer(dropped(hidden_before, dropout), d_recurrent),
             *(None if a is None else d_own for a in weights[3:]),
         )
         if not input_gradient:
             return None, d_weights, d_initial
         return jnp.swapaxes(self._product(d_input, weights.input_kernel.T), 0, 1), d_weights, d_initial
+
+    def _forward_loop(
+        self, projected: Array, weights: Weights, state: Halves, marks: Marks, dropout: Array | None, *, train: bool
+    ) -> tuple[Halves, Array, Residuals]:
+        """Computes the last state, outputs `[t, b, h]` and residuals, given the projected inputs `[t, b, gates·h]`."""
+        kind, own = STEPS[self.recurrence], own_weights(weights)
+
+        def split(a: Array) -> tuple[Array, ...]:
+            return tuple(jnp.split(a, _gates(weights), axis=-1))
+
+        def multiply(hidden: Array) -> tuple[Array, ...]:
+            return split(self._product(hidden, weights.recurrent_kernel))
+
+        def turn(state: Halves, inputs: Any) -> tuple[Halves, tuple[Array, Residuals]]:
+            after, output, gates = step(kind, multiply, own, dropout, state, split(inputs[0]), inputs[1])
+            return after, (output, (*gates, after[1]) if train else ())
+
+        last, (outputs, residuals) = loop.steps(turn, state, (projected, marks), reverse=self.reverse)
+        return last, outputs, residuals
+
+    def _backward_loop(
+        self, of_steps: Any, weights: Weights, d_state: Halves, marks: Marks, dropout: Array | None
+    ) -> tuple[Halves, Array, Array]:
+        """Computes the gradients of the initial state, the projected inputs and the products, `[t, b, gates·h]`."""
+        kind, own, transposed = STEPS[self.recurrence], own_weights(weights), weights.recurrent_kernel.T
+
+        def multiply(gates: tuple[Array, ...]) -> Array:
+            return self._product(jnp.concatenate(gates, axis=-1), transposed)
+
+        def turn(d_state: Halves, inputs: Any) -> tuple[Halves, tuple[Array, Array]]:
+            d_before, d_input, d_recurrent = step_back(kind, multiply, own, dropout, d_state, *inputs)
+            return d_before, (jnp.concatenate(d_input, axis=-1), jnp.concatenate(d_recurrent, axis=-1))
+
+        d_initial, (d_input, d_recurrent) = loop.steps(turn, d_state, (of_steps, marks), reverse=not self.reverse)
+        return d_initial, d_input, d_recurrent
 
     def _product(self, a: Array, b: Array) -> Array:
         """Multiplies factors rounded to `compute_dtype`, accumulating in their own dtype."""
@@ -160,10 +168,6 @@ FUSED = Backend(
 )
 
 
-def _dropped(hidden: Array, dropout: Array | None) -> Array:
-    return hidden if dropout is None else hidden * jnp.broadcast_to(dropout, hidden.shape)
-
-
 def _valid(x: Array, lengths: Array | None) -> tuple[Array, Array | None]:
     """Returns time-major sequences, zero at invalid steps, and the mask of valid steps, `[t, b, 1]`, or None."""
     x = jnp.swapaxes(x, 0, 1)
@@ -179,8 +183,8 @@ def _keeps(resets: Array | None) -> Array | None:
     return None if resets is None else resets.T[:, :, None] == 0
 
 
-def _kept(a: Array, keeps: Array | None) -> Array:
-    return a if keeps is None else jnp.where(keeps, a, jnp.zeros_like(a))
+def _gates(weights: Weights) -> int:
+    return weights.recurrent_kernel.shape[1] // weights.recurrent_kernel.shape[0]
 
 
 def _before(after: Array, initial: Array, lengths: Array | None, reverse: bool) -> Array:

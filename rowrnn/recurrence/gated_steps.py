@@ -1,33 +1,34 @@
 """One step of each gated cell, forward and backward, by the equations in `rowrnn.recurrence.fused`."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from rowrnn.cells.gated import Weights
+from rowrnn.cells.gated import Halves, Weights
 
 Arrays = tuple[Array, ...]
 Activated = tuple[Array, Array | None, Arrays]
 """The hidden state, the cell state, and the gates, after a step."""
-Differentiated = tuple[Array, Array, Array, Array | None]
-"""Gradients of the projected input, of the recurrent product, of the hidden state before other than through that
-product, and of the cell state before."""
+Differentiated = tuple[Arrays, Arrays, Array, Array | None]
+"""Gradients of the projected input and of the recurrent product by gates, of the hidden state before other than through
+that product, and of the cell state before."""
 
 
 class ElmanStep:
     """Step of `rowrnn.cells.Elman`; the other cells' have the same functions."""
 
     @staticmethod
-    def own_gradient(_recurrent: Array, _cells_before: Any, _cells: Any, /) -> Array | None:
-        """Returns the gradient of the units' own weights, given those and cell states of all steps `[t, b, ...]`."""
+    def own_gradient(_recurrent: Arrays, _cells_before: Any, _cells: Any, /) -> Array | None:
+        """Returns the gradient of the units' own weights, given those and cell states of all steps `[t, b, h]`."""
         return None
 
     @staticmethod
-    def activate(projected: Array, recurrent: Array, _: Any, hidden: Array, cell: Any, /) -> Activated:
+    def activate(projected: Arrays, recurrent: Arrays, _: Any, hidden: Array, cell: Any, /) -> Activated:
         """Computes the state after a step, given both halves of its gates, own weights and the state before."""
-        return jnp.tanh(projected + recurrent), cell, ()
+        return jnp.tanh(projected[0] + recurrent[0]), cell, ()
 
     @staticmethod
     def differentiate(
@@ -43,15 +44,15 @@ class ElmanStep:
     ) -> Differentiated:
         """Computes the gradients of a step, given its gates and output, states before it and gradients after it."""
         d = d_hidden * (1 - output * output)
-        return d, d, jnp.zeros_like(d), d_cell
+        return (d,), (d,), jnp.zeros_like(d), d_cell
 
 
 class LSTMStep(ElmanStep):
     """Step of `rowrnn.cells.LSTM`."""
 
     @staticmethod
-    def activate(projected: Array, recurrent: Array, _: Any, hidden: Array, cell: Any, /) -> Activated:
-        i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
+    def activate(projected: Arrays, recurrent: Arrays, _: Any, hidden: Array, cell: Any, /) -> Activated:
+        i, f, g, o = (x + h for x, h in zip(projected, recurrent, strict=True))
         i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
         cell = f * cell + i * g
         return o * jnp.tanh(cell), cell, (i, f, g, o)
@@ -73,7 +74,7 @@ class LSTMStep(ElmanStep):
         d_cell = d_cell + d_hidden * o * (1 - shown * shown)
         d_i, d_f = d_cell * g * i * (1 - i), d_cell * before * f * (1 - f)
         d_g, d_o = d_cell * i * (1 - g * g), d_hidden * shown * o * (1 - o)
-        d = jnp.concatenate([d_i, d_f, d_g, d_o], axis=-1)
+        d = d_i, d_f, d_g, d_o
         return d, d, jnp.zeros_like(d_hidden), d_cell * f
 
 
@@ -81,8 +82,8 @@ class PeepholeLSTMStep(LSTMStep):
     """Step of `rowrnn.cells.PeepholeLSTM`."""
 
     @staticmethod
-    def activate(projected: Array, recurrent: Array, own: Any, hidden: Array, cell: Any, /) -> Activated:
-        i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
+    def activate(projected: Arrays, recurrent: Arrays, own: Any, hidden: Array, cell: Any, /) -> Activated:
+        i, f, g, o = (x + h for x, h in zip(projected, recurrent, strict=True))
         i, f, g = jax.nn.sigmoid(i + own[0] * cell), jax.nn.sigmoid(f + own[1] * cell), jnp.tanh(g)
         cell = f * cell + i * g
         o = jax.nn.sigmoid(o + own[2] * cell)
@@ -97,12 +98,12 @@ class PeepholeLSTMStep(LSTMStep):
         d_o = d_hidden * shown * o * (1 - o)
         d_cell = d_cell + d_hidden * o * (1 - shown * shown) + d_o * own[2]
         d_i, d_f, d_g = d_cell * g * i * (1 - i), d_cell * before * f * (1 - f), d_cell * i * (1 - g * g)
-        d = jnp.concatenate([d_i, d_f, d_g, d_o], axis=-1)
+        d = d_i, d_f, d_g, d_o
         return d, d, jnp.zeros_like(d_hidden), d_cell * f + d_i * own[0] + d_f * own[1]
 
     @staticmethod
-    def own_gradient(d_recurrent: Array, cells_before: Any, cells: Any, /) -> Array | None:
-        d_i, d_f, _, d_o = jnp.split(d_recurrent, 4, axis=-1)
+    def own_gradient(d_recurrent: Arrays, cells_before: Any, cells: Any, /) -> Array | None:
+        d_i, d_f, _, d_o = d_recurrent
         return jnp.stack(
             [(d * c).sum(axis=(0, 1)) for d, c in ((d_i, cells_before), (d_f, cells_before), (d_o, cells))]
         )
@@ -112,9 +113,8 @@ class GRUStep(ElmanStep):
     """Step of `rowrnn.cells.GRU`."""
 
     @staticmethod
-    def activate(projected: Array, recurrent: Array, own: Any, hidden: Array, cell: Any, /) -> Activated:
-        x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)
-        h_r, h_z, h_n = jnp.split(recurrent, 3, axis=-1)
+    def activate(projected: Arrays, recurrent: Arrays, own: Any, hidden: Array, cell: Any, /) -> Activated:
+        (x_r, x_z, x_n), (h_r, h_z, h_n) = projected, recurrent
         r, z, q = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z), h_n + own
         n = jnp.tanh(x_n + r * q)
         return n + z * (hidden - n), cell, (r, z, n, q)
@@ -126,12 +126,11 @@ class GRUStep(ElmanStep):
         r, z, n, q = gates
         d_z, d_n = d_hidden * (hidden - n) * z * (1 - z), d_hidden * (1 - z) * (1 - n * n)
         d_r, d_q = d_n * q * r * (1 - r), d_n * r
-        d_input, d_recurrent = (jnp.concatenate([d_r, d_z, d], axis=-1) for d in (d_n, d_q))
-        return d_input, d_recurrent, d_hidden * z, d_cell
+        return (d_r, d_z, d_n), (d_r, d_z, d_q), d_hidden * z, d_cell
 
     @staticmethod
-    def own_gradient(d_recurrent: Array, _cells_before: Any, _cells: Any, /) -> Array | None:
-        return jnp.split(d_recurrent, 3, axis=-1)[2].sum(axis=(0, 1))
+    def own_gradient(d_recurrent: Arrays, _cells_before: Any, _cells: Any, /) -> Array | None:
+        return d_recurrent[2].sum(axis=(0, 1))
 
 
 STEPS: dict[str, type[ElmanStep]] = {
@@ -142,8 +141,91 @@ STEPS: dict[str, type[ElmanStep]] = {
 }
 
 
+class Marks(NamedTuple):
+    """What sequences are at a step, or, with an axis of steps before, at all of them.
+
+    Args:
+        valid: whether the state changes, `[b, 1]`; everywhere if None.
+        keeps: whether the state before the step is kept, or zero in its place, `[b, 1]`; everywhere if None.
+    """
+
+    valid: Array | None
+    keeps: Array | None
+
+
+def step(
+    kind: type[ElmanStep],
+    multiply: Callable[[Array], Arrays],
+    own: Any,
+    dropout: Array | None,
+    state: Halves,
+    projected: Arrays,
+    marks: Marks,
+) -> tuple[Halves, Array, Arrays]:
+    """Computes the state, output and gates after a step.
+
+    Args:
+        kind: step of the cell.
+        multiply: multiplies a hidden state with the recurrent kernel of each gate.
+        own: see `own_weights`.
+        dropout: multiplied with the hidden state where that enters a product, `[b, h]`; none if None.
+        state: state before the step.
+        projected: projected input of each gate, `[b, h]`.
+        marks: what the sequences are at this step.
+    """
+    state = jax.tree.map(lambda a: kept(a, marks.keeps), state)
+    hidden, cell, gates = kind.activate(projected, multiply(dropped(state[0], dropout)), own, *state)
+    output, after = hidden, (hidden, cell)
+    if marks.valid is not None:
+        output = kept(hidden, marks.valid)
+        after = jax.tree.map(lambda new, old: jnp.where(marks.valid, new, old), after, state)
+    return after, output, gates
+
+
+def step_back(
+    kind: type[ElmanStep],
+    multiply: Callable[[Arrays], Array],
+    own: Any,
+    dropout: Array | None,
+    d_state: Halves,
+    of_step: Any,
+    marks: Marks,
+) -> tuple[Halves, Arrays, Arrays]:
+    """Computes the gradients of the state before a step, of the projected input and of the recurrent product.
+
+    Args:
+        kind: step of the cell.
+        multiply: multiplies gradients of the gates with their transposed recurrent kernels, and adds up.
+        own: see `own_weights`.
+        dropout: see `step`.
+        d_state: gradient of the state after the step.
+        of_step: gates, output, states before and after the step, and the gradients of output and shown cell state.
+        marks: what the sequences are at this step.
+    """
+    gates, output, hidden, cell, cell_before, d_output, d_shown = of_step
+    d_hidden, d_cell = d_state[0] + d_output, d_state[1] if d_shown is None else d_state[1] + d_shown
+    d_input, d_recurrent, direct, d_cell = kind.differentiate(
+        gates, output, hidden, cell, cell_before, d_hidden, d_cell, own
+    )
+    d_input, d_recurrent = jax.tree.map(lambda d: kept(d, marks.valid), (d_input, d_recurrent))
+    d_before = direct + dropped(multiply(d_recurrent), dropout), d_cell
+    if marks.valid is not None:
+        d_before = jax.tree.map(lambda new, old: jnp.where(marks.valid, new, old), d_before, d_state)
+    return jax.tree.map(lambda a: kept(a, marks.keeps), d_before), d_input, d_recurrent
+
+
 def own_weights(weights: Weights) -> Any:
     """Returns the weights that each unit has for itself, with an axis for the batch, or None."""
     if weights.peephole is not None:
-        return weights.peephole[:, None, :]
+        return tuple(weights.peephole[:, None, :])
     return None if weights.recurrent_bias is None else weights.recurrent_bias[None]
+
+
+def kept(a: Array, keeps: Array | None) -> Array:
+    """Returns an array with zeros where it is not kept."""
+    return a if keeps is None else jnp.where(keeps, a, jnp.zeros_like(a))
+
+
+def dropped(hidden: Array, dropout: Array | None) -> Array:
+    """Returns a hidden state multiplied with a mask, where there is one."""
+    return hidden if dropout is None else hidden * jnp.broadcast_to(dropout, hidden.shape)

@@ -81,11 +81,11 @@ def scan(
         return_states: whether to return the state after every step instead of the last; its arrays have the axis of
             steps after that of the batch.
         backend: name of a backend, see this module; default: that of `default_backend`, "auto". Only "plain" has
-            forward-mode derivatives; "native" and "cudnn" have first derivatives only.
+            forward-mode derivatives; "native", "persistent" and "cudnn" have first derivatives only.
         checkpoint_every: number of steps between saved states; the steps between are recomputed for the gradient. About
             √t saves most memory, at the cost of a second forward pass (Chen et al. 2016). Default: no recomputation.
         compute_dtype: dtype to which the factors of every product are rounded, such as bfloat16; sums, gates and states
-            keep theirs. "fused" only. Default: not rounded.
+            keep theirs. "fused" and "persistent" only. Default: not rounded.
 
     Returns:
         Outputs of all steps, `[b, t, outputs]`, for a `ConvCell` `[b, t, h, w, outputs]`, and the state after the last

@@ -92,8 +92,13 @@ def test_auto_takes_native_on_a_cpu():
 @pytest.mark.parametrize(
     ("backend", "options", "message"),
     [
-        ("warp", {}, r"knows no backend 'warp'; there are auto, plain, fused, native, chunkwise, parallel, cudnn"),
+        (
+            "warp",
+            {},
+            r"knows no backend 'warp'; there are auto, plain, fused, native, chunkwise, parallel, persistent, cudnn",
+        ),
         ("cudnn", {}, r"'cudnn': cuDNN needs a CUDA GPU, and JAX runs on cpu here"),
+        ("persistent", {}, r"'persistent': it needs a GPU, and JAX runs on cpu here"),
         (
             "native",
             {"compute_dtype": jnp.bfloat16},
@@ -102,7 +107,7 @@ def test_auto_takes_native_on_a_cpu():
         ("plain", {"compute_dtype": jnp.bfloat16}, r"'plain': it rounds nothing to bfloat16"),
         ("auto", {"checkpoint_every": 0}, r"checkpoint_every of at least 1 step, not 0"),
     ],
-    ids=["unknown", "cudnn", "native", "plain", "checkpoint"],
+    ids=["unknown", "cudnn", "persistent", "native", "plain", "checkpoint"],
 )
 def test_backends_that_cannot_be_taken(backend, options, message):
     with pytest.raises(ValueError, match=message):
