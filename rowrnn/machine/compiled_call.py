@@ -27,15 +27,15 @@ def call_compiled(target: str, shapes: Iterable[tuple[int, ...]], *arguments: An
     return jax.ffi.ffi_call(f"rowrnn.{target}", results, vmap_method="sequential")(*arguments, **attributes)
 
 
-def differentiable_once(f: Callable[..., Any], *, instead: str) -> Callable[..., Any]:
-    """Returns `f` with a derivative that raises TypeError and names a backend with second derivatives, `instead`."""
+def differentiable_once(f: Callable[..., Any], *, instead: str, backend: str = "native") -> Callable[..., Any]:
+    """Returns `f` of a backend with a derivative that raises TypeError and names one with second derivatives."""
     once = jax.custom_jvp(f)
 
     @once.defjvp
     def _derivative(primals: Any, tangents: Any) -> Any:
         raise TypeError(
-            f"The backend 'native' has first derivatives only. For second ones call scan with backend={instead!r}, for "
-            f"forward mode with 'plain', or write `with rowrnn.default_backend({instead!r}): ...` around it."
+            f"The backend {backend!r} has first derivatives only. For second ones call scan with backend={instead!r}, "
+            f"for forward mode with 'plain', or write `with rowrnn.default_backend({instead!r}): ...` around it."
         )
 
     return once

@@ -1,7 +1,7 @@
 """One step of each gated cell, forward and backward, by the equations in `rowrnn.recurrence.fused`."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,9 @@ that product, and of the cell state before."""
 
 class ElmanStep:
     """Step of `rowrnn.cells.Elman`; the other cells' have the same functions."""
+
+    equal_halves: ClassVar[bool] = True
+    """Whether the projected input and the recurrent product have the same gradient."""
 
     @staticmethod
     def own_gradient(_recurrent: Arrays, _cells_before: Any, _cells: Any, /) -> Array | None:
@@ -112,6 +115,8 @@ class PeepholeLSTMStep(LSTMStep):
 class GRUStep(ElmanStep):
     """Step of `rowrnn.cells.GRU`."""
 
+    equal_halves = False
+
     @staticmethod
     def activate(projected: Arrays, recurrent: Arrays, own: Any, hidden: Array, cell: Any, /) -> Activated:
         (x_r, x_z, x_n), (h_r, h_z, h_n) = projected, recurrent
@@ -142,7 +147,7 @@ STEPS: dict[str, type[ElmanStep]] = {
 
 
 class Marks(NamedTuple):
-    """What sequences are at a step, or, with an axis of steps before, at all of them.
+    """Which sequences are valid at a step, and which keep the state before it; or so at all steps, `[t, b, 1]`.
 
     Args:
         valid: whether the state changes, `[b, 1]`; everywhere if None.
@@ -171,7 +176,7 @@ def step(
         dropout: multiplied with the hidden state where that enters a product, `[b, h]`; none if None.
         state: state before the step.
         projected: projected input of each gate, `[b, h]`.
-        marks: what the sequences are at this step.
+        marks: those of this step.
     """
     state = jax.tree.map(lambda a: kept(a, marks.keeps), state)
     hidden, cell, gates = kind.activate(projected, multiply(dropped(state[0], dropout)), own, *state)
@@ -199,8 +204,9 @@ def step_back(
         own: see `own_weights`.
         dropout: see `step`.
         d_state: gradient of the state after the step.
-        of_step: gates, output, states before and after the step, and the gradients of output and shown cell state.
-        marks: what the sequences are at this step.
+        of_step: gates and output of the step, hidden state before it, cell states after and before it, and the
+            gradients of the output and of the cell state that is shown.
+        marks: those of this step.
     """
     gates, output, hidden, cell, cell_before, d_output, d_shown = of_step
     d_hidden, d_cell = d_state[0] + d_output, d_state[1] if d_shown is None else d_state[1] + d_shown

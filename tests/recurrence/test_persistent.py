@@ -80,9 +80,27 @@ def test_is_one_kernel_each_way_on_a_gpu(kind, monkeypatch):
 
 
 @pytest.mark.usefixtures("interpreted")
-def test_weights_that_stay_off_the_chip_are_refused():
+def test_weights_that_do_not_fit_are_refused():
     cell, x = make_cell("lstm", hidden=65), np.zeros((BATCH, STEPS, FEATURES), np.float32)
-    with pytest.raises(ValueError, match=r"'persistent': its recurrent weights take 256 KiB, and 128 stay on the chip"):
+    with pytest.raises(ValueError, match=r"'persistent': its recurrent weights take 256 KiB, and at most 64 fit"):
         scan(cell, x, backend="persistent")
-    rounded, _ = jax.eval_shape(lambda: scan(cell, x, backend="persistent", compute_dtype=jnp.bfloat16))
-    assert rounded.shape == (BATCH, STEPS, 65)
+    with pytest.raises(ValueError, match=r"'persistent': it computes in float32, rounded to 16 bits or not"):
+        scan(make_cell("lstm"), x, backend="persistent", compute_dtype=jnp.float64)
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_no_sequences():
+    cell, x = make_cell("lstm"), jnp.zeros((0, STEPS, FEATURES))
+    gradient = jax.grad(lambda cell: scan(cell, x, backend="persistent")[0].sum())(cell)
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_second_derivatives_are_refused():
+    cell = make_cell("gru")
+
+    def gradient(x):
+        return jax.grad(lambda x: scan(cell, x, backend="persistent")[0].sum())(x).sum()
+
+    with pytest.raises(TypeError, match=r"'persistent' has first derivatives only"):
+        jax.grad(gradient)(jnp.ones((BATCH, STEPS, FEATURES)))
