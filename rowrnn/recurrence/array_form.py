@@ -1,5 +1,5 @@
-"""Gated cells as arrays, the form used by the backends "fused", "native" and "cudnn", and the custom VJP of the first
-two.
+"""Gated cells as arrays, the form used by the backends "fused", "native", "persistent" and "cudnn", and the custom VJP
+of the first three.
 
 A recurrence is a pair of functions of arrays: a forward pass, which returns residuals, and a backward pass derived by
 hand.

@@ -11,6 +11,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec as P
 
 from rowrnn import CELLS, ConvGRU, ConvLSTM, scan
+from rowrnn.recurrence import persistent
 from tests.helpers import oracle
 from tests.helpers.meshes import assert_same, in_shard_map, make_mesh, on_mesh, with_gradients
 
@@ -77,6 +78,12 @@ def on_one_device(*case):
 @pytest.mark.parametrize(("kind", "backend", "call"), CASES)
 def test_a_scan_on_a_mesh_is_the_scan_on_one_device(kind, backend, call, where):
     assert_same(where(*problem(kind, backend, call)), on_one_device(kind, backend, call))
+
+
+def test_one_kernel_on_a_mesh_is_the_kernel_on_one_device(monkeypatch):
+    """Pallas's interpreter does not run where arrays vary, inside `jax.shard_map`."""
+    monkeypatch.setattr(persistent, "unavailable", lambda: "")
+    assert_same(on_mesh(*problem("gru", "persistent", RAGGED)), on_one_device("gru", "plain", RAGGED))
 
 
 @pytest.mark.parametrize(
