@@ -35,7 +35,7 @@ def reader(cell, channels=(2, 3, 4, 3, 4), height=12, **how):
 
 @pytest.mark.parametrize(
     ("cell", "how"),
-    [*thinned(KINDS, 3), (Transformer, {})],
+    thinned([*KINDS, (Transformer, {})], 4),
 )
 def test_a_ragged_batch_is_its_lines_one_by_one(cell, how):
     model = reader(cell, **how)

@@ -64,6 +64,7 @@ class Mine(lab.Study[Options]):
         return lab.Examined({"seeds_seen": len(trial.models.layer.bias[...])}, {"bias": trial.model().layer.bias[...]})
 
 
+@pytest.mark.slow
 def test_a_study_of_ones_own_is_trained_saved_tabulated_and_drawn(tmp_path, capsys):
     options = with_values(Options(), output=tmp_path / "run")
     with jax.numpy_dtype_promotion("standard"):  # Schedules of optax multiply floats by step counts.

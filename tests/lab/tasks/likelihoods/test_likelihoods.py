@@ -87,6 +87,7 @@ def bands(count, seed):
     return images, labels
 
 
+@pytest.mark.slow
 def test_the_script_tells_classes_apart_and_finds_mirrored_images_strange(tmp_path):
     arrays = {}
     for name, (images, labels) in {"train": bands(400, 0), "test": bands(60, 1)}.items():
