@@ -31,10 +31,11 @@ from benchmark import check_installed, open_benchmark
 from flax import nnx
 from layers import Case
 from peers import Contender
+from timing import Timing, against_best, line, measure, versions
 
 from rowrnn import CELLS, explain, scan
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.option_checks import Count, KnownNames, Positive
+from rowrnn.lab.experiment.option_checks import KnownNames, Positive
 from rowrnn.recurrence.backend_choice import BACKENDS
 
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "mnist_rows.py"
@@ -61,15 +62,11 @@ PROTOCOL = {
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Timing):
     """Checks every backend on this accelerator, and times one layer against other libraries and the main job."""
 
-    rounds: Count = 7
-    """Rounds; every contender is timed once in each."""
     round_seconds: Annotated[float, Positive()] = 0.05
     """Minimum seconds of a contender per round."""
-    least_steps: Count = 8
-    """Minimum steps of a contender per round."""
     peers: Annotated[tuple[str, ...], KnownNames(PEERS)] = PEERS
     """Libraries to compare with."""
     minutes: Annotated[float, Positive()] = 7
@@ -108,14 +105,13 @@ def main(options: Options, chosen: Mapping[str, bool]) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # All processes share the memory of the card.
     check_installed("peers", options.peers)
     began = time.monotonic()
-    entries = {"device_kind": jax.devices()[0].device_kind, "peer_versions": scan_speed.versions()}
+    entries = {"device_kind": jax.devices()[0].device_kind, "peer_versions": versions()}
     with open_benchmark("accelerator", PROTOCOL, options, chosen, **entries) as benchmark, ExitStack() as processes:
         checked = check_all()
         wrong = [row for row in checked if row["precision"] == "highest" and not row["error"] < BOUND]
         benchmark.save(correctness=checked)
         if options.main_job:
             benchmark.save(main_job=main_job())
-        speed_options = scan_speed.Options(options.rounds, options.round_seconds, options.least_steps)
         peers = [
             processes.enter_context(closing(Contender(name, 4)))
             for name in ("rowrnn", "persistent", *options.peers, "floor")
@@ -127,9 +123,9 @@ def main(options: Options, chosen: Mapping[str, bool]) -> None:
                 left_out.append(case)
                 continue
             timed = [peer for peer in peers if case.dtype == "float32" or peer.name in ROUNDING]
-            rows.append(scan_speed.measure(case, timed, speed_options, compile_together=True))
+            rows.append(measure(case, timed, options, compile_together=True))
             benchmark.save(cells=rows)
-            print(scan_speed.line(rows[-1]), case.dtype)
+            print(line(rows[-1]), case.dtype)
         benchmark.save(left_out=[case._asdict() for case in left_out], table=table(rows))
     for row in wrong:
         print(f"{row['backend']} is off by {row['error']:.1e} for {row['cell']}.", file=sys.stderr)
@@ -217,7 +213,7 @@ def table(rows: list[dict[str, Any]]) -> list[list[str]]:
         title = f"{row['cell'].upper()} {row['hidden']}, batch {row['batch']}{steps}, {row['mode']}, {row['dtype']}"
         times = (f"{row['peers'][name]:.3g}" if name in row["peers"] else "" for name in names)
         kernel = "" if row["persistent_ms"] is None else f"{row['persistent_ms']:.3g}"
-        body.append([title, f"{row['rowrnn_ms']:.3g}", kernel, *times, f"{scan_speed.against_best(row):.2f}"])
+        body.append([title, f"{row['rowrnn_ms']:.3g}", kernel, *times, f"{against_best(row):.2f}"])
     return [header, *body]
 
 

@@ -19,11 +19,12 @@ import numpy as np
 from benchmark import check_installed, open_benchmark
 from layers import Case
 from peers import Contender
-from scan_speed import PROTOCOL, against_best, measure, versions
+from scan_speed import PROTOCOL
+from timing import Timing, against_best, measure, versions
 
 from rowrnn.lab.devices.mesh import cores
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.option_checks import Count, KnownNames, Positive
+from rowrnn.lab.experiment.option_checks import Count, KnownNames
 
 LIBRARIES = ("torch", "flax nnx", "keras", "lax.scan")
 BOTH = ("lstm", "gru")
@@ -45,15 +46,9 @@ SIZES = ((32, 128), (128, 128), (128, 32))
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Timing):
     """Times layers of several forms, and compares them with other libraries."""
 
-    rounds: Count = 7
-    """Rounds; every contender is timed once in each."""
-    round_seconds: Annotated[float, Positive()] = 0.15
-    """Minimum seconds of a contender per round."""
-    least_steps: Count = 8
-    """Minimum steps of a contender per round."""
     threads: Count = field(default_factory=cores)
     """Threads of each contender."""
     peers: Annotated[tuple[str, ...], KnownNames(LIBRARIES)] = LIBRARIES

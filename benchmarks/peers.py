@@ -90,8 +90,9 @@ class Contender:
 def serve(variants_of: Callable[[Case], Iterable[Variant]], answers: Any) -> None:
     """Answers messages from standard input until it ends.
 
-    A message `{"prepare": case}` is answered with name, compile time and memory of each variant, and a message
-    `{"variant": name, "steps": number}` with the seconds and page faults of these steps.
+    A message `{"prepare": case}` is answered with name, compile time and memory of each variant, or with the error that
+    preparing them raised, as text; and a message `{"variant": name, "steps": number}` with the seconds and page faults
+    of these steps.
 
     Args:
         variants_of: function that returns the variants of a case.
@@ -102,8 +103,11 @@ def serve(variants_of: Callable[[Case], Iterable[Variant]], answers: Any) -> Non
         message = json.loads(line)
         if "prepare" in message:
             variants.clear()
-            variants.update({variant.name: variant for variant in variants_of(Case(**message["prepare"]))})
-            answer: Any = [[v.name, v.compile_seconds, v.memory_mib] for v in variants.values()]
+            try:
+                variants.update({variant.name: variant for variant in variants_of(Case(**message["prepare"]))})
+                answer: Any = [[v.name, v.compile_seconds, v.memory_mib] for v in variants.values()]
+            except Exception as error:  # What cannot be compiled here is a result; the other contenders go on.
+                answer = f"{type(error).__name__}: {error}"
         else:
             run, steps = variants[message["variant"]].run, message["steps"]
             # The contender timed before may still have spinning threads, and this process has cold threads and caches.

@@ -12,11 +12,9 @@ over the cores. Contenders are timed in alternating rounds; results are medians,
 import itertools
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,16 +23,17 @@ import numpy as np
 from benchmark import check_installed, open_benchmark
 from layers import Case
 from peers import CONTENDERS, Contender
+from timing import OURS, Timing, against_best, line, measure, versions
 
 from rowrnn.lab.devices.mesh import cores
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.option_checks import Count, KnownNames, Positive
+from rowrnn.lab.experiment.option_checks import Count, KnownNames
 from rowrnn.lab.runs.record import load_run
+from rowrnn.recurrence.cost import FORWARD, TRAIN, Cost, Rates
 
 CELLS, BATCHES, HIDDEN = ("lstm", "gru"), (1, 32, 128, 512), (32, 128, 256)
 MODES = ("train", "forward")
 LONG = {"batch": 64, "hidden": 64, "t": 784, "d": 1}
-OURS = ("rowrnn", "persistent", "checkpoints", "floor")
 PEERS = tuple(name for name in CONTENDERS if name not in (*OURS, "cudnn"))
 
 PROTOCOL = {
@@ -45,21 +44,17 @@ PROTOCOL = {
     "floor": "the matrix products of the same step and nothing else, in XLA, on one device or on one per core, "
     "whichever is faster; native code that keeps their results in the processor's cache can be faster still",
     "ms": "milliseconds of a step, median over rounds",
+    "predicted": "of each case the milliseconds that `rowrnn.recurrence.cost` predicts ÷ those measured, its two rates "
+    "from the forward LSTMs of 256 units at batch 128 and 1",
     "spreads": "first and third quartile over rounds of the milliseconds of a step",
     "memory_mib": "outputs and temporaries that XLA plans for, without what native code allocates itself",
 }
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Timing):
     """Times one LSTM or GRU layer, and compares it with other libraries and with its bare matrix products."""
 
-    rounds: Count = 7
-    """Rounds; every contender is timed once in each."""
-    round_seconds: Annotated[float, Positive()] = 0.15
-    """Minimum seconds of a contender per round."""
-    least_steps: Count = 8
-    """Minimum steps of a contender per round."""
     threads: Count = field(default_factory=cores)
     """Threads of each contender."""
     output: Path = Path("runs/scan_speed")
@@ -96,72 +91,16 @@ def main(options: Options, chosen: Mapping[str, bool]) -> None:
         peers = [processes.enter_context(closing(Contender(name, options.threads))) for name in names]
         for number, case in enumerate(benchmark.track(cases(chosen["quick"]))):
             rows.append(joined([cells[number] for cells in finished]) if finished else measure(case, peers, options))
-            benchmark.save(cells=rows, summary=summary(rows), table=table(rows))
+            benchmark.save(cells=rows, summary=summary(rows), table=table(rows), predicted=predicted(rows))
             print(line(rows[-1]))
         draw(rows, benchmark.run.directory / "ratios.png")
     for row in summary(rows):
         means = ", ".join(f"{ratio:.2f} times {name}" for name, ratio in row["times_faster"].items())
         print(f"{row['mode']}, geometric means: {means}, {row['floors']:.2f} floors;")
         print(f"    least {row['least_times_faster']:.2f} times the fastest peer.")
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of the compared libraries that are installed."""
-    return {name: version(name) for name in ("torch", "flax", "keras", "jax") if find_spec(name)}
-
-
-def measure(
-    case: Case, contenders: Iterable[Contender], options: Options, *, compile_together: bool = False
-) -> dict[str, Any]:
-    """Times a case with every contender and returns medians; "checkpoints" only in training over more than 28 steps.
-
-    Args:
-        case: what is computed.
-        contenders: who computes it; those without a variant of it are left out.
-        options: rounds and steps.
-        compile_together: whether all compile at the same time, which lengthens their compile times.
-    """
-    long = case.t > 28 and case.mode == "train"
-    peers = [peer for peer in contenders if long or peer.name != "checkpoints"]
-    best: dict[str, tuple[str, int]] = {}
-    compile_seconds, memory = {}, {}
-    if compile_together:
-        for peer in peers:
-            peer.tell(prepare=case._asdict())
-        prepared = {peer.name: peer.hear() for peer in peers}
-        peers = [peer for peer in peers if prepared[peer.name]]
-    for peer in peers:
-        timed = {}
-        for name, seconds, mib in prepared[peer.name] if compile_together else peer.ask(prepare=case._asdict()):
-            peer.ask(variant=name, steps=2)
-            once = peer.ask(variant=name, steps=1)[0]
-            steps = steps_in(options.round_seconds / 2, once, options)
-            timed[name] = (peer.ask(variant=name, steps=steps)[0] / steps, seconds, mib)
-        name = min(timed, key=lambda name: timed[name][0])
-        best[peer.name] = name, steps_in(options.round_seconds, timed[name][0], options)
-        compile_seconds[peer.name], memory[peer.name] = timed[name][1:]
-    milliseconds: dict[str, list[float]] = {peer.name: [] for peer in peers}
-    faults: dict[str, list[float]] = {peer.name: [] for peer in peers}
-    for _ in range(options.rounds):
-        for peer in peers:
-            name, steps = best[peer.name]
-            seconds, faulted = peer.ask(variant=name, steps=steps)
-            milliseconds[peer.name].append(1e3 * seconds / steps)
-            faults[peer.name].append(faulted / steps)
-    median = {name: float(np.median(times)) for name, times in milliseconds.items()}
-    return {
-        **case._asdict(),
-        "rowrnn_ms": median["rowrnn"],
-        "floor_ms": median.get("floor"),
-        "checkpoints_ms": median.get("checkpoints"),
-        "persistent_ms": median.get("persistent"),
-        "peers": {name: median[name] for name in median if name not in OURS},
-        "spreads": {name: np.percentile(times, [25, 75]).tolist() for name, times in milliseconds.items()},
-        "variants": {name: variant for name, (variant, _) in best.items()},
-        "compile_seconds": compile_seconds,
-        "memory_mib": memory,
-        "page_faults": {name: float(np.median(counts)) for name, counts in faults.items()},
-    }
+    if ratios := predicted(rows):
+        close, off = sum(0.8 <= ratio <= 1.25 for ratio in ratios), f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"The cost model: {close} of {len(ratios)} within a quarter of the time, {off} times it.")
 
 
 def joined(rows: Sequence[Any]) -> Any:
@@ -176,26 +115,6 @@ def joined(rows: Sequence[Any]) -> Any:
     return statistics.mode(rows)
 
 
-def steps_in(seconds: float, one_step: float, options: Options) -> int:
-    """Returns the number of steps that take `seconds`, and enough to make a jitted loop's allocations negligible."""
-    return max(options.least_steps, math.ceil(seconds / max(one_step, 1e-6)))
-
-
-def against_best(row: Mapping[str, Any]) -> float:
-    """Returns how many times faster rowrnn is than the fastest peer."""
-    return min(row["peers"].values()) / row["rowrnn_ms"]
-
-
-def line(row: Mapping[str, Any]) -> str:
-    """Formats the result of one case as a line."""
-    best = min(row["peers"], key=row["peers"].get)
-    return (
-        f"{row['cell']:4} {row['mode']:7} batch {row['batch']:3} hidden {row['hidden']:3} steps {row['t']:3}  "
-        f"{row['rowrnn_ms']:8.3f} ms  {against_best(row):5.2f} times {best}, "
-        f"{row['rowrnn_ms'] / row['floor_ms']:.2f} floors"
-    )
-
-
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns for each mode the geometric means of the ratios over all cases, and the smallest ratio."""
 
@@ -208,7 +127,11 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not of_mode:
             continue
         ratios = [against_best(row) for row in of_mode]
-        peers = {name: mean([row["peers"][name] / row["rowrnn_ms"] for row in of_mode]) for name in of_mode[0]["peers"]}
+        times = {
+            name: [row["peers"][name] / row["rowrnn_ms"] for row in of_mode if name in row["peers"]]
+            for name in dict.fromkeys(name for row in of_mode for name in row["peers"])
+        }
+        peers = {name: mean(ratios_of_one) for name, ratios_of_one in times.items()}
         found.append(
             {
                 "mode": mode,
@@ -217,12 +140,34 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "least_times_faster": min(ratios),
                 "floors": mean([row["rowrnn_ms"] / row["floor_ms"] for row in of_mode]),
                 "compile_seconds": {
-                    name: float(np.median([row["compile_seconds"][name] for row in of_mode]))
+                    name: float(
+                        np.median([row["compile_seconds"][name] for row in of_mode if name in row["compile_seconds"]])
+                    )
                     for name in ("rowrnn", *peers)
                 },
             }
         )
     return found
+
+
+def predicted(rows: list[dict[str, Any]]) -> list[float]:
+    """Returns how many times its measured milliseconds `rowrnn.explain` would predict for each row.
+
+    The rates that it measures are here those of two of the rows; without these nothing is returned.
+    """
+
+    def cost(row: Mapping[str, Any]) -> Cost:
+        return Cost.of(4 if row["cell"] == "lstm" else 3, row["batch"], row["t"], row["d"], row["hidden"])
+
+    forward = {(row["cell"], row["batch"], row["hidden"], row["t"]): row for row in rows if row["mode"] == "forward"}
+    measured = [forward.get(("lstm", batch, 256, 28)) for batch in (128, 1)]
+    if None in measured:
+        return []
+    many, one = ((cost(row), 1e-3 * row["rowrnn_ms"]) for row in measured if row is not None)
+    rates = Rates.of_times(*many, *one)
+    return [
+        1e3 * cost(row).seconds(rates, TRAIN if row["mode"] == "train" else FORWARD) / row["rowrnn_ms"] for row in rows
+    ]
 
 
 def table(rows: list[dict[str, Any]]) -> list[list[str]]:

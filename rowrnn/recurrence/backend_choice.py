@@ -10,8 +10,9 @@ from rowrnn.cells import Cell
 from rowrnn.machine.default import default_backend
 from rowrnn.recurrence.arguments import check_cell, check_compute_dtype, check_sequence
 from rowrnn.recurrence.array_form import RECURRENT_CELLS
-from rowrnn.recurrence.backend import Backend, ScanCall, described
+from rowrnn.recurrence.backend import Backend, ScanCall, described, name_of
 from rowrnn.recurrence.chunkwise import CHUNKWISE
+from rowrnn.recurrence.cost import described_cost
 from rowrnn.recurrence.cudnn import CUDNN
 from rowrnn.recurrence.fused import FUSED
 from rowrnn.recurrence.linear import PARALLEL
@@ -42,6 +43,7 @@ def explain(
     return_states: bool = False,
     backend: str | None = None,
     compute_dtype: DTypeLike | None = None,
+    cost: bool = False,
 ) -> str:
     """Returns which backend `scan` selects for these arguments, and why, such as "native: a float32 LSTM on cpu".
 
@@ -54,9 +56,12 @@ def explain(
         return_states: whether `scan` returns the state after every step.
         backend: name of a backend; default: that of `default_backend`, "auto".
         compute_dtype: dtype to which the factors of products are rounded; default: not rounded.
+        cost: whether to add, in lines, what the scan computes and how long it should take, forward and with gradients;
+            for this the machine is measured for about a second, see `rowrnn.recurrence.cost`.
 
     Raises:
-        ValueError: if a shape does not fit, or the backend is unknown or cannot compute this scan on this machine.
+        ValueError: if a shape does not fit, the backend is unknown or cannot compute this scan on this machine, or its
+            cost is not known: of cells without gates that multiply the state once, and off a CPU.
         TypeError: if `cell` is no cell, or `x` or `compute_dtype` is not floating point.
     """
     check_cell("explain", cell)
@@ -65,7 +70,8 @@ def explain(
     check_compute_dtype(compute_dtype)
     marks = jnp.zeros(x.shape[:2], bool) if resets else None
     call = ScanCall(x, resets=marks, return_states=return_states, compute_dtype=compute_dtype)
-    return str(choose(cell, call, backend))
+    choice = choose(cell, call, backend)
+    return f"{choice}\n{described_cost(cell, call, choice.backend)}" if cost else str(choice)
 
 
 def choose(cell: Cell, call: ScanCall, name: str | None = None) -> Choice:
@@ -92,6 +98,6 @@ def choose(cell: Cell, call: ScanCall, name: str | None = None) -> Choice:
             return Choice(backend, f"{faster} is out, {out[faster]}" if faster else on_platform)
         out[backend.name] = reason
     raise ValueError(
-        f"scan cannot round the products of {type(cell).__name__} to {jnp.dtype(call.compute_dtype)}, which "
+        f"scan cannot round the products of {name_of(cell)} to {jnp.dtype(call.compute_dtype)}, which "
         f"{RECURRENT_CELLS} can: cast its parameters and inputs instead."
     )
