@@ -16,8 +16,9 @@ from jaxtyping import Array
 
 from rowrnn.cells import CELLS, Cell, GatedCell
 from rowrnn.cells.gated import Halves, Weights
+from rowrnn.cells.zoneout import ZoneoutCell, without_zoneout
 from rowrnn.machine.compiled_call import or_empty
-from rowrnn.recurrence.backend import Result, ScanCall, dtype_of
+from rowrnn.recurrence.backend import Result, ScanCall, dtype_of, name_of
 
 Residuals = tuple[Array | None, ...]
 
@@ -32,20 +33,22 @@ class Steps(NamedTuple):
         lengths: number of valid steps, int32 `[b]`; all if None.
         resets: int32 `[b, t]`, 1 at valid steps before which the state is set to zero, else 0; none if None.
         dropout: `[b, h]`, multiplied with the hidden state where that enters the recurrent product; none if None.
+        holds: zoneout's rates or masks of both halves of the state, `[b, t, h]`; none if None.
     """
 
     lengths: Array | None
     resets: Array | None
     dropout: Array | None
+    holds: Halves | None = None
 
     def as_given(self, like: Array) -> tuple[Array, ...]:
-        """Returns them as compiled functions expect them, empty arrays for None."""
+        """Returns all but zoneout's as compiled functions expect them, empty arrays for None."""
         marks = (jnp.zeros((0,), jnp.int32) if marks is None else marks for marks in (self.lengths, self.resets))
         return *marks, or_empty(self.dropout, like)
 
     def gradient(self) -> "Steps":
-        """Returns their gradient: a mask of dropout is drawn, not learned, and has zeros."""
-        return Steps(None, None, jax.tree.map(jnp.zeros_like, self.dropout))
+        """Returns their gradient: masks of dropout and zoneout are drawn, not learned, and have zeros."""
+        return Steps(None, None, *jax.tree.map(jnp.zeros_like, (self.dropout, self.holds)))
 
 
 class Saved(NamedTuple):
@@ -129,12 +132,14 @@ recur.defvjp(_recur_forward, _recur_backward, symbolic_zeros=True)
 
 def recurrence_of(cell: Cell) -> str:
     """Returns the name of the recurrence with the equations of this cell; "" if there is none."""
-    return vars(type(cell)).get("recurrence", "")  # Not inherited: a subclass may have other equations.
+    return vars(type(without_zoneout(cell))).get(
+        "recurrence", ""
+    )  # Not inherited: a subclass may have other equations.
 
 
 def no_recurrence_reason(cell: Cell) -> str:
     """Returns the reason why a cell has no recurrence; "" if it has one."""
-    return "" if recurrence_of(cell) else f"{type(cell).__name__} is none of {RECURRENT_CELLS}"
+    return "" if recurrence_of(cell) else f"{name_of(cell)} is none of {RECURRENT_CELLS}"
 
 
 def outputs_only_reason(call: ScanCall) -> str:
@@ -156,10 +161,16 @@ def run_on_arrays(cell: Cell, call: ScanCall, compute: Callable[..., tuple[Array
 
     The arrays are cast to the dtype of the computation.
     """
+    x, holds = call.x, None
+    if isinstance(cell, ZoneoutCell):
+        (x, holds), cell = cell.split(x), cell.cell
     assert isinstance(cell, GatedCell)
-    arrays = call.x, cell.as_arrays(), cell.split_state(call.state)
-    x, weights, state = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), arrays)
-    outputs, last, cells = compute(shows_cells(call, state), x, weights, state, steps_of(call))
+    if holds is not None:
+        holds = cell.split_state(jax.tree.unflatten(jax.tree.structure(call.state), holds))
+    arrays = x, cell.as_arrays(), cell.split_state(call.state), holds
+    x, weights, state, holds = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), arrays)
+    steps = steps_of(call)._replace(holds=holds)
+    outputs, last, cells = compute(shows_cells(call, state), x, weights, state, steps)
     return outcome(cell, call, state, outputs, last, None if cells is None else jnp.swapaxes(cells, 0, 1))
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike
 
 from rowrnn.cells import Cell
+from rowrnn.cells.zoneout import ZoneoutCell
 from rowrnn.typing import State
 
 Result = tuple[State, Array, State | None]
@@ -85,7 +86,12 @@ def dtype_of(cell: Cell, call: ScanCall) -> jnp.dtype:
 def described(cell: Cell, call: ScanCall) -> str:
     """Describes a call for use in a reason, such as "a float32 LSTM in bfloat16"."""
     rounded = "" if call.compute_dtype is None else f" in {jnp.dtype(call.compute_dtype)}"
-    return f"a {dtype_of(cell, call)} {type(cell).__name__}{rounded}"
+    return f"a {dtype_of(cell, call)} {name_of(cell)}{rounded}"
+
+
+def name_of(cell: Cell) -> str:
+    """Returns the name of a cell for use in a reason."""
+    return f"{type(cell.cell).__name__} with zoneout" if isinstance(cell, ZoneoutCell) else type(cell).__name__
 
 
 def no_rounding_reason(call: ScanCall) -> str:

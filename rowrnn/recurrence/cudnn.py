@@ -6,14 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from rowrnn.cells import Cell
+from rowrnn.cells import LSTM, Cell
 from rowrnn.recurrence.array_form import (
     Halves,
     Steps,
     Weights,
     no_recurrence_reason,
     outputs_only_reason,
-    recurrence_of,
     run_on_arrays,
 )
 from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtype_of
@@ -90,7 +89,7 @@ def _run(cell: Cell, call: ScanCall) -> Result:
 def _unfit(cell: Cell, call: ScanCall) -> str:
     if reason := no_recurrence_reason(cell) or outputs_only_reason(call):
         return reason
-    fits = recurrence_of(cell) == "lstm" and dtype_of(cell, call) == jnp.float32 and call.compute_dtype is None
+    fits = type(cell) is LSTM and dtype_of(cell, call) == jnp.float32 and call.compute_dtype is None
     return unavailable() if fits else f"it runs a float32 LSTM, not {described(cell, call)}"
 
 

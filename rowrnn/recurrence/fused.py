@@ -70,7 +70,7 @@ class FusedPasses:
         """
         x, valid = _valid(x, steps.lengths)
         projected = self._product(x, weights.input_kernel) + weights.bias[None, None]
-        marks = Marks(valid, _keeps(steps.resets))
+        marks = Marks(valid, _keeps(steps.resets), _time_major(steps.holds))
         last, outputs, residuals = self._forward_loop(projected, weights, state, marks, steps.dropout, train=train)
         return jnp.swapaxes(outputs, 0, 1), last, residuals
 
@@ -78,17 +78,21 @@ class FusedPasses:
         self, saved: Saved, d_outputs: Array, d_state: Halves, d_cells: Array | None, *, input_gradient: bool
     ) -> tuple[Array | None, Weights, Halves]:
         """Runs the backward pass, see `Passes.backward`."""
-        x, weights, state, (lengths, resets, dropout), outputs, residuals = saved
+        x, weights, state, (lengths, resets, dropout, holds), outputs, residuals = saved
         (masked, valid), keeps = _valid(x, lengths), _keeps(resets)
-        outputs, d_outputs = jnp.swapaxes(outputs, 0, 1), jnp.swapaxes(d_outputs, 0, 1)
-        cells = residuals[-1]
+        outputs, d_outputs, holds = _time_major((outputs, d_outputs, holds))
+        kind, cells = STEPS[self.recurrence], residuals[-1]
         hidden_before, cells_before = jax.tree.map(
             lambda after, initial: kept(_before(after, initial, lengths, self.reverse), keeps), (outputs, cells), state
         )
+        if holds is not None:
+            before = hidden_before, cells_before
+            outputs, cells = kind.released(residuals[:-1], (outputs, cells), before, holds)
         of_steps = residuals[:-1], outputs, hidden_before, cells, cells_before, d_outputs, d_cells
-        d_initial, d_input, d_recurrent = self._backward_loop(of_steps, weights, d_state, Marks(valid, keeps), dropout)
+        marks = Marks(valid, keeps, holds)
+        d_initial, d_input, d_recurrent = self._backward_loop(of_steps, weights, d_state, marks, dropout)
         gates = tuple(jnp.split(d_recurrent, _gates(weights), axis=-1))
-        d_own = STEPS[self.recurrence].own_gradient(gates, cells_before, cells)
+        d_own = kind.own_gradient(gates, cells_before, cells)
         d_weights = Weights(
             self._outer(masked, d_input),
             d_input.sum(axis=(0, 1)),
@@ -176,6 +180,11 @@ def _valid(x: Array, lengths: Array | None) -> tuple[Array, Array | None]:
     valid = (jnp.arange(x.shape[0], dtype=lengths.dtype)[:, None] < lengths[None, :])[:, :, None]
     # The weights' gradient multiplies the padding by zero, and 0 · NaN is NaN.
     return jnp.where(valid, x, jnp.zeros_like(x)), valid
+
+
+def _time_major(of_steps: Any) -> Any:
+    """Swaps the axes of sequences and steps."""
+    return jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), of_steps)
 
 
 def _keeps(resets: Array | None) -> Array | None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from rowrnn.cells.gated import Halves, Weights
+from rowrnn.cells.zoneout import hold_units
 
 Arrays = tuple[Array, ...]
 Activated = tuple[Array, Array | None, Arrays]
@@ -22,6 +23,15 @@ class ElmanStep:
 
     equal_halves: ClassVar[bool] = True
     """Whether the projected input and the recurrent product have the same gradient."""
+
+    @staticmethod
+    def released(_gates: Any, after: Halves, before: Any, holds: Halves, /) -> Halves:
+        """Returns what `differentiate` reads of the state of a step before zoneout, given it after and its gates.
+
+        Of a unit that is held anything will do: nothing of the gradient reaches its step.
+        """
+        held, new = holds[0] == 1, (after[0] - holds[0] * before[0])
+        return jnp.where(held, after[0], new / jnp.where(held, 1, 1 - holds[0])), None
 
     @staticmethod
     def own_gradient(_recurrent: Arrays, _cells_before: Any, _cells: Any, /) -> Array | None:
@@ -52,6 +62,10 @@ class ElmanStep:
 
 class LSTMStep(ElmanStep):
     """Step of `rowrnn.cells.LSTM`."""
+
+    @staticmethod
+    def released(gates: Any, after: Halves, before: Any, _holds: Halves, /) -> Halves:
+        return after[0], gates[1] * before[1] + gates[0] * gates[2]
 
     @staticmethod
     def activate(projected: Arrays, recurrent: Arrays, _: Any, hidden: Array, cell: Any, /) -> Activated:
@@ -118,6 +132,10 @@ class GRUStep(ElmanStep):
     equal_halves = False
 
     @staticmethod
+    def released(_gates: Any, after: Halves, _before: Any, _holds: Halves, /) -> Halves:
+        return after
+
+    @staticmethod
     def activate(projected: Arrays, recurrent: Arrays, own: Any, hidden: Array, cell: Any, /) -> Activated:
         (x_r, x_z, x_n), (h_r, h_z, h_n) = projected, recurrent
         r, z, q = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z), h_n + own
@@ -147,15 +165,17 @@ STEPS: dict[str, type[ElmanStep]] = {
 
 
 class Marks(NamedTuple):
-    """Which sequences are valid at a step, and which keep the state before it; or so at all steps, `[t, b, 1]`.
+    """What a step is; or all steps, with an axis of these before that of sequences.
 
     Args:
         valid: whether the state changes, `[b, 1]`; everywhere if None.
         keeps: whether the state before the step is kept, or zero in its place, `[b, 1]`; everywhere if None.
+        holds: zoneout's rates or masks of both halves of the state, `[b, h]`; none if None.
     """
 
     valid: Array | None
     keeps: Array | None
+    holds: Halves | None = None
 
 
 def step(
@@ -180,6 +200,8 @@ def step(
     """
     state = jax.tree.map(lambda a: kept(a, marks.keeps), state)
     hidden, cell, gates = kind.activate(projected, multiply(dropped(state[0], dropout)), own, *state)
+    if marks.holds is not None:
+        hidden, cell = jax.tree.map(hold_units, (hidden, cell), state, marks.holds)
     output, after = hidden, (hidden, cell)
     if marks.valid is not None:
         output = kept(hidden, marks.valid)
@@ -204,17 +226,24 @@ def step_back(
         own: see `own_weights`.
         dropout: see `step`.
         d_state: gradient of the state after the step.
-        of_step: gates and output of the step, hidden state before it, cell states after and before it, and the
-            gradients of the output and of the cell state that is shown.
+        of_step: gates and output of the step, hidden state before it, cell states after and before it (of output and
+            state after it what they are before zoneout), and the gradients of the output and of the cell state that is
+            shown.
         marks: those of this step.
     """
     gates, output, hidden, cell, cell_before, d_output, d_shown = of_step
     d_hidden, d_cell = d_state[0] + d_output, d_state[1] if d_shown is None else d_state[1] + d_shown
+    d_held: Halves | None = None
+    if marks.holds is not None:
+        d_held = jax.tree.map(jnp.multiply, (d_hidden, d_cell), marks.holds)
+        d_hidden, d_cell = jax.tree.map(jnp.subtract, (d_hidden, d_cell), d_held)
     d_input, d_recurrent, direct, d_cell = kind.differentiate(
         gates, output, hidden, cell, cell_before, d_hidden, d_cell, own
     )
     d_input, d_recurrent = jax.tree.map(lambda d: kept(d, marks.valid), (d_input, d_recurrent))
     d_before = direct + dropped(multiply(d_recurrent), dropout), d_cell
+    if d_held is not None:
+        d_before = jax.tree.map(jnp.add, d_before, d_held)
     if marks.valid is not None:
         d_before = jax.tree.map(lambda new, old: jnp.where(marks.valid, new, old), d_before, d_state)
     return jax.tree.map(lambda a: kept(a, marks.keeps), d_before), d_input, d_recurrent

@@ -19,6 +19,7 @@ from jaxtyping import Array
 
 from rowrnn.cells import Cell
 from rowrnn.cells.gated import Halves, Weights
+from rowrnn.cells.zoneout import without_zoneout
 from rowrnn.machine.compiled_call import differentiable_once, over_batch
 from rowrnn.machine.sharding import shape_varying_as, vary_alike
 from rowrnn.recurrence.array_form import (
@@ -228,8 +229,9 @@ def _unfit(cell: Cell, call: ScanCall) -> str:
         return f"it computes in float32, rounded to 16 bits or not, not {described(cell, call)}"
     if reason := unavailable():
         return reason
-    width = width_of(cell.hidden)
-    size = width * width * len(cell.gate_names) * jnp.dtype(call.compute_dtype or jnp.float32).itemsize
+    gated = without_zoneout(cell)
+    width = width_of(gated.hidden)
+    size = width * width * len(gated.gate_names) * jnp.dtype(call.compute_dtype or jnp.float32).itemsize
     return "" if size <= ON_CHIP else f"its recurrent weights take {size >> 10} KiB, and at most {ON_CHIP >> 10} fit"
 
 

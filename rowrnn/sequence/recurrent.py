@@ -8,18 +8,17 @@ from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
 from rowrnn.cells import Cell, GatedCell
+from rowrnn.cells.zoneout import ZoneoutCell
 from rowrnn.machine.sharding import place_examples
 from rowrnn.recurrence.arguments import check_cell, check_rate, check_sequence
 from rowrnn.recurrence.backend import ScanCall
 from rowrnn.recurrence.scan import ScanOptions, scan, zero_state
-from rowrnn.sequence.noise import ZoneoutCell, split_key
+from rowrnn.sequence.noise import split_key
 from rowrnn.typing import Outputs, State
 
 
 class Recurrent(nnx.Module):
     """Layer that runs a cell over sequences in one direction.
-
-    Zoneout acts on the state after each step, for which the loop needs the backend "plain".
 
     Args:
         cell: any of `rowrnn.cells`.
@@ -110,8 +109,7 @@ class Recurrent(nnx.Module):
             Outputs `[b, t, outputs]` and the last state.
 
         Raises:
-            ValueError: if a shape does not fit, an option cannot be used, or zoneout is used with a backend other than
-                "plain" or with `compute_dtype`.
+            ValueError: if a shape does not fit, or an option cannot be used.
             TypeError: if the dtype of `x` or of an option is wrong.
         """
         x, cell = jnp.asarray(x), self.cell
@@ -129,10 +127,7 @@ class Recurrent(nnx.Module):
             kept = 1 - self.recurrent_dropout
             mask = jax.random.bernoulli(keep_key, kept, (x.shape[0], cell.outputs)).astype(x.dtype) / kept
         if self.zoneout:
-            if options.get("backend") not in (None, "auto", "plain") or options.get("compute_dtype") is not None:
-                raise ValueError("zoneout acts inside the loop: it needs the backend 'plain', without compute_dtype.")
             x, cell = self._with_zoneout(x, hold_key)
-            options["backend"] = "plain"
         return scan(cell, x, initial_state=initial_state, dropout_mask=mask, reverse=self.reverse, **options)
 
     def _with_zoneout(self, x: Array, key: Array | None) -> tuple[Array, ZoneoutCell]:
@@ -143,4 +138,4 @@ class Recurrent(nnx.Module):
             if key is not None:
                 hold = jax.random.bernoulli(jax.random.fold_in(key, number), hold)
             holds.append(place_examples(hold.astype(x.dtype), x))
-        return jnp.concatenate([x, *holds], axis=-1), ZoneoutCell(self.cell, [hold.shape[-1] for hold in holds])
+        return jnp.concatenate([x, *holds], axis=-1), ZoneoutCell(self.cell, state)

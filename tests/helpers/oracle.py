@@ -148,12 +148,14 @@ def draw_state(kind, parameters, rng, *leading):
     return tuple(state)
 
 
-def run(kind, parameters, x, initial=None, lengths=None, reverse=False, mask=None, resets=None):
+def run(kind, parameters, x, initial=None, lengths=None, reverse=False, mask=None, resets=None, holds=None):
     """Outputs `[b, t, hidden]` and the last state, a tuple of `[b, hidden]`.
 
     Only the first `lengths[k]` steps of sequence k that `mask[k]` marks are taken, backwards from the last of them with
     `reverse`; the outputs of the others stay zero. Where `resets[k]` marks an episode's first step, its state is zero
-    before it, and backwards after it. Complex input gives complex output, which `gradients` needs.
+    before it, and backwards after it. With `holds`, of each array of the state `[b, t, size]`, zoneout: a step leads to
+    (1 - hold) times the new state and hold times the one before. Complex input gives complex output, which
+    `gradients` needs.
     """
     dtype = np.result_type(np.float64, x, *parameters.values(), *(initial or ()))
     parameters = {name: np.asarray(value, dtype) for name, value in parameters.items()}
@@ -171,7 +173,13 @@ def run(kind, parameters, x, initial=None, lengths=None, reverse=False, mask=Non
             if resets is not None and first in within and resets[k, first]:
                 state = zeros
             if mask is None or mask[k, t]:
-                outputs[k, t], state = step(kind, parameters, x[k, t], state)
+                outputs[k, t], new = step(kind, parameters, x[k, t], state)
+                if holds is not None:
+                    new = tuple(
+                        (1 - hold[k, t]) * a + hold[k, t] * b for a, b, hold in zip(new, state, holds, strict=True)
+                    )
+                    outputs[k, t] = new[0]
+                state = new
         if reverse and resets is not None and within and resets[k, 0]:
             state = zeros
         for n in range(STATES[kind]):

@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from rowrnn.cells import CELLS, LSTMState, MLSTMState, ProjectedLSTM, SLSTMState
+from rowrnn.cells.zoneout import ZoneoutCell
 from rowrnn.recurrence.scan import scan
 from tests.helpers import oracle
 
@@ -70,6 +71,7 @@ class Problem:
         lengths=None,
         mask=None,
         resets=None,
+        zoneout=False,
         **options,
     ):
         batch, steps, features, hidden = sizes
@@ -83,6 +85,9 @@ class Problem:
         states = oracle.draw_state(kind, self.parameters, rng, batch)
         self.x = draw(batch, steps, features)
         self.initial = states if given_state else None
+        if zoneout:  # Units that are held, that are not, and that are in part.
+            rates = (np.clip(rng.uniform(-1, 2, (batch, steps, s.shape[1])), 0, 1) for s in states)
+            self.steps["holds"] = tuple(rate.astype(np.float32).astype(np.float64) for rate in rates)
         self.weights = [draw(batch, steps, oracle.width(kind, self.parameters)), *(draw(*s.shape) for s in states)]
 
     def arguments(self, dtype):
@@ -90,8 +95,11 @@ class Problem:
 
     def run(self, cell, x, state):
         steps: dict[str, Any] = {
-            name: value if name == "reverse" else jnp.asarray(value) for name, value in self.steps.items()
+            name: value if name == "reverse" else jax.tree.map(jnp.asarray, value) for name, value in self.steps.items()
         }
+        if holds := steps.pop("holds", None):
+            x = jnp.concatenate([x, *(hold.astype(x.dtype) for hold in holds)], axis=-1)
+            cell = ZoneoutCell(cell, holds)
         outputs, last = scan(cell, x, initial_state=state, **steps, **self.options)
         return [outputs, *jax.tree.leaves(last)]
 

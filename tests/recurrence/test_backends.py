@@ -1,5 +1,7 @@
 """Each backend against the oracle: values and gradients, of every cell, dtype and form of a batch."""
 
+import itertools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -108,7 +110,7 @@ def test_native_runs_over_lengths_gaps_and_episodes(kind, case):
     ),
 )
 @pytest.mark.parametrize(
-    "kind", ["gru", "lstm", "peephole_lstm", "layer_norm_lstm", *thinned(["mgu", "projected_lstm"], 3)]
+    "kind", thinned(["gru", "lstm", "layer_norm_lstm", "peephole_lstm", "mgu", "projected_lstm"], 2)
 )
 @needs_compiler
 def test_native_is_as_exact_as_autodiff_and_bitwise_repeatable(kind, sizes):
@@ -133,9 +135,11 @@ def test_native_is_as_exact_as_autodiff_and_bitwise_repeatable(kind, sizes):
     assert np.exp(np.log(error(native) / error(autodiff)).mean()) < 1.2
 
 
-@pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout, reverse"])
-@pytest.mark.parametrize("sizes", [(37, 6, 21, 37), (3, 9, 21, 32)], ids=["many", "few"])
-@pytest.mark.parametrize("kind", [*FUSED, *thinned(STAGED, 3)])
+@pytest.mark.parametrize(
+    ("kind", "sizes", "dropout"),
+    # Of each cell one case, by turns.
+    thinned(itertools.product((*FUSED, *STAGED), ((37, 6, 21, 37), (3, 9, 21, 32)), (False, True)), 5),
+)
 @needs_compiler
 def test_every_state_of_episodes_with_and_without_dropout(kind, sizes, dropout):
     cell, rng = make_cell(kind, features=sizes[2], hidden=sizes[3]), np.random.default_rng(9)

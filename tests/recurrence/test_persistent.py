@@ -37,7 +37,7 @@ def test_equals_the_oracle_in_values_and_gradients(kind, sizes, options):
     assert deviation(gradients, problem.expected_gradients()) < 5e-5
 
 
-@pytest.mark.parametrize("kind", FUSED)
+@pytest.mark.parametrize("kind", thinned(FUSED, 2))
 @pytest.mark.usefixtures("interpreted")
 def test_states_of_all_steps_and_dropout_are_those_of_plain(kind):
     cell, x = make_cell(kind), np.random.default_rng(2).normal(size=(BATCH, STEPS, FEATURES)).astype(np.float32)

@@ -216,15 +216,23 @@ struct Backward {
       const int n = std::min<int64_t>(kLanes, s.h - j);
       Vector gate[4], d_gate[4], d_c = load(d_cell + j);
       for (int g = 0; g < Cell::kSaved; ++g) gate[g] = load(s.gates[g] + saved + j, n);
-      const Vector after = Cell::kCell ? load(s.cells + saved + j, n) : load(s.outputs + at * s.h + j, n);
-      const Vector d_h = load(d_hidden + j) + load(s.d_outputs + at * s.h + j, n);
+      Vector after = Cell::kCell ? load(s.cells + saved + j, n) : load(s.outputs + at * s.h + j, n);
+      Vector d_h = load(d_hidden + j) + load(s.d_outputs + at * s.h + j, n);
       if (s.d_cells) d_c += load(s.d_cells + saved + j, n);
       Vector own[Cell::kPeepholes + 1], d_own_j[Cell::kPeepholes + 1];
       for (int k = 0; k < Cell::kPeepholes; ++k)
         own[k] = load(s.own + k * s.h + j, n), d_own_j[k] = load(d_own + k * hp + j);
       const Vector state_before = keeps ? load(state + j, n) : Vector{};
-      store(d_hidden + j, Cell::gradient(gate, state_before, after, d_h, d_c, d_gate, own, d_own_j));
-      store(d_cell + j, d_c);
+      Vector d_h_held{}, d_c_held{};
+      if (s.hold_hidden) {
+        const Vector hold = load(s.hold_hidden + at * s.h + j, n);
+        const Vector hold_cell = Cell::kCell ? load(s.hold_cell + at * s.h + j, n) : Vector{};
+        d_h_held = hold * d_h, d_c_held = hold_cell * d_c;
+        d_h -= d_h_held, d_c -= d_c_held;
+        after = Cell::released(gate, state_before, after, hold);
+      }
+      store(d_hidden + j, d_h_held + Cell::gradient(gate, state_before, after, d_h, d_c, d_gate, own, d_own_j));
+      store(d_cell + j, d_c_held + d_c);
       for (int k = 0; k < Cell::kPeepholes; ++k) store(d_own + k * hp + j, d_own_j[k]);
       for (int g = 0; g < Cell::kGates + Cell::kRecurrentBias; ++g) store(d_gates + g * hp + j, d_gate[g]);
     }

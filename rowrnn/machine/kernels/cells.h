@@ -11,6 +11,7 @@ struct Call {
   bool reverse;
   const int32_t *lengths, *resets;              // [b], [b, t]
   const float* dropout;                         // [b, h], times the hidden state in the recurrent product
+  const float *hold_hidden, *hold_cell;         // [b, t, h], zoneout's rates or masks of the state
   const float *x, *input, *bias, *recurrent;    // [b, t, d], [d, gates h], [gates h], [h, gates h]
   const float* own;                             // a unit's own weights: a recurrent bias, [h], or peepholes, [3, h]
   const float *hidden, *cell;                   // [b, h], before the first step
@@ -34,6 +35,11 @@ struct Call {
   int64_t valid(int64_t sequence) const { return lengths ? std::clamp<int64_t>(lengths[sequence], 0, t) : t; }
 };
 
+// Zoneout: (1 - hold) value + hold before; what is held whole keeps its bits.
+inline Vector held(Vector value, Vector before, Vector hold) {
+  return hold == 1.0f ? before : value + hold * (before - value);
+}
+
 // What a cell is. `kRecurrentBias`: whether the 1 belongs to the recurrent product too. `kPeepholes`: how many vectors of
 // weights meet the cell, `own` in the functions, whose gradients are added up in `d_own`. `kSaved`: how many arrays of gates
 // are kept for the backward pass. The gate gradients lie side by side in four columns of hp; those of the input product
@@ -55,6 +61,11 @@ struct Elman {
   }
 
   static inline Vector apply(Vector (&gate)[4], Vector, Vector&, const Vector*) { return tanh(gate[0]); }
+
+  // What `gradient` reads as `after`, of a step before zoneout; of what is held whole anything will do.
+  static inline Vector released(const Vector (&)[4], Vector before, Vector after, Vector hold) {
+    return hold == 1.0f ? after : (after - hold * before) / (1.0f - hold);
+  }
 
   // δa = δh (1 − h'²).
   static inline Vector gradient(const Vector (&)[4], Vector, Vector after, Vector d_hidden, Vector&, Vector (&d_gate)[4],
@@ -83,6 +94,10 @@ struct Lstm {
     gate[0] = sigmoid(gate[0]), gate[1] = sigmoid(gate[1]), gate[2] = tanh(gate[2]), gate[3] = sigmoid(gate[3]);
     cell = gate[1] * cell + gate[0] * gate[2];
     return gate[3] * tanh(cell);
+  }
+
+  static inline Vector released(const Vector (&gate)[4], Vector before, Vector, Vector) {
+    return gate[1] * before + gate[0] * gate[2];
   }
 
   // δc += δh o (1 − tanh² c'); δi = δc g i(1−i), δf = δc c f(1−f), δg = δc i (1−g²), δo = δh tanh(c') o(1−o); δc ← δc f.
@@ -145,6 +160,8 @@ struct Gru {
     gate[0] = sigmoid(gate[0]), gate[1] = sigmoid(gate[1]), gate[2] = tanh(gate[2] + gate[0] * gate[3]);
     return gate[2] + gate[1] * (hidden - gate[2]);
   }
+
+  static inline Vector released(const Vector (&)[4], Vector, Vector after, Vector) { return after; }
 
   // δz = δh (h − n) z(1−z), δn = δh (1−z)(1−n²), δr = δn q r(1−r), δq = δn r; δh z reaches the state before.
   // Order of the gradients: n r z q.

@@ -154,8 +154,12 @@ struct Forward {
         const int64_t at = s.at(rows.origin + r, step);
         const Vector before = s.dropout ? load(rows.hidden + r * hp + j) : load(now + r * row + 1 + j);
         const bool valid = step < s.valid(rows.origin + r);
-        Vector cell = load(rows.cells + r * hp + j);
-        const Vector hidden = valid ? Cell::apply(gate[m], before, cell, own) : before;
+        const Vector cell_before = load(rows.cells + r * hp + j);
+        Vector cell = cell_before, hidden = valid ? Cell::apply(gate[m], before, cell, own) : before;
+        if (s.hold_hidden && valid) {
+          hidden = held(hidden, before, load(s.hold_hidden + at * s.h + j, n));
+          if (Cell::kCell) cell = held(cell, cell_before, load(s.hold_cell + at * s.h + j, n));
+        }
         const bool keeps = !s.resets_at(rows.origin + r, i + 1);
         const Vector kept = keeps ? hidden : Vector{};
         store(next + r * row + 1 + j, s.dropout ? kept * load(s.dropout + (rows.origin + r) * s.h + j, n) : kept);

@@ -17,11 +17,12 @@ namespace ffi = xla::ffi;
 namespace {
 
 Call call_of(Array x, Array input, Array bias, Array recurrent, Array own, Array hidden, Array cell, Marks lengths,
-             Marks resets, Array dropout, bool reverse) {
+             Marks resets, Array dropout, Array hold_hidden, Array hold_cell, bool reverse) {
   Call s{};
   s.b = x.dimensions()[0], s.t = x.dimensions()[1], s.d = x.dimensions()[2], s.h = hidden.dimensions()[1];
   s.reverse = reverse;
   s.lengths = given(lengths), s.resets = given(resets), s.dropout = given(dropout);
+  s.hold_hidden = given(hold_hidden), s.hold_cell = given(hold_cell);
   s.x = x.typed_data(), s.input = input.typed_data(), s.bias = bias.typed_data();
   s.recurrent = recurrent.typed_data(), s.own = own.typed_data();
   s.hidden = hidden.typed_data(), s.cell = cell.typed_data();
@@ -30,10 +31,10 @@ Call call_of(Array x, Array input, Array bias, Array recurrent, Array own, Array
 
 template <class Cell>
 ffi::Error forward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array recurrent, Array own, Array hidden,
-                   Array cell, Marks lengths, Marks resets, Array dropout, Result outputs, Result last_hidden,
+                   Array cell, Marks lengths, Marks resets, Array dropout, Array hold_hidden, Array hold_cell, Result outputs, Result last_hidden,
                    Result last_cell, Result gate0, Result gate1, Result gate2, Result gate3, Result cells,
                    bool reverse) {
-  Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, reverse);
+  Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, hold_hidden, hold_cell, reverse);
   s.outputs = given(outputs), s.last_hidden = given(last_hidden), s.last_cell = given(last_cell);
   s.gates[0] = given(gate0), s.gates[1] = given(gate1), s.gates[2] = given(gate2), s.gates[3] = given(gate3);
   s.cells = given(cells);
@@ -43,11 +44,11 @@ ffi::Error forward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array
 
 template <class Cell>
 ffi::Error backward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array recurrent, Array own, Array hidden,
-                    Array cell, Marks lengths, Marks resets, Array dropout, Array outputs, Array gate0, Array gate1,
+                    Array cell, Marks lengths, Marks resets, Array dropout, Array hold_hidden, Array hold_cell, Array outputs, Array gate0, Array gate1,
                     Array gate2, Array gate3, Array cells, Array d_outputs, Array d_last_hidden, Array d_last_cell,
                     Array d_cells, Result d_x, Result d_input, Result d_bias, Result d_recurrent, Result d_own,
                     Result d_hidden, Result d_cell, bool reverse) {
-  Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, reverse);
+  Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, hold_hidden, hold_cell, reverse);
   s.outputs = outputs.typed_data(), s.cells = cells.typed_data();
   s.gates[0] = gate0.typed_data(), s.gates[1] = gate1.typed_data();
   s.gates[2] = gate2.typed_data(), s.gates[3] = gate3.typed_data();
@@ -64,7 +65,7 @@ auto inputs() {
   return ffi::Ffi::Bind()
       .Ctx<ffi::ThreadPool>()
       .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>()
-      .Arg<Marks>().Arg<Marks>().Arg<Array>();
+      .Arg<Marks>().Arg<Marks>().Arg<Array>().Arg<Array>().Arg<Array>();
 }
 
 auto forward_binding() {

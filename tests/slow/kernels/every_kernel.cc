@@ -72,6 +72,7 @@ void sequences(Pool& pool, Sizes z, bool marked) {
   Call s{};
   s.b = b, s.t = t, s.d = d, s.h = h, s.reverse = marked;
   if (marked) s.lengths = a.marks(b, t + 1), s.resets = a.marks(b * t, 2), s.dropout = a.drawn(b * h, 0.0f, 2.0f);
+  if (marked) s.hold_hidden = a.drawn(b * t * h, 0.0f, 1.0f), s.hold_cell = a.drawn(t * of_cell, 0.0f, 1.0f);
   s.x = a.drawn(b * t * d), s.input = a.drawn(d * gates * h), s.bias = a.drawn(gates * h);
   s.recurrent = a.drawn(h * gates * h, -0.1f, 0.1f), s.own = a.drawn((Cell::kRecurrentBias + Cell::kPeepholes) * h);
   s.hidden = a.drawn(b * h), s.cell = a.drawn(of_cell);
