@@ -180,6 +180,23 @@ def test_a_contender_that_cannot_compute_a_case_says_so_and_goes_on(monkeypatch)
     assert seconds >= 0
 
 
+def test_an_exchange_in_a_ring_sends_each_part_twice_to_all_others():
+    from exchange_cost import ring_seconds
+
+    # A part is a quarter of a megabyte; three others add to it, and three take the sum.
+    assert ring_seconds(4, 1_000_000, latency=1e-4, bandwidth=1e9) == pytest.approx(6 * (1e-4 + 0.25e-3))
+
+
+@pytest.mark.slow
+def test_exchange_cost_runs(tmp_path):
+    run = [sys.executable, str(BENCHMARKS / "exchange_cost.py"), "--processes", "2", "--hidden", "4", "--batch", "2"]
+    run += ["--rounds", "1", "--output", str(tmp_path / "run")]
+    subprocess.run(run, check=True)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [place["devices"] for place in results["places"]] == [2, 8, 8]
+    assert all(place["exchange"] > 0 for place in results["places"])
+
+
 @pytest.mark.slow
 def test_accelerator_runs(monkeypatch, tmp_path):
     import accelerator
