@@ -96,7 +96,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns for each mode how many times faster rowrnn is than the fastest peer: geometric mean, and least."""
     found = []
     for mode in ("train", "forward"):
-        ratios = [against_best(row) for row in rows if row["mode"] == mode]
+        ratios = [against_best(row) for row in rows if row["mode"] == mode and row["peers"]]
         if ratios:
             mean = float(np.exp(np.mean(np.log(ratios))))
             found.append({"mode": mode, "times_faster": mean, "least_times_faster": min(ratios)})

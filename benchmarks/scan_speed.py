@@ -44,8 +44,8 @@ PROTOCOL = {
     "floor": "the matrix products of the same step and nothing else, in XLA, on one device or on one per core, "
     "whichever is faster; native code that keeps their results in the processor's cache can be faster still",
     "ms": "milliseconds of a step, median over rounds",
-    "predicted": "of each case the milliseconds that `rowrnn.recurrence.cost` predicts ÷ those measured, its two rates "
-    "from the forward LSTMs of 256 units at batch 128 and 1",
+    "predicted": "the milliseconds that `rowrnn.recurrence.cost` predicts ÷ those measured; its two rates are from the "
+    "forward passes of 256 units at batch 128 and 1, which are left out",
     "spreads": "first and third quartile over rounds of the milliseconds of a step",
     "memory_mib": "outputs and temporaries that XLA plans for, without what native code allocates itself",
 }
@@ -107,7 +107,7 @@ def joined(rows: Sequence[Any]) -> Any:
     """Joins the same result of several runs: medians of numbers, the most frequent of strings."""
     first = rows[0]
     if isinstance(first, dict):
-        return {name: joined([row[name] for row in rows]) for name in first}
+        return {name: joined([row[name] for row in rows]) for name in first if all(name in row for row in rows)}
     if isinstance(first, list):
         return [joined(values) for values in zip(*rows, strict=True)]
     if isinstance(first, int | float):
@@ -126,7 +126,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         of_mode = [row for row in rows if row["mode"] == mode]
         if not of_mode:
             continue
-        ratios = [against_best(row) for row in of_mode]
+        ratios = [against_best(row) for row in of_mode if row["peers"]]
         times = {
             name: [row["peers"][name] / row["rowrnn_ms"] for row in of_mode if name in row["peers"]]
             for name in dict.fromkeys(name for row in of_mode for name in row["peers"])
@@ -138,7 +138,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "cases": len(of_mode),
                 "times_faster": {"the fastest peer": mean(ratios), **peers},
                 "least_times_faster": min(ratios),
-                "floors": mean([row["rowrnn_ms"] / row["floor_ms"] for row in of_mode]),
+                "floors": mean([row["rowrnn_ms"] / row["floor_ms"] for row in of_mode if row["floor_ms"]]),
                 "compile_seconds": {
                     name: float(
                         np.median([row["compile_seconds"][name] for row in of_mode if name in row["compile_seconds"]])
@@ -151,23 +151,27 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def predicted(rows: list[dict[str, Any]]) -> list[float]:
-    """Returns how many times its measured milliseconds `rowrnn.explain` would predict for each row.
+    """Returns how many times its measured milliseconds the cost model predicts for each row.
 
-    The rates that it measures are here those of two of the rows; without these nothing is returned.
+    The two rates that the model measures are here those of two of the rows of each cell, which are left out.
     """
-
-    def cost(row: Mapping[str, Any]) -> Cost:
-        return Cost.of(4 if row["cell"] == "lstm" else 3, row["batch"], row["t"], row["d"], row["hidden"])
-
-    forward = {(row["cell"], row["batch"], row["hidden"], row["t"]): row for row in rows if row["mode"] == "forward"}
-    measured = [forward.get(("lstm", batch, 256, 28)) for batch in (128, 1)]
-    if None in measured:
-        return []
-    many, one = ((cost(row), 1e-3 * row["rowrnn_ms"]) for row in measured if row is not None)
-    rates = Rates.of_times(*many, *one)
-    return [
-        1e3 * cost(row).seconds(rates, TRAIN if row["mode"] == "train" else FORWARD) / row["rowrnn_ms"] for row in rows
-    ]
+    ratios = []
+    for name, gates in (("lstm", 4), ("gru", 3)):
+        of_cell = [row for row in rows if row["cell"] == name]
+        costs = [Cost.of(gates, row["batch"], row["t"], row["d"], row["hidden"]) for row in of_cell]
+        sizes = [(row["mode"], row["batch"], row["hidden"], row["t"]) for row in of_cell]
+        measured = [("forward", batch, HIDDEN[-1], 28) for batch in (128, 1)]
+        if not set(measured) <= set(sizes):
+            continue
+        many, one = map(sizes.index, measured)
+        seconds = [1e-3 * row["rowrnn_ms"] for row in of_cell]
+        rates = Rates.of_times(costs[many], seconds[many], costs[one], seconds[one])
+        ratios += [
+            cost.seconds(rates, TRAIN if size[0] == "train" else FORWARD) / taken
+            for cost, size, taken in zip(costs, sizes, seconds, strict=True)
+            if size not in measured
+        ]
+    return ratios
 
 
 def table(rows: list[dict[str, Any]]) -> list[list[str]]:

@@ -37,10 +37,13 @@ def measure(
 
     Args:
         case: what is computed.
-        contenders: who computes it; those without a variant of it are left out, and the errors of those that cannot
-            prepare it are in the row.
+        contenders: who computes it, rowrnn among them. Others without a variant of it are left out, and so are those
+            that cannot prepare it, whose errors are in the row.
         options: rounds and steps.
         compile_together: whether all compile at the same time, which lengthens their compile times.
+
+    Raises:
+        RuntimeError: if rowrnn cannot prepare it, or a process ends.
     """
     long = case.t > 28 and case.mode == "train"
     peers = [peer for peer in contenders if long or peer.name != "checkpoints"]
@@ -48,6 +51,8 @@ def measure(
     compile_seconds, memory = {}, {}
     prepared = prepare(case, peers, together=compile_together)
     failed = {name: answer for name, answer in prepared.items() if isinstance(answer, str)}
+    if "rowrnn" in failed:
+        raise RuntimeError(f"rowrnn does not compute {case}: {failed['rowrnn']}")
     for name, reason in failed.items():
         print(f"{name} does not compute {case}: {reason}", file=sys.stderr)
     peers = [peer for peer in peers if prepared[peer.name] and peer.name not in failed]
@@ -101,17 +106,17 @@ def steps_in(seconds: float, one_step: float, options: Timing) -> int:
 
 
 def against_best(row: Mapping[str, Any]) -> float:
-    """Returns how many times faster rowrnn is than the fastest peer."""
-    return min(row["peers"].values()) / row["rowrnn_ms"]
+    """Returns how many times faster rowrnn is than the fastest peer; NaN if none computed the case."""
+    return min(row["peers"].values(), default=math.nan) / row["rowrnn_ms"]
 
 
 def line(row: Mapping[str, Any]) -> str:
     """Formats the result of one case as a line."""
-    best = min(row["peers"], key=row["peers"].get)
+    best = min(row["peers"], key=row["peers"].get, default="nobody")
+    floors = row["rowrnn_ms"] / row["floor_ms"] if row["floor_ms"] else math.nan
     return (
         f"{row['cell']:4} {row['mode']:7} batch {row['batch']:3} hidden {row['hidden']:3} steps {row['t']:3}  "
-        f"{row['rowrnn_ms']:8.3f} ms  {against_best(row):5.2f} times {best}, "
-        f"{row['rowrnn_ms'] / row['floor_ms']:.2f} floors"
+        f"{row['rowrnn_ms']:8.3f} ms  {against_best(row):5.2f} times {best}, {floors:.2f} floors"
     )
 
 

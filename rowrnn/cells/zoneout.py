@@ -26,7 +26,8 @@ class ZoneoutCell(Cell):
 
     def __init__(self, cell: Cell, state: Any) -> None:
         self.cell, self.takes_dropout = cell, cell.takes_dropout
-        self.sizes = tuple(leaf.shape[-1] for leaf in jax.tree.leaves(state))
+        shapes, self.structure = jax.tree.flatten(state)
+        self.sizes = tuple(shape.shape[-1] for shape in shapes)
         self.features = cell.features + sum(self.sizes)
         self.bias = cell.bias
 
@@ -34,11 +35,11 @@ class ZoneoutCell(Cell):
     def outputs(self) -> int:
         return self.cell.outputs
 
-    def split(self, x: Float[Array, "*b d"]) -> tuple[Float[Array, "*b features"], list[Array]]:
-        """Splits a step's features into those of the cell, and the rates or masks of each state array."""
+    def split(self, x: Float[Array, "*b d"]) -> tuple[Float[Array, "*b features"], State]:
+        """Splits a step's features into those of the cell, and the rates or masks in the form of a state."""
         edges = np.cumsum([self.cell.features, *self.sizes]).tolist()
         x, *holds, _ = jnp.split(x, edges, axis=-1)
-        return x, holds
+        return x, jax.tree.unflatten(self.structure, holds)
 
     def project(self, x: Float[Array, "*b d"]) -> Any:
         x, holds = self.split(x)
@@ -47,12 +48,10 @@ class ZoneoutCell(Cell):
     def step(self, state: State, projected: Any, *dropout_mask: Array) -> tuple[State, Output]:
         projected, holds = projected
         stepped, output = self.cell.step(state, projected, *dropout_mask)
-        old, structure = jax.tree.flatten(state)
-        stepped = jax.tree.leaves(stepped)
-        new = [hold_units(*of_one) for of_one in zip(stepped, old, holds, strict=True)]
+        new = jax.tree.map(hold_units, stepped, state, holds)
         # An output that is one of the state's arrays is held too.
-        shown = next((held for array, held in zip(stepped, new, strict=True) if array is output), output)
-        return jax.tree.unflatten(structure, new), shown
+        pairs = zip(jax.tree.leaves(stepped), jax.tree.leaves(new), strict=True)
+        return new, next((held for array, held in pairs if array is output), output)
 
     def initial_state(self, projected: Any) -> State:
         return self.cell.initial_state(projected[0])

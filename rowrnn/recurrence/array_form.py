@@ -132,9 +132,8 @@ recur.defvjp(_recur_forward, _recur_backward, symbolic_zeros=True)
 
 def recurrence_of(cell: Cell) -> str:
     """Returns the name of the recurrence with the equations of this cell; "" if there is none."""
-    return vars(type(without_zoneout(cell))).get(
-        "recurrence", ""
-    )  # Not inherited: a subclass may have other equations.
+    # Not inherited: a subclass may have other equations.
+    return vars(type(without_zoneout(cell))).get("recurrence", "")
 
 
 def no_recurrence_reason(cell: Cell) -> str:
@@ -161,17 +160,16 @@ def run_on_arrays(cell: Cell, call: ScanCall, compute: Callable[..., tuple[Array
 
     The arrays are cast to the dtype of the computation.
     """
-    x, holds = call.x, None
+    x, holds, gated = call.x, None, without_zoneout(cell)
+    assert isinstance(gated, GatedCell)
     if isinstance(cell, ZoneoutCell):
-        (x, holds), cell = cell.split(x), cell.cell
-    assert isinstance(cell, GatedCell)
-    if holds is not None:
-        holds = cell.split_state(jax.tree.unflatten(jax.tree.structure(call.state), holds))
-    arrays = x, cell.as_arrays(), cell.split_state(call.state), holds
+        x, holds = cell.split(x)
+        holds = gated.split_state(holds)
+    arrays = x, gated.as_arrays(), gated.split_state(call.state), holds
     x, weights, state, holds = jax.tree.map(lambda a: a.astype(dtype_of(cell, call)), arrays)
     steps = steps_of(call)._replace(holds=holds)
     outputs, last, cells = compute(shows_cells(call, state), x, weights, state, steps)
-    return outcome(cell, call, state, outputs, last, None if cells is None else jnp.swapaxes(cells, 0, 1))
+    return outcome(gated, call, state, outputs, last, None if cells is None else jnp.swapaxes(cells, 0, 1))
 
 
 def shows_cells(call: ScanCall, state: Halves) -> bool:

@@ -61,7 +61,7 @@ def explain(
 
     Raises:
         ValueError: if a shape does not fit, the backend is unknown or cannot compute this scan on this machine, or its
-            cost is not known: of cells without gates that multiply the state once, and off a CPU.
+            cost is asked for and not known: it is for Elman, LSTM with and without peepholes and GRU in compiled code.
         TypeError: if `cell` is no cell, or `x` or `compute_dtype` is not floating point.
     """
     check_cell("explain", cell)

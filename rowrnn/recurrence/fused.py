@@ -13,8 +13,12 @@ gradient in every step. Here, with δ the gradient of the loss and `a = W x + b 
             n = tanh(W x + b + r q),         δa_r = δa_n q r (1 − r),        δq = δa_n r,
             q = U h + b_hn                   δh = δh' z + …
 
-and `δh = Uᵀ δa` (for the candidate of a GRU `Uᵀ δq`); beyond a sequence's end δh' and δc' are passed on unchanged. The
-weights' gradients are one product each after the loop, over all steps and sequences: `δW = xᵀ δa`, `δU = hᵀ δa`.
+and `δh = Uᵀ δa` (for the candidate of a GRU `Uᵀ δq`); beyond a sequence's end δh' and δc' are passed on unchanged. With
+zoneout a step leads from a state s to `s'' = (1 − m) s' + m s`, for masks or rates m of each half; then
+`δs' = (1 − m) δs''`, and δs has `m δs''` too. The s' that the equations need follows from what is kept: c' from the
+gates, h' of Elman's cell as `(s'' − m s) / (1 − m)`; of a GRU none is needed.
+
+The weights' gradients are one product each after the loop, over all steps and sequences: `δW = xᵀ δa`, `δU = hᵀ δa`.
 Residuals are the activated gates, the outputs and the cell states. On a CPU, in float32, `rowrnn.recurrence.native`
 computes both passes by the same equations.
 """

@@ -28,10 +28,10 @@ class ElmanStep:
     def released(_gates: Any, after: Halves, before: Any, holds: Halves, /) -> Halves:
         """Returns what `differentiate` reads of the state of a step before zoneout, given it after and its gates.
 
-        Of a unit that is held anything will do: nothing of the gradient reaches its step.
+        Of a unit that is held whole it is zero: nothing of the gradient reaches its step.
         """
-        held, new = holds[0] == 1, (after[0] - holds[0] * before[0])
-        return jnp.where(held, after[0], new / jnp.where(held, 1, 1 - holds[0])), None
+        held, new = holds[0] == 1, after[0] - holds[0] * before[0]
+        return jnp.where(held, jnp.zeros_like(new), new / jnp.where(held, 1, 1 - holds[0])), None
 
     @staticmethod
     def own_gradient(_recurrent: Arrays, _cells_before: Any, _cells: Any, /) -> Array | None:
@@ -165,7 +165,7 @@ STEPS: dict[str, type[ElmanStep]] = {
 
 
 class Marks(NamedTuple):
-    """What a step is; or all steps, with an axis of these before that of sequences.
+    """Which sequences are valid at a step, keep the state before it, and hold units; or all steps, `[t, b, ...]`.
 
     Args:
         valid: whether the state changes, `[b, 1]`; everywhere if None.
@@ -226,9 +226,9 @@ def step_back(
         own: see `own_weights`.
         dropout: see `step`.
         d_state: gradient of the state after the step.
-        of_step: gates and output of the step, hidden state before it, cell states after and before it (of output and
-            state after it what they are before zoneout), and the gradients of the output and of the cell state that is
-            shown.
+        of_step: gates and output of the step, hidden state before it, cell states after and before it, and the
+            gradients of the output and of the cell state that is shown. Output and cell state after it are those that
+            the cell computed, before zoneout.
         marks: those of this step.
     """
     gates, output, hidden, cell, cell_before, d_output, d_shown = of_step

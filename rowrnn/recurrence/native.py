@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike
+from jaxtyping import Array
 
 from rowrnn.cells import Cell
 from rowrnn.machine.compiled_call import call_compiled, differentiable_once, or_empty, over_batch
@@ -28,15 +28,11 @@ from rowrnn.recurrence.array_form import (
     recurrence_of,
     run_on_arrays,
 )
-from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtype_of, name_of
+from rowrnn.recurrence.backend import Backend, Result, ScanCall, described, dtype_of, name_of, no_rounding_reason
 from rowrnn.recurrence.fused import FusedPasses
 
 GATES_KEPT = {"elman": 0, "lstm": 4, "peephole_lstm": 4, "gru": 4}
 """How many arrays each recurrence keeps for its backward pass, beside outputs and cells."""
-
-
-STORED = (jnp.float32, jnp.bfloat16, jnp.float16)
-"""Dtypes of the arrays; all products, sums, gates and states are float32."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,22 +125,6 @@ def _all_arrays(x: Array, weights: Weights, state: Halves, steps: Steps) -> tupl
 
 
 def _run(cell: Cell, call: ScanCall) -> Result:
-    dtype = dtype_of(cell, call)
-    if dtype == jnp.float32:
-        return _run_in_float32(cell, call)
-    # Arrays of 16 bits are only stored so: no processor adds up so few.
-    result = _run_in_float32(*_floats_to(jnp.float32, (cell, call)))
-    return _floats_to(dtype, result)
-
-
-def _floats_to(dtype: DTypeLike, tree: Any) -> Any:
-    def cast(a: Array) -> Array:
-        return a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a
-
-    return jax.tree.map(cast, tree)
-
-
-def _run_in_float32(cell: Cell, call: ScanCall) -> Result:
     if native_maps.map_recurrence_of(cell):
         return native_maps.run(cell, call)
     if native_staged.is_staged(cell):
@@ -161,10 +141,12 @@ def _unfit(cell: Cell, call: ScanCall) -> str:
         reason = f"it has no compiled code for {name_of(cell)}"
     if reason:
         return reason
-    if dtype_of(cell, call) not in STORED or call.compute_dtype is not None:
-        return f"it runs cells in float32, of arrays of 32 or 16 bits, not {described(cell, call)}"
+    if reason := no_rounding_reason(call):
+        return reason
+    if dtype_of(cell, call) not in (jnp.float32, jnp.bfloat16, jnp.float16):
+        return f"it computes in float32, of arrays of 32 or 16 bits, not {described(cell, call)}"
     platform = jax.default_backend()
     return unavailable() if platform == "cpu" else f"it runs on a CPU, and JAX on {platform}"
 
 
-NATIVE = Backend("native", unfit=_unfit, run=_run, takes_all_cores=True)
+NATIVE = Backend("native", unfit=_unfit, run=_run, takes_all_cores=True, widens=True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import partial
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -131,6 +131,9 @@ def scan(
 def _compute(
     cell: Cell, call: ScanCall, *, backend: Backend, hold_outputs: bool, checkpoint_every: int | None
 ) -> tuple[Outputs, State]:
+    dtype = dtype_of(cell, call)
+    if backend.widens:
+        cell, call = _floats_to(jnp.float32, (cell, call))
     state = zero_state(cell, call) if call.state is None else call.state
     cell, call = vary_alike((cell, dataclasses.replace(call, state=place_examples(state, call.x))))
     valid, forgets = call.valid, None
@@ -159,7 +162,13 @@ def _compute(
         outputs = permute_steps(outputs, *gathered)
     if hold_outputs and valid is not None:
         outputs = forward_fill(outputs, valid, call.reverse)
-    return outputs, states if call.return_states else last
+    shown = outputs, states if call.return_states else last
+    return _floats_to(dtype, shown) if backend.widens else shown
+
+
+def _floats_to(dtype: DTypeLike, tree: Any) -> Any:
+    """Casts floating-point arrays; marks and lengths stay as they are."""
+    return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
 
 
 def zero_state(cell: Cell, call: ScanCall) -> State:

@@ -95,11 +95,11 @@ class Problem:
 
     def run(self, cell, x, state):
         steps: dict[str, Any] = {
-            name: value if name == "reverse" else jax.tree.map(jnp.asarray, value) for name, value in self.steps.items()
+            name: value if name in ("reverse", "holds") else jnp.asarray(value) for name, value in self.steps.items()
         }
         if holds := steps.pop("holds", None):
-            x = jnp.concatenate([x, *(hold.astype(x.dtype) for hold in holds)], axis=-1)
-            cell = ZoneoutCell(cell, holds)
+            x = jnp.concatenate([x, *(jnp.asarray(hold, x.dtype) for hold in holds)], axis=-1)
+            cell = ZoneoutCell(cell, make_state(self.kind, holds))
         outputs, last = scan(cell, x, initial_state=state, **steps, **self.options)
         return [outputs, *jax.tree.leaves(last)]
 

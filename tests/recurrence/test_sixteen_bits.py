@@ -1,5 +1,6 @@
 """Cells whose arrays have 16 bits, in compiled code: stored so, and computed in float32."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ from flax import nnx
 from rowrnn import ConvLSTM, explain
 from rowrnn.recurrence.scan import scan
 from tests.helpers import oracle
-from tests.helpers.problem import BATCH, FEATURES, RAGGED, STEPS, make_cell, randomized
+from tests.helpers.problem import BATCH, FEATURES, HIDDEN, RAGGED, STEPS, make_cell, randomized
 from tests.helpers.scans import needs_compiler
 
 DTYPES = [jnp.bfloat16, jnp.float16]
@@ -42,6 +43,20 @@ def test_results_are_those_of_float32_rounded_once(kind, dtype):
     for actual, exact in zip(*map(jax.tree.leaves, (gradients, in_float32)), strict=True):
         # What comes back through outputs of 16 bits was rounded too.
         np.testing.assert_allclose(np.asarray(actual, np.float32), exact, rtol=0, atol=2 * digit * np.abs(exact).max())
+
+
+@needs_compiler
+def test_segments_are_not_rounded_between_and_options_are_cast():
+    cell, x = cast(make_cell("lstm"), jnp.bfloat16), cast(X, jnp.bfloat16)
+    options = {"dropout_mask": np.full((BATCH, HIDDEN), 1.3), "initial_state": cell.initialize_carry((BATCH, FEATURES))}
+
+    def slope(cell, **more):
+        return jax.grad(lambda cell: scan(cell, x, return_states=True, **options, **more)[0].sum().astype(jnp.float32))(
+            cell
+        )
+
+    whole, in_segments = slope(cell, backend="native"), slope(cell, backend="native", checkpoint_every=1)
+    chex.assert_trees_all_equal(whole, in_segments)
 
 
 @needs_compiler

@@ -15,8 +15,8 @@ from tests.helpers.problem import BATCH, EPISODES, FEATURES, GAPS, RAGGED, STEPS
 from tests.helpers.scans import FUSED, fused_cell, needs_compiler
 
 CASES = {
-    "full": {},
     "gaps, ragged, reverse": {"mask": GAPS, "lengths": RAGGED, "reverse": True},
+    "full": {},
     "episodes, ragged, from zeros": {"resets": EPISODES, "lengths": RAGGED, "given_state": False},
     "segments": {"checkpoint_every": 3},
 }
@@ -46,19 +46,51 @@ def test_in_compiled_code(kind, backend, options, monkeypatch):
     assert deviation(gradients, problem.expected_gradients()) < 5e-5
 
 
+@pytest.mark.parametrize("backend", [pytest.param("native", marks=needs_compiler), "fused"])
 @pytest.mark.parametrize("sizes", [(37, 6, 21, 37), (3, 9, 21, 32)], ids=["many", "few"])
-@fused_cell
-@needs_compiler
-def test_of_many_rows_and_of_few_whose_units_threads_share(kind, sizes):
-    lengths, resets = np.arange(sizes[0]) % (sizes[1] + 1), np.random.default_rng(2).random(sizes[:2]) < 0.2
-    problem = Problem(kind, sizes, zoneout=True, lengths=lengths, resets=resets, backend="native")
-    problem_in_float64 = Problem(kind, sizes, zoneout=True, lengths=lengths, resets=resets, backend="plain")
+@pytest.mark.parametrize("kind", thinned(FUSED, 3))
+def test_with_dropout_episodes_and_every_state_shown(kind, sizes, backend):
+    rng, cell = np.random.default_rng(2), make_cell(kind, features=sizes[2], hidden=sizes[3])
+    b, t, _, h = sizes
+    state = (jnp.zeros((b, h)),) * (2 if "lstm" in kind else 1)
+    held = ZoneoutCell(cell, cell.merge_state(state[0], state[-1]))
+    holds = [np.clip(rng.uniform(-1, 2, (b, t, h)), 0, 1) for _ in state]
+    x = np.concatenate([rng.normal(size=sizes[:3]), *holds], axis=-1).astype(np.float32)
+    steps = {"lengths": np.arange(b) % (t + 1), "resets": rng.random((b, t)) < 0.2, "reverse": True}
+    dropped = 2.0 * (rng.random((b, h)) < 0.5)
+
+    def loss(cell, x, backend):
+        mask = jnp.asarray(dropped, x.dtype)
+        shown = scan(cell, x, dropout_mask=mask, return_states=True, backend=backend, **steps)
+        return sum(
+            (leaf * jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape)).sum()
+            for leaf in jax.tree.leaves(shown)
+        ), shown
+
+    slope = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True), static_argnames="backend")
     with jax.enable_x64(True):
-        expected_values, expected_gradients = problem_in_float64.solve(jnp.float64)
-    values, gradients = problem.solve(jnp.float32)
-    assert deviation(values, expected_values) < 1e-5
-    for actual, expected in zip(gradients, expected_gradients, strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
+        exact = jax.device_get(slope(*jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), (held, x)), backend="plain"))
+    (by_cell, by_x), shown = jax.device_get(slope(held, jnp.asarray(x), backend=backend))
+    features = slice(sizes[2])  # Masks and rates have no gradient in loops of our own.
+    actual, expected = ((by_cell, by_x[..., features], shown), (exact[0][0], exact[0][1][..., features], exact[1]))
+    for one, other in zip(*map(jax.tree.leaves, (actual, expected)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * max(1, np.abs(other).max()))
+
+
+def test_second_derivatives_and_rounded_products():
+    cell, x = make_cell("lstm"), np.random.default_rng(0).normal(size=(BATCH, STEPS, FEATURES))
+    layer, key = Recurrent(cell, zoneout=0.3), jax.random.key(0)
+
+    def slope(x, backend):
+        return jax.grad(lambda x: jnp.sin(layer(x, key=key, backend=backend)[0]).sum())(x)
+
+    def second(backend):
+        return jax.grad(lambda x: (slope(x, backend) ** 2).sum())(jnp.asarray(x, jnp.float32))
+
+    np.testing.assert_allclose(second("fused"), second("plain"), rtol=1e-4, atol=1e-5)
+    rounded, _ = layer(x.astype(np.float32), key=key, backend="fused", compute_dtype=jnp.bfloat16)
+    whole, _ = layer(x.astype(np.float32), key=key, backend="fused")
+    assert 1e-5 < np.abs(rounded - whole).max() < 0.05
 
 
 @needs_compiler

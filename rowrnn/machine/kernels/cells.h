@@ -62,9 +62,9 @@ struct Elman {
 
   static inline Vector apply(Vector (&gate)[4], Vector, Vector&, const Vector*) { return tanh(gate[0]); }
 
-  // What `gradient` reads as `after`, of a step before zoneout; of what is held whole anything will do.
+  // What `gradient` reads as `after`, of a step before zoneout; zero where a unit is held whole, which has no gradient.
   static inline Vector released(const Vector (&)[4], Vector before, Vector after, Vector hold) {
-    return hold == 1.0f ? after : (after - hold * before) / (1.0f - hold);
+    return hold == 1.0f ? Vector{} : (after - hold * before) / (1.0f - hold);
   }
 
   // δa = δh (1 − h'²).

@@ -31,8 +31,8 @@ Call call_of(Array x, Array input, Array bias, Array recurrent, Array own, Array
 
 template <class Cell>
 ffi::Error forward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array recurrent, Array own, Array hidden,
-                   Array cell, Marks lengths, Marks resets, Array dropout, Array hold_hidden, Array hold_cell, Result outputs, Result last_hidden,
-                   Result last_cell, Result gate0, Result gate1, Result gate2, Result gate3, Result cells,
+                   Array cell, Marks lengths, Marks resets, Array dropout, Array hold_hidden, Array hold_cell,
+                   Result outputs, Result last_hidden, Result last_cell, Result gate0, Result gate1, Result gate2, Result gate3, Result cells,
                    bool reverse) {
   Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, hold_hidden, hold_cell, reverse);
   s.outputs = given(outputs), s.last_hidden = given(last_hidden), s.last_cell = given(last_cell);
@@ -44,8 +44,8 @@ ffi::Error forward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array
 
 template <class Cell>
 ffi::Error backward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array recurrent, Array own, Array hidden,
-                    Array cell, Marks lengths, Marks resets, Array dropout, Array hold_hidden, Array hold_cell, Array outputs, Array gate0, Array gate1,
-                    Array gate2, Array gate3, Array cells, Array d_outputs, Array d_last_hidden, Array d_last_cell,
+                    Array cell, Marks lengths, Marks resets, Array dropout, Array hold_hidden, Array hold_cell,
+                    Array outputs, Array gate0, Array gate1, Array gate2, Array gate3, Array cells, Array d_outputs, Array d_last_hidden, Array d_last_cell,
                     Array d_cells, Result d_x, Result d_input, Result d_bias, Result d_recurrent, Result d_own,
                     Result d_hidden, Result d_cell, bool reverse) {
   Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, hold_hidden, hold_cell, reverse);
