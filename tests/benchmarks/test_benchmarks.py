@@ -68,7 +68,15 @@ def test_medians_to_an_accuracy():
 
     def training(seed, to_99, final):
         reached = {"seconds_to_985": 1.0 + seed, "seconds_to_99": to_99, "first_step_seconds": 2.0}
-        return {"library": "rowrnn", "cell": "gru", "seed": seed, **reached, "final_accuracy": final}
+        return {
+            "library": "rowrnn",
+            "model": "gru",
+            "kind": "same",
+            "changed": {},
+            "seed": seed,
+            **reached,
+            "final_accuracy": final,
+        }
 
     runs = [training(0, 4.0, 0.99), training(1, None, 0.98), training(2, 6.0, 0.991)]
     assert table(runs)[1] == ["GRU, rowrnn", "2.0", "2.0", "6.0", "8.0", "99.00"]
@@ -267,10 +275,13 @@ def test_a_benchmark_records_its_options_and_presets_and_prints_its_table(monkey
 def test_time_to_accuracy_runs(tmp_path):
     import time_to_accuracy
 
-    options = {"epochs": 1, "seeds": 1, "train_images": 256, "libraries": ("flax nnx",)}
+    options = {"epochs": 1, "seeds": 1, "train_images": 256, "libraries": ("rowrnn", "flax nnx")}
     time_to_accuracy.main(time_to_accuracy.Options(**options, output=tmp_path / "run"), {"quick": False})
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert [run["cell"] for run in results["runs"]] == ["lstm", "gru"]
+    assert [row[0] for row in results["table"][1:]] == [
+        *("LSTM, rowrnn", "LSTM, flax nnx", "GRU, rowrnn", "GRU, flax nnx"),
+        *("GRU for the clock, rowrnn", "CNN for the clock, rowrnn"),
+    ]
     assert all(0.05 < run["final_accuracy"] < 1 and run["first_step_seconds"] > 0 for run in results["runs"])
 
 
