@@ -29,7 +29,7 @@ def test_a_mixture_is_that_of_scipy(levels):
     with jax.enable_x64(True):
         distribution = LogisticMixture(levels, 4)
         given = numbers(12, size=1.0)
-        found = np.exp(distribution.logits(jnp.asarray(given)))
+        found = np.exp(jax.jit(distribution.logits)(jnp.asarray(given)))
         np.testing.assert_allclose(found, by_scipy(given, levels), rtol=1e-9, atol=1e-15)
 
 
@@ -38,12 +38,11 @@ def test_probabilities_of_all_levels_sum_to_one_and_are_those_of_the_logits(kind
     with jax.enable_x64(True):
         distribution = KINDS[kind]
         given = jnp.asarray(numbers(distribution.outputs))
-        each = [
-            distribution.log_probabilities(given, jnp.full(len(given), level)) for level in range(distribution.levels)
-        ]
+        one_level = jax.jit(lambda given, level: distribution.log_probabilities(given, jnp.full(len(given), level)))
+        each = [one_level(given, level) for level in range(distribution.levels)]
         np.testing.assert_allclose(np.exp(each).sum(axis=0), 1, rtol=1e-12)
         np.testing.assert_allclose(
-            jax.nn.log_softmax(distribution.logits(given)), np.stack(each, axis=1), rtol=1e-12, atol=1e-12
+            jax.nn.log_softmax(jax.jit(distribution.logits)(given)), np.stack(each, axis=1), rtol=1e-12, atol=1e-12
         )
 
 
@@ -63,10 +62,9 @@ def test_slopes_of_a_mixture_are_differences():
 def test_a_narrow_or_distant_mixture_has_finite_slopes():
     distribution = LogisticMixture(256, 2)
     given = jnp.asarray([[0, 0, -30, 30, -40, -40], [0, 0, 50, 50, 100, 5]], jnp.float32)
+    slope = jax.jit(jax.value_and_grad(lambda x, value: distribution.log_probabilities(x, jnp.full(2, value)).sum()))
     for value in (0, 128, 255):
-        found, slopes = jax.value_and_grad(lambda x, v=value: distribution.log_probabilities(x, jnp.full(2, v)).sum())(
-            given
-        )
+        found, slopes = slope(given, value)
         assert np.isfinite(found)
         assert np.isfinite(slopes).all()
 

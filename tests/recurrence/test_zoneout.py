@@ -12,7 +12,7 @@ from rowrnn.recurrence.scan import scan
 from rowrnn.sequence import Recurrent
 from tests.helpers.cases import thinned
 from tests.helpers.problem import BATCH, EPISODES, FEATURES, GAPS, RAGGED, STEPS, Problem, deviation, make_cell
-from tests.helpers.scans import FUSED, fused_cell, needs_compiler
+from tests.helpers.scans import FUSED, needs_compiler
 
 CASES = {
     "gaps, ragged, reverse": {"mask": GAPS, "lengths": RAGGED, "reverse": True},
@@ -36,8 +36,13 @@ def test_values_and_gradients_are_the_oracles(kind, backend, options):
 
 
 @every_case
-@pytest.mark.parametrize("backend", [pytest.param("native", marks=needs_compiler), "persistent"])
-@fused_cell
+@pytest.mark.parametrize(
+    ("kind", "backend"),
+    [
+        *(pytest.param(kind, "native", marks=needs_compiler) for kind in FUSED),
+        *thinned([(kind, "persistent") for kind in FUSED], 2),
+    ],
+)
 def test_in_compiled_code(kind, backend, options, monkeypatch):
     monkeypatch.setattr(persistent, "unavailable", lambda: "")  # Interpreted.
     problem = Problem(kind, zoneout=True, backend=backend, **options)
@@ -46,7 +51,7 @@ def test_in_compiled_code(kind, backend, options, monkeypatch):
     assert deviation(gradients, problem.expected_gradients()) < 5e-5
 
 
-@pytest.mark.parametrize("backend", [pytest.param("native", marks=needs_compiler), "fused"])
+@pytest.mark.parametrize("backend", thinned([pytest.param("native", marks=needs_compiler), "fused"], 2))
 @pytest.mark.parametrize("sizes", [(37, 6, 21, 37), (3, 9, 21, 32)], ids=["many", "few"])
 @pytest.mark.parametrize("kind", thinned(FUSED, 3))
 def test_with_dropout_episodes_and_every_state_shown(kind, sizes, backend):

@@ -65,7 +65,7 @@ def test_outputs_and_gradients_are_those_of_the_equations(causal, longest):
         model = made(jnp.float64, causal=causal, longest=longest)
         loss = jax.jit(jax.grad(lambda m, x: (weights * m(x, lengths=LENGTHS)[0]).sum(), argnums=(0, 1)))
         gradient, by_x = loss(model, jnp.asarray(x))
-        outputs, state = model(jnp.asarray(x), lengths=LENGTHS)
+        outputs, state = jax.jit(lambda m, x: m(x, lengths=LENGTHS))(model, jnp.asarray(x))
     assert state is None
     p = numbers_of(model)
     np.testing.assert_allclose(outputs, expected(p, x, LENGTHS, causal=causal), rtol=0, atol=1e-6)
@@ -85,14 +85,16 @@ def test_outputs_and_gradients_are_those_of_the_equations(causal, longest):
 def test_a_causal_transformer_computes_the_same_step_by_step(longest):
     model = made(causal=True, longest=longest)
     x = jnp.asarray(oracle.draw(np.random.default_rng(1), BATCH, STEPS, FEATURES), jnp.float32)
-    whole, _ = model(x)
+    run = jax.jit(lambda model, x, state=None: model(x, initial_state=state))
+    step_by_step = jax.jit(lambda m, s, x: jax.lax.scan(m.step, s, jnp.swapaxes(x, 0, 1)))
+    whole, _ = run(model, x)
     state = model.initial_state(x[:, 0], STEPS if longest is None else None)
-    last, outputs = jax.jit(lambda m, s, x: jax.lax.scan(m.step, s, jnp.swapaxes(x, 0, 1)))(model, state, x)
+    last, outputs = step_by_step(model, state, x)
     np.testing.assert_allclose(jnp.swapaxes(outputs, 0, 1), whole, rtol=0, atol=1e-5)
     assert last.position.tolist() == [STEPS] * BATCH
     # Called with a state, it goes on from there.
-    first, begun = model(x[:, :2], initial_state=state)
-    then, ended = model(x[:, 2:], initial_state=begun)
+    first, begun = run(model, x[:, :2], state)
+    then, ended = run(model, x[:, 2:], begun)
     np.testing.assert_allclose(jnp.concatenate([first, then], axis=1), whole, rtol=0, atol=1e-5)
     assert ended.position.tolist() == [STEPS] * BATCH
     with pytest.raises(ValueError, match="With a state it has none, not lengths"):
@@ -108,8 +110,8 @@ def test_a_causal_transformer_computes_the_same_step_by_step(longest):
             model.initial_state(x[:, 0], 8)
     # A step without room takes the place of the last one: as if that had not been.
     state = model.initial_state(x[:, 0], 3)
-    _, outputs = jax.lax.scan(model.step, state, jnp.swapaxes(x[:, :4], 0, 1))
-    without, _ = model(jnp.concatenate([x[:, :2], x[:, 3:4]], axis=1))
+    _, outputs = step_by_step(model, state, x[:, :4])
+    without, _ = run(model, jnp.concatenate([x[:, :2], x[:, 3:4]], axis=1))
     np.testing.assert_allclose(outputs[3], without[:, 2], rtol=0, atol=1e-5)
 
 

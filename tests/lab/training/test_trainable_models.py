@@ -106,8 +106,9 @@ def test_muon_turns_kernels_and_leaves_other_weights_to_adamw():
     recipe = Recipe(1, 1, 0.5, warmup=0.0, weight_decay=0.0, clip_norm=1e9, optimizer="muon")
     transformation = recipe.transformation(1000)
     zeros = jax.tree.map(jnp.zeros_like, model)
-    _, state = transformation.update(zeros, transformation.init(model), model)  # The warm-up's step of rate 0.
-    updates: Any = transformation.update(gradient, state, model)[0]
+    update = jax.jit(transformation.update)
+    _, state = update(zeros, transformation.init(model), model)  # The warm-up's step of rate 0.
+    updates: Any = update(gradient, state, model)[0]
     for kernel, given in (
         (updates["kernel"], gradient["kernel"]),
         (updates["convolution"]["kernel"].reshape(18, 8), gradient["convolution"]["kernel"].reshape(18, 8)),

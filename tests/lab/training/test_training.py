@@ -434,11 +434,16 @@ def test_steps_that_are_not_finite_are_skipped_up_to_a_limit():
     model = line(jax.random.fold_in(jax.random.key(0), 0))
     optimizer = Recipe(1, batch_size=4).transformation(20)
     state, losses, models = optimizer.init(model), [], []
+
+    @jax.jit
+    def step(model, state, x, y):
+        (value, _), gradient = jax.value_and_grad(squared, has_aux=True)(model, (x, y), None)
+        updates, state = optimizer.update(gradient, state, model)
+        return value, optax.apply_updates(model, updates), state
+
     for x, y, marks in steps:
         if not marks.any():
-            (value, _), gradient = jax.value_and_grad(squared, has_aux=True)(model, (x, y), None)
-            updates, state = optimizer.update(gradient, state, model)
-            model = optax.apply_updates(model, updates)
+            value, model, state = step(model, state, x, y)
             losses.append(value)
             models.append(jax.device_get(model))
     assert len(losses) == 18

@@ -196,7 +196,7 @@ def test_without_changes_nothing_changes():
     images = rng.normal(size=(3, 32, 48, 3)).astype(np.float32)
     boxes = np.tile(np.array([4, 4, 20, 30], np.float32), (3, 2, 1))
     scenes = Scenes(images, boxes, np.ones((3, 2), np.int32), np.array([0, 1, 2], np.int32))
-    found = STILL(scenes, jax.random.key(0), jnp.ones(3), jnp.ones(3))
+    found = jax.jit(lambda scenes, key: STILL(scenes, key, jnp.ones(3), jnp.ones(3)))(scenes, jax.random.key(0))
     np.testing.assert_allclose(found.images, images, atol=1e-5)
     np.testing.assert_array_equal(found.boxes, boxes)
     np.testing.assert_array_equal(found.counts, scenes.counts)

@@ -27,7 +27,8 @@ def lines(image, count=LINES, labels=3):
 
 
 def changed(given, key=0, **how):
-    return jax.tree.map(np.asarray, LineAugmentation(**how)(given, jax.random.key(key)))
+    compiled = jax.jit(LineAugmentation.__call__, static_argnums=0)
+    return jax.device_get(compiled(LineAugmentation(**how), given, jax.random.key(key)))
 
 
 def bar(column, width=WIDTH):
