@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import io
 import json
 import os
 import subprocess
@@ -163,29 +162,6 @@ def test_form_speed_runs(monkeypatch, tmp_path):
     assert results["finished"]
     assert [set(found["peers"]) for found in results["cells"]] == [{"flax nnx", "lax.scan"}] * len(forms)
     assert min(found["rowrnn_ms"] for found in results["cells"]) > 0
-
-
-def test_a_contender_that_cannot_compute_a_case_says_so_and_goes_on(monkeypatch):
-    import peers
-    from layers import Case, Variant
-
-    def variants_of(case):
-        if case.hidden > 64:
-            raise NotImplementedError("too wide")
-        yield Variant("one device", lambda steps: None, 0.5, 2.0)
-
-    messages = [
-        {"prepare": Case("gru", 4, 128, 3, 2, "train")._asdict()},
-        {"prepare": Case("gru", 4, 8, 3, 2, "train")._asdict()},
-        {"variant": "one device", "steps": 3},
-    ]
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(map(json.dumps, messages))))
-    answers = io.StringIO()
-    peers.serve(variants_of, answers)
-    failed, prepared, (seconds, _) = map(json.loads, answers.getvalue().splitlines())
-    assert failed == "NotImplementedError: too wide"
-    assert prepared == [["one device", 0.5, 2.0]]
-    assert seconds >= 0
 
 
 def test_an_exchange_in_a_ring_sends_each_part_twice_to_all_others():
