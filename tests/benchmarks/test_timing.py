@@ -4,6 +4,7 @@ import io
 import json
 import math
 import sys
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def measured(**milliseconds):
     from layers import Case
     from timing import Timing, measure
 
-    contenders = {name: Fake(name, of_one) for name, of_one in milliseconds.items()}
+    contenders: dict[str, Any] = {name: Fake(name, of_one) for name, of_one in milliseconds.items()}
     options = Timing(rounds=3, round_seconds=0.01, least_steps=2)
     return measure(Case("gru", 4, 8, 28, 3, "train"), contenders.values(), options), contenders
 
