@@ -119,7 +119,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns for each mode the geometric means of the ratios over all cases, and the smallest ratio."""
 
     def mean(ratios: list[float]) -> float:
-        return float(np.exp(np.mean(np.log(ratios))))
+        return float(np.exp(np.mean(np.log(ratios)))) if ratios else math.nan
 
     found = []
     for mode in MODES:
@@ -137,7 +137,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "mode": mode,
                 "cases": len(of_mode),
                 "times_faster": {"the fastest peer": mean(ratios), **peers},
-                "least_times_faster": min(ratios),
+                "least_times_faster": min(ratios, default=math.nan),
                 "floors": mean([row["rowrnn_ms"] / row["floor_ms"] for row in of_mode if row["floor_ms"]]),
                 "compile_seconds": {
                     name: float(

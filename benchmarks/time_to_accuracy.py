@@ -30,6 +30,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data.load import load
 from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.option_checks import Count, KnownNames, OptionalCount
+from rowrnn.lab.experiment.options import check_options
 
 
 class Contender(NamedTuple):
@@ -78,7 +79,7 @@ class Options:
     choose: bool = False
     """Try changes of the recipes for the clock, on training images that are left out."""
     changes: tuple[str, ...] = ("{}",)
-    """What differs from the recipe, as JSON; each is tried."""
+    """With --choose, what differs from the recipe, as JSON; each is tried."""
     output: Path = Path("runs/time_to_accuracy")
     """Directory for results; if it is taken, the next free name is used."""
 
@@ -88,10 +89,15 @@ PRESETS = {"quick": {"epochs": 1, "seeds": 1, "train_images": 2_560}}
 
 def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Runs all trainings, saves the results after each, and prints the table."""
+    check_options(options)
     check_installed("libraries", options.libraries)
     contenders = [one for one in CONTENDERS if one.library in options.libraries and one.model in options.models]
     if options.choose:
         contenders = [one for one in contenders if one.kind == "clock"]
+    elif options.changes != Options.changes:
+        raise InputError("--changes are tried on validation images: give --choose too, or leave them out.")
+    if not contenders:
+        raise InputError("None of the --models is trained in one of the --libraries: give more of them.")
     changes = [_change(text) for text in options.changes]
     if options.epochs is not None:
         changes = [{**change, "epochs": options.epochs} for change in changes]

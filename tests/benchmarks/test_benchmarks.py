@@ -101,6 +101,8 @@ def test_seeds_together_against_one_by_one():
     [
         ("scan_speed", ["--peers", "abacus"], "There is no 'abacus' for --peers"),
         ("time_to_accuracy", ["--libraries", "abacus"], "There is no 'abacus' for --libraries"),
+        ("time_to_accuracy", ["--changes", '{"epochs": 3}', "--libraries", "rowrnn"], "give --choose too"),
+        ("time_to_accuracy", ["--models", "cnn", "--libraries", "flax nnx"], "None of the --models is trained"),
         ("seeds_together", ["--rounds", "0"], "--rounds is 0; expected at least 1."),
     ],
 )

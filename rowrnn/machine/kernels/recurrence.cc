@@ -32,9 +32,10 @@ Call call_of(Array x, Array input, Array bias, Array recurrent, Array own, Array
 template <class Cell>
 ffi::Error forward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array recurrent, Array own, Array hidden,
                    Array cell, Marks lengths, Marks resets, Array dropout, Array hold_hidden, Array hold_cell,
-                   Result outputs, Result last_hidden, Result last_cell, Result gate0, Result gate1, Result gate2, Result gate3, Result cells,
-                   bool reverse) {
-  Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, hold_hidden, hold_cell, reverse);
+                   Result outputs, Result last_hidden, Result last_cell, Result gate0, Result gate1, Result gate2,
+                   Result gate3, Result cells, bool reverse) {
+  Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, hold_hidden, hold_cell,
+                   reverse);
   s.outputs = given(outputs), s.last_hidden = given(last_hidden), s.last_cell = given(last_cell);
   s.gates[0] = given(gate0), s.gates[1] = given(gate1), s.gates[2] = given(gate2), s.gates[3] = given(gate3);
   s.cells = given(cells);
@@ -45,10 +46,11 @@ ffi::Error forward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array
 template <class Cell>
 ffi::Error backward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array recurrent, Array own, Array hidden,
                     Array cell, Marks lengths, Marks resets, Array dropout, Array hold_hidden, Array hold_cell,
-                    Array outputs, Array gate0, Array gate1, Array gate2, Array gate3, Array cells, Array d_outputs, Array d_last_hidden, Array d_last_cell,
-                    Array d_cells, Result d_x, Result d_input, Result d_bias, Result d_recurrent, Result d_own,
-                    Result d_hidden, Result d_cell, bool reverse) {
-  Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, hold_hidden, hold_cell, reverse);
+                    Array outputs, Array gate0, Array gate1, Array gate2, Array gate3, Array cells, Array d_outputs,
+                    Array d_last_hidden, Array d_last_cell, Array d_cells, Result d_x, Result d_input, Result d_bias,
+                    Result d_recurrent, Result d_own, Result d_hidden, Result d_cell, bool reverse) {
+  Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, hold_hidden, hold_cell,
+                   reverse);
   s.outputs = outputs.typed_data(), s.cells = cells.typed_data();
   s.gates[0] = gate0.typed_data(), s.gates[1] = gate1.typed_data();
   s.gates[2] = gate2.typed_data(), s.gates[3] = gate3.typed_data();
