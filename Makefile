@@ -17,6 +17,7 @@ run: $(VENV)/.installed
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(shell find rowrnn tests -name '*.cc' -o -name '*.h')
 	$(if $(findstring newest,$(CONSTRAINTS)),$(BIN)/pyrefly check --progress-bar=no --python-interpreter-path $(BIN)/python)
 
 test: check

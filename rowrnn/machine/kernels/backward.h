@@ -93,8 +93,8 @@ struct Backward {
   // [from, to), whose weights are `packed`. Where the step began with a zero state, nothing reaches the one before.
   void recur(const Rows& rows, int64_t i, int64_t first, const float* packed, int64_t from, int64_t to) const {
     for (int r = 0; s.dropout && r < rows.count; ++r) clear(rows.through + r * hp + from, to - from);
-    add_product(rows.count, to - from, columns, rows.d_gates + first * wide + Cell::kRecurrentFrom * hp, wide, 1, packed,
-                kTile, columns * kTile, rows.through + from, hp);
+    add_product(rows.count, to - from, columns, rows.d_gates + first * wide + Cell::kRecurrentFrom * hp, wide, 1,
+                packed, kTile, columns * kTile, rows.through + from, hp);
     for (int r = 0; (s.dropout || s.resets) && r < rows.count; ++r) {
       float *d_hidden = rows.d_hidden + r * hp, *d_cell = rows.d_cell + r * hp;
       for (int64_t j = from; s.dropout && j < to; j += kLanes) {
@@ -113,7 +113,8 @@ struct Backward {
     const int64_t begin = count * part / parts, end = count * (part + 1) / parts;
     float* d_x = rows.d_x + begin * dp;
     clear(d_x, (end - begin) * dp);
-    add_product(end - begin, dp, columns, rows.d_gates + (first + begin) * wide, wide, 1, input, kTile, columns * kTile, d_x, dp);
+    add_product(end - begin, dp, columns, rows.d_gates + (first + begin) * wide, wide, 1, input, kTile, columns * kTile,
+                d_x, dp);
     for (int64_t n = begin; n < end; ++n, d_x += dp)
       copy(s.d_x + s.at(rows.origin + n % rows.count, s.step(i - n / rows.count)) * s.d, d_x, s.d);
   }
@@ -132,8 +133,8 @@ struct Backward {
 
   float* own_sums(int lane) const { return sums + lane * lane_floats() + lines() * columns; }
 
-  // Adds what the peepholes' gradient has become since the last time, of the units [from, to): in one sum of all rows and
-  // steps each term would be rounded to the size of the whole.
+  // Adds what the peepholes' gradient has become since the last time, of the units [from, to): in one sum of all rows
+  // and steps each term would be rounded to the size of the whole.
   void add_own(const Rows& rows, int lane, int64_t from, int64_t to) const {
     for (int k = 0; k < Cell::kPeepholes; ++k)
       for (int64_t j = k * hp + from; j < k * hp + to; j += kLanes) {
@@ -208,8 +209,10 @@ struct Backward {
     if (from == 0) {
       copy(left, s.x + at * s.d, s.d);
       left[s.d] = 1.0f;
-      if (keeps) copy(left + s.d + 1, hidden, s.h);
-      else clear(left + s.d + 1, s.h);
+      if (keeps)
+        copy(left + s.d + 1, hidden, s.h);
+      else
+        clear(left + s.d + 1, s.h);
       for (int64_t k = 0; s.dropout && k < s.h; ++k) left[s.d + 1 + k] *= s.dropout[sequence * s.h + k];
     }
     for (int64_t j = from; j < to; j += kLanes) {
@@ -255,8 +258,7 @@ struct Backward {
     for (int k = g; k < Cell::kPeepholes; k += Cell::kGates)
       for (int64_t j = 0; j < s.h; j += kLanes) {
         Vector total{};
-        for (int lane = 0; lane < lanes; ++lane)
-          total += load(own_sums(lane) + k * hp + j);
+        for (int lane = 0; lane < lanes; ++lane) total += load(own_sums(lane) + k * hp + j);
         store(s.d_own + k * s.h + j, total, std::min<int64_t>(kLanes, s.h - j));
       }
   }

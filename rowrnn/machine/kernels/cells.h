@@ -9,19 +9,19 @@ namespace {
 struct Call {
   int64_t b, t, d, h;
   bool reverse;
-  const int32_t *lengths, *resets;              // [b], [b, t]
-  const float* dropout;                         // [b, h], times the hidden state in the recurrent product
-  const float *hold_hidden, *hold_cell;         // [b, t, h], zoneout's rates or masks of the state
-  const float *x, *input, *bias, *recurrent;    // [b, t, d], [d, gates h], [gates h], [h, gates h]
-  const float* own;                             // a unit's own weights: a recurrent bias, [h], or peepholes, [3, h]
-  const float *hidden, *cell;                   // [b, h], before the first step
-  float *outputs, *last_hidden, *last_cell;                      // [b, t, h], [b, h]
-  float *gates[4], *cells;                                       // [t, b, h]
+  const int32_t *lengths, *resets;            // [b], [b, t]
+  const float* dropout;                       // [b, h], times the hidden state in the recurrent product
+  const float *hold_hidden, *hold_cell;       // [b, t, h], zoneout's rates or masks of the state
+  const float *x, *input, *bias, *recurrent;  // [b, t, d], [d, gates h], [gates h], [h, gates h]
+  const float* own;                           // a unit's own weights: a recurrent bias, [h], or peepholes, [3, h]
+  const float *hidden, *cell;                 // [b, h], before the first step
+  float *outputs, *last_hidden, *last_cell;   // [b, t, h], [b, h]
+  float *gates[4], *cells;                    // [t, b, h]
   const float *d_outputs, *d_last_hidden, *d_last_cell, *d_cells;
   float *d_x, *d_input, *d_bias, *d_recurrent, *d_own, *d_hidden, *d_cell;
 
   int64_t hp() const { return padded(h); }
-  int64_t state_row() const { return 1 + hp(); }     // [1, hidden state], padded
+  int64_t state_row() const { return 1 + hp(); }   // [1, hidden state], padded
   int64_t row() const { return d + state_row(); }  // [x, 1, hidden state]
   int64_t step(int64_t i) const { return reverse ? t - 1 - i : i; }
   int64_t at(int64_t sequence, int64_t step) const { return sequence * t + step; }
@@ -40,11 +40,11 @@ inline Vector held(Vector value, Vector before, Vector hold) {
   return hold == 1.0f ? before : value + hold * (before - value);
 }
 
-// What a cell is. `kRecurrentBias`: whether the 1 belongs to the recurrent product too. `kPeepholes`: how many vectors of
-// weights meet the cell, `own` in the functions, whose gradients are added up in `d_own`. `kSaved`: how many arrays of gates
-// are kept for the backward pass. The gate gradients lie side by side in four columns of hp; those of the input product
-// begin with column 0, in the order `kInputGates` of the weights' gates, those of the recurrent product with column
-// `kRecurrentFrom`.
+// What a cell is. `kRecurrentBias`: whether the 1 belongs to the recurrent product too. `kPeepholes`: how many vectors
+// of weights meet the cell, `own` in the functions, whose gradients are added up in `d_own`. `kSaved`: how many arrays
+// of gates are kept for the backward pass. The gate gradients lie side by side in four columns of hp; those of the
+// input product begin with column 0, in the order `kInputGates` of the weights' gates, those of the recurrent product
+// with column `kRecurrentFrom`.
 
 // h' = tanh(a).
 struct Elman {
@@ -68,8 +68,8 @@ struct Elman {
   }
 
   // δa = δh (1 − h'²).
-  static inline Vector gradient(const Vector (&)[4], Vector, Vector after, Vector d_hidden, Vector&, Vector (&d_gate)[4],
-                                const Vector*, Vector*) {
+  static inline Vector gradient(const Vector (&)[4], Vector, Vector after, Vector d_hidden, Vector&,
+                                Vector (&d_gate)[4], const Vector*, Vector*) {
     d_gate[0] = d_hidden * (1.0f - after * after);
     return Vector{};
   }
@@ -100,8 +100,8 @@ struct Lstm {
     return gate[1] * before + gate[0] * gate[2];
   }
 
-  // δc += δh o (1 − tanh² c'); δi = δc g i(1−i), δf = δc c f(1−f), δg = δc i (1−g²), δo = δh tanh(c') o(1−o); δc ← δc f.
-  // Returns what of δh reaches the state before without the recurrent product: nothing.
+  // δc += δh o (1 − tanh² c'); δi = δc g i(1−i), δf = δc c f(1−f), δg = δc i (1−g²), δo = δh tanh(c') o(1−o).
+  // Then δc becomes δc f. Returns what of δh reaches the state before without the recurrent product: nothing.
   static inline Vector gradient(const Vector (&gate)[4], Vector before, Vector cell, Vector d_hidden, Vector& d_cell,
                                 Vector (&d_gate)[4], const Vector*, Vector*) {
     const Vector shown = tanh(cell);

@@ -1,8 +1,8 @@
 // Convolutions of a batch of images, forward and both gradients, as products with windows of padded rows.
 //
 // Arrays are row-major: images [b, h, w, i], kernels [kh, kw, i, o], feature maps [b, y, x, o]. The kw columns that an
-// output sees are kw · i numbers in a line, so that a row of outputs is kh products [x, kw · i] [kw · i, o], and nothing
-// is copied but one row at a time, with the zeros around it. Each thread takes a part of all rows.
+// output sees are kw · i numbers in a line, so that a row of outputs is kh products [x, kw · i] [kw · i, o], and
+// nothing is copied but one row at a time, with the zeros around it. Each thread takes a part of all rows.
 #pragma once
 
 #include <vector>
@@ -18,7 +18,8 @@ constexpr int kRegisters = 32;
 constexpr int kRegisters = 16;
 #endif
 
-// Most rows of a tile of N vectors whose sums stay in registers beside a row of the right side and a number of the left.
+// Most rows of a tile of N vectors whose sums stay in registers beside a row of the right side and a number of the
+// left.
 template <int N>
 constexpr int tallest() {
   return std::min(14, (kRegisters - N - 2) / N);
@@ -53,11 +54,11 @@ void in_tiles(int64_t rows, int64_t columns, float* c, int64_t c_row, F&& accumu
 }
 
 struct Convolution {
-  int64_t b, h, w, i;      // images
-  int64_t kh, kw, o;       // kernel
-  int64_t y, x;            // feature maps
-  int64_t sy, sx;          // strides
-  int64_t top, left;       // zeros above and to the left; below and to the right as many as the maps need
+  int64_t b, h, w, i;  // images
+  int64_t kh, kw, o;   // kernel
+  int64_t y, x;        // feature maps
+  int64_t sy, sx;      // strides
+  int64_t top, left;   // zeros above and to the left; below and to the right as many as the maps need
   const float* images = nullptr;
   const float* kernel = nullptr;
   const float* maps = nullptr;
@@ -84,7 +85,7 @@ struct Convolution {
           for (int64_t ky = 0; ky < kh; ++ky)
             if (rows[ky])
               add(window(), rows[ky] + first_x * sx * i, sx * i, 1, packed + ky * window() * padded(o) + first,
-                      padded(o), sum);
+                  padded(o), sum);
         });
       }
     });
@@ -115,11 +116,11 @@ struct Convolution {
           const int64_t start = before + (c + left) / sx - (taps - 1);
           in_tiles<false>((w - c + sx - 1) / sx, i, to + (line * w + c) * i, sx * i,
                           [&](int64_t column, int64_t first, auto& sum) {
-            for (int64_t ky = 0; ky < kh; ++ky)
-              if (rows[ky] && taps)
-                add(taps * o, rows[ky] + (start + column) * o, o, 1, turned + turned_row(p, ky) * padded(i) + first,
-                        padded(i), sum);
-          });
+                            for (int64_t ky = 0; ky < kh; ++ky)
+                              if (rows[ky] && taps)
+                                add(taps * o, rows[ky] + (start + column) * o, o, 1,
+                                    turned + turned_row(p, ky) * padded(i) + first, padded(i), sum);
+                          });
         }
       }
     });
@@ -150,8 +151,8 @@ struct Convolution {
           if (rows[ky])
             in_tiles<true>(window(), padded(o), own + ky * window() * padded(o), padded(o),
                            [&](int64_t place, int64_t first, auto& sum) {
-              add(x, rows[ky] + place, 1, sx * i, gradient + first, padded(o), sum);
-            });
+                             add(x, rows[ky] + place, 1, sx * i, gradient + first, padded(o), sum);
+                           });
       }
     });
     in_lanes(pool, parts, kh * window(), [&](int, int64_t begin, int64_t end) {

@@ -6,8 +6,8 @@
 
 namespace {
 
-constexpr int kGroup = 96;         // most rows that walk through time together
-constexpr int kDepth = 96;         // about so many rows, of one step or several, meet the weights together
+constexpr int kGroup = 96;          // most rows that walk through time together
+constexpr int kDepth = 96;          // about so many rows, of one step or several, meet the weights together
 constexpr int64_t kWork = 1 << 19;  // least multiply-adds that are worth a thread
 
 // How many threads a call is worth: of few rows each takes some of the units, else some of the rows.
@@ -65,8 +65,9 @@ struct Forward {
   }
 
   // Rows that walk together: the left sides [1, hidden state] of this step and the next, by turns, and the cells. With
-  // dropout the left sides have what is left of the hidden state, which is then kept beside them. Where there are at most kDepth / 2, the inputs of several steps, `ahead`, meet the weights together, which are then read
-  // once for all of them: the left sides [x, 1] of these steps, and by units and gates the products.
+  // dropout the left sides have what is left of the hidden state, which is then kept beside them. Where there are at
+  // most kDepth / 2, the inputs of several steps, `ahead`, meet the weights together, which are then read once for all
+  // of them: the left sides [x, 1] of these steps, and by units and gates the products.
   struct Rows {
     int64_t origin, ahead;
     int count;

@@ -1,7 +1,8 @@
 // LSTM and GRU over maps on a CPU, forward and backward, called by XLA through its foreign function interface.
 
-#include "buffers.h"
 #include "maps.h"
+
+#include "buffers.h"
 
 namespace ffi = xla::ffi;
 
@@ -17,10 +18,10 @@ MapCall call_of(const Array& recurrent, const State& state, const Steps& steps, 
 }
 
 template <class Cell>
-ffi::Error forward(ffi::ThreadPool pool, Array projected, Array recurrent, Array recurrent_bias, Array hidden, Array cell,
-                   Result outputs, Result last_hidden, Result last_cell, Result gates, Result cells, int64_t top,
-                   int64_t left, bool reverse) {
-  MapCall s = call_of(recurrent, hidden, projected, top, left, reverse);
+ffi::Error forward(Threads pool, Array projected, Array recurrent, Array recurrent_bias, Array hidden, Array cell,
+                   Result outputs, Result last_hidden, Result last_cell, Result gates, Result cells, Top top, Left left,
+                   Reverse reverse) {
+  MapCall s = call_of(recurrent, hidden, projected, *top, *left, *reverse);
   s.projected = projected.typed_data(), s.recurrent_bias = recurrent_bias.typed_data();
   s.hidden = hidden.typed_data(), s.cell = cell.typed_data();
   s.outputs = given(outputs), s.last_hidden = given(last_hidden), s.last_cell = given(last_cell);
@@ -30,11 +31,10 @@ ffi::Error forward(ffi::ThreadPool pool, Array projected, Array recurrent, Array
 }
 
 template <class Cell>
-ffi::Error backward(ffi::ThreadPool pool, Array recurrent, Array hidden, Array cell, Array outputs, Array gates,
-                    Array cells, Array d_outputs, Array d_last_hidden, Array d_last_cell, Result d_projected,
-                    Result d_recurrent, Result d_recurrent_bias, Result d_hidden, Result d_cell, int64_t top,
-                    int64_t left, bool reverse) {
-  MapCall s = call_of(recurrent, hidden, outputs, top, left, reverse);
+ffi::Error backward(Threads pool, Array recurrent, Array hidden, Array cell, Array outputs, Array gates, Array cells,
+                    Array d_outputs, Array d_last_hidden, Array d_last_cell, Result d_projected, Result d_recurrent,
+                    Result d_recurrent_bias, Result d_hidden, Result d_cell, Top top, Left left, Reverse reverse) {
+  MapCall s = call_of(recurrent, hidden, outputs, *top, *left, *reverse);
   s.hidden = hidden.typed_data(), s.cell = cell.typed_data();
   s.outputs = outputs.typed_data(), s.gates = gates.typed_data(), s.cells = cells.typed_data();
   s.d_outputs = d_outputs.typed_data(), s.d_last_hidden = d_last_hidden.typed_data();
@@ -45,26 +45,9 @@ ffi::Error backward(ffi::ThreadPool pool, Array recurrent, Array hidden, Array c
   return ffi::Error::Success();
 }
 
-auto forward_binding() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>()
-      .Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>()
-      .Attr<int64_t>("top").Attr<int64_t>("left").Attr<bool>("reverse");
-}
-
-auto backward_binding() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>()
-      .Arg<Array>()
-      .Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>()
-      .Attr<int64_t>("top").Attr<int64_t>("left").Attr<bool>("reverse");
-}
-
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(lstm_maps_forward, forward<Lstm>, forward_binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(lstm_maps_backward, backward<Lstm>, backward_binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_maps_forward, forward<Gru>, forward_binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_maps_backward, backward<Gru>, backward_binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lstm_maps_forward, forward<Lstm>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lstm_maps_backward, backward<Lstm>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_maps_forward, forward<Gru>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_maps_backward, backward<Gru>);

@@ -43,8 +43,8 @@ inline void normalize_gradient(const float* row, float scale, float* d, int64_t 
   units(h, [&](int64_t j, int n) { store(d + j, only(scale * (load(d + j) - mean - slope * load(row + j)), n)); });
 }
 
-// What gates see of input and state, each normalized on its own: scale LN(U h) + input scale LN(W x) + bias, the first of
-// the own weights. Its gradients need both products.
+// What gates see of input and state, each normalized on its own: scale LN(U h) + input scale LN(W x) + bias, the first
+// of the own weights. Its gradients need both products.
 template <int kGates>
 struct NormalizedGates {
   int64_t h, hp;
@@ -68,8 +68,8 @@ struct NormalizedGates {
     return weight(kGates + g, j, n) * load(of_input + g * hp + j) + weight(2 * kGates + g, j, n);
   }
 
-  // From the gradients of both halves of the gates, [kGates, hp] each, to those of what was normalized and of the weights.
-  // Both may be one array, and `d_input` may be `spare`: each gate is read before it is overwritten.
+  // From the gradients of both halves of the gates, [kGates, hp] each, to those of what was normalized and of the
+  // weights. Both may be one array, and `d_input` may be `spare`: each gate is read before it is overwritten.
   void gradient(const StagedGradient& s, float* d_state, float* d_input) const {
     for (int g = 0; g < kGates; ++g) {
       float *by_state = d_state + g * hp, *by_input = d_input + g * hp, *d = s.spare + g * hp;
@@ -105,8 +105,8 @@ struct NormalizedGates {
   }
 };
 
-// Gates i f g o from normalized halves, h' = o tanh(LN(c')). Own weights, after those of the gates: scale and shift of the
-// cell.
+// Gates i f g o from normalized halves, h' = o tanh(LN(c')). Own weights, after those of the gates: scale and shift of
+// the cell.
 struct LayerNormLstm {
   static constexpr int kGates = 4, kFirst = 4, kScale = 3 * kGates, kShift = kScale + 1, kOwn = kShift + 1;
   static constexpr bool kCell = true, kSecond = false;
@@ -142,7 +142,8 @@ struct LayerNormLstm {
     const float scale = normalize(normal, s.h);
     units(s.h, [&](int64_t j, int n) {
       const Vector o = sigmoid(gates.input(3, j, n) + gates.state(3, j, n)), weight = gates.weight(kScale, j, n);
-      const Vector d_hidden = load(s.d_hidden + j), shown = tanh(weight * load(normal + j) + gates.weight(kShift, j, n));
+      const Vector d_hidden = load(s.d_hidden + j),
+                   shown = tanh(weight * load(normal + j) + gates.weight(kShift, j, n));
       const Vector d = d_hidden * o * (1.0f - shown * shown);
       s.add_own(kScale, j, d * load(normal + j)), s.add_own(kShift, j, d);
       store(d_normal + j, d * weight);
@@ -163,13 +164,14 @@ struct LayerNormLstm {
   }
 };
 
-// r z n from normalized halves, of which the candidate's stay apart: n = tanh(x_n + r q). Own weights, after those of the
-// gates: the bias of q.
+// r z n from normalized halves, of which the candidate's stay apart: n = tanh(x_n + r q). Own weights, after those of
+// the gates: the bias of q.
 struct LayerNormGru {
   static constexpr int kGates = 3, kFirst = 3, kBias = 3 * kGates, kOwn = kBias + 1;
   static constexpr bool kCell = false, kSecond = false;
 
-  static void activate(const NormalizedGates<kGates>& gates, int64_t j, int n, Vector before, Vector (&gate)[4], Vector& hidden) {
+  static void activate(const NormalizedGates<kGates>& gates, int64_t j, int n, Vector before, Vector (&gate)[4],
+                       Vector& hidden) {
     Vector none{};
     gate[0] = gates.input(0, j, n) + gates.state(0, j, n), gate[1] = gates.input(1, j, n) + gates.state(1, j, n);
     gate[2] = gates.input(2, j, n), gate[3] = gates.state(2, j, n) + gates.weight(kBias, j, n);
@@ -195,7 +197,8 @@ struct LayerNormGru {
     units(s.h, [&](int64_t j, int n) {
       Vector none{}, gate[4], d[4], hidden;
       activate(gates, j, n, load(s.before + j), gate, hidden);
-      const Vector direct = Gru::gradient(gate, load(s.before + j), none, load(s.d_hidden + j), none, d, nullptr, nullptr);
+      const Vector direct =
+          Gru::gradient(gate, load(s.before + j), none, load(s.d_hidden + j), none, d, nullptr, nullptr);
       store(s.d_hidden + j, direct);
       for (int g = 0; g < 2; ++g) store(s.d_product + g * s.hp + j, d[1 + g]), store(d_input + g * s.hp + j, d[1 + g]);
       store(s.d_product + 2 * s.hp + j, d[3]), store(d_input + 2 * s.hp + j, d[0]);

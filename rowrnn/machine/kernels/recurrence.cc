@@ -30,12 +30,12 @@ Call call_of(Array x, Array input, Array bias, Array recurrent, Array own, Array
 }
 
 template <class Cell>
-ffi::Error forward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array recurrent, Array own, Array hidden,
-                   Array cell, Marks lengths, Marks resets, Array dropout, Array hold_hidden, Array hold_cell,
-                   Result outputs, Result last_hidden, Result last_cell, Result gate0, Result gate1, Result gate2,
-                   Result gate3, Result cells, bool reverse) {
-  Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, hold_hidden, hold_cell,
-                   reverse);
+ffi::Error forward(Threads pool, Array x, Array input, Array bias, Array recurrent, Array own, Array hidden, Array cell,
+                   Marks lengths, Marks resets, Array dropout, Array hold_hidden, Array hold_cell, Result outputs,
+                   Result last_hidden, Result last_cell, Result gate0, Result gate1, Result gate2, Result gate3,
+                   Result cells, Reverse reverse) {
+  Call s =
+      call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, hold_hidden, hold_cell, *reverse);
   s.outputs = given(outputs), s.last_hidden = given(last_hidden), s.last_cell = given(last_cell);
   s.gates[0] = given(gate0), s.gates[1] = given(gate1), s.gates[2] = given(gate2), s.gates[3] = given(gate3);
   s.cells = given(cells);
@@ -44,13 +44,13 @@ ffi::Error forward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array
 }
 
 template <class Cell>
-ffi::Error backward(ffi::ThreadPool pool, Array x, Array input, Array bias, Array recurrent, Array own, Array hidden,
+ffi::Error backward(Threads pool, Array x, Array input, Array bias, Array recurrent, Array own, Array hidden,
                     Array cell, Marks lengths, Marks resets, Array dropout, Array hold_hidden, Array hold_cell,
                     Array outputs, Array gate0, Array gate1, Array gate2, Array gate3, Array cells, Array d_outputs,
                     Array d_last_hidden, Array d_last_cell, Array d_cells, Result d_x, Result d_input, Result d_bias,
-                    Result d_recurrent, Result d_own, Result d_hidden, Result d_cell, bool reverse) {
-  Call s = call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, hold_hidden, hold_cell,
-                   reverse);
+                    Result d_recurrent, Result d_own, Result d_hidden, Result d_cell, Reverse reverse) {
+  Call s =
+      call_of(x, input, bias, recurrent, own, hidden, cell, lengths, resets, dropout, hold_hidden, hold_cell, *reverse);
   s.outputs = outputs.typed_data(), s.cells = cells.typed_data();
   s.gates[0] = gate0.typed_data(), s.gates[1] = gate1.typed_data();
   s.gates[2] = gate2.typed_data(), s.gates[3] = gate3.typed_data();
@@ -62,35 +62,13 @@ ffi::Error backward(ffi::ThreadPool pool, Array x, Array input, Array bias, Arra
   return ffi::Error::Success();
 }
 
-// x, weights and state.
-auto inputs() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>()
-      .Arg<Marks>().Arg<Marks>().Arg<Array>().Arg<Array>().Arg<Array>();
-}
-
-auto forward_binding() {
-  return inputs()
-      .Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>()
-      .Attr<bool>("reverse");
-}
-
-auto backward_binding() {
-  return inputs()
-      .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>()
-      .Arg<Array>().Arg<Array>()
-      .Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>()
-      .Attr<bool>("reverse");
-}
-
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(elman_forward, forward<Elman>, forward_binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(elman_backward, backward<Elman>, backward_binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(lstm_forward, forward<Lstm>, forward_binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(lstm_backward, backward<Lstm>, backward_binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(peephole_lstm_forward, forward<PeepholeLstm>, forward_binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(peephole_lstm_backward, backward<PeepholeLstm>, backward_binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_forward, forward<Gru>, forward_binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_backward, backward<Gru>, backward_binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(elman_forward, forward<Elman>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(elman_backward, backward<Elman>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lstm_forward, forward<Lstm>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lstm_backward, backward<Lstm>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(peephole_lstm_forward, forward<PeepholeLstm>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(peephole_lstm_backward, backward<PeepholeLstm>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_forward, forward<Gru>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(gru_backward, backward<Gru>);

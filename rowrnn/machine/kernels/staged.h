@@ -1,5 +1,5 @@
-// Sequences of cells whose step has stages, forward and backward. The gradients of their kernels are products over all steps,
-// which are left to XLA.
+// Sequences of cells whose step has stages, forward and backward. The gradients of their kernels are products over all
+// steps, which are left to XLA.
 #pragma once
 
 #include "forward.h"
@@ -10,12 +10,12 @@ namespace {
 struct StagedCall {
   int64_t b, t, o, h, others;  // o: size of the hidden state, h: units, others: of `d_other` at a step
   bool reverse;
-  const int32_t *lengths, *resets;                 // [b], [b, t]
-  const float* dropout;                            // [b, o]
-  const float *projected, *first, *second, *own;   // [b, t, gates, h], [o, first gates, h], [h, outputs], [kOwn, h]
-  const float *hidden, *cell;                      // [b, o], [b, h], before the first step
-  float *outputs, *last_hidden, *last_cell;        // [b, t, o], [b, o], [b, h]
-  float *kept, *cells;                             // [b, t, kGates, h], [b, t, h]
+  const int32_t *lengths, *resets;                // [b], [b, t]
+  const float* dropout;                           // [b, o]
+  const float *projected, *first, *second, *own;  // [b, t, gates, h], [o, first gates, h], [h, outputs], [kOwn, h]
+  const float *hidden, *cell;                     // [b, o], [b, h], before the first step
+  float *outputs, *last_hidden, *last_cell;       // [b, t, o], [b, o], [b, h]
+  float *kept, *cells;                            // [b, t, kGates, h], [b, t, h]
   const float *d_outputs, *d_last_hidden, *d_last_cell, *d_cells;
   float *d_projected, *d_other, *d_own, *d_hidden, *d_cell;  // [b, t, others], [b, kOwn, h]
   float *left, *left_of_second;                              // sides of the products, [b, t, o], [b, t, h]
@@ -64,7 +64,8 @@ struct Right {
     float* to = right.packed;
     for (int64_t first = 0; first < columns; first += kTile)
       for (int64_t k = 0; k < depth; ++k)
-        for (int64_t n = first; n < first + kTile; n += kLanes, to += kLanes) store(to, n < columns ? at(k, n) : Vector{});
+        for (int64_t n = first; n < first + kTile; n += kLanes, to += kLanes)
+          store(to, n < columns ? at(k, n) : Vector{});
     return right;
   }
 
@@ -188,7 +189,8 @@ struct StagedBackward {
         const int64_t sequence = origin + r, at = s.at(sequence, s.step(i));
         const bool starts = !s.is_valid(sequence, s.earlier(i));
         const float* cell = !Cell::kCell || s.resets_at(sequence, i) ? zero.data()
-                            : starts ? s.cell + sequence * s.h : s.cells + s.at(sequence, s.earlier(i)) * s.h;
+                            : starts                                 ? s.cell + sequence * s.h
+                                                                     : s.cells + s.at(sequence, s.earlier(i)) * s.h;
         StagedGradient step{};
         step.o = s.o, step.h = s.h, step.hp = hp, step.own = s.own;
         step.projected = s.projected ? s.projected + at * gates * s.h : nullptr;
@@ -237,9 +239,12 @@ struct StagedBackward {
   // From the gradient of the state after a step to that of its second product.
   void begin_step(const StagedGradient& row, int64_t sequence, int64_t i) const {
     const int64_t at = s.at(sequence, s.step(i)), earlier = s.earlier(i);
-    const float* state = s.is_valid(sequence, earlier) ? s.outputs + s.at(sequence, earlier) * s.o : s.hidden + sequence * s.o;
-    if (s.resets_at(sequence, i)) clear(row.before, s.o);
-    else copy(row.before, state, s.o);
+    const float* state =
+        s.is_valid(sequence, earlier) ? s.outputs + s.at(sequence, earlier) * s.o : s.hidden + sequence * s.o;
+    if (s.resets_at(sequence, i))
+      clear(row.before, s.o);
+    else
+      copy(row.before, state, s.o);
     s.see(sequence, row.before, row.seen);
     copy(s.left + at * s.o, row.seen, s.o);
     for (int64_t k = 0; k < s.o; ++k) row.d_hidden[k] += s.d_outputs[at * s.o + k];

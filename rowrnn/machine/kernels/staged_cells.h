@@ -1,8 +1,8 @@
-// Cells whose step has stages: each needs all units of a sequence from the one before. One gate enters a second product, or
-// the output is projected; those that normalize their gates are in normalized_cells.h.
+// Cells whose step has stages: each needs all units of a sequence from the one before. One gate enters a second
+// product, or the output is projected; those that normalize their gates are in normalized_cells.h.
 //
-// A step is `enter`, after the product of the hidden state, and `leave`, after the second product where there is one; the
-// gradients are taken the other way. What a step reads of its input is projected before.
+// A step is `enter`, after the product of the hidden state, and `leave`, after the second product where there is one;
+// the gradients are taken the other way. What a step reads of its input is projected before.
 #pragma once
 
 #include "cells.h"
@@ -17,7 +17,7 @@ inline void units(int64_t h, F&& f) {
 
 // One sequence at one step. Padded arrays are zero beyond the units.
 struct StagedStep {
-  int64_t o, h, hp;             // size of the hidden state, units, units padded
+  int64_t o, h, hp;              // size of the hidden state, units, units padded
   const float *projected, *own;  // [gates, h], [kOwn, h]
   const float* seen;             // what of the hidden state enters products, padded
   float *hidden, *cell;          // the state, to be replaced, padded
@@ -32,8 +32,8 @@ struct StagedStep {
   Vector input(int gate, int64_t j, int n) const { return load(projected + gate * h + j, n); }
 };
 
-// The gradients of one sequence at one step. `d_hidden` holds that of the state after the step; `enter_gradient` replaces
-// it by the part that reaches the state before directly. `through` collects the part that goes through `seen`.
+// The gradients of one sequence at one step. `d_hidden` holds that of the state after the step; `enter_gradient`
+// replaces it by the part that reaches the state before directly. `through` collects the part that goes through `seen`.
 struct StagedGradient {
   int64_t o, h, hp;
   const float *projected, *own, *kept;  // as in a step
@@ -58,9 +58,9 @@ struct StagedGradient {
   }
 };
 
-// What a cell is. `kGates`: gates, each of which reads the input and keeps an array for the gradient. `kFirst`: those of the
-// product of the hidden state. `kSecond`: whether a second product follows. `kOwn`: vectors of weights that each unit has for
-// itself. `kCell`: whether there is a cell state.
+// What a cell is. `kGates`: gates, each of which reads the input and keeps an array for the gradient. `kFirst`: those
+// of the product of the hidden state. `kSecond`: whether a second product follows. `kOwn`: vectors of weights that each
+// unit has for itself. `kCell`: whether there is a cell state.
 
 // f = σ(a_f), n = tanh(x_n + U_n (f s)) with s the state that is seen, h' = h + f (n − h).
 struct Mgu {
@@ -130,8 +130,8 @@ struct ResetFirstGru {
     });
   }
 
-  // δa_n = δh' (1 − z)(1 − n²), δm = U_nᵀ δa_n, δa_z = δh' (h − n) z (1 − z), δa_r = δm s r (1 − r); δh' z and δm r reach
-  // the state.
+  // δa_n = δh' (1 − z)(1 − n²), δm = U_nᵀ δa_n, δa_z = δh' (h − n) z (1 − z), δa_r = δm s r (1 − r); δh' z and δm r
+  // reach the state.
   static void leave_gradient(const StagedGradient& s) {
     units(s.h, [&](int64_t j, int n) {
       const Vector z = s.saved(1, j, n), candidate = s.saved(2, j, n);
@@ -182,8 +182,8 @@ struct ProjectedLstm {
     units(s.h, [&](int64_t j, int n) {
       Vector gate[4], d_gate[4], d_cell = load(s.d_cell + j);
       for (int g = 0; g < 4; ++g) gate[g] = s.saved(g, j, n);
-      Lstm::gradient(gate, load(s.cell_before + j, n), load(s.cell + j, n), load(s.d_middle + j), d_cell, d_gate, nullptr,
-                     nullptr);
+      Lstm::gradient(gate, load(s.cell_before + j, n), load(s.cell + j, n), load(s.d_middle + j), d_cell, d_gate,
+                     nullptr, nullptr);
       store(s.d_cell + j, d_cell);
       store(s.left_of_second + j, gate[3] * tanh(load(s.cell + j, n)), n);
       for (int g = 0; g < 4; ++g) s.of_gate(g, j, d_gate[g], n);

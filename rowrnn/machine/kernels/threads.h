@@ -1,7 +1,7 @@
 // Work on the threads of XLA's pool: lanes that meet at the end, or stages that meet after each.
 //
-// Whoever calls works too, and waits only for what a thread has begun: a pool whose threads are busy, perhaps with a call
-// that waits for this one, delays nothing.
+// Whoever calls works too, and waits only for what a thread has begun: a pool whose threads are busy, perhaps with a
+// call that waits for this one, delays nothing.
 #pragma once
 
 #include <atomic>
@@ -63,9 +63,12 @@ void in_stages(xla::ffi::ThreadPool& pool, int64_t stages, int parts, F&& f) {
   // Returns false where the stage before takes too long.
   const auto work = [progress, parts, &f](int64_t stage, int own, bool helper) {
     for (int i = 0; stage > 0 && progress->done[stage - 1].load(std::memory_order_acquire) < parts; ++i) {
-      if (i < kSpins) pause();
-      else if (helper && i > 20 * kSpins) return false;  // the thread is needed elsewhere
-      else std::this_thread::yield();
+      if (i < kSpins)
+        pause();
+      else if (helper && i > 20 * kSpins)
+        return false;  // the thread is needed elsewhere
+      else
+        std::this_thread::yield();
     }
     for (int i = 0; i < parts; ++i) {
       const int part = (own + i) % parts;

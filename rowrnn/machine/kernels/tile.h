@@ -22,7 +22,7 @@ constexpr int kLanes = 8, kRows = 3;
 constexpr int kLanes = 4, kRows = 6;
 #endif
 constexpr int kTile = 4 * kLanes;  // columns of a tile
-constexpr int64_t kSum = 32;        // usual number of products that are added up in a row: a longer chain rounds more often
+constexpr int64_t kSum = 32;  // usual number of products that are added up in a row: a longer chain rounds more often
 
 typedef float Vector __attribute__((vector_size(4 * kLanes)));
 typedef int32_t Integers __attribute__((vector_size(4 * kLanes)));
@@ -64,7 +64,8 @@ inline Vector tanh(Vector x) {
 
 // 1 / (1 + 2^y), 2^y as 2^round(y) from the exponent's bits times the minimax polynomial of the rest, error 2e-9.
 inline Vector sigmoid(Vector x) {
-  const Vector y = clamp(-1.44269504f * x, 126.0f), shifted = y + 12582912.0f;  // 1.5 · 2^23: the lowest bits hold round(y)
+  const Vector y = clamp(-1.44269504f * x, 126.0f),
+               shifted = y + 12582912.0f;  // 1.5 · 2^23: the lowest bits hold round(y)
   const Vector f = y - (shifted - 12582912.0f);
   Vector p = 1.53533621e-04f * f + 1.33988745e-03f;
   p = p * f + 9.61843736e-03f;

@@ -1,5 +1,5 @@
-// Runs every kernel over shapes of all kinds, on pools of one to three threads, under a sanitizer: each array has exactly
-// the numbers that it needs, results are filled with NaN before, and must be finite after.
+// Runs every kernel over shapes of all kinds, on pools of one to three threads, under a sanitizer: each array has
+// exactly the numbers that it needs, results are filled with NaN before, and must be finite after.
 
 #include <cmath>
 #include <cstdio>
@@ -151,18 +151,19 @@ void convolve(Pool& pool, Convolution s) {
 }  // namespace
 
 int main() {
-  // Of one and of few sequences, whose units are shared; of many, in lanes and groups; narrower and wider than a vector.
-  const Sizes sizes[] = {{0, 3, 2, 16},  {1, 1, 1, 1},     {3, 4, 2, 5},    {2, 40, 21, 64}, {4, 3, 70, 48},
+  // Of one and of few sequences, whose units are shared; of many, in lanes and groups; narrower and wider than a
+  // vector.
+  const Sizes sizes[] = {{0, 3, 2, 16},   {1, 1, 1, 1},    {3, 4, 2, 5},    {2, 40, 21, 64}, {4, 3, 70, 48},
                          {37, 6, 21, 37}, {230, 2, 3, 16}, {9, 3, 70, 129}, {3, 9, 21, 33}};
   // Images, steps, height, width, units, the kernel's height and width, and where it begins above and to the left.
-  const MapCall of_maps[] = {{3, 3, 4, 6, 5, 3, 3, 1, 1},  {2, 3, 2, 9, 37, 1, 5, 0, 2}, {4, 2, 7, 2, 16, 5, 1, 2, 0},
+  const MapCall of_maps[] = {{3, 3, 4, 6, 5, 3, 3, 1, 1}, {2, 3, 2, 9, 37, 1, 5, 0, 2}, {4, 2, 7, 2, 16, 5, 1, 2, 0},
                              {2, 2, 2, 2, 3, 5, 5, 2, 2}, {3, 2, 1, 1, 70, 3, 3, 1, 1}, {33, 4, 5, 5, 8, 3, 3, 1, 1}};
-  // Images, height, width, channels; the kernel's height, width and channels; height and width of the maps; strides; zeros
-  // above and to the left.
+  // Images, height, width, channels; the kernel's height, width and channels; height and width of the maps; strides;
+  // zeros above and to the left.
   const Convolution convolutions[] = {
-      {2, 9, 11, 3, 3, 3, 5, 9, 11, 1, 1, 1, 1},    {3, 8, 10, 16, 5, 3, 33, 4, 5, 2, 2, 2, 1},
+      {2, 9, 11, 3, 3, 3, 5, 9, 11, 1, 1, 1, 1},     {3, 8, 10, 16, 5, 3, 33, 4, 5, 2, 2, 2, 1},
       {40, 14, 14, 8, 3, 3, 16, 14, 14, 1, 1, 1, 1}, {1, 1, 40, 1, 1, 7, 70, 1, 20, 1, 2, 0, 3},
-      {2, 5, 5, 2, 1, 1, 4, 5, 5, 1, 1, 0, 0},      {2, 6, 7, 3, 2, 4, 17, 2, 3, 3, 2, 0, 0}};
+      {2, 5, 5, 2, 1, 1, 4, 5, 5, 1, 1, 0, 0},       {2, 6, 7, 3, 2, 4, 17, 2, 3, 3, 2, 0, 0}};
   for (int threads = 1; threads <= 3; ++threads) {
     Pool pool(threads);
     for (const Sizes& z : sizes)
