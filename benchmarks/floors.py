@@ -1,16 +1,48 @@
-"""The bare matrix products of an LSTM or GRU layer, compiled and ready to be timed."""
+"""The bare matrix products of a recurrent layer, compiled and ready to be timed."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from layers import Case, Variant
+
+GATES = {"elman": 1, "lstm": 4, "gru": 3, "peephole_lstm": 4, "layer_norm_lstm": 4, "layer_norm_gru": 3}
+"""Cells whose step is a product of the input and one of the state, and how many gates these products have."""
+
+
+class Sweep(NamedTuple):
+    """One cell over all steps, in one direction.
+
+    Args:
+        features: of a step of its input.
+        wide: all gates of its units.
+        outputs: size of its hidden state.
+        units: what a second product in each step projects to the hidden state; 0 without.
+        below: whether a layer is below, which needs the gradient of the input.
+    """
+
+    features: int
+    wide: int
+    outputs: int
+    units: int = 0
+    below: bool = False
+
+
+def sweeps(case: Case) -> list[Sweep]:
+    """Returns the sweeps of a case, of all directions and layers."""
+    wide, hidden = GATES[case.cell] * case.hidden, case.hidden
+    if case.form == "projection":
+        return [Sweep(case.d, wide, hidden // 2, units=hidden)]
+    first = Sweep(case.d, wide, hidden)
+    more = {"both directions": [first], "two layers": [Sweep(hidden, wide, hidden, below=True)]}
+    return [first, *more.get(case.form, [])]
 
 
 def floor_variants(case: Case, meshes: tuple[int, ...]) -> Iterator[Variant]:
     """Yields the matrix products of a step of the case and nothing else, as a reference for its time.
 
     Forward these are the input's product for all steps at once and one recurrent product at each step. Training adds
-    one product at each step of the backward pass and the weights' gradients for all steps at once.
+    one product at each step of the backward pass and the weights' gradients for all steps at once. A projection is a
+    second product at each step.
     """
     import jax
     import jax.numpy as jnp
@@ -18,21 +50,37 @@ def floor_variants(case: Case, meshes: tuple[int, ...]) -> Iterator[Variant]:
     from jax.sharding import AxisType, NamedSharding
     from jax.sharding import PartitionSpec as P
 
-    wide, (t, d, hidden) = {"lstm": 4, "gru": 3}[case.cell] * case.hidden, (case.t, case.d, case.hidden)
-    input_kernel, recurrent_kernel = jnp.full((d, wide), 1 / d), jnp.full((hidden, wide), 1 / hidden)
-    back_kernel = jnp.full((wide, hidden), 1 / wide)
+    train, found = case.mode == "train", sweeps(case)
 
-    def products(x: Any, h: Any, before: Any) -> Any:
+    def kernel(rows: int, columns: int) -> Any:
+        return jnp.full((rows, columns), 1 / rows)
+
+    def products(sweep: Sweep, x: Any, h: Any, u: Any, before: Any) -> Any:
         # Every product must differ between iterations, or XLA would compute it only once.
         change = before[0][0, 0] * 1e-30
-        gates = (x.reshape(-1, d) @ (input_kernel + change)).reshape(t, -1, wide)
-        onward, back = recurrent_kernel + change, back_kernel + change
-        last, _ = jax.lax.scan(lambda _, h: (h @ onward, None), before[0], h)
-        if case.mode == "forward":
-            return last, gates
-        first, _ = jax.lax.scan(lambda _, gate: (gate @ back, None), before[1], gates, reverse=True)
-        flat = gates.reshape(-1, wide)
-        return last, first, h.reshape(-1, hidden).T @ flat, x.reshape(-1, d).T @ flat
+        t, b, units = case.t, x.shape[1], sweep.units
+        into, onward = kernel(sweep.features, sweep.wide) + change, kernel(sweep.outputs, sweep.wide) + change
+        gates = (x.reshape(-1, sweep.features) @ into).reshape(t, b, sweep.wide)
+        down = kernel(units, sweep.outputs) + change if units else None
+
+        def step(_: Any, h: Any) -> Any:
+            of_state = h @ onward
+            return (of_state, of_state[:, :units] @ down if units else h), None
+
+        (last, shown), _ = jax.lax.scan(step, before[:2], h)
+        if not train:
+            return last, shown, gates
+
+        def step_back(_: Any, gate: Any) -> Any:
+            of_output = gate @ onward.T
+            return (of_output, of_output @ down.T if units else h[0]), None
+
+        (first, middle), _ = jax.lax.scan(step_back, before[2:4], gates, reverse=True)
+        flat = gates.reshape(-1, sweep.wide)
+        of_kernels = [h.reshape(-1, sweep.outputs).T @ flat, x.reshape(-1, sweep.features).T @ flat]
+        of_kernels += [u.reshape(-1, units).T @ h.reshape(-1, sweep.outputs)] if units else []
+        of_kernels += [flat @ into.T] if sweep.below else []
+        return last, shown, first, middle, *of_kernels
 
     for devices in meshes:
         if case.batch % devices:
@@ -40,22 +88,26 @@ def floor_variants(case: Case, meshes: tuple[int, ...]) -> Iterator[Variant]:
         mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
         b = case.batch // devices
 
-        def on_device(x: Any, h: Any, steps: Any, b: int = b) -> Any:
-            shapes = [(b, wide), (b, hidden), (hidden, wide), (d, wide)]
-            shapes = shapes if case.mode == "train" else [(b, wide), (t, b, wide)]
-            state = tuple(jnp.ones(shape) for shape in shapes)
-            state = jax.lax.fori_loop(0, steps, lambda _, state: products(x, h, state), state)
-            return sum(array.ravel()[:1] for array in state)
+        def on_device(arrays: Any, steps: Any, b: int = b) -> Any:
+            def once(_: Any, states: Any) -> Any:
+                return tuple(map(products, found, *arrays, states))
+
+            ends = [
+                tuple(jnp.ones((b, n)) for n in (s.wide, s.outputs, s.outputs, s.units or s.outputs)) for s in found
+            ]
+            shapes = jax.eval_shape(once, 0, ends)
+            states = jax.tree.map(lambda shape: jnp.ones(shape.shape), shapes)
+            states = jax.lax.fori_loop(0, steps, once, states)
+            return sum(array.ravel()[:1] for array in jax.tree.leaves(states))
 
         of_batch = P(None, "data")
-        mapped = jax.shard_map(
-            on_device, mesh=mesh, in_specs=(of_batch, of_batch, P()), out_specs=P("data"), check_vma=False
-        )
-        arrays = jnp.ones((t, case.batch, d)), jnp.ones((t, case.batch, hidden))
+        mapped = jax.shard_map(on_device, mesh=mesh, in_specs=(of_batch, P()), out_specs=P("data"), check_vma=False)
+        sizes = [[s.features for s in found], [s.outputs for s in found], [s.units for s in found]]
+        arrays = [[jnp.ones((case.t, case.batch, size)) for size in of_all] for of_all in sizes]
         inputs = jax.device_put(arrays, NamedSharding(mesh, of_batch))
-        compiled = jax.jit(mapped).lower(*inputs, np.int32(1)).compile()
+        compiled = jax.jit(mapped).lower(inputs, np.int32(1)).compile()
 
         def run(steps: int, compiled: Any = compiled, inputs: Any = inputs) -> None:
-            jax.block_until_ready(compiled(*inputs, np.int32(steps)))
+            jax.block_until_ready(compiled(inputs, np.int32(steps)))
 
         yield Variant(f"{devices} devices", run)

@@ -6,11 +6,14 @@ those libraries that have it; a loop of `jax.lax.scan` over the cell's step, dif
 
     python benchmarks/form_speed.py            an hour
     python benchmarks/form_speed.py --quick    a minute: one case
+    python benchmarks/form_speed.py --busy 2 --peers "flax nnx" --output runs/form_speed_busy    beside other work
     rowrnn publish runs/form_speed   renews results/ and the pages from a finished run
 """
 
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +27,7 @@ from timing import Timing, against_best, measure, versions
 
 from rowrnn.lab.devices.mesh import cores
 from rowrnn.lab.experiment.command_line import run_experiment
-from rowrnn.lab.experiment.option_checks import Count, KnownNames
+from rowrnn.lab.experiment.option_checks import AtLeast, Count, KnownNames
 
 LIBRARIES = ("torch", "flax nnx", "keras", "lax.scan")
 BOTH = ("lstm", "gru")
@@ -53,6 +56,8 @@ class Options(Timing):
     """Threads of each contender."""
     peers: Annotated[tuple[str, ...], KnownNames(LIBRARIES)] = LIBRARIES
     """Libraries to compare with."""
+    busy: Annotated[int, AtLeast(0)] = 0
+    """Processes that compute beside the contenders all the time, each on a core, as others on a machine do."""
     output: Path = Path("runs/form_speed")
     """Directory for results; if it is taken, the next free name is used."""
 
@@ -77,19 +82,32 @@ def main(options: Options, chosen: Mapping[str, bool]) -> None:
     check_installed("peers", options.peers)
     entries = {"peer_versions": versions(), "threads": options.threads}
     rows: list[dict[str, Any]] = []
-    protocol = {name: PROTOCOL[name] for name in ("train", "forward", "ms", "spreads", "memory_mib")}
+    protocol = {name: PROTOCOL[name] for name in ("train", "forward", "ms", "floor", "spreads", "memory_mib")}
     # The contenders end before the benchmark does, which counts whatever still runs as other work.
     with open_benchmark("form_speed", protocol, options, chosen, **entries) as benchmark, ExitStack() as processes:
-        names = ("rowrnn", *options.peers)
+        names = ("rowrnn", *options.peers, "floor")
         contenders = {name: processes.enter_context(closing(Contender(name, options.threads))) for name in names}
+        for _ in range(options.busy):
+            processes.enter_context(other_work())
         for case in benchmark.track(cases(chosen["quick"])):
             with_it = [name for name in options.peers if name in FORMS[case.cell, case.form]]
             if not with_it:
                 continue
-            rows.append(measure(case, [contenders[name] for name in ("rowrnn", *with_it)], options))
+            rows.append(measure(case, [contenders[name] for name in ("rowrnn", *with_it, "floor")], options))
             benchmark.save(cells=rows, summary=summary(rows), table=table(rows))
     for row in summary(rows):
         print(f"{row['mode']}: geometric mean {row['times_faster']:.2f}, least {row['least_times_faster']:.2f}.")
+
+
+@contextmanager
+def other_work() -> Iterator[None]:
+    """Keeps a core busy with another process."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -112,10 +130,12 @@ def table(rows: list[dict[str, Any]]) -> list[list[str]]:
             f"{row['rowrnn_ms']:.3g}",
             *(f"{row['peers'][name]:.3g}" if name in row["peers"] else "-" for name in names),
             f"{against_best(row):.2f}",
+            f"{row['rowrnn_ms'] / row['floor_ms']:.2f}" if row["floor_ms"] else "-",
         ]
         for row in rows
     ]
-    return [["layer, batch x hidden", "rowrnn ms", *(f"{name} ms" for name in names), "times the fastest"], *body]
+    header = ["layer, batch x hidden", "rowrnn ms", *(f"{name} ms" for name in names), "times the fastest", "floors"]
+    return [header, *body]
 
 
 if __name__ == "__main__":

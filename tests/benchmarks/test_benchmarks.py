@@ -139,11 +139,11 @@ def test_forms_are_compared_with_those_who_have_them():
     from form_speed import summary, table
 
     episodes = {**row("lstm", "train", 32, 2.0, 0.0, 0.0, None), "form": "episodes", "peers": {"lax.scan": 5.0}}
-    elman = {**row("elman", "train", 32, 1.0, 4.0, 10.0, None), "form": ""}
+    elman = {**row("elman", "train", 32, 1.0, 4.0, 10.0, 0.8), "form": ""}
     assert table([episodes, elman]) == [
-        ["layer, batch x hidden", "rowrnn ms", "torch ms", "flax nnx ms", "lax.scan ms", "times the fastest"],
-        ["lstm episodes, 32 x 32, train", "2", "-", "-", "5", "2.50"],
-        ["elman, 32 x 32, train", "1", "4", "10", "-", "4.00"],
+        ["layer, batch x hidden", "rowrnn ms", "torch ms", "flax nnx ms", "lax.scan ms", "times the fastest", "floors"],
+        ["lstm episodes, 32 x 32, train", "2", "-", "-", "5", "2.50", "-"],
+        ["elman, 32 x 32, train", "1", "4", "10", "-", "4.00", "1.25"],
     ]
     (found,) = summary([episodes, elman])
     assert found["times_faster"] == pytest.approx(10**0.5)
@@ -158,12 +158,27 @@ def test_form_speed_runs(monkeypatch, tmp_path):
     forms = ("both directions", "two layers", "lengths", "")
     cases = [Case("elman" if not form else "gru", 4, 8, 5, 3, "train", form=form) for form in forms]
     monkeypatch.setattr(form_speed, "cases", lambda quick: cases)
-    how = {"rounds": 1, "round_seconds": 1e-4, "least_steps": 1, "peers": ("flax nnx", "lax.scan")}
+    how = {"rounds": 1, "round_seconds": 1e-4, "least_steps": 1, "peers": ("flax nnx", "lax.scan"), "busy": 1}
     form_speed.main(form_speed.Options(**how, output=tmp_path / "run"), {"quick": False})
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["finished"]
     assert [set(found["peers"]) for found in results["cells"]] == [{"flax nnx", "lax.scan"}] * len(forms)
     assert min(found["rowrnn_ms"] for found in results["cells"]) > 0
+    assert min(found["floor_ms"] for found in results["cells"]) > 0
+
+
+def test_the_floor_has_the_products_of_every_direction_and_layer():
+    from floors import Sweep, sweeps
+    from layers import Case
+
+    def of(cell, form=""):
+        return sweeps(Case(cell, 2, 8, 5, 3, "train", form=form))
+
+    assert of("elman") == [Sweep(3, 8, 8)]
+    assert of("lstm", "episodes") == of("peephole_lstm") == [Sweep(3, 32, 8)]
+    assert of("gru", "both directions") == [Sweep(3, 24, 8), Sweep(3, 24, 8)]
+    assert of("gru", "two layers") == [Sweep(3, 24, 8), Sweep(8, 24, 8, below=True)]
+    assert of("lstm", "projection") == [Sweep(3, 32, 4, units=8)]
 
 
 def test_an_exchange_in_a_ring_sends_each_part_twice_to_all_others():
