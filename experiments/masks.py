@@ -33,7 +33,7 @@ class Options:
     augmentation: lab.Unnamed[lab.Augmentation] = lab.Augmentation(rotation=15.0, zoom=0.2)
     """Random changes of the training pictures, beside turning and mirroring."""
     training: lab.Group[lab.TrainingOptions] = OwnTraining(
-        epochs=40, seeds=1, batch=16, learning_rate=3e-3, averaging=0.99, source=MaskData()
+        epochs=30, seeds=1, batch=8, optimizer="muon", learning_rate=8e-3, averaging=0.99, source=MaskData()
     )
 
 
