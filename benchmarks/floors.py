@@ -58,28 +58,28 @@ def floor_variants(case: Case, meshes: tuple[int, ...]) -> Iterator[Variant]:
     def products(sweep: Sweep, x: Any, h: Any, u: Any, before: Any) -> Any:
         # Every product must differ between iterations, or XLA would compute it only once.
         change = before[0][0, 0] * 1e-30
-        t, b, units = case.t, x.shape[1], sweep.units
-        into, onward = kernel(sweep.features, sweep.wide) + change, kernel(sweep.outputs, sweep.wide) + change
-        gates = (x.reshape(-1, sweep.features) @ into).reshape(t, b, sweep.wide)
-        down = kernel(units, sweep.outputs) + change if units else None
+        features, wide, outputs, units, below = sweep
+        into, onward, back = (kernel(*shape) + change for shape in ((features, wide), (outputs, wide), (wide, outputs)))
+        down, up = (kernel(*shape) + change if units else None for shape in ((units, outputs), (outputs, units)))
+        gates = (x.reshape(-1, features) @ into).reshape(case.t, -1, wide)
 
         def step(_: Any, h: Any) -> Any:
             of_state = h @ onward
-            return (of_state, of_state[:, :units] @ down if units else h), None
+            return (of_state, of_state[:, :units] @ down if units else ()), None
 
         (last, shown), _ = jax.lax.scan(step, before[:2], h)
         if not train:
             return last, shown, gates
 
         def step_back(_: Any, gate: Any) -> Any:
-            of_output = gate @ onward.T
-            return (of_output, of_output @ down.T if units else h[0]), None
+            of_output = gate @ back
+            return (of_output, of_output @ up if units else ()), None
 
         (first, middle), _ = jax.lax.scan(step_back, before[2:4], gates, reverse=True)
-        flat = gates.reshape(-1, sweep.wide)
-        of_kernels = [h.reshape(-1, sweep.outputs).T @ flat, x.reshape(-1, sweep.features).T @ flat]
-        of_kernels += [u.reshape(-1, units).T @ h.reshape(-1, sweep.outputs)] if units else []
-        of_kernels += [flat @ into.T] if sweep.below else []
+        flat = gates.reshape(-1, wide)
+        of_kernels = [h.reshape(-1, outputs).T @ flat, x.reshape(-1, features).T @ flat]
+        of_kernels += [u.reshape(-1, units).T @ h.reshape(-1, outputs)] if units else []
+        of_kernels += [flat @ (kernel(wide, features) + change)] if below else []
         return last, shown, first, middle, *of_kernels
 
     for devices in meshes:
@@ -92,9 +92,8 @@ def floor_variants(case: Case, meshes: tuple[int, ...]) -> Iterator[Variant]:
             def once(_: Any, states: Any) -> Any:
                 return tuple(map(products, found, *arrays, states))
 
-            ends = [
-                tuple(jnp.ones((b, n)) for n in (s.wide, s.outputs, s.outputs, s.units or s.outputs)) for s in found
-            ]
+            widths = [(s.wide, s.units and s.outputs, s.outputs, s.units) for s in found]
+            ends = [tuple(jnp.ones((b, width)) if width else () for width in of_one) for of_one in widths]
             shapes = jax.eval_shape(once, 0, ends)
             states = jax.tree.map(lambda shape: jnp.ones(shape.shape), shapes)
             states = jax.lax.fori_loop(0, steps, once, states)

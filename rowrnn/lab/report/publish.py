@@ -59,7 +59,7 @@ def publish(
     renewed = {page: with_table(text, name, record, folder) for page, text in texts.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{name}.json") as partial:
-        partial.write_text(_without_home((directory / RESULTS).read_text(encoding="utf-8")), encoding="utf-8")
+        partial.write_text(_without_places((directory / RESULTS).read_text(encoding="utf-8")), encoding="utf-8")
     if arrays:
         _copy(directory / ARRAYS, folder / f"{name}.npz")
     else:
@@ -74,9 +74,12 @@ def publish(
                 partial.write_text(text, encoding="utf-8")
 
 
-def _without_home(text: str) -> str:
-    """Returns a text with `~` for the home directory: published results name nobody's."""
-    home = str(Path.home())
+def _without_places(text: str) -> str:
+    """Returns a text in which paths below the working directory are relative to it, and `~` is the home directory:
+    published results name no machine's."""
+    here, home = str(Path.cwd()), str(Path.home())
+    if here != "/":
+        text = re.sub(rf"(?<![\w/.-]){re.escape(here)}/", "", text)
     return text if home == "/" else re.sub(rf"(?<![\w/.-]){re.escape(home)}(?![\w.-])", "~", text)
 
 

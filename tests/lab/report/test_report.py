@@ -204,14 +204,15 @@ def test_publishing_copies_the_run_and_renews_only_its_table(run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "results").glob("*.png")) == ["toy-confusion.png"]
 
 
-def test_published_results_do_not_name_a_home(run, tmp_path):
+def test_published_results_do_not_name_a_home_or_where_the_checkout_lies(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").write_text(PAGE.format(table="old"))
     content = json.loads((run / "results.json").read_text())
-    content["command"] = f"python x.py --data-dir {Path.home()}/data"
+    content["command"] = f"python x.py --data-dir {Path.home()}/data --output {tmp_path}/runs/x --beside {tmp_path}s/y"
     (run / "results.json").write_text(json.dumps(content))
     publish(run, [tmp_path / "README.md"], tmp_path / "results")
     published = json.loads((tmp_path / "results" / "toy.json").read_text())
-    assert published == {**content, "command": "python x.py --data-dir ~/data"}
+    assert published == {**content, "command": f"python x.py --data-dir ~/data --output runs/x --beside {tmp_path}s/y"}
 
 
 def test_a_table_is_renewed_on_every_page_that_shows_it(run, tmp_path):
