@@ -58,8 +58,7 @@ class Options:
     """Trains models to classify the motion of a digit in a video."""
 
     models: Annotated[tuple[str, ...], lab.KnownNames(TITLES)] = ("lstm", "gru", "average", "frame")
-    """Models: cells of rowrnn.CELLS; transformer, a causal one; frame, single frames; average, features averaged over
-    the frames."""
+    """Models: cells of rowrnn.CELLS; transformer, causal; frame, single frames; average, of the frames' features."""
     params: lab.Count = 60_000
     """Parameter budget of each model, met within 3 %; widths follow from it."""
     channels: lab.Count = 16

@@ -55,8 +55,7 @@ class Options:
     """Trains a model of images for each class, and asks it about images of its own kind and of another."""
 
     others: str = MIRRORED
-    """Images of another kind, of the same size: mirrored, the own ones with left and right exchanged; or a data set, as
-    --data."""
+    """Images of another kind: mirrored, the own ones with left and right exchanged; or a data set, as --data."""
     params: lab.Count = 120_000
     """Parameter budget of the models of all classes together, met as nearly as whole widths allow."""
     blocks: lab.Count = 3

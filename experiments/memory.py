@@ -47,8 +47,7 @@ class Options:
         *("elman", "gru", "lstm_0", "lstm_1", "lstm_3"),
         *("min_gru", "rg_lru"),
     )
-    """Cells: those of rowrnn.CELLS, rg_lru, and lstm_0, lstm_1, lstm_3: LSTMs with forget bias 0, 1 and 3; and
-    transformer, which is none and sees all rows at once."""
+    """Cells: those of rowrnn.CELLS; rg_lru; lstm_0, lstm_1, lstm_3, by forget bias; transformer, all rows at once."""
     hidden: lab.Count = 64
     """Size of a cell's state."""
     delay: lab.Count = 200

@@ -37,13 +37,11 @@ class Options:
     permutation: Annotated[int, lab.AtLeast(0, "a seed of ")] = 0
     """Seed of the permutation."""
     cells: Annotated[tuple[str, ...], lab.KnownNames(LAYERS, repeated=True)] = ("gru",)
-    """Cells of the layers, lowest first: gru, lstm, lru or others of rowrnn.CELLS; or transformer, alone, of two
-    blocks."""
+    """Cells of the layers, lowest first, of rowrnn.CELLS; or transformer, alone, of two blocks."""
     hidden: lab.Count = 64
     """Size of their states."""
     chrono: bool = True
-    """Initialize the lowest layer for long memories: an LSTM or GRU for 2 to 784 steps (rowrnn.chrono), an LRU for 784
-    to 6,272 steps, with a recurrence that is then not learned."""
+    """Initialize the lowest layer for 2 to 784 steps; an LRU for 784 to 6,272, its recurrence not learned."""
     head: lab.OptionalCount = None
     """Units of a hidden layer with ReLU before the logits, which a linear cell needs; none where not given."""
     pooling: Pooling = "mean"

@@ -43,16 +43,13 @@ class DataOptions:
     """Which data is read, and how its pictures are made alike."""
 
     data: str = "mnist"
-    """The data: mnist, bundled; a folder of pictures, of clips or of parquet tables; a file of arrays, .npz; the name
-    of a set of TensorFlow Datasets; or hf:NAME of the Hugging Face hub."""
+    """Data: mnist; a folder of pictures, clips or parquet tables; a file .npz; a TensorFlow Datasets name; hf:NAME."""
     data_dir: Path | None = None
     """Directory of TensorFlow Datasets; its own default where not given."""
     data_memory: Annotated[float | None, AtLeast(0, "MiB of ")] = None
-    """Most MiB that training images may take in memory; those of a larger set are read from disk meanwhile. Half of a
-    device's memory where not given, on a CPU an eighth of what is free."""
+    """Most MiB of training images in memory, more stay on disk; else half of a GPU's memory, an eighth of a CPU's."""
     size: Size = None
-    """Height and width that pictures are brought to, in pixels. Where not given, that of the pictures if all have the
-    same, at most 96, else one that keeps their usual shape."""
+    """Height and width of the pictures, in pixels; where not given, their own if all are alike, at most 96."""
     fit: Literal["pad", "stretch", "crop"] = "pad"
     """How a picture of another shape is brought to that size: padded, stretched, or cropped at the longer side."""
     colour: Literal["auto", "grey", "colour"] = "auto"

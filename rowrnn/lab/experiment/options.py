@@ -41,11 +41,9 @@ class TrainingOptions:
     passes: Count = 1
     """Passes over the training set that make an epoch, after which the model is scored."""
     patience: OptionalCount = None
-    """End training after so many epochs in which no seed's validation score became better; None trains for all
-    epochs."""
+    """End training after so many epochs in which no seed's validation score became better; None trains for all."""
     averaging: Probability = 0.0
-    """Decay, such as 0.999, of a moving average of the weights over the steps, which is scored and kept instead of the
-    weights themselves; 0 for no averaging."""
+    """Decay, such as 0.999, of a moving average of the weights, scored and kept instead of them; 0 for none."""
     seeds: Count = 4
     """Models of each kind, trained together, each from its own seed."""
     seed: int = 0
@@ -62,8 +60,7 @@ class TrainingOptions:
     train_images: OptionalCount = None
     """Train on so many images only; all where not given."""
     output: Path | None = None
-    """Directory for results and pictures, runs/EXPERIMENT where not given; one that is taken is kept, and the next free
-    name used."""
+    """Directory of the results, else runs/EXPERIMENT; one that is taken is kept, and the next free name is used."""
     max_skipped_steps: Annotated[int, AtLeast(0)] = 0
     """Steps whose loss or gradient is not finite that each seed may leave out before its training stops."""
     resume: Path | None = None

@@ -21,8 +21,7 @@ class ImageData(DataOptions):
     """Pictures with classes, of a data set or of own files."""
 
     data: str = ""
-    """The data: a folder of pictures or of parquet tables; a file of arrays, .npz; mnist, bundled; the name of a set of
-    TensorFlow Datasets; or hf:NAME of the Hugging Face hub."""
+    """The data: a folder of pictures or parquet tables; a file .npz; mnist; a TensorFlow Datasets name; or hf:NAME."""
     text_column: Hidden[str | None] = None
 
 
@@ -68,11 +67,9 @@ class BoxData(CaptionData):
     """Pictures with boxes."""
 
     data: str = ""
-    """The data: a folder of pictures with metadata.jsonl beside them, or of parquet tables, with a column objects; or
-    hf:NAME of the Hugging Face hub."""
+    """The data: a folder of pictures with metadata.jsonl, or of parquet tables, with a column objects; or hf:NAME."""
     size: Size = None
-    """Height and width that pictures are brought to, in pixels; where not given, the median of their own, the longer
-    side at most 320."""
+    """Height and width of the pictures, in pixels; where not given, the median of their own, at most 320 a side."""
     text_column: Hidden[str | None] = None
 
 
@@ -81,11 +78,9 @@ class FilmData(OwnData):
     """Films without labels."""
 
     data: str = ""
-    """The films: a folder of clips, or with such folders for each split; or a file of arrays, .npz, of uint8 films
-    [n, frames, height, width]."""
+    """The films: a folder of clips, or of such for each split; or a file .npz, uint8 [n, frames, height, width]."""
     size: Size = None
-    """Height and width that frames are brought to, in pixels; where not given, the median of their own, the longer side
-    at most 320."""
+    """Height and width of the frames, in pixels; where not given, the median of their own, at most 320 a side."""
     levels: tuple[int, int] = (0, 255)
     """Values from 0 to 255 that become black and white."""
     split_by: Hidden[str | None] = None

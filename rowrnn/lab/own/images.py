@@ -55,8 +55,7 @@ class Options:
     """Trains a model that tells the classes of own images apart."""
 
     model: Annotated[str, KnownNames(MODELS)] = "crnn"
-    """Model: crnn reads the rows of a map of convolutions; gru and lstm read rows of pixels, renet patches from all
-    four sides; cnn sees the whole image."""
+    """Model: crnn, rows of a map of convolutions; gru, lstm, rows of pixels; renet, patches from four sides; cnn."""
     params: Count = 100_000
     """Number of parameters, about; the width follows from it."""
     regularization: Group[Regularization] = Regularization(
