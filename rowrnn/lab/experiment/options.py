@@ -59,6 +59,8 @@ class TrainingOptions:
     source: Group[DataOptions] = DataOptions()
     train_images: OptionalCount = None
     """Train on so many images only; all where not given."""
+    choose: bool = False
+    """Compare options on the validation set: nothing is scored on the test set, and no model is kept."""
     output: Path | None = None
     """Directory of the results, else runs/EXPERIMENT; one that is taken is kept, and the next free name is used."""
     max_skipped_steps: Annotated[int, AtLeast(0)] = 0

@@ -18,7 +18,8 @@ from rowrnn.lab.experiment.generation_cost import generation_share
 from rowrnn.lab.experiment.live_table import LiveTable
 from rowrnn.lab.experiment.model_trial import PROTOCOL, train_contender
 from rowrnn.lab.experiment.options import TrainingOptions, check_as_started, check_options, values_by_name
-from rowrnn.lab.report.columns import PARAMETERS, Column, model_table
+from rowrnn.lab.report.columns import MEMORY, PARAMETERS, SECONDS, WIDTH, Column, model_table
+from rowrnn.lab.report.scores import main_score
 from rowrnn.lab.report.tables import table
 from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.runs.directory import Run
@@ -172,7 +173,7 @@ def run_study(
     asked = study(options, study.load(options))
     training = asked.training()
     contenders = [(contender, contender.solve()) for contender in distinct(asked.contenders())]
-    setting = asked.setting()
+    setting = Setting() if training.choose else asked.setting()
     console = terminal()
     output = training.resume or training.output or Path("runs") / asked.name
     resume, tensorboard = training.resume is not None, training.tensorboard
@@ -184,9 +185,10 @@ def run_study(
         with LiveTable(console, training.epochs, training.patience) as live:
             for contender, width in contenders:
                 trial = train_contender(contender, width, training, run, live)
-                examined, title = with_generation_share(asked, trial), contender.title
+                title, table_of = contender.title, choice_table if training.choose else asked.table
+                examined = Examined() if training.choose else with_generation_share(asked, trial)
                 record = extended(record, trial, examined)
-                record = record.replace(table=asked.table(record))
+                record = record.replace(table=table_of(record))
                 arrays |= {f"{title}/{name}": array for name, array in examined.arrays.items()}
                 if examined.examples:
                     card = with_scores(asked.card(trial), examined)
@@ -198,7 +200,7 @@ def run_study(
             console.print(f"Backend of {row['model']}: {row['computed_by']}.", markup=False, highlight=False)
         from rowrnn.lab.draw import draw  # Imported after training: Matplotlib takes long.
 
-        draw(run.directory, asked.pictures, training.format)
+        draw(run.directory, None if training.choose else asked.pictures, training.format)
         console.print(f"In {run.directory}: {', '.join(run.contents())}.")
     return run.directory
 
@@ -235,6 +237,17 @@ def with_generation_share(study: Study[Any], trial: Trial) -> Examined:
             "lab.Examined(scores)."
         )
     return dataclasses.replace(examined, scores={**share, **examined.scores})
+
+
+def choice_table(record: Record) -> list[list[str]]:
+    """Returns a header and rows as text, of models that were scored on the validation set alone."""
+    scores = [main_score(row) for row in record.summary]
+    heading = scores[0].heading if scores and scores[0] else "validation"
+    columns: list[Column] = [
+        (heading, lambda row: str(main_score(row))),
+        ("best epoch", lambda row: ", ".join(map(str, row["best_epoch"]))),
+    ]
+    return model_table(Study.heading, record.summary, [*columns, PARAMETERS, WIDTH, SECONDS, MEMORY])
 
 
 def with_scores(card: Card | None, examined: Examined) -> Card | None:

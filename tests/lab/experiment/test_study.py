@@ -84,6 +84,31 @@ def test_a_study_of_ones_own_is_trained_saved_tabulated_and_drawn(tmp_path, caps
     assert "Budget 8050" in capsys.readouterr().out
 
 
+class Unscored(Mine):
+    """A study that must not look at its test set."""
+
+    def setting(self):
+        raise AssertionError("The test set was looked at.")
+
+    def examine(self, trial):
+        raise AssertionError("The test set was looked at.")
+
+
+@pytest.mark.slow
+def test_options_are_chosen_by_validation_scores_alone(tmp_path, standard_promotion):
+    run = lab.run_study(Unscored, with_values(Options(budgets=(7_950,)), output=tmp_path / "run", choose=True))
+    results = json.loads((run / "results.json").read_text())
+    assert results["protocol"]["choose"]
+    assert results["finished"]
+    (row,), scores = results["summary"], np.array(results["curves"]["Budget 7950"]["validation_accuracy"])
+    best = scores.max(axis=0)
+    np.testing.assert_allclose(row["validation_accuracy"]["mean"], best.mean(), rtol=1e-6)
+    epochs = [2 if last >= first else 1 for first, last in scores.T]
+    assert results["table"][0][:3] == ["model", "validation accuracy %", "best epoch"]
+    assert results["table"][1][2] == ", ".join(map(str, epochs))
+    assert sorted(path.name for path in run.iterdir()) == ["learning_curves.png", "report.md", "results.json"]
+
+
 class Stopping(Mine):
     """A study that is interrupted while its second model is examined."""
 
