@@ -42,7 +42,7 @@ class Options:
 
     side: Count = 28
     """Height and width of the images."""
-    params: Count = 72_000
+    params: Count = 64_200
     """Parameter budget of each model."""
     blocks: Count = 7
     """Blocks of each model."""
