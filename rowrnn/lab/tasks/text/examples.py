@@ -12,7 +12,8 @@ from rowrnn.lab.data.sources.text import read_texts
 from rowrnn.lab.tasks.text.symbols import Symbols, Unit
 
 TENTH = 10
-"""One of so many parts of a text without splits is its test, the last, and one the validation, the last but one."""
+"""One of so many parts of a text without splits is its test, the last, and one the validation, the first: the test then
+goes on where the training text ends, as where a whole text but its end is learnt."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,14 @@ def text_of(place: str, *, unit: Unit = "character", context: int = 256, min_cou
 
 
 def in_parts(texts: dict[str, str]) -> tuple[str, str, str]:
-    """Returns the texts of training, validation and test: those given, and for others the last tenths of training."""
+    """Returns the texts of training, validation and test: those given, and for others the tenths at either end."""
     train = texts.get("train", "")
     tenth = len(train) // TENTH
     test, validation = texts.get("test"), texts.get("validation")
     if test is None:
         train, test = train[: len(train) - tenth], train[len(train) - tenth :]
     if validation is None:
-        train, validation = train[: len(train) - tenth], train[len(train) - tenth :]
+        validation, train = train[:tenth], train[tenth:]
     return train, validation, test
 
 

@@ -84,9 +84,9 @@ def test_what_is_rare_or_new_is_unknown():
 def test_parts_of_a_text_without_splits_are_its_tenths():
     text = "".join(chr(65 + n) for n in range(25))
     train, validation, test = in_parts({"train": text})
-    assert (train + validation + test, len(validation), len(test)) == (text, 2, 2)
+    assert (validation + train + test, len(validation), len(test)) == (text, 2, 2)
     assert in_parts({"train": "abc", "validation": "d", "test": "e"}) == ("abc", "d", "e")
-    assert in_parts({"train": "a" * 10 + "b" * 10, "test": "e"}) == ("a" * 10 + "b" * 8, "bb", "e")
+    assert in_parts({"train": "a" * 10 + "b" * 10, "test": "e"}) == ("a" * 8 + "b" * 10, "aa", "e")
 
 
 def test_every_symbol_is_learnt_once_an_epoch_and_judged_once():
