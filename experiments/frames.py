@@ -29,7 +29,7 @@ class Options:
     """Parameter budget of each model, met within 3 %; the channels of its state follow from it."""
     film: lab.Group[FilmOptions] = FilmOptions(ahead=12, thresholds=(0.364, 0.556))
     training: lab.Group[lab.TrainingOptions] = OwnTraining(
-        epochs=12, seeds=1, batch=8, learning_rate=4e-3, averaging=0.99, source=FilmData()
+        epochs=20, seeds=1, batch=8, optimizer="muon", learning_rate=8e-3, averaging=0.99, source=FilmData()
     )
 
 

@@ -26,7 +26,7 @@ class Options:
     """Number of parameters, about; the channels of its state follow from it."""
     film: Group[FilmOptions] = FilmOptions()
     training: Group[TrainingOptions] = OwnTraining(
-        epochs=30, seeds=1, batch=8, learning_rate=4e-3, averaging=0.99, patience=8, source=FilmData()
+        epochs=30, seeds=1, batch=8, optimizer="muon", learning_rate=8e-3, averaging=0.99, patience=8, source=FilmData()
     )
 
 
