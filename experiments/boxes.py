@@ -46,7 +46,7 @@ class Options:
     """Parameter budget of each model, met as nearly as whole widths allow."""
     detection: lab.Group[DetectionOptions] = DetectionOptions(augmentation=BoxAugmentation(mirror=False))
     training: lab.Group[lab.TrainingOptions] = OwnTraining(
-        epochs=20, seeds=1, batch=16, learning_rate=2e-3, averaging=0.99, source=SceneData()
+        epochs=16, seeds=1, batch=16, optimizer="muon", learning_rate=8e-3, averaging=0.99, source=SceneData()
     )
 
 

@@ -26,7 +26,7 @@ class Options:
     """Number of parameters, about; the width follows from it."""
     detection: Group[DetectionOptions] = DetectionOptions()
     training: Group[TrainingOptions] = OwnTraining(
-        epochs=60, seeds=1, batch=8, learning_rate=2e-3, averaging=0.99, patience=15, source=BoxData()
+        epochs=60, seeds=1, batch=8, optimizer="muon", learning_rate=8e-3, averaging=0.99, patience=15, source=BoxData()
     )
 
 
