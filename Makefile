@@ -64,6 +64,9 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/module_cost.py
 	$(BIN)/python benchmarks/stack_cost.py
 	$(BIN)/python benchmarks/survival_cost.py
+	$(BIN)/python benchmarks/convolution_speed.py
+	$(BIN)/python benchmarks/generation_cost.py
+	$(BIN)/python benchmarks/height_cost.py
 
 cluster-demo: $(VENV)/.installed
 	$(BIN)/python -m tests.slow.cluster $(ARGS)

@@ -10,7 +10,7 @@ parameters, are the same CNN on single frames, at the frame with the best valida
 over all frames.
 
     python experiments/gestures.py            20 minutes on 2 cores
-    python experiments/gestures.py --full     an hour and a half on one core: three seeds, all images
+    python experiments/gestures.py --full     two hours on one core: three seeds, all images
     python experiments/gestures.py --quick    2 minutes: a GRU and both baselines, 1,000 steps
 """
 

@@ -6,7 +6,7 @@ classified. It is trained with log-uniformly distributed delays of up to `--dela
 at the start and at the end of training.
 
     python experiments/memory.py            a quarter of an hour on 2 cores
-    python experiments/memory.py --full     22 minutes: delays of up to 2,000 rows
+    python experiments/memory.py --full     half an hour: delays of up to 2,000 rows
     python experiments/memory.py --quick    a minute: does it run?
 """
 

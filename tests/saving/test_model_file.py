@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 import rowrnn
 from rowrnn import program
 from rowrnn.errors import InputError
-from rowrnn.lab.runs.kept_models import export_kept, keep_model
+from rowrnn.lab.runs.kept_models import about_program, export_kept, keep_model
 from rowrnn.models import Classifier
 from rowrnn.saving import Card, Preprocessing, bundled, model_file, read_card
 from tests.helpers.pytrees import assert_same
@@ -224,9 +224,12 @@ def test_a_run_without_models_says_why(content, message, tmp_path):
 @pytest.mark.parametrize("kind", [Own, Unnamed])
 def test_models_of_a_study_keep_a_program(kind, tmp_path):
     models, several = stacked(lambda seed: kind(nnx.Rngs(seed)))
-    keep_model(tmp_path, "Own", several, np.zeros((1, 2), np.float32))
+    known = Card("images", preprocessing=PREPROCESSING, vocabulary=("\n", "a"), unit="character")
+    keep_model(tmp_path, "Own", several, np.zeros((1, 2), np.float32), card=known)
     x = np.ones((4, 2), np.float32)
-    export_kept(tmp_path, "Own", tmp_path / "own.jax", seed=2)
+    exported, card = export_kept(tmp_path, "Own", tmp_path / "own.jax", seed=2)
+    assert (card.vocabulary, card.preprocessing) == (known.vocabulary, None)  # Its arrays are prepared before.
+    assert about_program(exported, card)[1].startswith(r"The numbers are of characters, from 0: \n, a (the model")
     np.testing.assert_allclose(program.load(tmp_path / "own.jax")(x), models[2](x), rtol=0, atol=1e-6)
     with pytest.raises(InputError, match="uses Own of" if kind is Own else r"\.stablehlo, has its code"):
         rowrnn.load(tmp_path)

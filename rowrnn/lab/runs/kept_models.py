@@ -124,11 +124,21 @@ def _card_path(stem: Path) -> Path:
     return stem.with_suffix(".card.json")
 
 
+def _card_of(stem: Path) -> Card:
+    """Returns the card beside a kept model; an empty one where an early run has none."""
+    path = _card_path(stem)
+    try:
+        return Card.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Card()
+    except (OSError, ValueError) as error:
+        raise InputError(f"The card {path} cannot be read ({error}).") from None
+
+
 def export_kept(kept: Path | str, name: str | None, path: Path, seed: int = 0) -> tuple[jax_export.Exported, Card]:
     """Exports a saved model to one file, as `export` does, without the code of its experiment.
 
     If the model has a preprocessing, the program takes raw images, uint8 `[b, h, w, c]` of any size with the channels
-    of the preprocessing, or clips `[b, t, h, w, c]` of such.
+    of the preprocessing, or clips `[b, t, h, w, c]` of such. A program that the run kept itself takes what the model
+    takes, and its card has no preprocessing.
 
     Args:
         kept: directory of a run, file of a model, or name of a bundled one.
@@ -148,7 +158,7 @@ def export_kept(kept: Path | str, name: str | None, path: Path, seed: int = 0) -
         if program := next((file for file in programs if file.exists()), None):
             exported = _with_weights(stem, read_program(program), stem.name, seed)
             write_program(path, exported)
-            return exported, Card()
+            return exported, dataclasses.replace(_card_of(stem), preprocessing=None)
     model, card = load(kept, name, seed)
     exported = _of_model(model, card)
     write_program(path, exported)
@@ -174,8 +184,9 @@ def about_program(exported: jax_export.Exported, card: Card) -> list[str]:
         last = "and last of none, the blank of CTC"
         sentences.append(f"The scores of a strip are of the characters {''.join(card.alphabet)!r}, {last}.")
     if card.vocabulary:
-        words = f"{', '.join(card.vocabulary[:WORDS])}{', …' if len(card.vocabulary) > WORDS else ''}"
-        sentences.append(f"The numbers are of words, from 0: {words} (the model's card has all).")
+        known = ", ".join(repr(word)[1:-1] for word in card.vocabulary[:WORDS])
+        words = f"{known}{', …' if len(card.vocabulary) > WORDS else ''}"
+        sentences.append(f"The numbers are of {card.unit or 'word'}s, from 0: {words} (the model's card has all).")
     return sentences
 
 
