@@ -65,20 +65,27 @@ class Item:
         raise InputError(f"{self.name} has neither a path nor content; an item has one of them.")
 
     def fingerprint(self) -> tuple[Any, ...]:
-        """Returns what changes when the file does: names, sizes and modification times; `version` without a path.
+        """Returns what changes when the file does, or one that a column names, as a mask: see `looks`.
 
-        Of a file that cannot be looked at, as a link to nowhere, it is the name alone.
+        Without a path it is `version` instead.
         """
-        if self.path is None:
-            return (self.name, *self.version)
-        try:
-            found = os.stat(self.path)
-            if not stat.S_ISDIR(found.st_mode):
-                return (str(self.path), found.st_size, found.st_mtime_ns)
-            files = [(file.name, os.stat(file)) for file in sorted(self.path.iterdir())]
-        except OSError:
-            return (str(self.path),)
-        return (str(self.path), *((name, one.st_size, one.st_mtime_ns) for name, one in files))
+        own = (self.name, *self.version) if self.path is None else looks(self.path)
+        return (*own, *(looks(value) for value in self.columns.values() if isinstance(value, Path)))
+
+
+def looks(path: Path) -> tuple[Any, ...]:
+    """Returns names, sizes and modification times of a file, or of the files of a folder.
+
+    Of a file that cannot be looked at, as a link to nowhere, it is the name alone.
+    """
+    try:
+        found = os.stat(path)
+        if not stat.S_ISDIR(found.st_mode):
+            return (str(path), found.st_size, found.st_mtime_ns)
+        files = [(file.name, os.stat(file)) for file in sorted(path.iterdir())]
+    except OSError:
+        return (str(path),)
+    return (str(path), *((name, one.st_size, one.st_mtime_ns) for name, one in files))
 
 
 def evenly(count: int, most: int) -> Int[np.ndarray, "n"]:

@@ -36,7 +36,7 @@ PROTOCOL = {
     "ap_50": "average precision at an intersection over union of .5, mean over the classes, by pycocotools; ap: mean "
     "over .5, .55, … .95",
     "validation": "precision: of each validation picture on its own, all classes together, the average precision at "
-    ".5; its mean chooses the epoch",
+    ".5; its mean chooses the epoch; of a picture without objects, 1 less the highest score",
     "count": "share of the test pictures of which the objects of every class are counted right; wrong_by_class: mean "
     "error of the number of a class. An object counts from a score on, of each model that with which the fewest are "
     "counted wrong in the validation pictures, by all seeds",

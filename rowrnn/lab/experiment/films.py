@@ -89,9 +89,11 @@ class FilmOptions:
                 f"--patch is {self.patch}, --reach {self.reach} and --crop {self.crop}; expected an even patch and "
                 "reach, and parts that are a multiple of the patch."
             )
-        if not self.thresholds or not all(0 < threshold < 1 for threshold in self.thresholds):
+        names = [f"{threshold:g}" for threshold in self.thresholds]
+        rising = list(self.thresholds) == sorted(self.thresholds) and len(set(names)) == len(names)
+        if not names or not rising or not all(0 < threshold < 1 for threshold in self.thresholds):
             given = " ".join(map(str, self.thresholds))
-            raise InputError(f"--thresholds are {given!r}; expected values between 0 and 1.")
+            raise InputError(f"--thresholds are {given!r}; expected values between 0 and 1, the lowest first.")
 
 
 def half_way(ahead: int) -> int:

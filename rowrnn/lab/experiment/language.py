@@ -30,7 +30,7 @@ PROMPT = 64
 TEMPERATURE = 0.8
 
 PROTOCOL = {
-    "log_likelihood": "mean log-likelihood of a symbol of the validation text in nats, given at least half a context "
+    "validation": "mean log-likelihood of a symbol of the validation text in nats, given at least half a context "
     "before it; it chooses the epoch",
     "test": "scored once, at the end, on the whole test text, but for its first half context and what fills no half of "
     "one at its end",

@@ -178,7 +178,7 @@ def run_study(
     output = training.resume or training.output or Path("runs") / asked.name
     resume, tensorboard = training.resume is not None, training.tensorboard
     with Run(output, resume=resume, tensorboard=tensorboard, started=started) as run:
-        protocol = {**PROTOCOL, **asked.protocol, **values_by_name(options), **(chosen or {})}
+        protocol = {**PROTOCOL, **protocol_of(asked, training), **values_by_name(options), **(chosen or {})}
         entries = {**run.environment(), **setting.entries}
         record = Record.of({"experiment": asked.name, "data": asked.data.describe(), "protocol": protocol, **entries})
         record, arrays = run.begin(record, setting.arrays)
@@ -219,6 +219,16 @@ def distinct(contenders: Sequence[Contender]) -> Sequence[Contender]:
                 "that differs in its letters or digits."
             )
     return contenders
+
+
+def protocol_of(study: Study[Any], training: TrainingOptions) -> dict[str, Any]:
+    """Returns what the record says of a study: how its values are obtained, and what differs from the options."""
+    known = {"validation"} if training.choose else study.protocol
+    values = {name: words for name, words in study.protocol.items() if name in known}
+    given = study.options.training
+    if (training.batch, training.passes) != (given.batch, given.passes):
+        values["trained_with"] = f"batches of {training.batch}, {training.passes} passes an epoch"
+    return values
 
 
 def with_generation_share(study: Study[Any], trial: Trial) -> Examined:

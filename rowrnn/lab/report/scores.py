@@ -10,8 +10,9 @@ from rowrnn.errors import InputError
 from rowrnn.lab.report.columns import format_score
 from rowrnn.lab.report.statistics import interval
 
-ERRORS = {"error", "mse", "loss", "distance", "perplexity"}  # words in the names of scores of which less is better
-PLAIN = ERRORS - {"error"} | {"ssim", "auc"}  # words in the names of scores that are not written in percent
+# Words in the names of scores of which less is better, and of scores that are not written in percent.
+ERRORS = {"error", "mse", "mae", "loss", "distance", "perplexity", "nats", "bits", "nll"}
+PLAIN = ERRORS - {"error"} | {"ssim", "auc", "likelihood"}
 
 
 @dataclass(frozen=True)

@@ -110,12 +110,23 @@ def test_options_on_the_command_line_tell_more_than_those_that_differ():
         ({"validation_accuracy": interval([0.5])}, "validation_accuracy", "50.00", "validation accuracy %"),
         ({"test_accuracy": [interval([0.5]), interval([0.7])]}, "test_accuracy", "60.00", "accuracy %"),
         ({"label_error_rate": interval([1.5])}, "label_error_rate", "150.00", "label error rate %"),
+        ({"nats": interval([0.93])}, "nats", "0.930", "nats"),
+        ({"nll": interval([82.04])}, "nll", "82.0", "nll"),
+        ({"mae": interval([0.42])}, "mae", "0.420", "mae"),
+        ({"log_likelihood": interval([0.5])}, "log_likelihood", "0.500", "log likelihood"),
     ],
 )
 def test_the_main_score_is_the_first_of_the_test_set(row, name, text, heading):
     score = main_score(row)
     assert score is not None
     assert (score.name, str(score), score.heading) == (name, text, heading)
+
+
+@pytest.mark.parametrize("name", ["nats", "nll", "mae", "label_error_rate", "negative_mse", "log_likelihood"])
+def test_of_which_scores_less_is_better(name):
+    score = main_score({name: interval([0.5])})
+    assert score is not None
+    assert score.lower_is_better == (name not in {"negative_mse", "log_likelihood"})
 
 
 def test_a_row_without_scores_has_no_main_score():

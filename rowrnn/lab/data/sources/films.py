@@ -7,6 +7,7 @@ from typing import TypeVar
 from rowrnn.errors import InputError
 from rowrnn.lab.data.listing import Item, Listing
 from rowrnn.lab.data.sources.class_folders import kinds_of, nothing_in
+from rowrnn.lab.data.sources.duplicates import duplicates
 from rowrnn.lab.data.sources.files import left_out, look, natural, relative, walk
 from rowrnn.lab.data.sources.splits import NAMES, by_split
 
@@ -34,7 +35,7 @@ def read_films(place: Path) -> Listing:
         raise InputError(nothing_in(place, others))
     media = kinds_of(place, paths)
     films, words = in_splits(str(place), found)
-    source = ". ".join([f"{place}, films{words}", *left_out(others, place)])
+    source = ". ".join([f"{place}, films{words}", *left_out(others, place), *duplicates(films)])
     return Listing(str(place), films, source + ".", media=media)
 
 

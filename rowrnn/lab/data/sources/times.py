@@ -21,17 +21,21 @@ def times_of(series: Series, path: str, name: str | None = None) -> tuple[str, l
         name: name of the column; the first whose cells are all times in ISO 8601, as 2016-07-01 05:00, where not given.
 
     Raises:
-        InputError: if there is no such column, a cell of it is no time, or rows are unsorted, repeated or missing.
+        InputError: if there is no such column, a cell of it is no time, as one of a column of others that are, or rows
+            are unsorted, repeated or missing.
     """
     if name is not None and name not in series.times:
         there = ", ".join(series.times) or "none"
         raise InputError(f"{path} has no column of times {name!r}; its columns of text are: {there}.")
-    for column in (name,) if name else series.times:
-        times, wrong = _parsed(series.times[column])
-        if wrong is None:
+    parsed = {column: [_time(cell) for cell in series.times[column]] for column in ([name] if name else series.times)}
+    for column, found in parsed.items():
+        times = [time for time in found if time is not None]
+        if len(times) == len(found):
             _check_steps(times, path, column)
             return column, times
-        if name is not None:
+    for column, found in parsed.items():
+        if name is not None or any(found):
+            wrong = found.index(None)
             raise InputError(
                 f"Row {wrong + 1} of {path} has {series.times[column][wrong]!r} in {column!r}; expected a time in ISO "
                 "8601, as 2016-07-01 05:00."
@@ -56,15 +60,11 @@ def _are_months(times: Sequence[datetime]) -> bool:
     return all(MONTH[0] <= step <= MONTH[1] for step in steps) and len({time.day for time in times}) == 1
 
 
-def _parsed(cells: Sequence[str]) -> tuple[list[datetime], int | None]:
-    """Returns the times in cells up to the first that is none, and the number of that."""
-    times: list[datetime] = []
-    for number, cell in enumerate(cells):
-        try:
-            times.append(datetime.fromisoformat(cell.strip()))
-        except ValueError:
-            return times, number
-    return times, None
+def _time(cell: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(cell.strip())
+    except ValueError:
+        return None
 
 
 def _check_steps(times: Sequence[datetime], path: str, column: str) -> None:

@@ -113,6 +113,8 @@ def _objects(item: Item) -> tuple[Float[np.ndarray, "m 4"], list[str]]:
     """Returns the boxes of a picture as left, top, right and bottom edge, and the names of their categories."""
     objects = item.columns["objects"]
     form = '{"bbox": [[left, top, width, height], …], "category": [name, …]}'
+    if objects == []:
+        return np.zeros((0, 4), np.float32), []
     if isinstance(objects, list) and all(isinstance(one, Mapping) for one in objects):  # one mapping an object
         objects = {
             key: [one.get(key) for one in objects] for key in dict.fromkeys(key for one in objects for key in one)

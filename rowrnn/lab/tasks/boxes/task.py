@@ -153,11 +153,14 @@ def rightness(said: Boxes, truth: Scenes) -> Bool[Array, "b k"]:
 def picture_precision(said: Boxes, truth: Scenes) -> Float[Array, "b"]:
     """Returns the average precision of each picture on its own, all classes together, at an overlap of one half.
 
-    It is the mean over the true objects of the precision down to the box that finds it; 0 for one not found.
+    It is the mean over the true objects of the precision down to the box that finds it; 0 for one not found. Of a
+    picture without objects it is 1 less the highest score.
     """
     right = jnp.take_along_axis(rightness(said, truth), jnp.argsort(-said.scores, axis=1), axis=1).astype(jnp.float32)
     precision = jnp.cumsum(right, axis=1) / jnp.arange(1, right.shape[1] + 1, dtype=jnp.float32)[None]
-    return (precision * right).sum(axis=1) / jnp.maximum(jnp.asarray(truth.counts), 1).astype(jnp.float32)
+    counts = jnp.asarray(truth.counts)
+    of_objects = (precision * right).sum(axis=1) / jnp.maximum(counts, 1).astype(jnp.float32)
+    return jnp.where(counts > 0, of_objects, 1 - jnp.clip(said.scores.max(axis=1), 0, 1))
 
 
 def score(model: Any, batch: Scenes, *, to_floats: ToFloats) -> Float[Array, "b"]:

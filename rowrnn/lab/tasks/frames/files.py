@@ -19,6 +19,7 @@ from rowrnn.lab.data.sources.films import in_splits, read_films
 from rowrnn.lab.tasks.frames.examples import Pieces, pieces_of
 from rowrnn.saving.preprocessing import Preprocessing
 
+JUDGED = 1_000  # pieces for validation or the test, about, at most
 Film = UInt8[np.ndarray, "..."]
 
 
@@ -90,9 +91,12 @@ def films_of(name: str, shaping: Shaping, budget: int, *, length: int, multiple:
             )
     bytes_each = length * films["train"][0][0].nbytes
     step = max(1, -(-sum(counts["train"]) * bytes_each // budget))
-    splits: Mapping[str, Pieces] = {split: pieces_of(of_split, length, step) for split, of_split in films.items()}
-    made = ", ".join(f"{len(pieces.frames):,} {split}" for split, pieces in splits.items())
-    words += f" {in_words(preprocessing)} Pieces of {length} frames, {step} after one another: {made}."
+    # What is scored is the same on every machine: how far its pieces are apart follows from their number alone.
+    steps = {split: step if split == "train" else -(-sum(counts[split]) // JUDGED) for split in films}
+    splits: Mapping[str, Pieces] = {split: pieces_of(films[split], length, steps[split]) for split in films}
+    apart = {split: f", {step} frames apart" if step > 1 else "" for split, step in steps.items()}
+    made = "; ".join(f"{len(pieces.frames):,} {split}{apart[split]}" for split, pieces in splits.items())
+    words += f" {in_words(preprocessing)} Pieces of {length} frames: {made}."
     rate = float(np.median(rates)) if rates else None
     return FilmSet(name, **splits, source=words, preprocessing=preprocessing, frames_per_second=rate)
 

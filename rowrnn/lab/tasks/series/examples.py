@@ -91,14 +91,14 @@ def series_of(
     bounds = _bounds(rows, parts, place)
     learnt = numbers[: bounds["train"][1]]
     step = (times[1] - times[0]).total_seconds() if times and rows > 1 else None
-    std = learnt.std(axis=0)
     columns = SeriesColumns(
         targets=targets,
         seen=seen,
         known=tuple(known),
         calendar=tuple(name for name, (longest, _) in CALENDAR.items() if calendar and step and step <= longest),
         mean=tuple(learnt.mean(axis=0).tolist()),
-        std=tuple(np.where(std > 0, std, 1.0).tolist()),
+        # The deviation of a constant is that of its rounding.
+        std=tuple(np.where(np.ptp(learnt, axis=0) > 0, learnt.std(axis=0), 1.0).tolist()),
         time=time,
         step=step,
         lookback=lookback,
@@ -107,6 +107,9 @@ def series_of(
     values = columns.scaled(numbers[:rows], times[:rows] if times else None)
     counts = ", ".join(f"{last - first:,} for {part}" for part, (first, last) in bounds.items())
     words = [f"{place}: {rows:,} rows{_span(times)}", f"{counts}; forecast: {', '.join(targets)}"]
+    if times is None:
+        text = ", ".join(table.times) or "none of text"
+        words.append(f"no column of times in ISO 8601 ({text}), so that gaps are not looked for")
     if columns.ahead:
         words.append(f"known ahead: {', '.join((*known, *columns.calendar))}")
     found = SeriesSet(columns, values, bounds, ". ".join(words))

@@ -14,6 +14,8 @@ from rowrnn.sequence.transformer import Transformer
 
 SEGMENT = 1024
 """Symbols that are read at once where the state goes on through a text."""
+LOGITS = 2**26
+"""Logits that are in memory at once where a text is scored, at most: 256 MiB."""
 
 
 def loss(
@@ -36,6 +38,14 @@ def loss(
 
 def nats(model: LanguageModel, batch: Int[Array, "b places"]) -> Float[Array, "b t"]:
     """Returns the cross-entropy in nats of each symbol but the first, given those before it."""
+    logits = jax.eval_shape(model, batch[:1, :-1])[0]
+    together = max(1, LOGITS // logits.size)
+    if len(batch) <= together:
+        return _nats(model, batch)
+    return jax.lax.map(lambda piece: _nats(model, piece[None])[0], batch, batch_size=together)
+
+
+def _nats(model: LanguageModel, batch: Int[Array, "b places"]) -> Float[Array, "b t"]:
     logits, _ = model(batch[:, :-1])
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch[:, 1:])
 

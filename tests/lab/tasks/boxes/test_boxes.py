@@ -151,9 +151,10 @@ def test_a_category_that_no_training_picture_has(tmp_path):
         of(place)
 
 
-def test_a_picture_without_objects_is_one(tmp_path):
+@pytest.mark.parametrize("none", [{"bbox": [], "category": []}, []], ids=["lists", "mappings"])
+def test_a_picture_without_objects_is_one(tmp_path, none):
     def change(row):
-        return {**row, "objects": {"bbox": [], "category": []}} if row["file_name"] == "1.png" else row
+        return {**row, "objects": none} if row["file_name"] == "1.png" else row
 
     assert of(folder(tmp_path / "d", change=change)).train.counts[1] == 0
 
@@ -340,6 +341,8 @@ def test_which_boxes_are_right():
     np.testing.assert_array_equal(right, [[True, False, True], [False, True, False]])
     # By score: right, wrong, right of two; wrong, right, wrong of three.
     np.testing.assert_allclose(picture_precision(SAID, TRUTH), [(1 + 2 / 3) / 2, (1 / 2) / 3], rtol=1e-5)
+    empty = TRUTH._replace(counts=np.array([2, 0], np.int32))
+    np.testing.assert_allclose(picture_precision(SAID, empty), [(1 + 2 / 3) / 2, 1 - 0.95], rtol=1e-5)
 
 
 def test_average_precision_by_hand():

@@ -13,10 +13,11 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data.shaping import Shaping
 from rowrnn.lab.data.sources.films import read_films
 from rowrnn.lab.experiment.command_line import parse
-from rowrnn.lab.experiment.films import bootstrapped
+from rowrnn.lab.experiment.films import FilmOptions, bootstrapped
 from rowrnn.lab.experiment.study import run_study
 from rowrnn.lab.own import frames as own
 from rowrnn.lab.predict.command import Wish, tell
+from rowrnn.lab.tasks.frames import files
 from rowrnn.lab.tasks.frames.examples import cropped, pieces_of
 from rowrnn.lab.tasks.frames.files import films_of
 from rowrnn.lab.tasks.frames.flow import extrapolated
@@ -57,7 +58,26 @@ def test_films_of_an_array_are_divided_in_their_order(tmp_path):
 
 def test_pieces_begin_further_apart_where_memory_is_small(tmp_path):
     path = films(tmp_path / "films.npz")
-    assert len(of(path, budget=10 * 6 * 32 * 32).train.frames) == 4 * 3  # of 20 every second one
+    small = of(path, budget=10 * 6 * 32 * 32)
+    assert len(small.train.frames) == 4 * 3  # of 20 every second one
+    assert "Pieces of 6 frames: 12 train, 2 frames apart; 10 validation; 10 test." in small.source
+    # What is scored does not depend on the memory.
+    np.testing.assert_array_equal(small.test.frames, of(path).test.frames)
+
+
+def test_what_is_scored_of_long_films_is_a_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "JUDGED", 4)
+    data = of(films(tmp_path / "films.npz"))
+    assert [len(getattr(data, split).frames) for split in ("train", "validation", "test")] == [20, 4, 4]  # every third
+
+
+def test_films_that_are_in_two_splits_are_told(tmp_path):
+    for split, seed in (("train", 0), ("val", 1), ("test", 0)):
+        first, *others = map(Image.fromarray, film(np.random.default_rng(seed)))
+        (tmp_path / split).mkdir()
+        first.save(tmp_path / split / "a.gif", save_all=True, append_images=others, duration=50)
+    told = "WARNING: 1 file is in more than one split, with the same bytes: train/a.gif = test/a.gif"
+    assert told in of(tmp_path).source
 
 
 def test_films_of_a_folder(tmp_path):
@@ -157,6 +177,12 @@ def test_critical_success_by_hand():
     how = {"given": 1, "ahead": 2, "thresholds": (0.5, 0.65)}
     found = film_events(lambda given, ahead: jnp.asarray(said, jnp.float32), jnp.asarray(videos), **how)
     np.testing.assert_array_equal(found, counted[:, :, :2])
+
+
+@pytest.mark.parametrize("thresholds", [(), (0.5, 0.25), (0.25, 0.25), (0.0, 0.5), (0.5, 1.0)])
+def test_thresholds_that_cannot_be_meant(thresholds):
+    with pytest.raises(InputError, match="expected values between 0 and 1, the lowest first"):
+        FilmOptions(thresholds=thresholds).check()
 
 
 def test_what_moved_goes_on_moving():

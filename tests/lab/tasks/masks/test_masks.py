@@ -57,6 +57,16 @@ def test_pictures_of_one_size_stay_whole(tmp_path):
     assert "in their own resolution. " in data.source
 
 
+def test_a_mask_that_was_mended_is_read_anew(tmp_path):
+    place = folder(tmp_path / "d")
+    before, file = of(place), place / "test" / "masks" / "0.png"
+    mended = 255 - np.asarray(Image.open(file))
+    Image.fromarray(mended).save(file)
+    after = of(place)
+    np.testing.assert_array_equal(after.test.masks[0], mended > 127)
+    np.testing.assert_array_equal(after.test.masks[1:], before.test.masks[1:])
+
+
 def test_pictures_of_different_sizes_are_cut_into_tiles(tmp_path):
     data = of(folder(tmp_path / "d", sizes=((32, 32), (20, 50))), tile=24)
     # Of 32 rows and columns two tiles each, of 20 and 50 one and three.

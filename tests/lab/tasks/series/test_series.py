@@ -66,6 +66,20 @@ def test_a_table_has_three_parts_scaled_by_the_first(tmp_path):
     assert data.starts("train", 4)[-1] + 12 == 70
 
 
+def test_a_column_that_is_constant_is_no_noise_to_be_enlarged(tmp_path):
+    columns = {**waves(100), "setpoint": np.where(np.arange(100) < 90, 21.7, 21.8)}
+    data = series_of(write(tmp_path / "t.csv", 100, **columns), lookback=8, horizon=4, targets=["load"])
+    (place,) = [n for n, name in enumerate((*data.columns.targets, *data.columns.seen)) if name == "setpoint"]
+    np.testing.assert_allclose(data.values[[0, -1], place], [0, 0.1], rtol=0, atol=1e-5)
+
+
+def test_times_that_are_not_read_are_told(tmp_path):
+    rows = [f"{day:02}.01.2024,{day}" for day in range(1, 21)]
+    (tmp_path / "t.csv").write_text("\n".join(["date,x", *rows]) + "\n")
+    data = series_of(str(tmp_path / "t.csv"), lookback=2, horizon=1)
+    assert "no column of times in ISO 8601 (date), so that gaps are not looked for" in data.source
+
+
 def test_windows_hold_each_target_as_a_series_of_its_own(tmp_path):
     how = {"lookback": 6, "horizon": 3, "targets": ["load"], "known": ["plan"], "calendar": False}
     data = series_of(write(tmp_path / "t.csv", 60, **waves(60)), **how)
@@ -139,6 +153,7 @@ def test_hours_follow_in_equal_steps():
         (["2024-01-01,1", "2024-01-03,2", "2024-01-02,3"], "Row 3 of .*, is before row 2, .*: sort the rows by time"),
         (["2024-01-01,1", "2024-01-01,2", "2024-01-02,3"], "Row 2 of .*, repeats row 1"),
         (["2024-01-01,1", "2024-01-02,2", "2024-01-05,3", "2024-01-06,3"], "From row 2 .* are 3 days.*Fill the gap"),
+        (["2024-01-01,1", "2nd of January,2", "2024-01-03,3"], "Row 2 of .* has '2nd of January' in 'date'; expected"),
         (["2024-01-01,1", "2024-01-02,", "2024-01-03,3"], "1 numbers are missing in .*, the first in row 2 of 'x'"),
         ([f"2024-01-{day:02},1" for day in (1, 2, 3, 4)], "rows for train are 2, and 2 are read and 1 forecast"),
     ],

@@ -17,6 +17,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.experiment.command_line import parse
 from rowrnn.lab.experiment.study import run_study
 from rowrnn.lab.predict.text import _as_within
+from rowrnn.lab.tasks.text import task
 from rowrnn.lab.tasks.text.examples import TextSet, in_parts, text_of, windows
 from rowrnn.lab.tasks.text.models import MODELS, build
 from rowrnn.lab.tasks.text.symbols import UNKNOWN, Symbols, split
@@ -101,13 +102,16 @@ def test_every_symbol_is_learnt_once_an_epoch_and_judged_once():
 
 
 @pytest.mark.parametrize("name", thinned(["gru", "transformer"], 2))
-def test_loss_and_score_are_those_of_single_symbols(name):
+def test_loss_and_score_are_those_of_single_symbols(name, monkeypatch):
     model, batch = model_of(name), drawn(3, CONTEXT + 1)
     expected = np.array([of_single_symbols(model, piece) for piece in batch])
     np.testing.assert_allclose(jax.jit(nats)(model, jnp.asarray(batch)), expected, atol=1e-5)
     np.testing.assert_allclose(
         jax.jit(log_likelihood)(model, jnp.asarray(batch)), -expected[:, 4:].mean(axis=1), atol=1e-5
     )
+    with monkeypatch.context() as patched:  # Two pieces after one another, where more do not fit.
+        patched.setattr(task, "LOGITS", 2 * CONTEXT * SYMBOLS)
+        np.testing.assert_allclose(nats(model, jnp.asarray(batch)), expected, atol=1e-5)
     # Of pieces of one window there is one place to begin.
     found, metrics = jax.jit(partial(loss, context=CONTEXT))(model, jnp.asarray(batch), jax.random.key(0))
     assert float(found) == pytest.approx(expected.mean(), abs=1e-5)
