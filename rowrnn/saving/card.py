@@ -26,7 +26,7 @@ class Card:
         alphabet: characters that a line reader tells apart, in the order of the scores; the blank is not one.
         right_to_left: whether the lines that it reads run from right to left.
         language_texts: texts of which a line reader's language model is made, for the search of the best text.
-        beam: strings that a line reader's search keeps after each step.
+        beam: strings that the search of a line reader or captioner keeps after each step.
         language_order: characters of the language model's longest n-grams.
         language_weight: factor of the language model's log-probabilities in that search.
         length_bonus: what that search adds for each character.

@@ -88,41 +88,34 @@ class LanguageStudy(Study[Any]):
         return build(name, width, len(self.data.symbols), **sizes, rngs=rngs)
 
     def card(self, trial: Trial) -> Card:
-        return card(trial, self.data)
+        data = self.data
+        return Card(
+            task="text",
+            title=trial.contender.title,
+            inputs=("int32[b,t]",),
+            vocabulary=data.symbols.known,
+            unit=data.symbols.unit,
+            context=data.context,
+            data=data.source,
+        )
 
     def examine(self, trial: Trial) -> Examined:
-        return examined(trial, self.data)
-
-
-def examined(trial: Trial, data: TextSet) -> Examined:
-    """Scores a language model on the test text, and lets it write."""
-    of_each = trial.evaluate(nats, data.judged("test"))
-    half = of_each.shape[2] // 2
-    scored = of_each[:, :, half:].mean(axis=(1, 2))
-    scores: dict[str, Any] = {"nats": interval(scored), "bits": interval(scored / math.log(2))}
-    models = [jax.tree.map(lambda a, n=n: a[n], trial.models) for n in range(trial.row.seeds)]
-    if not isinstance(models[0].layer, Transformer):
-        scores["nats_carried"] = interval([nats_carried(model, data.texts["test"]) for model in models])
-    prompt = data.texts["test"][:PROMPT]
-    for _ in range(2):  # The first call compiles.
-        started = time.perf_counter()
-        sample, _ = written(models[0], prompt, SAMPLE, jax.random.key(0), temperature=TEMPERATURE, context=data.context)
-        seconds = time.perf_counter() - started
-    scores |= {"symbols_per_second": SAMPLE / seconds, "sample": data.symbols.decode(sample)}
-    return Examined(scores, {"nats": of_each.mean(axis=1)}, (np.zeros((1, data.context), np.int32),), call=logits_of)
-
-
-def card(trial: Trial, data: TextSet) -> Card:
-    """Returns the card of a language model."""
-    return Card(
-        task="text",
-        title=trial.contender.title,
-        inputs=("int32[b,t]",),
-        vocabulary=data.symbols.known,
-        unit=data.symbols.unit,
-        context=data.context,
-        data=data.source,
-    )
+        data = self.data
+        of_each = trial.evaluate(nats, data.judged("test"))
+        half = of_each.shape[2] // 2
+        scored = of_each[:, :, half:].mean(axis=(1, 2))
+        scores: dict[str, Any] = {"nats": interval(scored), "bits": interval(scored / math.log(2))}
+        models = [jax.tree.map(lambda a, n=n: a[n], trial.models) for n in range(trial.row.seeds)]
+        if not isinstance(models[0].layer, Transformer):
+            scores["nats_carried"] = interval([nats_carried(model, data.texts["test"]) for model in models])
+        prompt, how = data.texts["test"][:PROMPT], {"temperature": TEMPERATURE, "context": data.context}
+        for _ in range(2):  # The first call compiles.
+            started = time.perf_counter()
+            sample, _ = written(models[0], prompt, SAMPLE, jax.random.key(0), **how)
+            seconds = time.perf_counter() - started
+        scores |= {"symbols_per_second": SAMPLE / seconds, "sample": data.symbols.decode(sample)}
+        examples = (np.zeros((1, data.context), np.int32),)
+        return Examined(scores, {"nats": of_each.mean(axis=1)}, examples, call=logits_of)
 
 
 def logits_of(model: Any, symbols: Any) -> Any:

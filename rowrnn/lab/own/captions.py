@@ -21,7 +21,7 @@ from rowrnn.lab.own.small_sets import fitted
 from rowrnn.lab.report.columns import PARAMETERS, score_column
 from rowrnn.lab.report.terminal import terminal
 from rowrnn.lab.tasks.captions.files import CaptionSet, captions_of
-from rowrnn.lab.tasks.captions.task import MEASURE, decode, likelihood, loss_of_described, measure_texts
+from rowrnn.lab.tasks.captions.task import LENGTH_POWER, MEASURE, decode, likelihood, loss_of_described, measure_texts
 from rowrnn.lab.tasks.captions.vocabulary import split_words
 from rowrnn.lab.training import Task
 from rowrnn.models import Captioner
@@ -126,12 +126,13 @@ class OwnCaptions(Study[Options]):
             title=trial.contender.title,
             preprocessing=data.preprocessing,
             vocabulary=data.vocabulary.words,
+            beam=self.options.beam,
             data=data.source,
         )
 
     def examine(self, trial: Trial) -> Examined:
         test, vocabulary = self.data.test, self.data.vocabulary
-        call = partial(decode, beam=self.options.beam, length_power=0.7, to_floats=self.floats)
+        call = partial(decode, beam=self.options.beam, length_power=LENGTH_POWER, to_floats=self.floats)
         # Captions are compared in the words of the vocabulary's rule, marks apart and in lower case.
         truth = [[" ".join(split_words(text)) for text in texts] for texts in self.data.texts]
         scores: dict[str, Any] = {}

@@ -9,18 +9,18 @@ from rowrnn.lab.experiment.option_checks import did_you_mean
 from rowrnn.lab.experiment.study import run
 from rowrnn.lab.runs.started import Started
 
-TASKS: Mapping[str, tuple[str, str]] = {
-    "images": ("OwnImages", "tells the classes of images apart"),
-    "lines": ("OwnLines", "reads lines of text"),
-    "clips": ("OwnClips", "tells the classes of clips apart"),
-    "captions": ("OwnCaptions", "describes images in words"),
-    "boxes": ("OwnBoxes", "finds the objects of pictures"),
-    "masks": ("OwnMasks", "paints the objects of pictures"),
-    "frames": ("OwnFrames", "predicts the next frames of films"),
-    "text": ("OwnText", "goes on with text"),
-    "series": ("OwnSeries", "forecasts tables over time"),
+TASKS: Mapping[str, str] = {
+    "images": "OwnImages",
+    "lines": "OwnLines",
+    "clips": "OwnClips",
+    "captions": "OwnCaptions",
+    "boxes": "OwnBoxes",
+    "masks": "OwnMasks",
+    "frames": "OwnFrames",
+    "text": "OwnText",
+    "series": "OwnSeries",
 }
-"""The study of each task, in the module of the task's name, and what its model does."""
+"""The study of each task, in the module of the task's name."""
 
 
 def train(task: str, arguments: Sequence[str]) -> None:
@@ -36,8 +36,7 @@ def train(task: str, arguments: Sequence[str]) -> None:
     if task not in TASKS:
         raise InputError(f"There is no task {task!r}. {did_you_mean(task, TASKS)}The tasks are {', '.join(TASKS)}.")
     module: Any = import_module(f"rowrnn.lab.own.{task}")
-    study, _ = TASKS[task]
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--data", *arguments]
     started = Started(("rowrnn", "train", task), tuple(arguments), operand="DATA")
-    run(getattr(module, study), module.Options, module.PRESETS, started)
+    run(getattr(module, TASKS[task]), module.Options, module.PRESETS, started)

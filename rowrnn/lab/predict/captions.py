@@ -1,6 +1,7 @@
 """Answers about pictures in words: the caption of each."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,11 +12,9 @@ from rowrnn.errors import InputError
 from rowrnn.lab.data.labelled import shaped
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.predict.answer import Answer
+from rowrnn.lab.tasks.captions.task import LENGTH_POWER
 from rowrnn.lab.tasks.captions.vocabulary import Vocabulary, as_written
 from rowrnn.saving import Card
-
-BEAM = 3
-LENGTH_POWER = 0.7
 
 
 def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
@@ -30,7 +29,8 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
         except InputError as error:
             answers.append(Answer(item.name, error=str(error)))
             continue
-        words, log_probabilities = _captions(model, jnp.asarray(card.needed_preprocessing().to_floats(image[None])))
+        floats = jnp.asarray(card.needed_preprocessing().to_floats(image[None]))
+        words, log_probabilities = _captions(model, floats, card.beam)
         said = vocabulary.decode(np.asarray(words)[0])
         texts = list(map(as_written, said))
         lengths = (np.asarray(words)[0] != vocabulary.tokens.pad).sum(axis=1)
@@ -40,9 +40,9 @@ def answer(model: Any, card: Card, items: Sequence[Item]) -> list[Answer]:
     return answers
 
 
-@jax.jit
-def _captions(model: Any, images: Any) -> tuple[Any, Any]:
-    found = model.beam(images, BEAM, length_power=LENGTH_POWER)
+@partial(jax.jit, static_argnums=2)
+def _captions(model: Any, images: Any, beam: int) -> tuple[Any, Any]:
+    found = model.beam(images, beam, length_power=LENGTH_POWER)
     return found.words, found.log_probs
 
 
@@ -50,7 +50,7 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
     """Draws a picture with its caption, and where the model looked for each word."""
     import matplotlib.pyplot as plt  # Imported only where used: it takes long.
 
-    from rowrnn.lab.report.style import frame_only
+    from rowrnn.lab.report.style import show_picture
 
     image = shaped(card.needed_preprocessing(), item)
     vocabulary = Vocabulary(card.vocabulary)
@@ -59,10 +59,8 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Any:
     looked = model.question is not None
     columns = 1 + (len(words) if looked else 0)
     figure, panels = plt.subplots(1, columns, figsize=(max(5.0, 2.4 * columns), 3.0), squeeze=False)
-    seen = image if image.shape[-1] == 3 else image[..., 0]
     for axes in panels[0]:
-        axes.imshow(seen, cmap="gray", vmin=0, vmax=255)
-        frame_only(axes)
+        show_picture(axes, image)
     panels[0, 0].set_title("the picture", fontsize=9)
     if looked:
         floats = jnp.asarray(card.needed_preprocessing().to_floats(image[None]))

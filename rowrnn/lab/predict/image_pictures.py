@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rowrnn.lab.data.listing import Item
 from rowrnn.lab.data.pictures import read_picture
 from rowrnn.lab.predict.answer import Answer, shown
-from rowrnn.lab.report.style import frame_only, shortened
+from rowrnn.lab.report.style import shortened, show_picture
 from rowrnn.lab.tasks.classification import gate_picture
 from rowrnn.lab.tasks.classification.read_along import read_along
 from rowrnn.models import Classifier
@@ -61,6 +61,5 @@ def picture_of(model: Any, card: Card, item: Item, answer: Answer) -> Figure:
 
 
 def _show(axes: Axes, image: np.ndarray, title: str) -> None:
-    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
+    show_picture(axes, image)
     axes.set_title(shortened(title), fontsize=9)
-    frame_only(axes)

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.collections import FillBetweenPolyCollection, LineCollection
 from matplotlib.figure import Figure
@@ -128,6 +129,13 @@ def frame_only(axes: Axes) -> None:
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.spines[:].set(visible=True, color="lightgrey")
+
+
+def show_picture(axes: Axes, image: UInt8[np.ndarray, "h w c"]) -> None:
+    """Draws a picture, grey or in colour, in a thin frame."""
+    axes.axis("on")
+    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
+    frame_only(axes)
 
 
 def log_ticks(axes: Axes) -> None:

@@ -13,8 +13,8 @@ from rowrnn.errors import InputError
 
 ELEMENTWISE = ("bias", "scale", "peephole")
 """Suffixes of the names of weights that act element by element; they are not decayed, however many axes they have."""
-OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon for kernels, AdamW with Nesterov's momentum for other weights"}
-"""Optimizers by name."""
+OPTIMIZERS = ("adamw", "muon")
+"""AdamW; or Muon for kernels, and AdamW with Nesterov's momentum for other weights."""
 MUON_RMS = 0.2
 """Root mean square of Muon's steps of rate 1, about that of AdamW's (Liu et al. 2025, "Muon is scalable for LLM
 training", section 2.2), so that learning rates and weight decays of one suit the other."""

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from rowrnn.lab.report.style import COLORS, Arrays, frame_only
+from rowrnn.lab.report.style import COLORS, Arrays, show_picture
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
 from rowrnn.models.boxes import PLACE
@@ -53,11 +53,11 @@ def found(row: Mapping[str, Any], classes: Sequence[str], arrays: Arrays) -> Fig
         axes.axis("off")
     for number, image in enumerate(images):
         true, said = (panels[number // across, 2 * (number % across) + side] for side in range(2))
-        show(true, image)
+        show_picture(true, image)
         for place in range(of["true_counts"][number]):
             kind = of["true_classes"][number, place]
             draw_box(true, of["true_boxes"][number, place], classes[kind], COLORS[kind % len(COLORS)])
-        show(said, image)
+        show_picture(said, image)
         sure = np.flatnonzero(of["scores"][number] >= row["threshold"])
         for turn, place in enumerate(sure, 1):
             kind = of["classes"][number, place]
@@ -81,7 +81,7 @@ def looks(row: Mapping[str, Any], classes: Sequence[str], arrays: Arrays) -> Fig
         sure = np.flatnonzero(of["scores"][number] >= row["threshold"])[:LOOKS]
         some = panels[2 * number : 2 * number + 2].flat
         for turn, (axes, step) in enumerate(zip(some, sure, strict=False), 1):
-            show(axes, of["images"][number])
+            show_picture(axes, of["images"][number])
             share = of["attention"][number, step].astype(np.float32)
             extent = (-0.5, PLACE * share.shape[1] - 0.5, PLACE * share.shape[0] - 0.5, -0.5)
             axes.imshow(share**0.5, cmap="inferno", alpha=0.6, extent=extent, vmin=0)
@@ -91,13 +91,6 @@ def looks(row: Mapping[str, Any], classes: Sequence[str], arrays: Arrays) -> Fig
             axes.set_title(f"{turn} {classes[kind]}", fontsize=9)
     figure.suptitle(f"{row['model']}: where it looked (bright) for each box (white) that it said")
     return figure
-
-
-def show(axes: Axes, image: UInt8[np.ndarray, "h w c"]) -> None:
-    """Draws a picture in a thin frame."""
-    axes.axis("on")
-    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
-    frame_only(axes)
 
 
 def draw_box(axes: Axes, box: Any, words: str, color: Any) -> None:
@@ -113,7 +106,7 @@ def answered(image: UInt8[np.ndarray, "h w c"], objects: Sequence[Mapping[str, A
     """Draws a picture with the objects that a model found, in the order in which it said them."""
     height, width = image.shape[:2]
     figure, axes = plt.subplots(figsize=(8, max(2.5, 8 * height / width)))
-    show(axes, image)
+    show_picture(axes, image)
     kinds = list(dict.fromkeys(one["class"] for one in objects))
     for turn, one in enumerate(objects, 1):
         left, top, wide, high = one["box"]

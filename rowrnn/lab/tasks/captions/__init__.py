@@ -1,1 +1,1 @@
-"""Captions: images of several digits are described word by word."""
+"""Captions: scenes of digits and own pictures are described word by word."""

@@ -9,7 +9,7 @@ import textwrap
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from rowrnn.lab.report.style import Arrays, frame_only
+from rowrnn.lab.report.style import Arrays, show_picture
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.captions.vocabulary import as_written
@@ -36,9 +36,8 @@ def described(model: str, captions: list[list[str]], said: list[str], arrays: Ar
     for axes in panels.flat[len(images) :]:
         axes.axis("off")
     for axes, image, truth, sentence in zip(panels.flat, images, captions, said, strict=False):
-        axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
+        show_picture(axes, image)
         color = "tab:green" if sentence in truth else "black"
         axes.set_title("\n".join(textwrap.wrap(as_written(sentence), CHARACTERS)), fontsize=8, color=color)
-        frame_only(axes)
         axes.set_xlabel("\n".join(textwrap.wrap(as_written(truth[0]), CHARACTERS)), fontsize=7, color="grey")
     return figure

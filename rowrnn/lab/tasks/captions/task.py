@@ -125,6 +125,10 @@ def exact(model: Captioner, batch: Scenes) -> Float[Array, "b"]:
     return ((likeliest == batch.captions) | (batch.captions == pad)).all(axis=1).astype(jnp.float32)
 
 
+LENGTH_POWER = 0.7
+"""Power of the length by which the log-probability of a caption is divided, of own pictures."""
+
+
 def decode(
     model: Captioner, batch: Scenes | Described, *, beam: int, length_power: float, to_floats: ToFloats = as_float
 ) -> tuple[Int[Array, "b longest"], Int[Array, "b longest"]]:

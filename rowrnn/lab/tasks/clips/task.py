@@ -28,7 +28,6 @@ def loss(
     to_floats: ToFloats = as_float,
     augmentation: ClipAugmentation = UNCHANGED,
     smoothing: float = 0.0,
-    every_frame: bool = False,
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Returns the cross-entropy in nats of the answer to each clip, mean over clips.
 
@@ -39,19 +38,11 @@ def loss(
         to_floats: conversion of frames.
         augmentation: random changes of the clips.
         smoothing: share of the probability that the target gives to all classes alike (Szegedy et al. 2016).
-        every_frame: whether each clip is asked after every frame, and the mean over its frames taken; otherwise after
-            its last. The first frames do not determine the class, but their losses give gradients that pass through few
-            steps only.
     """
     changing, dropping = jax.random.split(key)
     frames, lengths = augmentation(jnp.asarray(to_floats(batch.frames)), jnp.asarray(batch.lengths), changing)
     labels = jnp.asarray(batch.labels)
-    if not every_frame:
-        return smoothed_cross_entropy(model(frames, lengths=lengths, key=dropping), labels, smoothing).mean(), {}
-    logits = model.logits_by_frame(frames, lengths=lengths, key=dropping)
-    of_frames = smoothed_cross_entropy(logits, labels[:, None], smoothing)
-    valid = jnp.arange(frames.shape[1])[None, :] < lengths[:, None]
-    return (jnp.where(valid, of_frames, 0.0).sum(axis=1) / lengths.astype(of_frames.dtype)).mean(), {}
+    return smoothed_cross_entropy(model(frames, lengths=lengths, key=dropping), labels, smoothing).mean(), {}
 
 
 def smoothed_cross_entropy(logits: Float[Array, "*b classes"], labels: Array, smoothing: float) -> Float[Array, "*b"]:

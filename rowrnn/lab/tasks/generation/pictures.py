@@ -10,10 +10,9 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rowrnn.lab.report.style import Arrays, frame_only
+from rowrnn.lab.report.style import Arrays, frame_only, show_picture
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.generation.writing import writing
@@ -49,8 +48,8 @@ def samples(title: str, arrays: Arrays) -> Figure:
     drawn, nearest = (arrays[f"{title}/{name}"][:SHOWN] for name in ("samples", "nearest"))
     figure, panels = plt.subplots(2, len(drawn), figsize=(1.1 * len(drawn), 2.7), squeeze=False)
     for column, (one, other) in enumerate(zip(drawn, nearest, strict=True)):
-        _show(panels[0, column], one)
-        _show(panels[1, column], other)
+        show_picture(panels[0, column], one)
+        show_picture(panels[1, column], other)
     figure.suptitle(f"{title}: above what it wrote, below the nearest training image", fontsize=10)
     return figure
 
@@ -61,9 +60,9 @@ def endings(title: str, arrays: Arrays) -> Figure:
     lines, across = len(drawn), 1 + drawn.shape[1]
     figure, panels = plt.subplots(lines, across, figsize=(1.1 * across, 1.1 * lines + 0.5), squeeze=False)
     for line, (image, ends) in enumerate(zip(given, drawn, strict=True)):
-        _show(panels[line, 0], image)
+        show_picture(panels[line, 0], image)
         for column, end in enumerate(ends, 1):
-            _show(panels[line, column], end)
+            show_picture(panels[line, column], end)
             panels[line, column].axhline(image.shape[0] / 2 - 0.5, color="tab:orange", linewidth=0.8)
     figure.suptitle(f"{title}: left the true image, then endings of its upper half", fontsize=10)
     return figure
@@ -84,8 +83,3 @@ def surprise(titles: list[str], arrays: Arrays) -> Figure:
     figure.colorbar(drawn, ax=panels[0], shrink=0.8, label="nats")
     figure.suptitle("Above the mean surprise of each pixel, below what the middle one sees (log scale)", fontsize=10)
     return figure
-
-
-def _show(axes: Axes, image: np.ndarray) -> None:
-    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
-    frame_only(axes)

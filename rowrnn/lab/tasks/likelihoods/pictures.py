@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from rowrnn.lab.report.style import COLORS, Arrays, frame_only, legend, shortened
+from rowrnn.lab.report.style import COLORS, Arrays, legend, shortened, show_picture
 from rowrnn.lab.runs.record import Record
 
 BINS, DOTS = 60, 1_000  # of a histogram; images of a kind that are drawn as dots
@@ -36,9 +36,7 @@ def written(title: str, record: Record, arrays: Arrays) -> Figure:
     for column, (images, name) in enumerate(zip(of_class, names, strict=True)):
         panels[0, column].set_title(shortened(name, 12), fontsize=8)
         for line, image in enumerate(images):
-            shown = image if image.shape[-1] == 3 else image[..., 0]
-            panels[line, column].imshow(shown, cmap="gray", vmin=0, vmax=255)
-            frame_only(panels[line, column])
+            show_picture(panels[line, column], image)
     figure.suptitle(f"{title}: images that the model of each class wrote", fontsize=10)
     return figure
 

@@ -1,1 +1,1 @@
-"""Lines: recognition of strings of handwritten digits with CTC."""
+"""Lines: handwritten digits and text are read with CTC."""

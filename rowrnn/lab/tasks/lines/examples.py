@@ -30,13 +30,13 @@ INK = 0.25  # brightness above which a pixel is ink
 
 
 class Lines(NamedTuple):
-    """A batch of lines of digits.
+    """A batch of lines of digits, or of other characters.
 
     Args:
         images: `[b, h, w, 1]`, uint8 or floating point in [0, 1]; zero to the right of each line's width.
         widths: number of columns of each line, `[b]`.
-        labels: digits from left to right, `[b, n]`, padded with -1.
-        lengths: number of digits of each line, `[b]`.
+        labels: digits, or numbers of characters, in the order of reading, `[b, n]`, padded with -1.
+        lengths: number of labels of each line, `[b]`.
     """
 
     images: Any

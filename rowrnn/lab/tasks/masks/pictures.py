@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rowrnn.lab.report.style import Arrays, frame_only
+from rowrnn.lab.report.style import Arrays, frame_only, show_picture
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.record import Record
 from rowrnn.lab.tasks.masks.task import overlap
@@ -32,7 +32,7 @@ def painted(title: str, arrays: Arrays) -> Figure:
     figure, panels = plt.subplots(2, len(images), figsize=(2.3 * len(images), 5.0), squeeze=False)
     iou, _ = overlap(found > 0.5, masks.astype(bool))
     for column, (image, mask, probability) in enumerate(zip(images, masks, found, strict=True)):
-        show(panels[0, column], image)
+        show_picture(panels[0, column], image)
         outline(panels[0, column], mask.astype(bool), "tab:green")
         outline(panels[0, column], probability > 0.5, "tab:red")
         panels[0, column].set_title(f"IoU {100 * iou[column]:.0f} %", fontsize=9)
@@ -40,12 +40,6 @@ def painted(title: str, arrays: Arrays) -> Figure:
         frame_only(panels[1, column])
     figure.suptitle(f"{title}: people's outlines green, the model's red; below, how sure it is", fontsize=10)
     return figure
-
-
-def show(axes: Axes, image: UInt8[np.ndarray, "h w c"]) -> None:
-    """Draws a picture in a thin frame."""
-    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
-    frame_only(axes)
 
 
 def outline(axes: Axes, mask: Bool[np.ndarray, "h w"], color: str) -> None:
@@ -57,7 +51,7 @@ def outline(axes: Axes, mask: Bool[np.ndarray, "h w"], color: str) -> None:
 def answered(image: UInt8[np.ndarray, "h w c"], probability: Float[np.ndarray, "h w"], words: str) -> Figure:
     """Draws a picture with the outlines that a model found, beside the probabilities."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.6))
-    show(left, image)
+    show_picture(left, image)
     outline(left, probability > 0.5, "tab:red")
     right.imshow(probability, cmap="gray", vmin=0, vmax=1)
     frame_only(right)
