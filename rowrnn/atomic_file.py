@@ -23,7 +23,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         mode = partial.stat().st_mode
         yield partial
         partial.chmod(mode)  # Some libraries replace the file by one that only its owner can read.
-        with partial.open("rb") as file:
+        with partial.open("rb+") as file:  # Windows flushes only what may be written.
             os.fsync(file.fileno())
         partial.replace(path)
     finally:

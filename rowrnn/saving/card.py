@@ -143,4 +143,6 @@ def _fits(value: Any, default: Any, name: str) -> bool:
             return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     if isinstance(default, tuple):
         return isinstance(value, tuple) and all(isinstance(part, str) for part in value)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, Mapping if isinstance(default, Mapping) else type(default))

@@ -41,8 +41,8 @@ def save(model: Any, path: Path | str, card: Card | None = None, *, seeds: bool 
         seeds: whether every array has a leading axis: models of several seeds in one, as a run keeps them.
 
     Raises:
-        InputError: if an attribute of the model has no name or kind that a file can hold, or the file cannot be
-            written.
+        InputError: if an attribute of the model has no name or kind that a file can hold, a field of the card is of
+            another type than it says, or the file cannot be written.
     """
     path = Path(path)
     description, arrays = describe(model)
@@ -51,6 +51,7 @@ def save(model: Any, path: Path | str, card: Card | None = None, *, seeds: bool 
         if array.dtype.name not in DTYPES:
             raise InputError(f"{name} has the dtype {array.dtype}, which a safetensors file cannot hold.")
     card = dataclasses.replace(card or Card(), rowrnn=rowrnn.__version__)
+    Card.from_json(json.loads(json.dumps(card.to_json())))  # What cannot be read back is refused here.
     described = {
         "schema": SCHEMA,
         "rowrnn": rowrnn.__version__,
@@ -198,7 +199,7 @@ def file_of(path: Path | str, model: str | None) -> Path:
     Raises:
         InputError: if there is none, or a run keeps several and none is named.
     """
-    if re.match(r"[A-Za-z][\w+.-]*:/", str(path)):
+    if re.match(r"[A-Za-z][\w+.-]+:/", str(path)):
         raise InputError(f"{path} is an address: load the file down first, and give its path.")
     path = Path(path)
     if path.is_dir():

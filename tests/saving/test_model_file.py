@@ -103,7 +103,7 @@ def test_sixteen_bits_and_no_elements_come_back(tmp_path):
     assert_same(rowrnn.load(tmp_path / "layer.safetensors")[0], layer)
 
 
-def test_what_cannot_be_saved_leaves_nothing_behind(tmp_path):
+def test_what_cannot_be_saved_leaves_nothing_behind(tmp_path, unchecked_types):
     with pytest.raises(InputError, match=r"activation is functools.partial"):
         rowrnn.save(Unnamed(nnx.Rngs(0)), tmp_path / "model.safetensors")
     with pytest.raises(InputError, match=r"nowhere/model.safetensors cannot be written"):
@@ -112,7 +112,14 @@ def test_what_cannot_be_saved_leaves_nothing_behind(tmp_path):
         rowrnn.save(nnx.Dict(w=nnx.Param(jnp.ones(2, jnp.float8_e5m2))), tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="Models of several seeds have one leading axis of one size"):
         rowrnn.save(classifier(), tmp_path / "model.safetensors", seeds=True)
+    with pytest.raises(InputError, match="The field alphabet of a card cannot be 'abc'"):
+        rowrnn.save(classifier(), tmp_path / "model.safetensors", Card("lines", alphabet="abc"))  # pyrefly: ignore
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_whole_number_is_a_number(tmp_path, unchecked_types):
+    rowrnn.save(classifier(), tmp_path / "model.safetensors", Card("lines", length_bonus=1))
+    assert rowrnn.load(tmp_path / "model.safetensors")[1].length_bonus == 1
 
 
 def test_damaged_files_and_newer_ones_are_refused(saved):

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import warnings
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -39,6 +40,11 @@ class Split:
         """Returns the first `examples` examples; all where `examples` is None."""
         return jax.tree.map(lambda array: array[:examples], self)
 
+    def read(self, numbers: Sequence[int]) -> "Split":
+        """Returns images and labels at some indices as NumPy arrays."""
+        wanted = np.asarray(numbers)
+        return Split(np.asarray(self.images)[wanted], np.asarray(self.labels)[wanted])
+
 
 @runtime_checkable
 class Examples(Protocol):
@@ -53,6 +59,10 @@ class Examples(Protocol):
 
     def first(self, examples: int | None) -> "Examples":
         """Returns the first `examples` examples; all where `examples` is None."""
+        ...
+
+    def read(self, numbers: Sequence[int]) -> Split:
+        """Returns images and labels at some indices as NumPy arrays."""
         ...
 
 

@@ -7,6 +7,8 @@ from jaxtyping import Int
 
 from rowrnn.errors import InputError
 from rowrnn.lab.data.dataset import Dataset
+from rowrnn.lab.data.listing import evenly
+from rowrnn.lab.data.pictures import on_white
 from rowrnn.lab.data.shaping import LOOKED_AT, Shaping
 from rowrnn.lab.data.sources.arrays import Arrays, read_arrays
 from rowrnn.lab.data.sources.files import left_out, look, natural, some, suffix
@@ -135,7 +137,8 @@ def _decided(name: str, images: np.ndarray, shaping: Shaping) -> Preprocessing |
         images.dtype == np.uint8 and images.ndim == 4 and 0 not in images.shape and images.shape[3] in (1, 3, 4)
     )
     if is_picture:
-        return shaping.decide(list(images[np.linspace(0, len(images) - 1, min(len(images), LOOKED_AT)).astype(int)]))
+        looked_at = images[evenly(len(images), LOOKED_AT)]
+        return shaping.decide([on_white(image) if image.shape[-1] == 4 else image for image in looked_at])
     if shaping != Shaping():
         raise InputError(
             f"The images of {name} are {images.dtype} of shape {list(images.shape)}; only uint8 images with 1, 3 or 4 "

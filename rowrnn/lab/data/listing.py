@@ -74,18 +74,20 @@ class Item:
 
 
 def looks(path: Path) -> tuple[Any, ...]:
-    """Returns names, sizes and modification times of a file, or of the files of a folder.
+    """Returns place, size and times of a file, or of the files of a folder.
 
-    Of a file that cannot be looked at, as a link to nowhere, it is the name alone.
+    The time of the change is looked at too, since archives give files the times of modification that they had. Of a
+    file that cannot be looked at, as a link to nowhere, it is the place alone.
     """
+    place = os.path.abspath(path)
     try:
         found = os.stat(path)
         if not stat.S_ISDIR(found.st_mode):
-            return (str(path), found.st_size, found.st_mtime_ns)
+            return (place, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         files = [(file.name, os.stat(file)) for file in sorted(path.iterdir())]
     except OSError:
-        return (str(path),)
-    return (str(path), *((name, one.st_size, one.st_mtime_ns) for name, one in files))
+        return (place,)
+    return (place, *((name, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for name, one in files))
 
 
 def evenly(count: int, most: int) -> Int[np.ndarray, "n"]:

@@ -195,6 +195,21 @@ def check_as_started(directory: Path, experiment: str, options: Any) -> None:
             )
 
 
+def check_same_data(directory: Path, data: Any) -> None:
+    """Checks that an interrupted run was started with data of this description, but for the words of its source.
+
+    Raises:
+        InputError: naming what differs.
+    """
+    before = read_record(directory).data
+    for name, value in json.loads(json.dumps(data.describe(), default=to_json)).items():
+        if name in before and name != "source" and before[name] != value:
+            raise InputError(
+                f"The data of {directory} was of {name} {before[name]}, and is of {value} now: resume it with the data "
+                "that it was started with, or train anew."
+            )
+
+
 def check_options(options: Any) -> None:
     """Checks each option against the range in its type.
 

@@ -17,7 +17,13 @@ from rowrnn.lab.experiment.contender import Contender, Examined, Trial
 from rowrnn.lab.experiment.generation_cost import generation_share
 from rowrnn.lab.experiment.live_table import LiveTable
 from rowrnn.lab.experiment.model_trial import PROTOCOL, train_contender
-from rowrnn.lab.experiment.options import TrainingOptions, check_as_started, check_options, values_by_name
+from rowrnn.lab.experiment.options import (
+    TrainingOptions,
+    check_as_started,
+    check_options,
+    check_same_data,
+    values_by_name,
+)
 from rowrnn.lab.report.columns import MEMORY, PARAMETERS, SECONDS, WIDTH, Column, model_table
 from rowrnn.lab.report.scores import main_score
 from rowrnn.lab.report.tables import table
@@ -155,9 +161,9 @@ def run_study(
         several, a temporary one that is removed.
 
     Raises:
-        InputError: if an option is out of range, does not fit the data or differs from that of the run to resume, no
-            width meets a budget, two contenders have one title, the output directory cannot be written, or there is no
-            run to resume.
+        InputError: if an option is out of range, does not fit the data or differs from that of the run to resume, as
+            the data may, no width meets a budget, two contenders have one title, the output directory cannot be
+            written, or there is no run to resume.
         TypeError: if the study's `examine` does not return `Examined`.
         FloatingPointError: if a loss, a gradient or a weight is not finite.
         StorageError: if a checkpoint or the results cannot be written.
@@ -171,6 +177,8 @@ def run_study(
     training.join()
     keep_compiled_programs()
     asked = study(options, study.load(options))
+    if training.resume is not None:
+        check_same_data(training.resume, asked.data)
     training = asked.training()
     contenders = [(contender, contender.solve()) for contender in distinct(asked.contenders())]
     setting = Setting() if training.choose else asked.setting()

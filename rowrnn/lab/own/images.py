@@ -14,7 +14,7 @@ from rowrnn.cells import CELLS
 from rowrnn.errors import InputError
 from rowrnn.image.renet import ReNet
 from rowrnn.lab.data import Augmentation, Dataset
-from rowrnn.lab.data.labelled import Kept
+from rowrnn.lab.data.listing import evenly
 from rowrnn.lab.data.shaping import standardized
 from rowrnn.lab.experiment.classification import (
     CLASSIFIER_PROTOCOL,
@@ -47,7 +47,7 @@ MODELS = {
 }
 PROTOCOL = {**CLASSIFIER_PROTOCOL, **INFLUENCE}
 RENET_PATCH = (2, 2)
-MEASURED = 20_000  # images on disk whose mean and deviation are measured
+MEASURED = 20_000  # training images whose mean and deviation are measured, at most
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class OwnImages(Study[Options]):
                 "arrays from 0 to 255 with 1, 3 or 4 channels. Numbers from 0 to 1 become such by "
                 "(255 * images).astype('uint8')."
             )
-        some = data.train.read(range(min(len(data.train), MEASURED))) if isinstance(data.train, Kept) else data.train
+        some = data.train.read(evenly(len(data.train), MEASURED).tolist())  # of every class: they may be sorted
         preprocessing = standardized(data.preprocessing, np.asarray(some.images))
         multiple = RENET_PATCH[0] ** 2
         if options.model == "renet" and any(side % multiple for side in data.shape[:2]):

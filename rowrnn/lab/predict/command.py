@@ -9,6 +9,7 @@ from typing import Any
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError
+from rowrnn.lab.data.listing import Unreadable
 from rowrnn.lab.devices.compiled_programs import keep_compiled_programs
 from rowrnn.lab.predict.answer import UNSURE_BELOW, Answer, as_csv, as_json, forecast_of, rows_of, shown
 from rowrnn.lab.predict.files import items_of
@@ -139,17 +140,18 @@ def _print(answers: Sequence[Answer], below: float) -> None:
     from rowrnn.lab.report.tables import plain_table  # Imported only where used.
     from rowrnn.lab.report.terminal import terminal
 
+    console = terminal()  # Standard output takes any text from now on.
     if any("forecast" in answer.details for answer in answers):
         for answer in answers:
             if not answer.error:
-                terminal().print(plain_table(forecast_of(answer), shown(answer.file), padding=1))
+                console.print(plain_table(forecast_of(answer), shown(answer.file), padding=1))
     elif all("prompt" in answer.details or answer.error for answer in answers):
         written = [answer for answer in answers if not answer.error]
         for answer in written:
             heading = f"== {shown(answer.file)}\n" if len(written) > 1 else ""
             print(f"{heading}{answer.details['prompt']}{answer.answer}")
     else:
-        terminal().print(plain_table(rows_of(answers, below), words=("file", "answer", "or")))
+        console.print(plain_table(rows_of(answers, below), words=("file", "answer", "or")))
     for answer in answers:
         if answer.error:
             print(shown(answer.error), file=sys.stderr)
@@ -184,8 +186,9 @@ def _drawn(
                 plt.close(figure)
             for ending, images in module.images_of(model, card, item).items() if hasattr(module, "images_of") else ():
                 save_images(folder / f"{name}{number}{ending}", images)
-        except OSError as error:  # the answers are told all the same
-            print(f"{picture} cannot be written ({error.strerror}).", file=sys.stderr)
+        except (OSError, Unreadable) as error:  # the answers are told all the same
+            why = f" ({error.strerror})." if isinstance(error, OSError) else f": {error}"
+            print(f"{picture} cannot be written{why}", file=sys.stderr)
             with_pictures.append(answer)
             continue
         with_pictures.append(replace(answer, details={**answer.details, "drawing": str(picture)}))

@@ -45,15 +45,26 @@ def _items(name: str, medium: str) -> list[Item]:
         return [Item("standard input", content=_once(sys.stdin.buffer.read))]
     if "://" in name:
         return [_unreadable(name, f"{name} is an address, and files are expected: download it first.")]
-    path = Path(name).expanduser()
+    try:
+        return _of_name(name, medium)
+    except (OSError, RuntimeError) as error:  # a name that is too long, a folder that may not be entered
+        return [_unreadable(name, f"{name} cannot be looked at ({getattr(error, 'strerror', None) or error}).")]
+
+
+def _of_name(name: str, medium: str) -> list[Item]:
+    path = Path(name)
+    if name.startswith("~") and not path.exists():
+        path = path.expanduser()
     if path.is_dir():
         found = _in_folder(path, medium)
         if not found:
             endings = ", ".join(sorted(ENDINGS[medium]))
             return [_unreadable(name, f"There are no {medium} in {name}; expected files that end in {endings}.")]
         return [Item(str(p), p) for p in found]
-    if path.exists():  # a pipe, too
+    if path.is_file():
         return [_of_kind(Item(name, path), path, medium)]
+    if path.exists():  # a pipe
+        return [_of_kind(Item(name, content=_once(path.read_bytes)), path, medium)]
     # A folder that a pattern matches stands for a clip where it is one of frames.
     matched = sorted(map(Path, glob.glob(str(path), recursive=True)))
     found = [p for p in matched if not p.is_dir() or (medium == "clips" and is_frames(p))]

@@ -42,6 +42,8 @@ class Entry:
         """Returns why its seeds cannot be paired with another model's; "" if they can."""
         if self.seeds != other.seeds:
             return "other seeds"
+        if self.record is other.record:
+            return ""
         differs = {}
         for what in ("name", "checksum"):
             ours, theirs = self.record.data.get(what), other.record.data.get(what)

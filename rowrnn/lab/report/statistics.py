@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+ROUNDING = 1e-9
+"""Share of their size by which values differ that are equal but for rounding."""
+
 
 def interval(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
     """Returns the mean of values over seeds and the half-width of its 95 % confidence interval (Student's t).
@@ -15,11 +18,12 @@ def interval(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
         values: one value for each seed.
 
     Returns:
-        `mean`, `ci95` (None for a single value) and the `values` themselves.
+        `mean`, `ci95` (None for a single value, 0 for equal ones) and the `values` themselves.
     """
     ci95 = None
     if len(values) > 1:
-        ci95 = float(special.stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(len(values)))
+        half = special.stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(len(values))
+        ci95 = 0.0 if _equal(values, values) else float(half)
     return {"mean": float(np.mean(values)), "ci95": ci95, "values": [float(value) for value in values]}
 
 
@@ -46,8 +50,9 @@ def difference(
     if paired and len(first) != len(second):
         raise ValueError(f"Pairs need as many values on both sides, not {len(first)} and {len(second)}.")
     mean = float(np.mean(second) - np.mean(first))
-    spread = [np.ptp(np.subtract(second, first))] if paired else [np.ptp(first), np.ptp(second)]
-    if min(len(first), len(second)) < 2 or not max(spread):
+    both = [*first, *second]
+    equal = _equal(np.subtract(second, first), both) if paired else _equal(first, both) and _equal(second, both)
+    if min(len(first), len(second)) < 2 or equal:
         return mean, None
     with warnings.catch_warnings():
         # It warns where differences are nearly equal, of p values that are not used here.
@@ -55,3 +60,8 @@ def difference(
         test = stats.ttest_rel(second, first) if paired else stats.ttest_ind(second, first, equal_var=False)
         bounds = test.confidence_interval(0.95)
     return mean, (float(bounds.low), float(bounds.high))
+
+
+def _equal(values: Sequence[float] | np.ndarray, of: Sequence[float] | np.ndarray) -> bool:
+    """Returns whether values are equal but for the rounding of those that they are made of."""
+    return bool(np.ptp(values) <= ROUNDING * np.abs(of).max())

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +70,16 @@ def test_another_preprocessing_or_a_changed_file_is_decoded_anew(tmp_path):
     assert not found.cached
     np.testing.assert_array_equal(found[2], new)
     assert decoded(items, never, "").cached
+
+
+def test_another_folder_of_the_same_name_has_other_pictures(tmp_path, monkeypatch):
+    for number, place in enumerate(("one", "two")):
+        (tmp_path / place / "shapes").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / place)
+        picture = save_picture(Path("shapes") / "a.bmp", array_of(number))
+        os.utime("shapes/a.bmp", (0, 0))  # as archives with fixed dates unpack it
+        found = decoded([Item("a.bmp", Path("shapes") / "a.bmp")], read_picture, "")
+        np.testing.assert_array_equal(found[0], picture)
 
 
 def test_a_damaged_cache_is_made_anew(tmp_path):

@@ -69,6 +69,14 @@ def test_arrays_are_shaped_as_pictures_are(tmp_path):
     assert {image.tobytes() for image in np.asarray(data.train.images)} < shaped
 
 
+def test_what_lies_around_transparent_images_is_white(tmp_path):
+    transparent = np.zeros((12, 6, 5, 4), np.uint8)
+    transparent[:, 2:4, 2:4] = 255
+    data = load(saved(tmp_path, x_train=transparent, y_train=NUMBERS), shaping=Shaping(size=(8, 8)))
+    assert data.preprocessing is not None
+    assert data.preprocessing.background == 255
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

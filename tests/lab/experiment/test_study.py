@@ -1,7 +1,7 @@
 """A study of one's own: what it must say, and what is made of it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -126,6 +126,15 @@ class Stopping(Mine):
         return {"biases": figure}
 
 
+class OtherData(Stopping):
+    """The same study, whose test set has changed."""
+
+    @classmethod
+    def load(cls, options):
+        data = super().load(options)
+        return replace(data, test=data.test.first(9_000))
+
+
 @pytest.mark.slow
 def test_a_resumed_study_keeps_what_it_had_and_goes_on_where_it_was(tmp_path, monkeypatch, standard_promotion, capsys):
     run, other = tmp_path / "run", tmp_path / "other"
@@ -148,6 +157,8 @@ def test_a_resumed_study_keeps_what_it_had_and_goes_on_where_it_was(tmp_path, mo
     assert (kept["summary"], kept["curves"], kept["table"]) == (before["summary"], before["curves"], before["table"])
     with pytest.raises(InputError, match=r"run was started with --epochs 2, which is 3 now"):
         lab.run_study(Stopping, with_values(Options(), resume=run, epochs=3))
+    with pytest.raises(InputError, match=r"The data of .*run was of test 10000, and is of 9000 now: resume it with"):
+        lab.run_study(OtherData, with_values(Options(), resume=run))
     with pytest.raises(InputError, match=r"run is a run of stopping, not of mine"):
         lab.run_study(Mine, with_values(Options(), resume=run))
     monkeypatch.setattr(Stopping, "interrupted", False)

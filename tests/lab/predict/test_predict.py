@@ -88,6 +88,8 @@ def test_a_folder_of_frames_is_one_clip_and_so_are_those_below_a_folder(tmp_path
         ("test*", "It matches 1 folders only"),
         ("tests", "There are no pictures in tests; expected files that end in .*png"),
         ("film.mp4", "film.mp4 is a clip, and this model is asked about pictures"),
+        (300 * "long", "cannot be looked at"),
+        ("~nobody-of-this-name/a.png", "cannot be looked at"),
     ],
 )
 def test_a_name_that_means_no_picture_is_an_item_that_says_so(tmp_path, monkeypatch, name, message):
@@ -125,6 +127,14 @@ def test_a_pipe_can_be_read(tmp_path):
     (item,) = items_of([str(pipe)], "pictures")
     assert item.read() == content.getvalue()
     writer.join()
+    assert item.read() == content.getvalue()  # once more, for its picture
+
+
+def test_a_file_may_begin_with_a_tilde(tmp_path, monkeypatch):
+    (tmp_path / "~backup.png").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    (item,) = items_of(["~backup.png"], "pictures")
+    assert item.read() == b"x"
 
 
 def test_standard_input_is_read_once(monkeypatch):

@@ -48,6 +48,12 @@ def test_seeds_that_do_not_pair_are_compared_after_welch(change, reason):
     assert (found.mean, found.bounds) == difference(A["GRU"], B["GRU"], paired=False)
 
 
+def test_models_of_one_run_pair_whatever_is_known_of_their_data():
+    found = of(compare_runs([("a", record(A).replace(data={}))]), "a", "CNN")
+    assert found.how == "paired, 3 seeds"
+    assert found.bounds == difference(A["GRU"], A["CNN"], paired=True)[1]
+
+
 def test_one_seed_has_no_interval():
     comparison = compare_runs([("a", record({"GRU": [0.5]})), ("b", record({"GRU": [0.75]}))])
     _, first, second = comparison.models()

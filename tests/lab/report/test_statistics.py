@@ -38,6 +38,7 @@ def test_an_unpaired_difference_has_the_interval_of_welch():
         ([0.5], [0.75, 0.25], False),
         ([0.5, 0.25], [0.75, 0.5], True),
         ([1.0, 1.0], [0.0, 0.0], False),
+        ([0.90, 0.91], [0.93, 0.94], True),  # equal but for rounding
     ],
 )
 def test_there_is_no_interval_where_nothing_varies(first, second, paired):
@@ -57,6 +58,7 @@ def test_pairs_are_of_the_same_seeds():
         ([0.881], "88.10"),
         ([0.881, 0.881], "88.10"),
         ([1.0, 1.0, 1.0], "100.00"),
+        ([0.3, 0.1 + 0.2], "30.00"),
         # 12.706 · |a − b| / 2 for two values: t of one degree of freedom at 97.5 %.
         ([0.88, 0.89], "88.50 ± 6.35"),
         ([0.88, 0.8800001], "88.00 ± <0.01"),
