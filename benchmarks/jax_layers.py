@@ -1,9 +1,16 @@
 """A recurrent layer in every library on JAX: its parameters, and `apply(parameters, x) → [b, t, hidden]`."""
 
+from collections.abc import Callable
+from functools import partial
 from math import isqrt
 from typing import Any
+from unittest.mock import patch
 
 from layers import DROPPED, Case
+
+UNROLL = 4
+"""Steps of one turn of a loop, beside one, for peers whose loops take such a number."""
+Layer = Callable[[Case], tuple[Any, Any]]
 
 
 def rowrnn_layer(case: Case, **options: Any) -> tuple[Any, Any]:
@@ -66,7 +73,25 @@ def is_computed(case: Case, backend: str) -> bool:
     return True
 
 
-def nnx_layer(case: Case) -> tuple[Any, Any]:
+def plain_layer(case: Case, unroll: int | None = None) -> tuple[Any, Any]:
+    """Returns a cell and rowrnn's loop over its steps, `jax.lax.scan`, derived by JAX; `unroll` steps a turn."""
+    import jax
+
+    from rowrnn.recurrence import loop
+
+    jax.clear_caches()  # A scan of these shapes may have been traced with another number.
+    parameters, call = rowrnn_layer(case, backend="plain")
+    if unroll is None:
+        return parameters, call
+
+    def apply(parameters: Any, x: Any) -> Any:
+        with patch.dict(loop.UNROLLED, {jax.default_backend(): unroll}):
+            return call(parameters, x)
+
+    return parameters, apply
+
+
+def nnx_layer(case: Case, unroll: int = 1) -> tuple[Any, Any]:
     """Returns the parameters and the call of a `flax.nnx.RNN`."""
     import jax
     import jax.numpy as jnp
@@ -78,7 +103,8 @@ def nnx_layer(case: Case) -> tuple[Any, Any]:
     carry = (zeros, zeros) if case.cell == "lstm" else zeros
 
     def rnn(width: int, **options: Any) -> Any:
-        return nnx.RNN(kind(width, case.hidden, dtype=case.dtype, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0), **options)
+        cell = kind(width, case.hidden, dtype=case.dtype, rngs=nnx.Rngs(0))
+        return nnx.RNN(cell, rngs=nnx.Rngs(0), unroll=unroll, **options)
 
     twice = {"both directions": {"reverse": True, "keep_order": True}, "two layers": {}}.get(case.form)
     width = case.hidden if case.form == "two layers" else case.d
@@ -102,13 +128,14 @@ def nnx_layer(case: Case) -> tuple[Any, Any]:
     return parameters, apply
 
 
-def linen_layer(case: Case) -> tuple[Any, Any]:
+def linen_layer(case: Case, unroll: int = 1) -> tuple[Any, Any]:
     """Returns the parameters and the call of a `flax.linen.RNN`."""
     import jax
     import jax.numpy as jnp
     from flax import linen
 
-    layer = linen.RNN({"lstm": linen.OptimizedLSTMCell, "gru": linen.GRUCell}[case.cell](case.hidden))
+    cell = {"lstm": linen.OptimizedLSTMCell, "gru": linen.GRUCell}[case.cell](case.hidden)
+    layer = linen.RNN(cell, unroll=unroll)
     return layer.init(jax.random.key(0), jnp.zeros((1, 2, case.d))), layer.apply
 
 
@@ -142,3 +169,16 @@ def keras_layer(case: Case) -> tuple[Any, Any]:
         return layer.stateless_call(parameters, streams, x, training=True)[0]
 
     return trainable, apply
+
+
+WAYS: dict[str, dict[str, Layer]] = {
+    "rowrnn": {"": rowrnn_layer},
+    "checkpoints": {"": checkpointed_layer},
+    "cudnn": {"": partial(rowrnn_layer, backend="cudnn")},
+    "persistent": {"": partial(rowrnn_layer, backend="persistent")},
+    "lax.scan": {"": plain_layer, f", unrolled by {UNROLL}": partial(plain_layer, unroll=UNROLL)},
+    "flax nnx": {"": nnx_layer, f", unrolled by {UNROLL}": partial(nnx_layer, unroll=UNROLL)},
+    "flax linen": {"": linen_layer, f", unrolled by {UNROLL}": partial(linen_layer, unroll=UNROLL)},
+    "keras": {"": keras_layer},
+}
+"""By contender, the ways in which it builds its layer, of which the fastest counts. Keras unrolls all steps or none."""

@@ -53,13 +53,16 @@ class Variant(NamedTuple):
     memory_mib: float | None = None
 
 
-def jax_variants(case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: tuple[int, ...]) -> Iterator[Variant]:
+def jax_variants(
+    case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: tuple[int, ...], how: str = ""
+) -> Iterator[Variant]:
     """Yields a JAX layer, called step by step and inside one jitted loop.
 
     Args:
         case: what is computed.
         layer: function that returns a layer's parameters and `apply(parameters, x) → [b, t, hidden]`.
         meshes: numbers of devices over which the batch is sharded; those that do not divide it are left out.
+        how: how the layer was built, for the names of the variants.
     """
     import jax
     import jax.numpy as jnp
@@ -121,7 +124,7 @@ def jax_variants(case: Case, layer: Callable[[Case], tuple[Any, Any]], meshes: t
                 mib = (memory.temp_size_in_bytes + memory.output_size_in_bytes) * devices / 2**20
                 kept = jax.tree.map(jnp.copy, placed)
                 runner = _looped if more else _stepwise
-                yield Variant(name + suffix, runner(compiled, kept, inputs), seconds, mib)
+                yield Variant(name + suffix + how, runner(compiled, kept, inputs), seconds, mib)
 
 
 def _looped(compiled: Any, state: Any, inputs: Any) -> Callable[[int], None]:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import floors
@@ -138,23 +137,17 @@ def main(name: str, threads: int) -> None:
     # On a CPU rowrnn uses all cores on one device; the others may shard the batch.
     jax.config.update("jax_num_cpu_devices", 1 if name in ("rowrnn", "checkpoints") else threads)
     devices = min(threads, jax.device_count())
-    meshes = (1, devices) if devices > 1 else (1,)
+    # All cores, and the most of them that divide a batch of a power of two.
+    meshes = tuple(sorted({1, 1 << (devices.bit_length() - 1), devices}))
     if name == "floor":
         return serve(lambda case: floors.floor_variants(case, meshes), answers)
-    layer = {
-        "rowrnn": jax_layers.rowrnn_layer,
-        "checkpoints": jax_layers.checkpointed_layer,
-        "lax.scan": partial(jax_layers.rowrnn_layer, backend="plain"),
-        "cudnn": partial(jax_layers.rowrnn_layer, backend="cudnn"),
-        "persistent": partial(jax_layers.rowrnn_layer, backend="persistent"),
-        "flax nnx": jax_layers.nnx_layer,
-        "flax linen": jax_layers.linen_layer,
-        "keras": jax_layers.keras_layer,
-    }[name]
     takes_all = name not in ("cudnn", "persistent")
 
     def variants(case: Case) -> Iterable[Variant]:
-        return layers.jax_variants(case, layer, meshes) if takes_all or jax_layers.is_computed(case, name) else ()
+        if not takes_all and not jax_layers.is_computed(case, name):
+            return
+        for how, layer in jax_layers.WAYS[name].items():
+            yield from layers.jax_variants(case, layer, meshes, how)
 
     return serve(variants, answers)
 

@@ -28,7 +28,8 @@ from timing import OURS, Timing, against_best, line, measure, versions
 from rowrnn.lab.devices.mesh import cores
 from rowrnn.lab.experiment.command_line import run_experiment
 from rowrnn.lab.experiment.option_checks import Count, KnownNames
-from rowrnn.lab.runs.record import load_run
+from rowrnn.lab.report.machine_load import others_load
+from rowrnn.lab.runs.record import Record, load_run
 from rowrnn.recurrence.cost import FORWARD, TRAIN, Cost, Rates
 
 CELLS, BATCHES, HIDDEN = ("lstm", "gru"), (1, 32, 128, 512), (32, 128, 256)
@@ -42,7 +43,8 @@ PROTOCOL = {
     "checkpoints": "rowrnn with the state kept after every √t steps only, and the steps between computed again in the "
     "backward pass",
     "floor": "the matrix products of the same step and nothing else, in XLA, on one device or on one per core, "
-    "whichever is faster; native code that keeps their results in the processor's cache can be faster still",
+    "whichever is faster; native code that keeps their results in the processor's cache can be faster still. Its mean "
+    "leaves out batch 1, of which XLA uses one core",
     "ms": "milliseconds of a step, median over rounds",
     "predicted": "the milliseconds that `rowrnn.recurrence.cost` predicts ÷ those measured; its two rates are from the "
     "forward passes of 256 units at batch 128 and 1, which are left out",
@@ -81,33 +83,54 @@ def main(options: Options, chosen: Mapping[str, bool]) -> None:
     """Times all cases, saves the results after each, and prints the table."""
     if not options.join:
         check_installed("peers", options.peers)
-    finished = [load_run(directory)[0].entries["cells"] for directory in options.join]
+    records = [load_run(directory)[0] for directory in options.join]
+    finished = [record.entries["cells"] for record in records]
     names = () if finished else ("rowrnn", "checkpoints", *options.peers, "floor")
     protocol = {**PROTOCOL, "runs": max(1, len(finished))}
-    entries = {"peer_versions": versions(), "threads": options.threads}
+    entries: dict[str, Any] = {"peer_versions": versions(), "threads": options.threads}
+    if records:
+        entries["joined"] = [about(record) for record in records]
     opened = open_benchmark("scan_speed", protocol, options, chosen, **entries)
     rows: list[dict[str, Any]] = []
     with opened as benchmark, ExitStack() as processes:
         peers = [processes.enter_context(closing(Contender(name, options.threads))) for name in names]
         for number, case in enumerate(benchmark.track(cases(chosen["quick"]))):
             rows.append(joined([cells[number] for cells in finished]) if finished else measure(case, peers, options))
-            benchmark.save(cells=rows, summary=summary(rows), table=table(rows), predicted=predicted(rows))
+            loads = {"others_load": max(others_load(record) for record in records)} if records else {}
+            ratios = [{**row, **loads} for row in summary(rows)]
+            benchmark.save(cells=rows, summary=ratios, table=table(rows), predicted=predicted(rows))
             print(line(rows[-1]))
         draw(rows, benchmark.run.directory / "ratios.png")
     for row in summary(rows):
         means = ", ".join(f"{ratio:.2f} times {name}" for name, ratio in row["times_faster"].items())
         print(f"{row['mode']}, geometric means: {means}, {row['floors']:.2f} floors;")
         print(f"    least {row['least_times_faster']:.2f} times the fastest peer.")
+        if leasts := [f"{about(record)['times_faster'][row['mode']]['least']:.2f}" for record in records]:
+            print(f"    least in each of the runs: {', '.join(leasts)}.")
     if ratios := predicted(rows):
         close, off = sum(0.8 <= ratio <= 1.25 for ratio in ratios), f"{min(ratios):.2f} to {max(ratios):.2f}"
         print(f"The cost model: {close} of {len(ratios)} within a quarter of the time, {off} times it.")
 
 
+def about(record: Record) -> dict[str, Any]:
+    """Returns what tells a run from the others that it is joined with: when and with what it ran, and its ratios."""
+    told = ("started", "versions", "peer_versions", "others_load", "threads")
+    ratios = {
+        row["mode"]: {"times_faster": row["times_faster"]["the fastest peer"], "least": row["least_times_faster"]}
+        for row in record.summary
+    }
+    return {**{name: record.entries.get(name) for name in told}, "times_faster": ratios}
+
+
 def joined(rows: Sequence[Any]) -> Any:
-    """Joins the same result of several runs: medians of numbers, the most frequent of strings."""
+    """Joins the same result of several runs: medians of numbers, the most frequent of strings.
+
+    Of what only some of the runs have, as the time of a peer that failed in another, it joins those.
+    """
     first = rows[0]
     if isinstance(first, dict):
-        return {name: joined([row[name] for row in rows]) for name in first if all(name in row for row in rows)}
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {name: joined([row[name] for row in rows if name in row]) for name in names}
     if isinstance(first, list):
         return [joined(values) for values in zip(*rows, strict=True)]
     if isinstance(first, int | float):
@@ -138,7 +161,9 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "cases": len(of_mode),
                 "times_faster": {"the fastest peer": mean(ratios), **peers},
                 "least_times_faster": min(ratios, default=math.nan),
-                "floors": mean([row["rowrnn_ms"] / row["floor_ms"] for row in of_mode if row["floor_ms"]]),
+                "floors": mean(
+                    [row["rowrnn_ms"] / row["floor_ms"] for row in of_mode if row["floor_ms"] and row["batch"] > 1]
+                ),
                 "compile_seconds": {
                     name: float(
                         np.median([row["compile_seconds"][name] for row in of_mode if name in row["compile_seconds"]])

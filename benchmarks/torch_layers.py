@@ -34,7 +34,7 @@ def torch_variants(case: Case) -> Iterator[Variant]:
     wide = {"both directions": 2 * case.hidden, "projection": case.hidden // 2}.get(case.form, case.hidden)
     head = torch.nn.Linear(wide, CLASSES, **place)
     parameters = [*layer.parameters(), *head.parameters()]
-    optimizer = torch.optim.Adam(parameters, LEARNING_RATE, fused=on_gpu, capturable=on_gpu)
+    optimizer = torch.optim.Adam(parameters, LEARNING_RATE, fused=True, capturable=on_gpu)
     x = torch.randn(case.batch, case.t, case.d, **place)
     labels = torch.randint(0, CLASSES, (case.batch,), device=place["device"])
 

@@ -242,6 +242,23 @@ def test_joined_runs_are_medians():
     joined = scan_speed.joined(rows)
     assert (joined["rowrnn_ms"], joined["peers"]) == (2.0, {"torch": 4.0, "flax nnx": 3.0})
     assert (joined["batch"], joined["cell"], joined["variants"]) == (1, "lstm", {"torch": "a"})
+    del rows[0]["peers"]["torch"]  # It failed in one of the runs.
+    assert scan_speed.joined(rows)["peers"]["torch"] == 4.0
+
+
+@pytest.mark.parametrize("name", ["lax.scan", "flax nnx", "flax linen"])
+def test_peers_whose_loops_can_be_unrolled_are_timed_unrolled_too(name):
+    from jax_layers import WAYS
+    from layers import Case
+
+    found = []
+    for layer in WAYS[name].values():
+        parameters, apply = layer(Case("gru", 2, 3, 8, 4, "forward"))
+        x = jax.numpy.ones((2, 8, 4))
+        found.append((str(jax.make_jaxpr(apply)(parameters, x)), np.asarray(apply(parameters, x))))
+    (once, expected), (unrolled, outputs) = found
+    assert ("unroll=1" in once, "unroll=4" in unrolled) == (True, True)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5)
 
 
 def test_a_benchmark_records_its_options_and_presets_and_prints_its_table(monkeypatch, capsys, tmp_path):
@@ -250,17 +267,23 @@ def test_a_benchmark_records_its_options_and_presets_and_prints_its_table(monkey
 
     monkeypatch.setattr(scan_speed, "cases", lambda quick: [Case("lstm", 1, 32, 28, 28, "train")])
     runs = tuple(tmp_path / name for name in "abc")
-    for directory, ours in zip(runs, (1.0, 5.0, 2.0), strict=True):
+    for directory, ours, load in zip(runs, (1.0, 5.0, 2.0), (0.01, 0.04, 0.02), strict=True):
+        cells = [row("lstm", "train", 1, ours, 4.0, 8.0, 1.0)]
         with Run(directory) as run:
-            run.finish(Record("scan_speed", entries={"cells": [row("lstm", "train", 1, ours, 4.0, 8.0, 1.0)]}))
+            entries = {"cells": cells, "others_load": load}
+            run.finish(Record("scan_speed", summary=scan_speed.summary(cells), entries=entries))
     scan_speed.main(scan_speed.Options(rounds=5, join=runs, output=tmp_path / "joined"), {"quick": True})
     results = json.loads((tmp_path / "joined" / "results.json").read_text())
     assert (results["experiment"], results["finished"], results["cells"][0]["rowrnn_ms"]) == ("scan_speed", True, 2.0)
     assert results["protocol"].items() >= {**scan_speed.PROTOCOL, "rounds": 5, "quick": True, "runs": 3}.items()
     assert results["table"] == [["", "batch 1"], ["LSTM 32, train", "2 ms, 2.00x"]]
     assert {"command", "versions", "devices", "peer_versions", "threads", "summary"} <= set(results)
+    # Of the runs their own least ratios are kept, and the largest load.
+    assert [each["times_faster"]["train"]["least"] for each in results["joined"]] == [4.0, 0.8, 2.0]
+    assert results["summary"][0]["others_load"] == 0.04
     printed = capsys.readouterr().out
     assert "2 ms, 2.00x" in printed
+    assert "least in each of the runs: 4.00, 0.80, 2.00." in printed
     assert "ratios.png, results.json" in printed
 
 
