@@ -291,5 +291,6 @@ def _circumstances(record: Record) -> dict[str, Any]:
     """Returns the options, data, versions and machine of a run."""
     options = {f"--{name.replace('_', '-')}": value for name, value in options_of(record).items()}
     data = {f"data {name}": record.data[name] for name in ("name", "checksum") if name in record.data}
-    machine = {name: record.entries[name] for name in ("platform", "cores", "devices") if name in record.entries}
+    names = ("platform", "processor", "cores", "devices")
+    machine = {name: record.entries[name] for name in names if name in record.entries}
     return {"experiment": record.experiment, **data, **options, **record.entries.get("versions", {}), **machine}

@@ -19,6 +19,7 @@ from rowrnn.errors import InputError
 from rowrnn.lab.devices.exchange import broadcast_from_first
 from rowrnn.lab.devices.mesh import cores
 from rowrnn.lab.errors import Stopped, StorageError
+from rowrnn.lab.runs.circumstances import commit, processor
 from rowrnn.lab.runs.file_names import file_name
 from rowrnn.lab.runs.process_usage import seconds_since_start
 from rowrnn.lab.runs.record import RESULTS, Record, load_run, read_record, write_arrays, write_record
@@ -246,20 +247,22 @@ class Run:
         return sorted(path.name for path in self.directory.iterdir() if path.name != CLAIM)
 
     def environment(self) -> dict[str, Any]:
-        """Returns command, start time, versions and devices, for a resumed run those of its start."""
+        """Returns command, start time, versions, commit and devices, for a resumed run those of its start."""
         here = {
             "command": str(self._started),
             "arguments": list(self._started.arguments),
             "started": self._now,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+            "commit": commit(),
             "platform": f"{platform.system()} {platform.machine()}",
+            "processor": processor(),
             "cores": cores(),
             "devices": [device.device_kind for device in jax.devices()],
         }
         if self._before is None:
             return here | {"resumed": []}
         before, again = self._before.flat(), {name: here[name] for name in ("started", "versions", "devices")}
-        return {**{name: before[name] for name in here}, "resumed": [*before["resumed"], again]}
+        return {**{name: before.get(name) for name in here}, "resumed": [*before["resumed"], again]}
 
 
 def is_running(directory: Path) -> bool:
