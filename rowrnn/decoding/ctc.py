@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from rowrnn.machine.sharding import place_examples, vary_alike
-from rowrnn.recurrence.arguments import as_array
+from rowrnn.recurrence.arguments import as_array, known_values
 from rowrnn.typing import Integers
 
 NOTHING = -1
@@ -104,7 +104,7 @@ class _Prior(NamedTuple):
         """Returns the value of each label after the states, `[k, classes]`."""
         if self.model is None:
             return jnp.broadcast_to(self.bonus, (len(states), classes))
-        return self.weight * self.model.log_probs[states] + self.bonus
+        return self._weighted(self.model.log_probs[states]) + self.bonus
 
     def after(self, states: Array, labels: Array) -> Array:
         """Returns the states after a label each, `[k]`."""
@@ -112,7 +112,11 @@ class _Prior(NamedTuple):
 
     def of_ends(self, states: Array) -> Array:
         """Returns the value of an end after the states, `[k]`."""
-        return jnp.zeros_like(self.weight) if self.model is None else self.weight * self.model.ends[states]
+        return jnp.zeros_like(self.weight) if self.model is None else self._weighted(self.model.ends[states])
+
+    def _weighted(self, log_probs: Array) -> Array:
+        """Returns log-probabilities times the weight; zero for a weight of zero, whose product with -∞ is NaN."""
+        return jnp.where(self.weight == 0, jnp.zeros_like(log_probs), self.weight * log_probs)
 
 
 class _Beam(NamedTuple):
@@ -262,7 +266,7 @@ def _checked(logits: ArrayLike, lengths: Integers | None) -> tuple[Float[Array, 
         )
     batch, steps, _ = logits.shape
     lengths = None if lengths is None else as_array(lengths)
-    known = None if lengths is None or isinstance(lengths, jax.core.Tracer) else np.asarray(lengths)
+    known = None if lengths is None else known_values(lengths)
     if lengths is not None and lengths.shape != (batch,):
         raise ValueError(f"Expected one length for each of {batch} lines, not {list(lengths.shape)}.")
     if lengths is not None and not jnp.issubdtype(lengths.dtype, jnp.integer):

@@ -7,13 +7,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from rowrnn.machine.sharding import reshape_examples
-from rowrnn.recurrence.arguments import as_array
+from rowrnn.recurrence.arguments import as_array, known_values
 from rowrnn.typing import Integers
 
 HOLE = -1
@@ -102,7 +101,7 @@ class Order:
                 raise ValueError(f"Expected one of {name} for each of {batch} images, not {list(jnp.shape(sizes))}.")
             if not jnp.issubdtype(jnp.result_type(sizes), jnp.integer):
                 raise TypeError(f"Expected integer {name}, not {jnp.result_type(sizes)}.")
-            known = None if isinstance(sizes, jax.core.Tracer) else np.asarray(sizes)
+            known = known_values(sizes)
             if known is not None and batch and not ((known >= 0) & (known <= self.size[axis])).all():
                 raise ValueError(
                     f"Expected {name} between 0 and {self.size[axis]}; they run from {known.min()} to {known.max()}."

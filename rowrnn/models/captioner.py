@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from rowrnn.cells import Cell
 from rowrnn.cells.convolution import conv
 from rowrnn.decoding.sentences import Sentences, SpecialTokens, beam_search, greedy, repeated
-from rowrnn.recurrence.arguments import check_rate
+from rowrnn.recurrence.arguments import check_any_state, check_rate
 from rowrnn.recurrence.scan import scan
 from rowrnn.typing import Images, State
 
@@ -90,6 +90,7 @@ class Captioner(nnx.Module):
         self.place = nnx.Param(0.1 * jax.random.normal(rngs.params(), (positions, channels)))
         self.embedding = nnx.Embed(words, embedding, rngs=rngs)
         self.cell = cell(embedding, hidden, rngs=rngs)
+        check_any_state(type(self).__name__, self.cell)
         zeros = jax.eval_shape(lambda: self.cell.initialize_carry((1, embedding)))
         self._sizes = tuple(leaf.shape[1] for leaf in jax.tree.leaves(zeros))
         self.summary = nnx.Linear(channels, SUMMARY, rngs=rngs)

@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from rowrnn.cells import Cell
 from rowrnn.cells.convolution import Pair, conv
 from rowrnn.models.line_layer import Kind, layer_of
-from rowrnn.recurrence.arguments import check_rate
+from rowrnn.recurrence.arguments import check_rate, known_values
 from rowrnn.recurrence.masking import zero_where_invalid
 from rowrnn.sequence import Recurrent, Stack
 from rowrnn.sequence.noise import split_key
@@ -278,7 +277,7 @@ def strips(widths: Any) -> Any:
 
 
 def _within(widths: ArrayLike, images: Images) -> Int[Array, "b"]:
-    known = None if isinstance(widths, jax.core.Tracer) else np.asarray(widths)
+    known = known_values(widths)
     batch, _, columns, _ = images.shape
     if jnp.shape(widths) != (batch,) or not jnp.issubdtype(jnp.result_type(widths), jnp.integer):
         raise ValueError(

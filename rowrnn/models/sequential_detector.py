@@ -11,6 +11,7 @@ from rowrnn.cells import GRU, Cell
 from rowrnn.models.boxes import USUAL, Boxes, Grid, Places, beside, boxes_at, nearness
 from rowrnn.models.dense_detector import check_numbers
 from rowrnn.models.feature_map import FeatureMap
+from rowrnn.recurrence.arguments import check_any_state
 from rowrnn.recurrence.scan import scan
 from rowrnn.typing import State
 
@@ -80,6 +81,7 @@ class SequentialDetector(nnx.Module):
         self.word = nnx.Embed(classes, WORD, rngs=rngs)
         inputs = features + WORD + 4
         self.cell = cell(inputs, features, rngs=rngs)
+        check_any_state(type(self).__name__, self.cell)
         zeros = jax.eval_shape(lambda: self.cell.initialize_carry((1, inputs)))
         self._sizes = tuple(leaf.shape[1] for leaf in jax.tree.leaves(zeros))
         self.begin = nnx.Linear(2 * features, sum(self._sizes), rngs=rngs)

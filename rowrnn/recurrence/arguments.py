@@ -58,10 +58,20 @@ def check_rate(name: str, rate: float) -> None:
         raise ValueError(f"{name} is a probability in [0, 1), not {rate}.")
 
 
-def check_compute_dtype(dtype: DTypeLike | None) -> None:
-    """Raises TypeError unless the dtype is floating point or None."""
+def check_any_state(caller: str, cell: Cell) -> None:
+    """Raises ValueError unless a cell can begin with a state that was computed elsewhere."""
+    if not cell.any_state:
+        raise ValueError(
+            f"{caller} begins its cell with a state of its own, and the arrays of the state of a {type(cell).__name__} "
+            "share a factor: give it another cell."
+        )
+
+
+def as_compute_dtype(dtype: DTypeLike | None) -> jnp.dtype | None:
+    """Returns a dtype, also of its name; raises TypeError unless it is floating point or None."""
     if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"scan expected a floating-point compute_dtype, as bfloat16, not {jnp.dtype(dtype)}.")
+    return None if dtype is None else jnp.dtype(dtype)
 
 
 def check_sequence(x: Array, features: int, num_feature_axes: int) -> None:
@@ -91,6 +101,13 @@ def as_array(given: Any) -> Any:
     return jnp.asarray(given) if traced else np.asarray(given)
 
 
+def known_values(array: Any) -> np.ndarray | None:
+    """Returns the values of an array; None where they are unknown, as inside `jax.jit`, or lie with other processes."""
+    if isinstance(array, jax.core.Tracer) or not getattr(array, "is_fully_addressable", True):
+        return None
+    return np.asarray(array)
+
+
 def as_lengths(lengths: Integers, x: Array) -> Lengths:
     """Returns lengths as int32 `[b]`.
 
@@ -100,8 +117,7 @@ def as_lengths(lengths: Integers, x: Array) -> Lengths:
         TypeError: if lengths are not integers.
     """
     array = as_array(lengths)
-    # Values are known outside transformations only; inside, a length outside [0, t] acts as the nearest bound.
-    known = None if isinstance(array, jax.core.Tracer) else np.asarray(array)
+    known = known_values(array)  # An unknown length outside [0, t] acts as the nearest bound.
     batch, steps = x.shape[:2]
     if jnp.shape(array) != (batch,):
         raise ValueError(f"scan expected one length for each of {batch} sequences, [{batch}], not {shape(array)}.")

@@ -67,7 +67,6 @@ class Backend:
         instead_of: name of the faster backend for the same cells; where this one is selected, the reason says why that
             one was not.
         takes_all_cores: whether it computes with all cores of a CPU from one JAX device.
-        widens: whether arrays of 16 bits are cast to float32 for it, and its results back.
     """
 
     name: str
@@ -77,7 +76,6 @@ class Backend:
     passed_over: Callable[[Cell, ScanCall], str] = lambda cell, call: ""
     instead_of: str = ""
     takes_all_cores: bool = False
-    widens: bool = False
 
 
 def dtype_of(cell: Cell, call: ScanCall) -> jnp.dtype:

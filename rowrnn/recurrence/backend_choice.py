@@ -8,8 +8,7 @@ from jaxtyping import ArrayLike, DTypeLike
 
 from rowrnn.cells import Cell
 from rowrnn.machine.default import default_backend
-from rowrnn.recurrence.arguments import check_cell, check_compute_dtype, check_sequence
-from rowrnn.recurrence.array_form import RECURRENT_CELLS
+from rowrnn.recurrence.arguments import as_compute_dtype, check_cell, check_sequence
 from rowrnn.recurrence.backend import Backend, ScanCall, described, name_of
 from rowrnn.recurrence.chunkwise import CHUNKWISE
 from rowrnn.recurrence.cost import described_cost
@@ -67,7 +66,7 @@ def explain(
     check_cell("explain", cell)
     x = jnp.asarray(x)
     check_sequence(x, cell.features, cell.num_feature_axes)
-    check_compute_dtype(compute_dtype)
+    compute_dtype = as_compute_dtype(compute_dtype)
     marks = jnp.zeros(x.shape[:2], bool) if resets else None
     call = ScanCall(x, resets=marks, return_states=return_states, compute_dtype=compute_dtype)
     choice = choose(cell, call, backend)
@@ -98,6 +97,6 @@ def choose(cell: Cell, call: ScanCall, name: str | None = None) -> Choice:
             return Choice(backend, f"{faster} is out, {out[faster]}" if faster else on_platform)
         out[backend.name] = reason
     raise ValueError(
-        f"scan cannot round the products of {name_of(cell)} to {jnp.dtype(call.compute_dtype)}, which "
-        f"{RECURRENT_CELLS} can: cast its parameters and inputs instead."
+        f"scan cannot round the products of {name_of(cell)} to {jnp.dtype(call.compute_dtype)}: {out['fused']}. Leave "
+        "compute_dtype out, or cast parameters and inputs instead."
     )

@@ -86,6 +86,8 @@ def _chunk(
     # NaN is taken out and put in again where it belongs: products would carry it to earlier steps and through resets.
     broken = jnp.isnan(key.sum(1) + value.sum(1) + i + log_forget)
     key, value, i, log_forget = (zero_where_invalid(a, ~broken) for a in (key, value, i, log_forget))
+    # exp(-1000) is zero, and what is added to a larger number is rounded to the size of that.
+    log_forget = jnp.maximum(log_forget, -1e3)
     total = jnp.cumsum(log_forget)
     episode = jnp.cumsum(resets)
     # Of steps since a reset the sum begins there. Sums only fall, so that the last reset has the least.

@@ -149,4 +149,4 @@ def _unfit(cell: Cell, call: ScanCall) -> str:
     return unavailable() if platform == "cpu" else f"it runs on a CPU, and JAX on {platform}"
 
 
-NATIVE = Backend("native", unfit=_unfit, run=_run, takes_all_cores=True, widens=True)
+NATIVE = Backend("native", unfit=_unfit, run=_run, takes_all_cores=True)

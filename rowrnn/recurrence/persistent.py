@@ -225,7 +225,8 @@ def _run(cell: Cell, call: ScanCall) -> Result:
 def _unfit(cell: Cell, call: ScanCall) -> str:
     if reason := no_recurrence_reason(cell) or gaps_reason(call):
         return reason
-    if dtype_of(cell, call) != jnp.float32 or call.compute_dtype not in (None, jnp.bfloat16, jnp.float16):
+    rounded = call.compute_dtype is None or call.compute_dtype in (jnp.bfloat16, jnp.float16)
+    if dtype_of(cell, call) != jnp.float32 or not rounded:
         return f"it computes in float32, rounded to 16 bits or not, not {described(cell, call)}"
     if reason := unavailable():
         return reason

@@ -11,10 +11,10 @@ from jaxtyping import ArrayLike, DTypeLike
 from rowrnn.cells import Cell
 from rowrnn.machine.sharding import place_examples, vary_alike
 from rowrnn.recurrence.arguments import (
+    as_compute_dtype,
     as_state,
     as_step_mask,
     check_cell,
-    check_compute_dtype,
     check_dropout_mask,
     check_sequence,
     valid_steps,
@@ -87,6 +87,8 @@ def scan(
         compute_dtype: dtype to which the factors of every product are rounded, such as bfloat16; sums, gates and states
             keep theirs. "fused" and "persistent" only. Default: not rounded.
 
+    Arrays of 16 bits are computed in float32, and only the results are rounded.
+
     Returns:
         Outputs of all steps, `[b, t, outputs]`, for a `ConvCell` `[b, t, h, w, outputs]`, and the state after the last
         step that is run, which with `reverse` is the first of the sequence.
@@ -100,7 +102,7 @@ def scan(
     check_cell("scan", cell)
     x = jnp.asarray(x)
     check_sequence(x, cell.features, cell.num_feature_axes)
-    check_compute_dtype(compute_dtype)
+    compute_dtype = as_compute_dtype(compute_dtype)
     if checkpoint_every is not None and checkpoint_every < 1:
         raise ValueError(f"scan expected checkpoint_every of at least 1 step, not {checkpoint_every}.")
     within, valid = valid_steps(x, lengths, mask)
@@ -131,8 +133,10 @@ def scan(
 def _compute(
     cell: Cell, call: ScanCall, *, backend: Backend, hold_outputs: bool, checkpoint_every: int | None
 ) -> tuple[Outputs, State]:
+    # A state that is rounded to 16 bits at every step forgets what changes it little.
     dtype = dtype_of(cell, call)
-    if backend.widens:
+    narrow = jnp.finfo(dtype).bits < 32
+    if narrow:
         cell, call = _floats_to(jnp.float32, (cell, call))
     state = zero_state(cell, call) if call.state is None else call.state
     cell, call = vary_alike((cell, dataclasses.replace(call, state=place_examples(state, call.x))))
@@ -163,7 +167,7 @@ def _compute(
     if hold_outputs and valid is not None:
         outputs = forward_fill(outputs, valid, call.reverse)
     shown = outputs, states if call.return_states else last
-    return _floats_to(dtype, shown) if backend.widens else shown
+    return _floats_to(dtype, shown) if narrow else shown
 
 
 def _floats_to(dtype: DTypeLike, tree: Any) -> Any:

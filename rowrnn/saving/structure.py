@@ -70,8 +70,7 @@ def _described(value: Any, path: tuple[str, ...], arrays: dict[str, Any]) -> Any
     if isinstance(value, jax.Array):
         return _of_array(value, ".".join(path), arrays)
     if isinstance(value, np.ndarray):
-        arrays[".".join(path)] = value
-        return {"constant": ".".join(path)}
+        return {"constant": _kept(".".join(path), value, arrays)}
     if isinstance(value, np.number | np.bool_):
         return value.item()
     if isinstance(value, np.dtype):
@@ -114,10 +113,22 @@ def _attributes(module: nnx.Pytree) -> dict[str, dict[str, Any]]:
 
 def _of_array(array: jax.Array, name: str, arrays: dict[str, Any]) -> Description:
     if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
-        arrays[name] = jax.random.key_data(array)
-        return {"key": name, "algorithm": str(jax.random.key_impl(array))}
+        return {"key": _kept(name, jax.random.key_data(array), arrays), "algorithm": str(jax.random.key_impl(array))}
+    return {"array": _kept(name, array, arrays)}
+
+
+def _kept(name: str, array: Any, arrays: dict[str, Any]) -> str:
+    """Adds an array under its name, and returns that.
+
+    Raises:
+        InputError: if there is one of this name, as where a key of a dict has a full stop in it.
+    """
+    if name in arrays:
+        raise InputError(
+            f"Two arrays of the model are called {name!r}: give dicts keys without full stops, of one type."
+        )
     arrays[name] = array
-    return {"array": name}
+    return name
 
 
 def initializer_not_kept(*_: Any, **__: Any) -> Any:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, ArrayLike, Key
 
-from rowrnn.cells import Cell, GatedCell
+from rowrnn.cells import Cell, GatedCell, LinearCell
 from rowrnn.cells.zoneout import ZoneoutCell
 from rowrnn.machine.sharding import place_examples
 from rowrnn.recurrence.arguments import check_cell, check_rate, check_sequence
@@ -134,8 +134,10 @@ class Recurrent(nnx.Module):
         """Returns sequences with zoneout masks or rates appended to the features, and the `ZoneoutCell` for them."""
         state, holds = jax.eval_shape(zero_state, self.cell, ScanCall(x)), []
         for number, leaf in enumerate(jax.tree.leaves(state)):
-            hold = jnp.full((*x.shape[:2], leaf.shape[-1]), self.zoneout, jnp.float32)
+            parts = 2 if isinstance(self.cell, LinearCell) and self.cell.complex_units else 1  # real and imaginary
+            hold = jnp.full((*x.shape[:2], leaf.shape[-1] // parts), self.zoneout, jnp.float32)
             if key is not None:
                 hold = jax.random.bernoulli(jax.random.fold_in(key, number), hold)
+            hold = jnp.tile(hold, parts)
             holds.append(place_examples(hold.astype(x.dtype), x))
         return jnp.concatenate([x, *holds], axis=-1), ZoneoutCell(self.cell, state)

@@ -117,6 +117,7 @@ def test_a_blind_model_sees_nothing_and_dropout_needs_a_key():
         (lambda: make_captioner(attention=False).attention(IMAGES, CAPTIONS), "no attention to show"),
         (lambda: make_captioner(tokens=SpecialTokens(0, 1, 7)), r"0 to 6, not \[0, 1, 7\]"),
         (lambda: make_captioner(dropout=1.0), "dropout is a probability"),
+        (lambda: make_captioner(cell="slstm"), "begins its cell with a state of its own, and .* SLSTM share a factor"),
         (lambda: make_captioner(channels=0), "at least one of everything"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Cells whose arrays have 16 bits, in compiled code: stored so, and computed in float32."""
+"""Cells whose arrays have 16 bits: stored so, and computed in float32 by every backend."""
 
 import chex
 import jax
@@ -14,6 +14,10 @@ from tests.helpers.problem import BATCH, FEATURES, HIDDEN, RAGGED, STEPS, make_c
 from tests.helpers.scans import needs_compiler
 
 DTYPES = [jnp.bfloat16, jnp.float16]
+COMPUTED = [
+    *(pytest.param(kind, "native", marks=needs_compiler) for kind in ("lstm", "gru", "layer_norm_gru")),
+    *(("lstm", "plain"), ("gru", "fused"), ("rg_lru", "fused"), ("min_gru", "parallel"), ("mlstm", "chunkwise")),
+]
 X = oracle.draw(np.random.default_rng(6), BATCH, STEPS, FEATURES)
 
 
@@ -22,13 +26,12 @@ def cast(tree, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
-@pytest.mark.parametrize("kind", ["lstm", "gru", "layer_norm_gru"])
-@needs_compiler
-def test_results_are_those_of_float32_rounded_once(kind, dtype):
+@pytest.mark.parametrize(("kind", "backend"), COMPUTED)
+def test_results_are_those_of_float32_rounded_once(kind, backend, dtype):
     cell, x = cast(make_cell(kind), dtype), cast(X, dtype)
 
     def loss(cell, x):
-        outputs, last = scan(cell, x, lengths=jnp.asarray(RAGGED), backend="native")
+        outputs, last = scan(cell, x, lengths=jnp.asarray(RAGGED), backend=backend)
         shown = jax.tree.leaves((outputs, last))
         return sum((leaf.astype(jnp.float32) ** 2).sum() for leaf in shown), shown
 
@@ -68,3 +71,11 @@ def test_native_is_taken_and_maps_too():
     half, _ = scan(cast(cell, jnp.bfloat16), cast(maps, jnp.bfloat16), backend="native")
     whole, _ = scan(cast(cast(cell, jnp.bfloat16), jnp.float32), cast(cast(maps, jnp.bfloat16), jnp.float32))
     np.testing.assert_array_equal(half, whole.astype(jnp.bfloat16))
+
+
+def test_a_forget_gate_that_closed_does_not_blur_those_after_it():
+    cell = make_cell("mlstm")
+    x = np.array(X)
+    x[:, 2] *= 1e6
+    both = [scan(cell, jnp.asarray(x, jnp.float32), backend=backend)[0] for backend in ("plain", "chunkwise")]
+    np.testing.assert_allclose(*both, rtol=1e-4, atol=1e-5)

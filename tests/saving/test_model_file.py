@@ -110,6 +110,9 @@ def test_what_cannot_be_saved_leaves_nothing_behind(tmp_path, unchecked_types):
         rowrnn.save(classifier(), tmp_path / "nowhere" / "model.safetensors")
     with pytest.raises(InputError, match="w has the dtype float8_e5m2, which a safetensors file cannot hold"):
         rowrnn.save(nnx.Dict(w=nnx.Param(jnp.ones(2, jnp.float8_e5m2))), tmp_path / "model.safetensors")
+    alike = nnx.Dict(d=nnx.data({"a.b": nnx.Param(jnp.ones(2)), "a": {"b": nnx.Param(jnp.zeros(2))}}))
+    with pytest.raises(InputError, match=r"Two arrays of the model are called 'd\.a\.b'"):
+        rowrnn.save(alike, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="Models of several seeds have one leading axis of one size"):
         rowrnn.save(classifier(), tmp_path / "model.safetensors", seeds=True)
     with pytest.raises(InputError, match="The field alphabet of a card cannot be 'abc'"):

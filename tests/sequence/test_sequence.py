@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rowrnn.cells import GRU, LSTM, MLSTM, SLSTM, ConvGRU, Elman, MinGRU
+from rowrnn.cells import GRU, LRU, LSTM, MLSTM, SLSTM, ConvGRU, Elman, MinGRU
 from rowrnn.recurrence.arguments import per_layer_states
 from rowrnn.recurrence.scan import scan
 from rowrnn.sequence import Bidirectional, Recurrent, Stack
@@ -228,6 +228,16 @@ def test_zoneout_keeps_units(kind):
         mean, _ = layer(NOTHING)
         expected = 1 - 0.3 ** np.arange(1, 7)
         np.testing.assert_allclose(mean, np.tile(expected[None, :, None], (2, 1, 400)), rtol=1e-5)
+
+
+def test_zoneout_holds_both_parts_of_a_complex_unit():
+    cell = LRU(2, 300, rngs=nnx.Rngs(0))
+    layer, x = Recurrent(cell, zoneout=0.5), jnp.ones((1, 1, 2))
+    before = jnp.full((1, 600), 7.0)
+    _, last = layer(x, initial_state=before, key=jax.random.key(0))
+    held = np.asarray(jax.tree.leaves(last)[0])[0] == 7.0
+    np.testing.assert_array_equal(held[:300], held[300:])
+    assert 0.4 < held.mean() < 0.6
 
 
 @pytest.mark.parametrize("variational", [False, True])

@@ -106,6 +106,16 @@ def test_a_wide_beam_with_a_language_model_finds_the_best_of_all_strings(weight,
     assert bool(differ) == (weight > 0)
 
 
+def test_without_weight_a_language_model_forbids_nothing():
+    forbidding = ctc.LanguageModel(
+        0, np.array([[1, 0], [1, 0]]), np.array([[0, -np.inf], [-np.inf, 0]]), np.array([0, -np.inf])
+    )
+    found = ctc.beam_search(SHORT, LENGTHS, beam=70, language_model=forbidding, weight=0.0)
+    alone = ctc.beam_search(SHORT, LENGTHS, beam=70)
+    np.testing.assert_array_equal(found.labels, alone.labels)
+    np.testing.assert_allclose(found.log_probability, alone.log_probability, rtol=1e-6)
+
+
 def searched_with_a_dictionary(log_probs, beam, model, weight, bonus):
     """The algorithm of Hannun et al. (2014) with a language model, its prefixes ranked by all that they are worth."""
     blank = log_probs.shape[1] - 1
