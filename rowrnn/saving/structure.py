@@ -118,15 +118,9 @@ def _of_array(array: jax.Array, name: str, arrays: dict[str, Any]) -> Descriptio
 
 
 def _kept(name: str, array: Any, arrays: dict[str, Any]) -> str:
-    """Adds an array under its name, and returns that.
-
-    Raises:
-        InputError: if there is one of this name, as where a key of a dict has a full stop in it.
-    """
+    """Adds an array under its name, and returns that; of two of one name neither is lost in silence."""
     if name in arrays:
-        raise InputError(
-            f"Two arrays of the model are called {name!r}: give dicts keys without full stops, of one type."
-        )
+        raise InputError(f"Two arrays of the model are called {name!r}: name no key of a dict with a full stop.")
     arrays[name] = array
     return name
 
