@@ -68,6 +68,7 @@ def train_in_torch(model: str, recipe: Recipe, seed: int, splits: str) -> Traine
             {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
         ],
         lr=recipe.learning_rate,
+        fused=True,
     )
     steps = len(images) // recipe.batch
     rise = max(1, round(recipe.warmup * steps * recipe.epochs))
