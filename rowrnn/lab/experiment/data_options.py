@@ -47,9 +47,9 @@ class DataOptions:
     data_dir: Path | None = None
     """Directory of TensorFlow Datasets; its own default where not given."""
     data_memory: Annotated[float | None, AtLeast(0, "MiB of ")] = None
-    """Most MiB of training images in memory, more stay on disk; else half of a GPU's memory, an eighth of a CPU's."""
+    """Most MiB of training images in memory, more stay on disk; else half of a GPU's, an eighth of a CPU's free."""
     size: Size = None
-    """Height and width of the pictures, in pixels; where not given, their own if all are alike, at most 96."""
+    """Height and width of the pictures, in pixels; else their own if all are alike, or a usual one, at most 96."""
     fit: Literal["pad", "stretch", "crop"] = "pad"
     """How a picture of another shape is brought to that size: padded, stretched, or cropped at the longer side."""
     colour: Literal["auto", "grey", "colour"] = "auto"

@@ -2,14 +2,17 @@
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from rowrnn.atomic_file import whole_file
 from rowrnn.errors import InputError, reason
 from rowrnn.lab.report.machine_load import TOO_MUCH, load_noticed
 from rowrnn.lab.report.tables import markdown, rows_of
-from rowrnn.lab.runs.record import ARRAYS, RESULTS, Record, load_run, read_results
+from rowrnn.lab.runs.record import RESULTS, Record, load_run, read_results
 
 TABLE = re.compile(r"(<!-- ([\w.-]+(?: \+ [\w.-]+)*) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 """Matches a table in a page between its marks, which name one result or several."""
@@ -23,7 +26,8 @@ def pages_of(root: Path) -> list[Path]:
 def publish(
     directory: Path, pages: Sequence[Path], folder: Path, name: str | None = None, *, busy: bool = False
 ) -> None:
-    """Copies a finished run to `folder`, with the figures that a page shows, and renews its table on every page.
+    """Copies a finished run to `folder`, without its examples, with the figures that a page shows, and renews its table
+    on every page.
 
     The table stands between `<!-- NAME -->` and `<!-- /NAME -->`; a figure is shown as `FOLDER/NAME-PICTURE.png`.
     Runs of one experiment share a table between `<!-- NAME + OTHER -->` and `<!-- /NAME + OTHER -->`.
@@ -60,8 +64,9 @@ def publish(
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{name}.json") as partial:
         partial.write_text(_without_places((directory / RESULTS).read_text(encoding="utf-8")), encoding="utf-8")
-    if arrays:
-        _copy(directory / ARRAYS, folder / f"{name}.npz")
+    if kept := without_examples(arrays):
+        with whole_file(folder / f"{name}.npz") as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **kept)
     else:
         (folder / f"{name}.npz").unlink(missing_ok=True)
     for picture in (*directory.glob("*.png"), *directory.glob("*.gif")):
@@ -72,6 +77,13 @@ def publish(
         if text != texts[page]:
             with whole_file(page) as partial:
                 partial.write_text(text, encoding="utf-8")
+
+
+def without_examples(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arrays that are no pictures or films: data of others, and what a model makes of it, stays where it
+    is.
+    """
+    return {name: a for name, a in arrays.items() if np.ndim(a) < 4 and not (np.ndim(a) == 3 and a.dtype == np.uint8)}
 
 
 def _without_places(text: str) -> str:
